@@ -1,0 +1,149 @@
+//! Contexts (profile, region, endpoint) and the SDK clients that act in one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use serde::{Deserialize, Serialize};
+
+use super::error::{Class, CloudError};
+use super::guard::Guard;
+
+/// Where a command acts. What is `None` comes from the AWS environment and files, as the AWS CLI reads them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Context {
+    /// Profile of the AWS configuration files.
+    pub profile: Option<String>,
+    /// Region, such as `eu-west-1`.
+    pub region: Option<String>,
+    /// Endpoint for every service, such as `http://127.0.0.1:4566`.
+    pub endpoint_url: Option<String>,
+}
+
+impl Context {
+    /// True when the endpoint is on this machine: then made-up credentials do, as the embedded AWS checks none.
+    pub fn is_loopback(&self) -> bool {
+        self.endpoint_url.as_deref().is_some_and(|url| {
+            let host = url.split("://").nth(1).unwrap_or(url);
+            host.starts_with("127.") || host.starts_with("localhost") || host.starts_with("[::1]")
+        })
+    }
+}
+
+/// Clients that act in one [`Context`], each behind the same [`Guard`].
+#[derive(Clone, Debug)]
+pub struct Cloud {
+    /// What was asked for.
+    pub context: Context,
+    /// The region that came of it.
+    pub region: String,
+    /// `DynamoDB` for inventory and control: the SDK retries.
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    /// Kinesis for inventory and control: the SDK retries.
+    pub kinesis: aws_sdk_kinesis::Client,
+    /// S3; the SDK retries.
+    pub s3: aws_sdk_s3::Client,
+    /// `CloudWatch`; the SDK retries.
+    pub cloudwatch: aws_sdk_cloudwatch::Client,
+    /// STS, for the account in the header.
+    pub sts: aws_sdk_sts::Client,
+    /// Clients for records in bulk: no SDK retries, since `flow` has the one backoff.
+    pub bulk: Bulk,
+    /// What every change passes.
+    pub guard: Arc<Guard>,
+    /// Where the credentials come from, for their expiry in the header.
+    pub credentials: Option<aws_credential_types::provider::SharedCredentialsProvider>,
+}
+
+/// Clients without SDK retries.
+#[derive(Clone, Debug)]
+pub struct Bulk {
+    /// `BatchWriteItem`, `PutItem`, `BatchGetItem`.
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    /// `PutRecords`, `GetRecords`.
+    pub kinesis: aws_sdk_kinesis::Client,
+}
+
+/// How long a connection may take: three tries stay under ten seconds.
+const CONNECT: Duration = Duration::from_millis(2500);
+/// How long one try of a request may take.
+const ATTEMPT: Duration = Duration::from_secs(30);
+
+impl Cloud {
+    /// Clients for `context`. Sends nothing: credentials are looked up with the first request.
+    ///
+    /// # Errors
+    /// [`Class::Invalid`] when no region is set anywhere.
+    pub async fn connect(context: &Context, guard: Arc<Guard>) -> Result<Self, CloudError> {
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(200)))
+            .timeout_config(
+                TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build(),
+            );
+        if let Some(profile) = &context.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(region) = &context.region {
+            loader = loader.region(Region::new(region.clone()));
+        } else if context.is_loopback() && std::env::var_os("AWS_REGION").is_none() {
+            loader = loader.region(Region::new("us-east-1"));
+        }
+        if let Some(url) = &context.endpoint_url {
+            loader = loader.endpoint_url(url);
+        }
+        if context.is_loopback() && context.profile.is_none() && std::env::var_os("AWS_ACCESS_KEY_ID").is_none() {
+            loader = loader.credentials_provider(Credentials::new("local", "local", None, None, "loopback endpoint"));
+        }
+        let config = loader.load().await;
+        let Some(region) = config.region().map(ToString::to_string) else {
+            return Err(CloudError::new(
+                Class::Invalid,
+                "no AWS region is set",
+                "pass --region, or set AWS_REGION or a region in the profile",
+            ));
+        };
+        Ok(Self::from_config(context.clone(), region, &config, guard))
+    }
+
+    fn from_config(context: Context, region: String, config: &SdkConfig, guard: Arc<Guard>) -> Self {
+        let dynamodb = |retry: RetryConfig| {
+            aws_sdk_dynamodb::Client::from_conf(
+                aws_sdk_dynamodb::config::Builder::from(config)
+                    .retry_config(retry)
+                    .interceptor(guard.interceptor())
+                    .build(),
+            )
+        };
+        let kinesis = |retry: RetryConfig| {
+            aws_sdk_kinesis::Client::from_conf(
+                aws_sdk_kinesis::config::Builder::from(config)
+                    .retry_config(retry)
+                    .interceptor(guard.interceptor())
+                    .build(),
+            )
+        };
+        let retried = config.retry_config().cloned().unwrap_or_else(RetryConfig::standard);
+        Self {
+            region,
+            dynamodb: dynamodb(retried.clone()),
+            kinesis: kinesis(retried),
+            s3: aws_sdk_s3::Client::from_conf(
+                aws_sdk_s3::config::Builder::from(config)
+                    .force_path_style(context.endpoint_url.is_some())
+                    .interceptor(guard.interceptor())
+                    .build(),
+            ),
+            cloudwatch: aws_sdk_cloudwatch::Client::from_conf(
+                aws_sdk_cloudwatch::config::Builder::from(config).interceptor(guard.interceptor()).build(),
+            ),
+            sts: aws_sdk_sts::Client::new(config),
+            bulk: Bulk { dynamodb: dynamodb(RetryConfig::disabled()), kinesis: kinesis(RetryConfig::disabled()) },
+            credentials: config.credentials_provider(),
+            context,
+            guard,
+        }
+    }
+}

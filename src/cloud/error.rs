@@ -1,0 +1,228 @@
+//! The one place where an AWS error gets its class, and the sentence that a person reads.
+
+use std::error::Error as _;
+
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use super::guard::Refused;
+
+/// What an error means for whoever called. Code elsewhere matches the class, never a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Credentials are missing, expired or not allowed to do this.
+    Auth,
+    /// The service asks for less: capacity or request rate. Try again later.
+    Throttled,
+    /// The table, stream, bucket or object does not exist.
+    NotFound,
+    /// It exists, or is being changed.
+    InUse,
+    /// The request can never succeed as it is.
+    Invalid,
+    /// A condition of the request did not hold: an outcome, not a fault.
+    Condition,
+    /// Network, timeout or a 5xx: try again.
+    Transient,
+    /// The guard refused: read-only mode.
+    ReadOnly,
+    /// The guard printed the request instead of sending it.
+    DryRun,
+    /// None of these.
+    Unknown,
+}
+
+impl Class {
+    /// True when the same request may succeed later.
+    pub fn is_retryable(self) -> bool {
+        matches!(self, Self::Throttled | Self::Transient | Self::Unknown)
+    }
+}
+
+/// An error that a person can act on: what happened, and what to do next.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{what}{}{hint}", if hint.is_empty() { "" } else { ": " })]
+pub struct CloudError {
+    /// Its class.
+    pub class: Class,
+    /// What happened, to what.
+    pub what: String,
+    /// What to do next; may be empty.
+    pub hint: String,
+}
+
+impl CloudError {
+    /// An error of our own making.
+    pub fn new(class: Class, what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { class, what: what.into(), hint: hint.into() }
+    }
+
+    /// An SDK error, met while doing `action` (such as `describe table quotes`).
+    pub fn of<E, R>(action: &str, error: &SdkError<E, R>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug,
+    {
+        let class = classify(error);
+        let said = error.as_service_error().and_then(ProvideErrorMetadata::message).unwrap_or_default();
+        let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default();
+        let (what, hint) = match class {
+            Class::Auth if code.is_empty() => (
+                format!("could not {action}: no usable AWS credentials"),
+                "log in again (aws sso login), or set AWS_PROFILE or AWS_ACCESS_KEY_ID".to_owned(),
+            ),
+            Class::Auth => (
+                format!("could not {action}: AWS refused the credentials ({code})"),
+                if code.contains("AccessDenied") {
+                    format!("{said} Grant that action, or use another --profile")
+                } else {
+                    "they have expired or are wrong: log in again (aws sso login) or pass --profile".to_owned()
+                },
+            ),
+            Class::Throttled => {
+                (format!("could not {action}: AWS throttled it ({code})"), "try again in a moment".to_owned())
+            }
+            Class::NotFound => (format!("could not {action}: not found"), said.to_owned()),
+            Class::Condition => (format!("could not {action}: its condition did not hold"), said.to_owned()),
+            Class::Transient if code.is_empty() => (
+                format!("could not {action}: no answer from the endpoint ({})", innermost(error)),
+                "check --endpoint-url, --region and the network".to_owned(),
+            ),
+            Class::Transient => {
+                (format!("could not {action}: AWS answered {code}"), "try again in a moment".to_owned())
+            }
+            Class::ReadOnly => (
+                format!("could not {action}: read-only mode"),
+                "start without --read-only to change anything".to_owned(),
+            ),
+            Class::DryRun => (format!("did not {action}"), "dry run: the request was printed, not sent".to_owned()),
+            Class::InUse | Class::Invalid | Class::Unknown => (
+                format!("could not {action}: {}", if code.is_empty() { innermost(error) } else { code.to_owned() }),
+                said.to_owned(),
+            ),
+        };
+        Self { class, what, hint }
+    }
+}
+
+/// The class of an SDK error.
+pub fn classify<E, R>(error: &SdkError<E, R>) -> Class
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug,
+{
+    match refused(error) {
+        Some(Refused::ReadOnly) => return Class::ReadOnly,
+        Some(Refused::DryRun) => return Class::DryRun,
+        None => {}
+    }
+    match error {
+        SdkError::ServiceError(service) => by_code(service.err().code().unwrap_or_default()),
+        SdkError::TimeoutError(_) | SdkError::ResponseError(_) => Class::Transient,
+        SdkError::DispatchFailure(failure) => {
+            let text = chain(error);
+            if !failure.is_io() && !failure.is_timeout() && (text.contains("redential") || text.contains("oken")) {
+                Class::Auth
+            } else {
+                Class::Transient
+            }
+        }
+        SdkError::ConstructionFailure(_) => {
+            let text = chain(error);
+            if text.contains("redential") || text.contains("dentity") { Class::Auth } else { Class::Invalid }
+        }
+        _ => Class::Unknown,
+    }
+}
+
+/// The class of an error code as AWS spells it, with or without its namespace.
+pub fn by_code(code: &str) -> Class {
+    match code.rsplit('#').next().unwrap_or(code) {
+        "ProvisionedThroughputExceededException"
+        | "ThrottlingException"
+        | "Throttling"
+        | "RequestLimitExceeded"
+        | "LimitExceededException"
+        | "SlowDown"
+        | "TooManyRequestsException"
+        | "ThrottledException" => Class::Throttled,
+        "ResourceNotFoundException" | "NoSuchKey" | "NoSuchBucket" | "NotFound" | "TableNotFoundException" => {
+            Class::NotFound
+        }
+        "ResourceInUseException"
+        | "TableAlreadyExistsException"
+        | "TableInUseException"
+        | "BucketAlreadyOwnedByYou" => Class::InUse,
+        "ConditionalCheckFailedException" => Class::Condition,
+        "AccessDeniedException"
+        | "AccessDenied"
+        | "ExpiredTokenException"
+        | "ExpiredToken"
+        | "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch"
+        | "MissingAuthenticationTokenException"
+        | "InvalidAccessKeyId"
+        | "IncompleteSignature"
+        | "AuthFailure" => Class::Auth,
+        "InternalServerError"
+        | "InternalFailure"
+        | "InternalError"
+        | "ServiceUnavailable"
+        | "InternalServerErrorException"
+        | "ServiceUnavailableException"
+        | "KMSThrottlingException" => Class::Transient,
+        "ValidationException"
+        | "SerializationException"
+        | "InvalidArgumentException"
+        | "ItemCollectionSizeLimitExceededException"
+        | "ExpiredIteratorException"
+        | "InvalidArgument" => Class::Invalid,
+        _ => Class::Unknown,
+    }
+}
+
+fn refused<E, R>(error: &SdkError<E, R>) -> Option<Refused>
+where
+    E: std::error::Error + 'static,
+    R: std::fmt::Debug,
+{
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if let Some(refused) = cause.downcast_ref::<Refused>() {
+            return Some(*refused);
+        }
+        next = cause.source();
+    }
+    None
+}
+
+fn chain<E, R>(error: &SdkError<E, R>) -> String
+where
+    E: std::error::Error + 'static,
+    R: std::fmt::Debug,
+{
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+fn innermost<E, R>(error: &SdkError<E, R>) -> String
+where
+    E: std::error::Error + 'static,
+    R: std::fmt::Debug,
+{
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = cause.to_string();
+        next = cause.source();
+    }
+    text
+}

@@ -1,0 +1,283 @@
+//! The choke point: every request that changes something passes here, whoever sends it.
+//!
+//! The guard is an SDK interceptor that sits in every client of [`super::Cloud`], so there is no second way out:
+//! read-only mode refuses, dry run prints, and what goes through leaves an audit line.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::{Intercept, SharedInterceptor};
+use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
+
+/// What the guard does with a change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Lets it through and records it.
+    #[default]
+    Normal,
+    /// Refuses it.
+    ReadOnly,
+    /// Hands the request to [`Witness::would_send`] and sends nothing.
+    DryRun,
+}
+
+/// Why the guard stopped a request. Found again in the cause chain of the SDK's error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Read-only mode.
+    #[error("read-only mode refuses changes")]
+    ReadOnly,
+    /// Dry run.
+    #[error("dry run: printed, not sent")]
+    DryRun,
+}
+
+/// One change, as the audit keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// `dynamodb`, `kinesis`, `s3`, `cloudwatch`.
+    pub service: String,
+    /// The operation, such as `UpdateTable`.
+    pub operation: String,
+    /// The table, stream or `bucket/key`.
+    pub target: String,
+    /// The request's body, empty for S3 data. Never holds credentials: those are in headers.
+    pub request: String,
+}
+
+impl Change {
+    /// The `aws` command that equals this request.
+    pub fn as_aws_command(&self) -> String {
+        let quoted = self.request.replace('\'', r"'\''");
+        match self.service.as_str() {
+            "s3" => format!(
+                "aws s3api {} --bucket {} --key {}",
+                kebab(&self.operation),
+                self.target.split('/').next().unwrap_or_default(),
+                self.target.split_once('/').map(|(_, key)| key).unwrap_or_default()
+            ),
+            service => format!("aws {service} {} --cli-input-json '{quoted}'", kebab(&self.operation)),
+        }
+    }
+}
+
+fn kebab(operation: &str) -> String {
+    let mut out = String::new();
+    for (i, c) in operation.chars().enumerate() {
+        if c.is_ascii_uppercase() && i > 0 {
+            out.push('-');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
+/// Who is told of changes. `jobs` writes them to the journal, `cli` prints dry runs.
+pub trait Witness: Send + Sync {
+    /// A change is about to be sent. Bulk writes are told once for each operation and target, not for each batch.
+    fn sending(&self, change: &Change);
+    /// Dry run: this would have been sent.
+    fn would_send(&self, change: &Change);
+}
+
+/// A witness that keeps nothing, for tests and for reading only.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoWitness;
+impl Witness for NoWitness {
+    fn sending(&self, _: &Change) {}
+    fn would_send(&self, _: &Change) {}
+}
+
+/// The guard of one process.
+pub struct Guard {
+    mode: Mode,
+    witness: Arc<dyn Witness>,
+    bulk_told: Mutex<HashSet<(String, String)>>,
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
+
+impl Guard {
+    /// A guard in `mode` that tells `witness`.
+    pub fn new(mode: Mode, witness: Arc<dyn Witness>) -> Arc<Self> {
+        Arc::new(Self { mode, witness, bulk_told: Mutex::default() })
+    }
+
+    /// A guard that lets everything through untold; for tests.
+    pub fn open() -> Arc<Self> {
+        Self::new(Mode::Normal, Arc::new(NoWitness))
+    }
+
+    /// What it does with a change.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The interceptor that puts this guard into a client.
+    pub fn interceptor(self: &Arc<Self>) -> SharedInterceptor {
+        SharedInterceptor::new(Gate(Arc::clone(self)))
+    }
+
+    fn pass(&self, change: impl FnOnce() -> Change, service: &str, operation: &str) -> Result<(), Refused> {
+        match self.mode {
+            Mode::ReadOnly => Err(Refused::ReadOnly),
+            Mode::DryRun => {
+                let mut change = change();
+                service.clone_into(&mut change.service);
+                operation.clone_into(&mut change.operation);
+                self.witness.would_send(&change);
+                Err(Refused::DryRun)
+            }
+            Mode::Normal => {
+                let mut change = change();
+                service.clone_into(&mut change.service);
+                operation.clone_into(&mut change.operation);
+                if is_bulk(operation) {
+                    let key = (operation.to_owned(), change.target.clone());
+                    if !self.bulk_told.lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
+                        return Ok(());
+                    }
+                    change.request.clear();
+                }
+                self.witness.sending(&change);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// True for operations that only read.
+fn only_reads(service: &str, operation: &str) -> bool {
+    const READS: [&str; 10] = [
+        "Get",
+        "List",
+        "Describe",
+        "Query",
+        "Scan",
+        "BatchGet",
+        "Head",
+        "SelectObject",
+        "SubscribeToShard",
+        "TransactGet",
+    ];
+    service.eq_ignore_ascii_case("sts") || READS.iter().any(|prefix| operation.starts_with(prefix))
+}
+
+fn is_bulk(operation: &str) -> bool {
+    matches!(
+        operation,
+        "BatchWriteItem"
+            | "PutItem"
+            | "DeleteItem"
+            | "UpdateItem"
+            | "PutRecords"
+            | "PutRecord"
+            | "UploadPart"
+            | "PutMetricData"
+    )
+}
+
+struct Gate(Arc<Guard>);
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gate")
+    }
+}
+
+impl Intercept for Gate {
+    fn name(&self) -> &'static str {
+        "guard"
+    }
+
+    // The last hook before the wire: bodies that `mutate_request` replaced are final here.
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let Some(metadata) = cfg.load::<Metadata>() else {
+            return Err("the guard met a request without a name".into());
+        };
+        let service = metadata.service().to_ascii_lowercase();
+        let operation = metadata.name().to_owned();
+        if only_reads(&service, &operation) {
+            return Ok(());
+        }
+        // A bulk write that was told already is let through before anything is parsed.
+        let request = context.request();
+        let change = || {
+            let path = request.uri().split('?').next().unwrap_or_default();
+            if service == "s3" {
+                let path = path.split("://").nth(1).and_then(|rest| rest.split_once('/')).map_or(path, |(_, p)| p);
+                return Change {
+                    service: String::new(),
+                    operation: String::new(),
+                    target: path.to_owned(),
+                    request: String::new(),
+                };
+            }
+            let body = request.body().bytes().unwrap_or_default();
+            Change {
+                service: String::new(),
+                operation: String::new(),
+                target: target_of(body),
+                request: String::from_utf8_lossy(body).into_owned(),
+            }
+        };
+        self.0.pass(change, &service, &operation).map_err(Into::into)
+    }
+}
+
+/// The table or stream that a JSON body names first.
+fn target_of(body: &[u8]) -> String {
+    let head = String::from_utf8_lossy(&body[..body.len().min(512)]).into_owned();
+    for field in
+        ["\"TableName\":\"", "\"StreamName\":\"", "\"StreamARN\":\"", "\"RequestItems\":{\"", "\"ResourceArn\":\""]
+    {
+        if let Some(at) = head.find(field) {
+            return head[at + field.len()..].chars().take_while(|c| *c != '"').collect();
+        }
+    }
+    String::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_written_as_the_aws_command_that_equals_it() {
+        let change = Change {
+            service: "dynamodb".into(),
+            operation: "UpdateTable".into(),
+            target: "t".into(),
+            request: r#"{"TableName":"t's"}"#.into(),
+        };
+        assert_eq!(change.as_aws_command(), r#"aws dynamodb update-table --cli-input-json '{"TableName":"t'\''s"}'"#);
+    }
+
+    #[test]
+    fn reading_operations_pass_and_everything_unknown_counts_as_a_change() {
+        assert!(only_reads("dynamodb", "BatchGetItem"));
+        assert!(only_reads("kinesis", "GetRecords"));
+        assert!(!only_reads("dynamodb", "BatchWriteItem"));
+        assert!(!only_reads("dynamodb", "SomethingNew"));
+    }
+
+    #[test]
+    fn the_target_is_the_table_or_stream_named_in_the_body() {
+        assert_eq!(target_of(br#"{"RequestItems":{"quotes":[{"#), "quotes");
+        assert_eq!(target_of(br#"{"Records":[],"StreamName":"restore"}"#), "restore");
+    }
+}

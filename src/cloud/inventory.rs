@@ -1,0 +1,1 @@
+//! What is there: tables and streams, described as the lists show them.

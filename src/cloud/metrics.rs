@@ -1,0 +1,1 @@
+//! `CloudWatch` series for charts.

@@ -1,0 +1,26 @@
+//! Sluicegate moves records into and out of DynamoDB, and shows it happening.
+//!
+//! ```text
+//!            console        cli            the two doors: a terminal, a command line
+//!               └──────┬──────┘
+//!                    jobs                  what can be started: a process each, meeting in the journal
+//!                      │
+//!                    flow                  writer, producer, consumer, pacer: knows nothing of who calls it
+//!            ┌─────────┼─────────┐
+//!          item      backup    cloud       bytes of items · files of items · clients, guard, error classes
+//!
+//!          local                           the embedded AWS, started by cli and by tests; nothing else knows of it
+//! ```
+//!
+//! Arrows point down only. `docs/` tells an operator what can't be guessed.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod backup;
+pub mod cli;
+pub mod cloud;
+pub mod console;
+pub mod flow;
+pub mod item;
+pub mod jobs;
+#[cfg(feature = "local")]
+pub mod local;

@@ -1,4 +1,4 @@
-//! `DynamoDB` items as bytes: checked in one pass, measured, keyed and digested, never turned into maps of enums.
+//! DynamoDB items as bytes: checked in one pass, measured, keyed and digested, never turned into maps of enums.
 
 mod types;
 

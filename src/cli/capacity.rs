@@ -9,7 +9,8 @@ use super::print::{self, Columns, Side};
 use super::report::{Exit, Report};
 use super::session::Session;
 use crate::cloud::inventory::{self, Provisioned, Table};
-use crate::cloud::{Mode, price};
+use crate::cloud::{Cloud, Mode, price};
+use crate::jobs::bump::{self, BumpError};
 
 /// What to show or set.
 #[derive(Debug, Args)]
@@ -38,41 +39,25 @@ pub async fn run(args: CapacityArgs, session: &Session) -> Result<Exit, Report> 
     if args.write.is_none() && args.read.is_none() && !args.give_back {
         return show(&table, session);
     }
+    if args.give_back {
+        return give_back(&args, &cloud, session).await;
+    }
     let Some(now) = now else {
         return Err(Report::failed(
             format!("{} is on demand: it has no provisioned capacity to set", named(&args)),
             "AWS scales it by itself",
         ));
     };
-    let mut write = args.write;
-    if args.give_back {
-        let bump = session.journal()?.open_bump(&session.context, &table.name, args.index.as_deref())?;
-        let Some(bump) = bump else {
-            print::line(&format!("nothing to give back: {} was not raised from this machine", named(&args)))?;
-            return Ok(Exit::Done);
-        };
-        write = Some(bump.before);
-    }
-    let after = Provisioned { read: args.read.unwrap_or(now.read), write: write.unwrap_or(now.write), ..now };
+    let after = Provisioned { read: args.read.unwrap_or(now.read), write: args.write.unwrap_or(now.write), ..now };
     let change = in_words(&named(&args), now, after);
-    if after == now {
+    if (after.read, after.write) == (now.read, now.write) {
         print::line(&format!("nothing to change: {} has that capacity", named(&args)))?;
         return Ok(Exit::Done);
     }
     if session.mode() == Mode::Normal && !session.global.yes {
         ask(&change)?;
     }
-    inventory::set_capacity(&cloud, &table, args.index.as_deref(), after.read, after.write).await?;
-    if after.write != now.write {
-        session.journal()?.remember_bump(
-            &session.context,
-            &table.name,
-            args.index.as_deref(),
-            now.write,
-            after.write,
-            None,
-        )?;
-    }
+    set(&args, &cloud, &table, now, after, session).await?;
     if session.global.json {
         print::json(&json!({
             "table": table.name, "index": args.index,
@@ -86,6 +71,54 @@ pub async fn run(args: CapacityArgs, session: &Session) -> Result<Exit, Report> 
         }
     }
     Ok(Exit::Done)
+}
+
+/// Sets it, remembering first what was there: a raise that nobody remembers is paid for until somebody looks.
+async fn set(
+    args: &CapacityArgs,
+    cloud: &Cloud,
+    table: &Table,
+    now: Provisioned,
+    after: Provisioned,
+    session: &Session,
+) -> Result<(), Report> {
+    let remembered =
+        if session.mode() == Mode::Normal && after.write != now.write { Some(session.journal()?) } else { None };
+    let index = args.index.as_deref();
+    let remember = |from, to| match &remembered {
+        Some(journal) => journal.remember_bump(&session.context, &table.name, index, from, to, None),
+        None => Ok(()),
+    };
+    remember(now.write, after.write)?;
+    let set = inventory::set_capacity(cloud, table, index, after.read, after.write).await;
+    if set.is_err() {
+        remember(after.write, now.write)?;
+    }
+    Ok(set?)
+}
+
+async fn give_back(args: &CapacityArgs, cloud: &Cloud, session: &Session) -> Result<Exit, Report> {
+    let journal = session.journal()?;
+    let Some(bump) = journal.open_bump(&session.context, &args.table, args.index.as_deref())? else {
+        print::line(&format!("nothing to give back: {} was not raised from this machine", named(args)))?;
+        return Ok(Exit::Done);
+    };
+    let words = bump::give_back(cloud, &journal, &bump).await?;
+    if session.global.json {
+        print::json(&json!({ "table": args.table, "index": args.index, "given_back": words }))?;
+    } else {
+        print::line(&words)?;
+    }
+    Ok(Exit::Done)
+}
+
+impl From<BumpError> for Report {
+    fn from(error: BumpError) -> Self {
+        match error {
+            BumpError::Cloud(error) => error.into(),
+            BumpError::Journal(error) => error.into(),
+        }
+    }
 }
 
 fn named(args: &CapacityArgs) -> String {

@@ -30,10 +30,7 @@ pub async fn run(session: &Session) -> Result<Exit, Report> {
         journal.display(),
         if journal.exists() { "" } else { " (not there yet: the first job makes it)" }
     ))?;
-    print::line(&format!(
-        "keymap     {}",
-        or_none(keymap.map(|path| path.display().to_string()), "the shipped one")
-    ))?;
+    print::line(&format!("keymap     {}", or_none(keymap.map(|path| path.display().to_string()), "the shipped one")))?;
     print::line(&format!("profile    {}", or_none(session.context.profile.clone(), "as the AWS environment says")))?;
     print::line(&format!("region     {}", or_none(region, "none is set: pass --region")))?;
     print::line(&format!("endpoint   {}", or_none(session.context.endpoint_url.clone(), "AWS")))?;

@@ -34,6 +34,14 @@ impl Exit {
             Self::Interrupted => 130,
         }
     }
+
+    /// The ending with that number; an unknown one is a failure.
+    pub fn from_code(code: u8) -> Self {
+        [Self::Done, Self::BadArguments, Self::DeadLetters, Self::Differences, Self::Interrupted]
+            .into_iter()
+            .find(|exit| exit.code() == code)
+            .unwrap_or(Self::Failed)
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -92,7 +100,8 @@ mod tests {
 
     #[test]
     fn a_report_is_one_sentence_and_what_to_do() {
-        let report = Report::from(CloudError::new(Class::NotFound, "table quote does not exist", "did you mean quotes?"));
+        let report =
+            Report::from(CloudError::new(Class::NotFound, "table quote does not exist", "did you mean quotes?"));
         assert_eq!(report.to_string(), "error: table quote does not exist\n  hint: did you mean quotes?");
         assert_eq!(report.exit.code(), 1);
     }

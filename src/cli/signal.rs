@@ -15,7 +15,8 @@ pub struct Stop {
 impl Stop {
     /// From now on these signals are ours.
     pub fn listen() -> Result<Self, Report> {
-        let of = |kind| signal(kind).map_err(|error| Report::failed(format!("could not listen for signals: {error}"), ""));
+        let of =
+            |kind| signal(kind).map_err(|error| Report::failed(format!("could not listen for signals: {error}"), ""));
         Ok(Self {
             interrupt: of(SignalKind::interrupt())?,
             terminate: of(SignalKind::terminate())?,

@@ -56,7 +56,9 @@ async fn show(name: Option<&str>, session: &Session, cloud: &Cloud) -> Result<()
         None => session.answered(inventory::stream_names(cloud)).await?,
     };
     let streams: Vec<Stream> = session
-        .answered(futures::stream::iter(&names).map(|name| inventory::stream(cloud, name)).buffered(AT_ONCE).try_collect())
+        .answered(
+            futures::stream::iter(&names).map(|name| inventory::stream(cloud, name)).buffered(AT_ONCE).try_collect(),
+        )
         .await?;
     let mut rows = Vec::new();
     for stream in streams {

@@ -85,7 +85,9 @@ async fn show(name: Option<&str>, session: &Session, cloud: &Cloud) -> Result<()
         None => session.answered(inventory::table_names(cloud)).await?,
     };
     let tables: Vec<Table> = session
-        .answered(futures::stream::iter(&names).map(|name| inventory::table(cloud, name)).buffered(AT_ONCE).try_collect())
+        .answered(
+            futures::stream::iter(&names).map(|name| inventory::table(cloud, name)).buffered(AT_ONCE).try_collect(),
+        )
         .await?;
     let loads = load(cloud, &tables).await.unwrap_or_else(|error| {
         eprintln!("warning: {error}");

@@ -27,7 +27,7 @@ pub struct Global {
     /// Profile of the AWS configuration files.
     #[arg(long, global = true, value_name = "NAME")]
     pub profile: Option<String>,
-    /// AWS region, such as eu-west-1 [else AWS_REGION, else the profile's]
+    /// AWS region, such as eu-west-1 [else the environment's, else the profile's]
     #[arg(short, long, global = true, value_name = "REGION")]
     pub region: Option<String>,
     /// Endpoint for every AWS service, such as the one `sluice local` prints.

@@ -37,7 +37,7 @@ pub fn run(args: &AuditArgs, session: &Session) -> Result<Exit, Report> {
             }))?;
             continue;
         }
-        columns.row([
+        columns.row(&[
             time(line.at_ms),
             line.who.clone(),
             line.job.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),

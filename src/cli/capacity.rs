@@ -131,18 +131,12 @@ fn named(args: &CapacityArgs) -> String {
 /// The throughput of the table or of one of its indexes; an unknown index is answered with those that exist.
 fn throughput(table: &Table, index: Option<&str>) -> Result<Option<Provisioned>, Report> {
     let Some(name) = index else { return Ok(table.provisioned) };
-    match table.indexes.iter().find(|index| index.name == name) {
-        Some(index) => Ok(index.provisioned),
-        None => {
-            let existing: Vec<String> = table.indexes.iter().map(|index| index.name.clone()).collect();
-            let hint = if existing.is_empty() {
-                "the table has no index".to_owned()
-            } else {
-                inventory::nearest(name, &existing)
-            };
-            Err(Report::failed(format!("table {} has no index {name}", table.name), hint))
-        }
+    if let Some(index) = table.indexes.iter().find(|index| index.name == name) {
+        return Ok(index.provisioned);
     }
+    let existing: Vec<String> = table.indexes.iter().map(|index| index.name.clone()).collect();
+    let hint = if existing.is_empty() { "the table has none".to_owned() } else { inventory::nearest(name, &existing) };
+    Err(Report::failed(format!("table {} has no index {name}", table.name), hint))
 }
 
 fn in_words(what: &str, before: Provisioned, after: Provisioned) -> String {
@@ -203,7 +197,7 @@ fn show(table: &Table, session: &Session) -> Result<Exit, Report> {
         let units = |of: fn(Provisioned) -> u64| {
             capacity.map_or_else(|| "on demand".to_owned(), |capacity| print::grouped(of(capacity)))
         };
-        columns.row([
+        columns.row(&[
             index.unwrap_or(&table.name).to_owned(),
             units(|c| c.read),
             units(|c| c.write),

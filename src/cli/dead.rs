@@ -66,7 +66,7 @@ fn list(journal: &Journal, job: &JobId, session: &Session) -> Result<Exit, Repor
                 print::json(&as_json(dead))?;
                 continue;
             }
-            columns.row([
+            columns.row(&[
                 dead.number.to_string(),
                 place(dead),
                 dead.letter.line.map_or_else(|| "-".to_owned(), print::grouped),

@@ -87,7 +87,7 @@ fn show(id: Option<&JobId>, session: &Session) -> Result<(), Report> {
         ("WHAT", Side::Left),
     ]);
     for job in &all {
-        columns.row([
+        columns.row(&[
             job.id.to_string(),
             job.kind().to_string(),
             job.state.as_str().to_owned(),

@@ -30,7 +30,7 @@ impl Columns {
     }
 
     /// Adds a row; a missing cell is empty.
-    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub fn row<const N: usize>(&mut self, cells: &[String; N]) {
         self.rows.push(cells.iter().map(|cell| escaped(cell)).collect());
     }
 
@@ -88,7 +88,7 @@ pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -140,8 +140,8 @@ mod tests {
     #[test]
     fn numbers_line_up_on_the_right_and_words_on_the_left() {
         let mut columns = Columns::new(&[("TABLE", Side::Left), ("ITEMS", Side::Right)]);
-        columns.row(["historical".into(), "31,200".into()]);
-        columns.row(["é".into(), "7".into()]);
+        columns.row(&["historical".into(), "31,200".into()]);
+        columns.row(&["é".into(), "7".into()]);
         assert_eq!(columns.to_text(), "TABLE        ITEMS\nhistorical  31,200\né                7\n");
     }
 

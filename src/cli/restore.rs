@@ -16,7 +16,7 @@ use crate::jobs::{JobId, Kind, RestoreSpec, Spec, StartError, resume_detached, s
 /// What to restore, into what, and how.
 #[derive(Clone, Debug, Default, Args)]
 pub struct RestoreArgs {
-    /// Files, folders, globs, - for standard input, or s3://bucket/prefix.
+    /// Files, folders, globs, - for standard input, or `s3://bucket/prefix`.
     #[arg(value_name = "SOURCE")]
     pub source: Vec<String>,
     /// The table that is written.

@@ -130,7 +130,7 @@ fn as_columns(rows: &[Row], with_shards: bool) -> Columns {
         for row in rows {
             let open = row.shards.iter().filter(|shard| shard.state == "OPEN").count();
             let read: Vec<f64> = row.shards.iter().filter_map(|shard| shard.records_per_second).collect();
-            columns.row([
+            columns.row(&[
                 row.stream.clone(),
                 row.status.clone(),
                 row.mode.clone(),
@@ -149,7 +149,7 @@ fn as_columns(rows: &[Row], with_shards: bool) -> Columns {
         ("RECORDS/S", Side::Right),
     ]);
     for shard in rows.iter().flat_map(|row| &row.shards) {
-        columns.row([
+        columns.row(&[
             shard.shard.clone(),
             shard.parent.clone().unwrap_or_else(|| "-".to_owned()),
             shard.state.to_owned(),

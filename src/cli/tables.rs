@@ -135,7 +135,7 @@ fn as_columns(rows: &[Row]) -> Columns {
     for row in rows {
         let capacity = |units: Option<u64>| units.map_or_else(|| "on demand".to_owned(), print::grouped);
         let rate = |rate: Option<f64>| rate.map_or_else(|| "?".to_owned(), |rate| format!("{rate:.1}"));
-        columns.row([
+        columns.row(&[
             row.table.clone(),
             row.status.clone(),
             print::grouped(row.items),
@@ -147,7 +147,7 @@ fn as_columns(rows: &[Row]) -> Columns {
             row.stream.clone().unwrap_or_else(|| "-".to_owned()),
         ]);
         for index in &row.indexes {
-            columns.row([
+            columns.row(&[
                 format!("  {}", index.index),
                 index.status.clone(),
                 String::new(),

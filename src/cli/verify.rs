@@ -14,7 +14,7 @@ use crate::jobs::{Kind, Spec, VerifySpec};
 /// What to compare with what.
 #[derive(Clone, Debug, Args)]
 pub struct VerifyArgs {
-    /// Files, folders, globs, - for standard input, or s3://bucket/prefix.
+    /// Files, folders, globs, - for standard input, or `s3://bucket/prefix`.
     #[arg(value_name = "SOURCE", required = true)]
     pub source: Vec<String>,
     /// The table that is read.

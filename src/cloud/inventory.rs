@@ -238,7 +238,7 @@ pub async fn set_capacity(
             format!("{} has no provisioned capacity to set", index.unwrap_or(&table.name)),
             "it is on demand: AWS scales it by itself",
         ));
-    };
+    }
     let throughput = ProvisionedThroughput::builder()
         .read_capacity_units(rcu as i64)
         .write_capacity_units(wcu as i64)

@@ -151,29 +151,34 @@ fn in_words(said: &Said) -> String {
 /// Prints a job's end: its last line for a script; for a person, in words.
 fn say_end(ended: &Ended, kind: Kind, json: bool) -> Result<Exit, Report> {
     if json {
+        // A reader that went away does not change how the job ended.
         let _ = print::line(&ended.report);
     } else if ended.state == State::Done {
         print::line(&done_in_words(ended, kind))?;
     }
-    let again = match kind {
+    if ended.state == State::Interrupted {
+        eprintln!("interrupted: {kind} {} is checkpointed; go on with: {}", ended.job, again(ended, kind));
+    }
+    outcome(ended, kind)
+}
+
+/// How to take the job up again.
+fn again(ended: &Ended, kind: Kind) -> String {
+    match kind {
         Kind::Restore => format!("sluice restore --resume {}", ended.job),
         Kind::Verify => "the same verify again".to_owned(),
-    };
+    }
+}
+
+/// What the end of a job is for the exit code.
+fn outcome(ended: &Ended, kind: Kind) -> Result<Exit, Report> {
     match ended.state {
-        State::Interrupted => {
-            eprintln!("interrupted: {kind} {} is checkpointed; go on with: {again}", ended.job);
-            Ok(Exit::Interrupted)
-        }
-        State::Done => Ok(match (ended.differs, ended.dead) {
-            (true, _) => Exit::Differences,
-            (false, true) => Exit::DeadLetters,
-            (false, false) => Exit::Done,
-        }),
+        State::Done | State::Interrupted => Ok(Exit::from_code(ended.exit_code())),
         State::Cancelled => Err(Report::failed(format!("{kind} {} was cancelled", ended.job), "")),
         _ => {
             let sentence =
                 if ended.message.is_empty() { format!("{kind} {} failed", ended.job) } else { ended.message.clone() };
-            Err(Report::failed(sentence, format!("when that is mended, go on with: {again}")))
+            Err(Report::failed(sentence, format!("when that is mended, go on with: {}", again(ended, kind))))
         }
     }
 }
@@ -262,7 +267,7 @@ mod tests {
             dead,
             differs,
         };
-        let exit = |ended: Ended, kind| match say_end(&ended, kind, true) {
+        let exit = |ended: Ended, kind| match outcome(&ended, kind) {
             Ok(exit) => exit.code(),
             Err(report) => report.exit.code(),
         };

@@ -72,7 +72,7 @@ impl Budget {
     pub(super) fn take_read(&mut self, now_ms: u64) -> bool {
         self.read_calls.refill(now_ms);
         self.read_bytes.refill(now_ms);
-        let fits = self.read_calls.holds(1.0) && self.read_bytes.level >= 0.0;
+        let fits = self.read_calls.holds(1.0) && self.read_bytes.holds(0.0);
         if fits {
             self.read_calls.level -= 1.0;
         }

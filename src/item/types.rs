@@ -102,6 +102,20 @@ pub enum Refusal {
         /// The table's type.
         wanted: KeyKind,
     },
+    /// A key attribute is longer than `DynamoDB` takes: 2,048 bytes for a partition key, 1,024 for a sort key
+    /// (`DynamoDB` developer guide, "Constraints").
+    #[error("key attribute {name} is {bytes} bytes: DynamoDB takes at most {limit}")]
+    KeyTooLong {
+        /// The attribute.
+        name: String,
+        /// Its length, bytes.
+        bytes: u64,
+        /// The longest allowed, bytes.
+        limit: u64,
+    },
+    /// A line of a backup that is longer than [`crate::backup::LONGEST_LINE`].
+    #[error("line of {0} bytes: no item needs more than 16 MiB")]
+    LineTooLong(u64),
     /// A record on a stream that is no put request.
     #[error("not a put request: {0}")]
     NotAPutRequest(String),

@@ -64,15 +64,14 @@ impl std::fmt::Debug for Services {
 impl Local {
     /// Binds the address and serves until [`Local::stop`].
     pub async fn start(options: Options) -> Result<Self, LocalError> {
-        let (folder, temporary) = match &options.data {
-            Some(folder) => (folder.clone(), None),
-            None => {
-                let temporary = tempfile::Builder::new()
-                    .prefix("sluice-local-")
-                    .tempdir()
-                    .map_err(LocalError::folder(&std::env::temp_dir()))?;
-                (temporary.path().to_owned(), Some(temporary))
-            }
+        let (folder, temporary) = if let Some(folder) = &options.data {
+            (folder.clone(), None)
+        } else {
+            let temporary = tempfile::Builder::new()
+                .prefix("sluice-local-")
+                .tempdir()
+                .map_err(LocalError::folder(&std::env::temp_dir()))?;
+            (temporary.path().to_owned(), Some(temporary))
         };
         let s3_folder = folder.join("s3");
         std::fs::create_dir_all(&s3_folder).map_err(LocalError::folder(&s3_folder))?;
@@ -195,6 +194,9 @@ impl Services {
         let target = target(request.method(), request.uri().path(), request.headers());
         let touches_data = touches_data(&target, request.method(), request.uri());
         if touches_data && self.faults.roll(Fault::Error) {
+            // A connection whose request was not read to its end is closed, and the client may never see the error.
+            let mut unread = request.into_body();
+            while let Some(Ok(_)) = unread.frame().await {}
             return Ok(internal_error(&target));
         }
         let lost = touches_data && self.faults.roll(Fault::LoseReply);

@@ -117,24 +117,21 @@ impl Dynamo {
 
     /// A table as dynoxide and the gateway know it together.
     async fn description(&self, name: String) -> Result<TableDescription, Failure> {
-        let mut description = match self.kept_description(&name) {
-            Some(description) => description,
-            None => {
-                let table_name = name.clone();
-                let (description, cost) = self
-                    .engine
-                    .run(move |database| {
-                        let begun = Instant::now();
-                        let reply = database.describe_table(DescribeTableRequest { table_name })?;
-                        Ok((reply.table, begun.elapsed()))
-                    })
-                    .await?;
-                if cost > COSTLY {
-                    let described = Described { description: description.clone(), at: Instant::now(), cost };
-                    self.descriptions().insert(name.clone(), described);
-                }
-                description
+        let mut description = if let Some(description) = self.kept_description(&name) {
+            description
+        } else {
+            let table_name = name.clone();
+            let counted = move |database: &Database| {
+                let begun = Instant::now();
+                let reply = database.describe_table(DescribeTableRequest { table_name })?;
+                Ok((reply.table, begun.elapsed()))
+            };
+            let (description, cost) = self.engine.run(counted).await?;
+            if cost > COSTLY {
+                let described = Described { description: description.clone(), at: Instant::now(), cost };
+                self.descriptions().insert(name.clone(), described);
             }
+            description
         };
         if let Some(handle) = self.table(&name) {
             let mut table = lock(&handle);

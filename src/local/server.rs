@@ -43,6 +43,8 @@ pub struct Local {
     stop: watch::Sender<bool>,
     accepting: tokio::task::JoinHandle<()>,
     services: Arc<Services>,
+    /// Held while the folder of `--data` is served.
+    _lock: Option<std::fs::File>,
     /// Removed with everything in it when the server ends.
     _temporary: Option<tempfile::TempDir>,
 }
@@ -64,18 +66,18 @@ impl std::fmt::Debug for Services {
 impl Local {
     /// Binds the address and serves until [`Local::stop`].
     pub async fn start(options: Options) -> Result<Self, LocalError> {
-        let (folder, temporary) = match &options.data {
-            Some(folder) => (folder.clone(), None),
-            None => {
-                let temporary = tempfile::Builder::new()
-                    .prefix("sluice-local-")
-                    .tempdir()
-                    .map_err(LocalError::folder(&std::env::temp_dir()))?;
-                (temporary.path().to_owned(), Some(temporary))
-            }
+        let (folder, temporary) = if let Some(folder) = &options.data {
+            (folder.clone(), None)
+        } else {
+            let temporary = tempfile::Builder::new()
+                .prefix("sluice-local-")
+                .tempdir()
+                .map_err(LocalError::folder(&std::env::temp_dir()))?;
+            (temporary.path().to_owned(), Some(temporary))
         };
         let s3_folder = folder.join("s3");
         std::fs::create_dir_all(&s3_folder).map_err(LocalError::folder(&s3_folder))?;
+        let lock = options.data.as_deref().map(only_server_of).transpose()?;
         let listener =
             TcpListener::bind(options.listen).await.map_err(|error| LocalError::Listen(options.listen, error))?;
         let address = listener.local_addr().map_err(|error| LocalError::Listen(options.listen, error))?;
@@ -92,7 +94,15 @@ impl Local {
         });
         let (stop, stopping) = watch::channel(false);
         let accepting = tokio::spawn(accept(listener, Arc::clone(&services), stopping));
-        Ok(Self { endpoint: format!("http://{address}"), s3_folder, stop, accepting, services, _temporary: temporary })
+        Ok(Self {
+            endpoint: format!("http://{address}"),
+            s3_folder,
+            stop,
+            accepting,
+            services,
+            _lock: lock,
+            _temporary: temporary,
+        })
     }
 
     /// Where it serves, such as `http://127.0.0.1:4566`.
@@ -118,6 +128,17 @@ impl Drop for Local {
     fn drop(&mut self) {
         self.stop.send_replace(true);
         self.accepting.abort();
+    }
+}
+
+/// Two servers would write over each other's settings. The lock goes with the process, however it ends.
+fn only_server_of(folder: &Path) -> Result<std::fs::File, LocalError> {
+    let path = folder.join("lock");
+    let lock = std::fs::File::create(&path).map_err(LocalError::folder(&path))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(std::fs::TryLockError::WouldBlock) => Err(LocalError::InUse(folder.to_owned())),
+        Err(std::fs::TryLockError::Error(error)) => Err(LocalError::folder(&path)(error)),
     }
 }
 
@@ -195,6 +216,9 @@ impl Services {
         let target = target(request.method(), request.uri().path(), request.headers());
         let touches_data = touches_data(&target, request.method(), request.uri());
         if touches_data && self.faults.roll(Fault::Error) {
+            // A connection whose request was not read to its end is closed, and the client may never see the error.
+            let mut unread = request.into_body();
+            while let Some(Ok(_)) = unread.frame().await {}
             return Ok(internal_error(&target));
         }
         let lost = touches_data && self.faults.roll(Fault::LoseReply);

@@ -163,7 +163,7 @@ impl Dynamo {
                 passed
             });
             if !back.is_empty() {
-                unprocessed.insert(name.clone(), keys_back(wanted, back));
+                unprocessed.insert(name.clone(), keys_back(wanted, &back));
             }
         }
         if admission.refused_whole() {
@@ -224,7 +224,7 @@ fn as_json(write: &WriteRequest) -> Value {
 }
 
 /// Keys to be asked for again, with everything that was said about how to read them.
-fn keys_back(wanted: &KeysAndAttributes, keys: Vec<Value>) -> Value {
+fn keys_back(wanted: &KeysAndAttributes, keys: &[Value]) -> Value {
     let mut back = json!({"Keys": keys});
     let mut set = |name: &str, value: Value| {
         if !value.is_null() {

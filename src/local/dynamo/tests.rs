@@ -110,7 +110,8 @@ fn put(id: &str, kib: usize) -> Value {
     json!({"PutRequest": {"Item": {"id": {"S": id}, "pad": {"S": "x".repeat(kib * 1024)}}}})
 }
 
-fn batch(writes: Vec<Value>) -> Value {
+fn batch(writes: impl IntoIterator<Item = Value>) -> Value {
+    let writes: Vec<Value> = writes.into_iter().collect();
     json!({"RequestItems": {"quotes": writes}, "ReturnConsumedCapacity": "TOTAL"})
 }
 
@@ -119,13 +120,13 @@ async fn a_batch_beyond_capacity_comes_back_in_part_and_then_as_an_error() {
     let bench = Bench::new().await;
     bench.create(1).await;
     // 300 WCU are stored; ten items of 36 WCU overdraw them with the ninth.
-    let reply = bench.done("BatchWriteItem", batch((0..10).map(|n| put(&n.to_string(), 35)).collect())).await;
+    let reply = bench.done("BatchWriteItem", batch((0..10).map(|n| put(&n.to_string(), 35)))).await;
     let back = reply["UnprocessedItems"]["quotes"].as_array().unwrap();
     assert_eq!(back.len(), 1);
     assert_eq!(back[0], put("9", 35));
     assert_eq!(reply["ConsumedCapacity"][0]["CapacityUnits"], 324.0);
 
-    let (name, reply) = bench.refused("BatchWriteItem", batch(vec![put("9", 35)])).await;
+    let (name, reply) = bench.refused("BatchWriteItem", batch([put("9", 35)])).await;
     assert_eq!(name, "ProvisionedThroughputExceededException");
     assert!(
         reply["message"].as_str().unwrap().starts_with("The level of configured provisioned throughput for the table")
@@ -144,14 +145,14 @@ async fn a_batch_beyond_capacity_comes_back_in_part_and_then_as_an_error() {
 async fn overwriting_costs_the_larger_of_the_old_and_the_new_item() {
     let bench = Bench::new().await;
     bench.create(1).await;
-    bench.done("BatchWriteItem", batch(vec![put("big", 199)])).await;
+    bench.done("BatchWriteItem", batch([put("big", 199)])).await;
     // 100 WCU are left. The small item is taken for 1 WCU, and billed 200.
-    let reply = bench.done("BatchWriteItem", batch(vec![put("big", 0)])).await;
+    let reply = bench.done("BatchWriteItem", batch([put("big", 0)])).await;
     assert_eq!(reply["ConsumedCapacity"][0]["CapacityUnits"], 200.0);
     bench.pass(100_000);
-    bench.refused("BatchWriteItem", batch(vec![put("other", 0)])).await;
+    bench.refused("BatchWriteItem", batch([put("other", 0)])).await;
     bench.pass(1);
-    bench.done("BatchWriteItem", batch(vec![put("other", 0)])).await;
+    bench.done("BatchWriteItem", batch([put("other", 0)])).await;
 }
 
 #[tokio::test]
@@ -162,7 +163,7 @@ async fn a_full_index_throttles_writes_to_its_table() {
     let mut written = 0;
     let mut refusal = None;
     for n in 0..20 {
-        let (status, reply) = bench.ask("BatchWriteItem", batch((0..25).map(|m| item(n * 25 + m)).collect())).await;
+        let (status, reply) = bench.ask("BatchWriteItem", batch((0..25).map(|m| item(n * 25 + m)))).await;
         if status == 400 {
             refusal = Some(reply);
             break;
@@ -175,14 +176,14 @@ async fn a_full_index_throttles_writes_to_its_table() {
     assert!(refusal["ThrottlingReasons"][0]["resource"].as_str().unwrap().ends_with("/index/by-g"));
     assert!(refusal["message"].as_str().unwrap().contains("global secondary indexes"));
     // An item that is not in the index still passes.
-    bench.done("BatchWriteItem", batch(vec![put("plain", 0)])).await;
+    bench.done("BatchWriteItem", batch([put("plain", 0)])).await;
 }
 
 #[tokio::test]
 async fn reads_are_limited_too_and_a_batch_of_keys_comes_back_in_part() {
     let bench = Bench::new().await;
     bench.create(1000).await;
-    bench.done("BatchWriteItem", batch(vec![put("big", 390)])).await;
+    bench.done("BatchWriteItem", batch([put("big", 390)])).await;
     // Reading 391 KiB consistently takes 98 RCU; 300 are stored.
     let get = json!({"TableName": "quotes", "Key": {"id": {"S": "big"}}, "ConsistentRead": true});
     for _ in 0..4 {
@@ -207,7 +208,7 @@ async fn without_limits_nothing_is_refused_and_capacity_is_still_told() {
     let bench = Bench::with(None, false, "").await;
     bench.create(1).await;
     for _ in 0..5 {
-        let reply = bench.done("BatchWriteItem", batch((0..4).map(|n| put(&n.to_string(), 99)).collect())).await;
+        let reply = bench.done("BatchWriteItem", batch((0..4).map(|n| put(&n.to_string(), 99)))).await;
         assert_eq!(reply["UnprocessedItems"], json!({}));
         assert_eq!(reply["ConsumedCapacity"][0]["CapacityUnits"], 400.0);
     }
@@ -309,7 +310,7 @@ async fn a_table_goes_to_on_demand_and_back() {
     let table = bench.describe().await;
     assert_eq!(table["BillingModeSummary"]["BillingMode"], "PAY_PER_REQUEST");
     assert_eq!(table["ProvisionedThroughput"]["WriteCapacityUnits"], 0);
-    bench.done("BatchWriteItem", batch((0..5).map(|n| put(&n.to_string(), 99)).collect())).await;
+    bench.done("BatchWriteItem", batch((0..5).map(|n| put(&n.to_string(), 99)))).await;
     let (name, _) = bench.refused("UpdateTable", json!({"TableName": "quotes", "BillingMode": "PROVISIONED"})).await;
     assert_eq!(name, "ValidationException");
     let bought = json!({"ReadCapacityUnits": 1, "WriteCapacityUnits": 7});
@@ -350,6 +351,47 @@ async fn an_index_is_added_to_a_live_table_with_its_own_throughput() {
 }
 
 #[tokio::test]
+async fn an_index_of_a_provisioned_table_must_be_given_throughput() {
+    let bench = Bench::new().await;
+    let keys = |name: &str| json!([{"AttributeName": name, "KeyType": "HASH"}]);
+    let bare = json!({"IndexName": "by-g", "KeySchema": keys("g"), "Projection": {"ProjectionType": "ALL"}});
+    let attributes =
+        json!([{"AttributeName": "id", "AttributeType": "S"}, {"AttributeName": "g", "AttributeType": "S"}]);
+    let (name, _) = bench
+        .refused(
+            "CreateTable",
+            json!({
+                "TableName": "quotes", "KeySchema": keys("id"), "AttributeDefinitions": attributes,
+                "ProvisionedThroughput": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1},
+                "GlobalSecondaryIndexes": [bare],
+            }),
+        )
+        .await;
+    assert_eq!(name, "ValidationException");
+    bench.create(1).await;
+    let update = json!({
+        "TableName": "quotes", "AttributeDefinitions": attributes, "GlobalSecondaryIndexUpdates": [{"Create": bare}],
+    });
+    assert_eq!(bench.refused("UpdateTable", update.clone()).await.0, "ValidationException");
+    bench.done("UpdateTable", json!({"TableName": "quotes", "BillingMode": "PAY_PER_REQUEST"})).await;
+    bench.pass(CHANGE_MS);
+    bench.done("UpdateTable", update).await;
+}
+
+#[tokio::test]
+async fn a_table_that_is_being_updated_is_not_deleted() {
+    let bench = Bench::new().await;
+    bench.create(1).await;
+    assert_eq!(bench.update(2).await.0, 200);
+    let delete = json!({"TableName": "quotes"});
+    assert_eq!(bench.refused("DeleteTable", delete.clone()).await.0, "ResourceInUseException");
+    bench.pass(CHANGE_MS);
+    let reply = bench.done("DeleteTable", delete.clone()).await;
+    assert_eq!(reply["TableDescription"]["TableStatus"], "DELETING");
+    assert_eq!(bench.refused("DescribeTable", delete).await.0, "ResourceNotFoundException");
+}
+
+#[tokio::test]
 async fn faults_throttle_and_split_batches_and_lose_nothing() {
     let bench = Bench::with(None, true, "partial=100%").await;
     bench.create(1000).await;
@@ -367,7 +409,7 @@ async fn faults_throttle_and_split_batches_and_lose_nothing() {
 
     let bench = Bench::with(None, false, "throttle=100%").await;
     bench.create(1000).await;
-    let (name, _) = bench.refused("BatchWriteItem", batch(vec![put("a", 0)])).await;
+    let (name, _) = bench.refused("BatchWriteItem", batch([put("a", 0)])).await;
     assert_eq!(name, "ProvisionedThroughputExceededException");
 }
 
@@ -375,7 +417,7 @@ async fn faults_throttle_and_split_batches_and_lose_nothing() {
 async fn a_failed_condition_costs_capacity_and_a_bad_request_does_not() {
     let bench = Bench::new().await;
     bench.create(1).await;
-    bench.done("BatchWriteItem", batch(vec![put("a", 297)])).await;
+    bench.done("BatchWriteItem", batch([put("a", 297)])).await;
     // 2 WCU are left.
     bench.refused("PutItem", json!({"TableName": "quotes", "Item": {"id": {"N": "1"}}})).await;
     let conditional = json!({
@@ -393,7 +435,7 @@ async fn a_transaction_beyond_capacity_is_cancelled_as_a_whole() {
     bench.create(1).await;
     let put = |id: &str| json!({"Put": {"TableName": "quotes", "Item": {"id": {"S": id}}}});
     bench.done("TransactWriteItems", json!({"TransactItems": [put("a"), put("b")]})).await;
-    bench.done("BatchWriteItem", batch(vec![self::put("c", 294)])).await;
+    bench.done("BatchWriteItem", batch([self::put("c", 294)])).await;
     // 1 WCU is left: the first put takes 2 of it, the second finds none.
     let (name, reply) = bench.refused("TransactWriteItems", json!({"TransactItems": [put("d"), put("e")]})).await;
     assert_eq!(name, "TransactionCanceledException");
@@ -403,12 +445,66 @@ async fn a_transaction_beyond_capacity_is_cancelled_as_a_whole() {
     assert_eq!(bench.describe().await["ItemCount"], 4);
 }
 
+/// The sum of a metric in whole units, at whatever time.
+fn sum(bench: &Bench, metric: &str, dimensions: &[(&str, &str)]) -> i64 {
+    let id = crate::local::metrics::SeriesId::new("AWS/DynamoDB", metric, dimensions);
+    bench.dynamo.metrics.query(&id, 0, 2 * NOON, 60_000).iter().map(|(_, it)| it.sum.ceil() as i64).sum()
+}
+
+#[tokio::test]
+async fn what_passed_and_what_was_refused_is_measured() {
+    let bench = Bench::new().await;
+    bench.create_with_index(1000, 1).await;
+    let item = |n: usize| json!({"PutRequest": {"Item": {"id": {"S": n.to_string()}, "g": {"S": "x"}}}});
+    for n in 0..13 {
+        bench.ask("BatchWriteItem", batch((0..25).map(|m| item(n * 25 + m)))).await;
+    }
+    let table = [("TableName", "quotes")];
+    let index = [("TableName", "quotes"), ("GlobalSecondaryIndexName", "by-g")];
+    assert_eq!(sum(&bench, "ConsumedWriteCapacityUnits", &table), 300);
+    assert_eq!(sum(&bench, "ConsumedWriteCapacityUnits", &index), 300);
+    assert_eq!(sum(&bench, "WriteThrottleEvents", &index), 25);
+    assert_eq!(sum(&bench, "WriteThrottleEvents", &table), 0);
+    assert_eq!(sum(&bench, "ThrottledRequests", &[("TableName", "quotes"), ("Operation", "BatchWriteItem")]), 1);
+    assert_eq!(sum(&bench, "ProvisionedWriteCapacityUnits", &table), 1000);
+    bench.done("Scan", json!({"TableName": "quotes"})).await;
+    assert!(sum(&bench, "ConsumedReadCapacityUnits", &table) > 0);
+}
+
+#[tokio::test]
+async fn metrics_are_kept_without_limits_too() {
+    let bench = Bench::with(None, false, "").await;
+    bench.create(1).await;
+    bench.done("BatchWriteItem", batch([put("a", 399)])).await;
+    assert_eq!(sum(&bench, "ConsumedWriteCapacityUnits", &[("TableName", "quotes")]), 400);
+}
+
+#[tokio::test]
+async fn a_stream_is_read_by_the_arns_that_were_shown() {
+    let bench = Bench::new().await;
+    bench.create(100).await;
+    let stream = json!({"StreamEnabled": true, "StreamViewType": "NEW_IMAGE"});
+    bench.done("UpdateTable", json!({"TableName": "quotes", "StreamSpecification": stream})).await;
+    bench.done("BatchWriteItem", batch([put("a", 0)])).await;
+    let table = bench.describe().await;
+    assert_eq!(table["TableArn"], "arn:aws:dynamodb:us-east-1:000000000000:table/quotes");
+    let arn = table["LatestStreamArn"].clone();
+    let stream = bench.done("DescribeStream", json!({"StreamArn": arn})).await["StreamDescription"].clone();
+    let shard = stream["Shards"][0]["ShardId"].clone();
+    let iterator = bench
+        .done("GetShardIterator", json!({"StreamArn": arn, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"}))
+        .await;
+    let records = bench.done("GetRecords", json!({"ShardIterator": iterator["ShardIterator"]})).await;
+    assert_eq!(records["Records"][0]["eventName"], "INSERT");
+    assert_eq!(records["Records"][0]["dynamodb"]["NewImage"]["id"], json!({"S": "a"}));
+}
+
 #[tokio::test]
 async fn items_and_settings_outlive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let bench = Bench::with(Some(folder.path()), true, "").await;
     bench.create_with_index(100, 5).await;
-    bench.done("BatchWriteItem", batch(vec![put("a", 0)])).await;
+    bench.done("BatchWriteItem", batch([put("a", 0)])).await;
     assert_eq!(bench.update(50).await.0, 200);
     bench.dynamo.close().await.unwrap();
 
@@ -427,7 +523,7 @@ async fn what_was_answered_survives_a_server_that_never_closed() {
     let folder = tempfile::tempdir().unwrap();
     let bench = Bench::with(Some(folder.path()), true, "").await;
     bench.create(100).await;
-    bench.done("BatchWriteItem", batch(vec![put("a", 0)])).await;
+    bench.done("BatchWriteItem", batch([put("a", 0)])).await;
     // A copy of the files as they are now is what a killed process leaves behind.
     let killed = tempfile::tempdir().unwrap();
     for file in std::fs::read_dir(folder.path()).unwrap() {

@@ -104,6 +104,22 @@ impl Faults {
         })
     }
 
+    /// Which of the `count` entries of a batch fail now, when [`Fault::Partial`] strikes: at least one and, of several,
+    /// not all.
+    pub fn partial(&self, count: usize) -> Option<Vec<bool>> {
+        if count == 0 || !self.roll(Fault::Partial) {
+            return None;
+        }
+        let mut dice = self.kinds.get(&Fault::Partial)?.dice.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut failed: Vec<bool> = (0..count).map(|_| dice.random_bool(0.3)).collect();
+        let certain = dice.random_range(0..count);
+        failed[certain] = true;
+        if count > 1 && failed.iter().all(|failed| *failed) {
+            failed[(certain + 1) % count] = false;
+        }
+        Some(failed)
+    }
+
     /// How long every reply waits.
     pub fn latency(&self) -> Option<Duration> {
         self.latency
@@ -205,6 +221,18 @@ mod tests {
         let faults: Faults = "partial=10%".parse().unwrap();
         let struck = (0..10_000).filter(|_| faults.roll(Fault::Partial)).count();
         assert!((900..1100).contains(&struck), "{struck}");
+    }
+
+    #[test]
+    fn a_partial_failure_spares_some_and_hits_some() {
+        let faults: Faults = "partial=100%".parse().unwrap();
+        for _ in 0..100 {
+            let failed = faults.partial(5).unwrap();
+            assert!(failed.contains(&true) && failed.contains(&false), "{failed:?}");
+        }
+        assert_eq!(faults.partial(1), Some(vec![true]));
+        assert_eq!(faults.partial(0), None);
+        assert_eq!("error=100%".parse::<Faults>().unwrap().partial(5), None);
     }
 
     #[test]

@@ -8,11 +8,15 @@
 //! ```
 
 pub mod cloudwatch;
+mod dynamo;
 pub mod faults;
 pub mod kinesis;
 pub mod metrics;
 pub mod s3;
 mod server;
+#[cfg(test)]
+mod tests;
+mod throughput;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -79,7 +83,8 @@ pub enum LocalError {
 }
 
 impl LocalError {
-    fn folder(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+    /// What an I/O error about `path` becomes.
+    fn folder(path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |error| Self::Folder(path, error)
     }

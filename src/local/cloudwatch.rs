@@ -5,6 +5,8 @@
 //! Percentiles and metric math are refused, not guessed.
 
 mod request;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::sync::Arc;

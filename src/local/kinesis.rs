@@ -7,6 +7,8 @@
 mod budget;
 mod control;
 mod log;
+#[cfg(test)]
+mod tests;
 mod topology;
 mod wire;
 
@@ -258,7 +260,10 @@ impl Kinesis {
         let stream = self.stream(name).await?;
         let account = &self.store.aws_account_id;
         let shard_id = &request.shard_id;
-        let shard = stream.shards.iter().position(|shard| shard.shard_id == *shard_id).ok_or_else(|| {
+        // Like AWS, this takes `0` for `shardId-000000000000`.
+        let shard =
+            ferrokinesis::sequence::resolve_shard_id(shard_id).ok().and_then(|(_, ix)| usize::try_from(ix).ok());
+        let shard = shard.filter(|shard| *shard < stream.shards.len()).ok_or_else(|| {
             let message = format!("Shard {shard_id} in stream {name} under account {account} does not exist");
             Refusal::new("ResourceNotFoundException", message)
         })?;

@@ -1,6 +1,8 @@
 //! S3 on a folder: each bucket a folder in it, each object a file. Any credentials do.
 
 mod chunked;
+#[cfg(test)]
+mod service_tests;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -83,7 +83,7 @@ async fn drive(
         Ok(())
     };
     tokio::select! {
-        fed = feed => fed,
+        done = feed => done,
         error = writer.failed() => Err(error.into()),
     }
 }

@@ -85,7 +85,7 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
     let progress = source.progress();
     let (way, mut drive): (Arc<dyn Way>, Drive) = match &spec.stream {
         None => direct::begin(session, spec, &table, source, Arc::clone(&pacer), clock),
-        Some(_) => unreachable!(),
+        Some(_) => return Err(JobError::Unfit("restores through a stream are being built".into())),
     };
 
     let provisioned = AtomicU64::new(table.provisioned.map_or(0, |p| p.write));

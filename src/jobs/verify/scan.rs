@@ -88,7 +88,7 @@ where
     let mut backoff = patient();
     loop {
         pace.wait().await;
-        let page = session
+        let answer = session
             .cloud
             .bulk
             .dynamodb
@@ -101,7 +101,7 @@ where
             .set_exclusive_start_key(after.clone())
             .send()
             .await;
-        let page = match page {
+        let page = match answer {
             Ok(page) => page,
             Err(e) if error::classify(&e).is_retryable() && backoff.tries() < TRIES => {
                 tokio::time::sleep(backoff.wait()).await;

@@ -22,6 +22,8 @@ impl From<JobError> for Report {
         match error {
             JobError::Cloud(error) => error.into(),
             JobError::Journal(error) => error.into(),
+            // Their sentences end in what to do.
+            error @ (JobError::Backup(_) | JobError::Io(_) | JobError::Unfit(_)) => Self::failed(error.to_string(), ""),
         }
     }
 }

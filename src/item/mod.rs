@@ -1,4 +1,4 @@
-//! DynamoDB items as bytes: checked in one pass, measured, keyed and digested, never turned into maps of enums.
+//! `DynamoDB` items as bytes: checked in one pass, measured, keyed and digested, never turned into maps of enums.
 //!
 //! ```text
 //!   backup line ──> Checker::check ──> Checked { json, size, key, digest } ──> request::encode ──> stream

@@ -414,6 +414,26 @@ async fn faults_throttle_and_split_batches_and_lose_nothing() {
 }
 
 #[tokio::test]
+async fn a_run_with_faults_repeats_itself() {
+    let run = async || {
+        let bench = Bench::with(None, true, "partial=30%,throttle=30%").await;
+        bench.create(1000).await;
+        let mut replies = Vec::new();
+        for n in 0..40 {
+            let mut reply = bench.ask("BatchWriteItem", batch((0..5).map(|m| put(&(n * 5 + m).to_string(), 0)))).await;
+            reply.1["ConsumedCapacity"].take();
+            replies.push(reply);
+        }
+        replies
+    };
+    let first = run().await;
+    assert_eq!(first, run().await);
+    assert!(first.iter().any(|(status, _)| *status == 400), "some are throttled");
+    assert!(first.iter().any(|(_, reply)| reply.pointer("/UnprocessedItems/quotes").is_some()), "some are split");
+    assert!(first.iter().any(|(_, reply)| reply["UnprocessedItems"] == json!({})), "some pass");
+}
+
+#[tokio::test]
 async fn a_failed_condition_costs_capacity_and_a_bad_request_does_not() {
     let bench = Bench::new().await;
     bench.create(1).await;

@@ -134,7 +134,7 @@ pub async fn run(args: RestoreArgs, session: &Session) -> Result<Exit, Report> {
     if args.detach && spec.sources.iter().any(|source| source == "-") {
         return Err(Report::bad_arguments("a detached restore has no standard input", "name a file"));
     }
-    let cloud = session.cloud().await?;
+    let cloud = session.reading().await?;
     session.answered(inventory::table(&cloud, &spec.table)).await?;
     if let Some(stream) = &spec.stream {
         session.answered(inventory::stream(&cloud, stream)).await?;

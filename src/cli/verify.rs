@@ -41,7 +41,7 @@ pub async fn run(args: VerifyArgs, session: &Session) -> Result<Exit, Report> {
         sample: args.sample,
         read_budget: args.read_budget,
     };
-    let cloud = session.cloud().await?;
+    let cloud = session.reading().await?;
     session.answered(inventory::table(&cloud, &spec.table)).await?;
     let id = session.journal()?.create_job(&Spec::Verify(spec), &session.context, None)?;
     progress::run(session, &id, Kind::Verify).await.map(|(exit, _)| exit)

@@ -1,0 +1,336 @@
+//! Puts checked items into one table: lanes that keep the order of each key, batches of spliced bodies, and exactly
+//! what came back unprocessed sent again.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::backoff::Backoff;
+use super::batch::{BODY, REQUESTS, Request, batch_body, delete_body, put_body};
+use super::clock::Clock;
+use super::counters::{Counters, Outcome};
+use super::lanes::{Health, INBOX, Lanes};
+use super::ledger::Receipt;
+use super::limit::Limit;
+use super::pacer::Pacer;
+use super::table::{BatchReply, Consumed, TablePut};
+use super::waiting::{Waiting, Write, WriteKind};
+use crate::cloud::{Class, CloudError};
+use crate::item::{Checked, Key};
+
+/// How a writer puts.
+#[derive(Clone, Debug)]
+pub struct WriterOptions {
+    /// The table.
+    pub table: String,
+    /// Name of its partition key, for the condition of `if_not_exists`.
+    pub partition_key: String,
+    /// Lanes: one request is in flight for each, and all versions of a key go through one.
+    pub lanes: usize,
+    /// Leaves items alone that exist already: each is one `PutItem` with a condition, and counts as skipped.
+    pub if_not_exists: bool,
+    /// Items held for all lanes together, bytes: backpressure sets in above.
+    pub memory: usize,
+    /// Seeds the jitter of the backoffs.
+    pub seed: u64,
+}
+
+impl WriterOptions {
+    /// The usual writer of `table`, whose partition key is named `partition_key`.
+    pub fn new(table: impl Into<String>, partition_key: impl Into<String>) -> Self {
+        Self {
+            table: table.into(),
+            partition_key: partition_key.into(),
+            lanes: 16,
+            if_not_exists: false,
+            memory: 32 << 20,
+            seed: 0,
+        }
+    }
+}
+
+/// Waits after a refusal: short, since the pacer does the pacing.
+const BASE: Duration = Duration::from_millis(25);
+const CAP: Duration = Duration::from_secs(5);
+
+/// Puts items into one table. Dropped, it sends nothing more; what was not settled stays open in its ledger.
+#[derive(Debug)]
+pub struct Writer {
+    lanes: Lanes<Write>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    options: WriterOptions,
+    put: Arc<dyn TablePut>,
+    pacer: Arc<Pacer>,
+    health: Arc<Health>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    /// Starts the lanes; needs a tokio runtime.
+    pub fn start(options: WriterOptions, put: Arc<dyn TablePut>, pacer: Arc<Pacer>, clock: Arc<dyn Clock>) -> Self {
+        let health = Arc::new(Health::new(clock, options.memory));
+        let shared = Arc::new(Shared { options, put, pacer, health: Arc::clone(&health) });
+        let lanes = Lanes::start(shared.options.lanes, health, |n, inbox| lane(Arc::clone(&shared), inbox, n));
+        Self { lanes, shared }
+    }
+
+    /// Puts `item`, after all earlier writes of its key; waits while there is no room.
+    ///
+    /// # Errors
+    /// What made the writer fail. The job stops, and can go on later from its checkpoint.
+    pub async fn put(&self, item: Checked, receipt: Receipt) -> Result<(), CloudError> {
+        let wcu = f64::from(item.wcu());
+        self.write(item.key, WriteKind::Put(item.json), wcu, receipt).await
+    }
+
+    /// Deletes the item of `key`, after all earlier writes of it.
+    ///
+    /// # Errors
+    /// As [`Writer::put`].
+    pub async fn delete(&self, key: Key, receipt: Receipt) -> Result<(), CloudError> {
+        let json = key.json.clone();
+        self.write(key, WriteKind::Delete(json), 1.0, receipt).await
+    }
+
+    /// Sends `request`, a whole `PutItem` for `item` with parameters of its own. A failed condition counts as skipped.
+    ///
+    /// # Errors
+    /// As [`Writer::put`].
+    pub async fn request(&self, item: Checked, request: Bytes, receipt: Receipt) -> Result<(), CloudError> {
+        let wcu = f64::from(item.wcu());
+        self.write(item.key, WriteKind::Request { request, item: item.json }, wcu, receipt).await
+    }
+
+    async fn write(&self, key: Key, kind: WriteKind, wcu: f64, receipt: Receipt) -> Result<(), CloudError> {
+        let memory = self.shared.health.room(kind.len()).await?;
+        let lane = (key.hash % self.lanes.count() as u128) as usize;
+        self.lanes.give(lane, Write::new(key, kind, wcu, receipt, Some(memory))).await
+    }
+
+    /// What it took so far: `retried`, `throttled` and `wcu`; the rest is the ledger's to count.
+    pub fn effort(&self) -> Counters {
+        *self.shared.health.effort()
+    }
+
+    /// The pacer that it writes by.
+    pub fn pacer(&self) -> &Arc<Pacer> {
+        &self.shared.pacer
+    }
+
+    /// What binds now.
+    pub fn limit(&self) -> Limit {
+        match self.shared.pacer.limit() {
+            Limit::Source if self.shared.health.was_full() => Limit::Service,
+            limit => limit,
+        }
+    }
+
+    /// Ends when the writer fails, with the reason.
+    pub async fn failed(&self) -> CloudError {
+        self.shared.health.failed().await
+    }
+
+    /// The same, for a task of its own that does not keep the writer alive.
+    pub(super) fn failure(&self) -> impl Future<Output = CloudError> + Send + 'static + use<> {
+        let health = Arc::clone(&self.shared.health);
+        async move { health.failed().await }
+    }
+
+    /// Writes what it was given, and ends.
+    ///
+    /// # Errors
+    /// What made it fail.
+    pub async fn finish(self) -> Result<(), CloudError> {
+        self.lanes.finish().await
+    }
+}
+
+impl Shared {
+    fn is_alone(&self, write: &Write) -> bool {
+        write.alone || self.options.if_not_exists || matches!(write.kind, WriteKind::Request { .. })
+    }
+
+    /// The next writes to send together, in order.
+    fn next(&self, waiting: &mut Waiting) -> Vec<Write> {
+        let most_wcu = self.pacer.batch_wcu();
+        let (mut bytes, mut wcu) = (0, 0.0);
+        let mut batch: Vec<Write> = Vec::with_capacity(REQUESTS);
+        while let Some(next) = waiting.front() {
+            bytes += next.kind.len() + 32;
+            wcu += next.wcu;
+            let fits = batch.len() < REQUESTS && bytes <= BODY && wcu <= most_wcu && !self.is_alone(next);
+            if !batch.is_empty() && !fits {
+                break;
+            }
+            let alone = self.is_alone(next);
+            batch.extend(waiting.pop_front());
+            if alone {
+                break;
+            }
+        }
+        batch
+    }
+
+    async fn send(&self, batch: &[Write]) -> Result<BatchReply, CloudError> {
+        let table = &self.options.table;
+        if let [write] = batch
+            && self.is_alone(write)
+        {
+            let absent = self.options.if_not_exists.then_some(self.options.partition_key.as_str());
+            let consumed: Option<Consumed> = match &write.kind {
+                WriteKind::Put(item) => self.put.put(put_body(table, item, absent)).await?,
+                WriteKind::Delete(key) => self.put.delete(delete_body(table, key)).await?,
+                WriteKind::Request { request, .. } => self.put.put(request.clone()).await?,
+            };
+            return Ok(BatchReply { unprocessed: Vec::new(), consumed });
+        }
+        let requests = batch.iter().map(|write| match &write.kind {
+            WriteKind::Put(item) | WriteKind::Request { item, .. } => Request::Put(item),
+            WriteKind::Delete(key) => Request::Delete(key),
+        });
+        self.put.batch(batch_body(table, requests)).await
+    }
+}
+
+/// What a lane does after a batch.
+enum After {
+    /// Goes on.
+    Next,
+    /// Waits a moment first.
+    BackOff,
+    /// Ends: the writer failed.
+    End,
+}
+
+async fn lane(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Write>, n: u64) {
+    let mut waiting = Waiting::new(!shared.options.if_not_exists);
+    let mut backoff = Backoff::new(BASE, CAP, shared.options.seed ^ n);
+    loop {
+        if waiting.is_empty() {
+            let Some(write) = inbox.recv().await else { return };
+            waiting.push(write);
+        }
+        while waiting.len() < INBOX
+            && let Ok(write) = inbox.try_recv()
+        {
+            waiting.push(write);
+        }
+        let batch = shared.next(&mut waiting);
+        shared.pacer.acquire(batch.iter().map(|write| write.wcu).sum(), batch.len()).await;
+        if shared.health.is_over() {
+            return;
+        }
+        let sent = shared.health.clock.now();
+        let reply = shared.send(&batch).await;
+        match shared.settle(sent, batch, reply, &mut waiting) {
+            After::Next => backoff.reset(),
+            After::BackOff => shared.health.clock.sleep(backoff.wait()).await,
+            After::End => return,
+        }
+    }
+}
+
+impl Shared {
+    /// Settles what `reply` says of `batch`, and puts the rest back in front.
+    fn settle(
+        &self,
+        sent: Duration,
+        batch: Vec<Write>,
+        reply: Result<BatchReply, CloudError>,
+        waiting: &mut Waiting,
+    ) -> After {
+        let error = match reply {
+            Ok(reply) => return self.settle_reply(batch, &reply, waiting),
+            Err(error) => error,
+        };
+        match error.class {
+            Class::Throttled => {
+                self.health.patience.answered();
+                self.health.throttled(batch.len());
+                self.pacer.reply(batch.len(), batch.len(), 0.0, None);
+                waiting.put_back(batch);
+                After::BackOff
+            }
+            Class::Transient | Class::Unknown | Class::InUse => {
+                if self.health.patience.is_over(sent, self.health.clock.now()) {
+                    self.health.fail(error);
+                    return After::End;
+                }
+                self.health.effort().retried += batch.len() as u64;
+                waiting.put_back(batch);
+                After::BackOff
+            }
+            Class::Invalid if batch.len() > 1 => {
+                // One of them is bad, and the service does not say which: each goes alone.
+                self.health.patience.answered();
+                self.health.effort().retried += batch.len() as u64;
+                waiting.put_back(batch.into_iter().map(Write::on_its_own).collect());
+                After::Next
+            }
+            Class::Invalid => {
+                self.health.patience.answered();
+                for write in batch {
+                    // What it would have replaced is the last good version.
+                    waiting.put_back(write.refused(said(&error)).into_iter().collect());
+                }
+                After::Next
+            }
+            Class::Condition | Class::DryRun => {
+                for write in batch {
+                    write.done(&Outcome::Skipped);
+                }
+                After::Next
+            }
+            Class::Auth | Class::NotFound | Class::ReadOnly => {
+                self.health.fail(error);
+                After::End
+            }
+        }
+    }
+
+    fn settle_reply(&self, batch: Vec<Write>, reply: &BatchReply, waiting: &mut Waiting) -> After {
+        self.health.patience.answered();
+        let total = batch.len();
+        let mut unprocessed: HashSet<u128> = reply.unprocessed.iter().map(|key| key.hash).collect();
+        let sent: HashSet<u128> =
+            if unprocessed.is_empty() { HashSet::new() } else { batch.iter().map(|write| write.key.hash).collect() };
+        if !unprocessed.is_subset(&sent) {
+            // A key that we did not send: the reply can't be read, and putting all of it again does no harm.
+            unprocessed = sent;
+        }
+        let (again, done): (Vec<Write>, Vec<Write>) =
+            batch.into_iter().partition(|write| unprocessed.contains(&write.key.hash));
+        let wcu = done.iter().map(|write| write.wcu).sum();
+        self.pacer.reply(total, again.len(), wcu, reply.consumed.as_ref());
+        if let Some(consumed) = &reply.consumed {
+            self.health.effort().wcu += consumed.total();
+        }
+        for write in done {
+            let outcome = if matches!(write.kind, WriteKind::Delete(_)) { Outcome::Deleted } else { Outcome::Written };
+            write.done(&outcome);
+        }
+        if again.is_empty() {
+            return After::Next;
+        }
+        self.health.throttled(again.len());
+        waiting.put_back(again);
+        After::BackOff
+    }
+}
+
+/// The service's own words, for a dead letter.
+pub(super) fn said(error: &CloudError) -> String {
+    if error.hint.is_empty() { error.what.clone() } else { error.hint.clone() }
+}

@@ -1,1 +1,54 @@
-//! Being built.
+//! Putting and pumping: batches, keys, sinks and failures, and nothing about who calls it.
+//!
+//! ```text
+//!   source ──> Ledger::open ──> Writer ── lanes ──> BatchWriteItem        Pacer holds the table at its limit
+//!                 │                └─ settle: written, replaced, skipped, dead
+//!                 │
+//!              Producer ── lanes ──> PutRecords ──> stream ──> Consumer ── shards ──> Writer
+//!                 │                                               └─ a Ledger and a Tally for each shard
+//!                 └─ what passed the low-water mark is what a checkpoint stores: counters, position, letters
+//! ```
+//!
+//! A host (a worker process, Lambda) opens a ticket in a [`Ledger`] for each record that it reads, hands the record
+//! with its [`Receipt`] to a [`Writer`] or [`Producer`], and stores what [`Ledger::take_settled`] gives whenever it
+//! likes. After a crash it goes on from the stored position: what was above the mark is read and counted again.
+
+mod aws_stream;
+mod backoff;
+mod batch;
+mod clock;
+mod consumer;
+mod counters;
+mod lanes;
+mod ledger;
+mod limit;
+mod pace;
+mod pacer;
+mod patience;
+mod producer;
+mod records;
+mod shard;
+mod shard_pace;
+mod stream;
+mod table;
+mod tally;
+mod waiting;
+mod writer;
+
+pub use aws_stream::AwsStream;
+pub use backoff::Backoff;
+pub use clock::{Clock, SystemClock};
+pub use consumer::{Consumer, ConsumerOptions, ShardCheckpoint, ShardProgress, ShardSettled};
+pub use counters::{Counters, Letter, Outcome};
+pub use ledger::{Closed, Ledger, Position, Receipt, Settle, Settled, Ticket};
+pub use limit::Limit;
+pub use pacer::{Caps, Pacer, PacerSnapshot, Provisioned};
+pub use patience::Patience;
+pub use producer::{Producer, ProducerOptions, partition_key};
+pub use shard::{RecordAt, Sink, Tables};
+pub use stream::{
+    Failed, Page, PutReply, ReadError, SequenceNumber, Shard, StartAt, StreamPut, StreamRecord, StreamSource,
+};
+pub use table::{AwsTable, BatchReply, Consumed, TablePut};
+pub use tally::Tally;
+pub use writer::{Writer, WriterOptions};

@@ -311,6 +311,49 @@ mod s3 {
         }
     }
 
+    /// Serves `text` as an object over HTTP, but breaks the connection half way through what a first GET asked for.
+    /// Returns the client and the ranges that were asked for.
+    async fn breaking_once(text: &'static [u8]) -> (aws_sdk_s3::Client, tokio::sync::mpsc::UnboundedReceiver<usize>) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = crate::backup::test_s3::client(&format!("http://{}", listener.local_addr().unwrap()));
+        let (asked, ranges) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut broken = false;
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    request.push(socket.read_u8().await.unwrap());
+                }
+                let request = String::from_utf8(request).unwrap().to_lowercase();
+                let range = request.split("range: bytes=").nth(1).and_then(|rest| rest.split('-').next());
+                let body = &text[range.map_or(0, |start| start.parse().unwrap())..];
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                    body.len()
+                );
+                socket.write_all(head.as_bytes()).await.unwrap();
+                if request.starts_with("get") {
+                    asked.send(text.len() - body.len()).unwrap();
+                    let sent = if broken { body.len() } else { body.len() / 2 };
+                    broken = true;
+                    socket.write_all(&body[..sent]).await.unwrap();
+                }
+            }
+        });
+        (client, ranges)
+    }
+
+    #[tokio::test]
+    async fn a_download_that_breaks_off_is_taken_up_where_it_broke() {
+        let (client, mut ranges) = breaking_once(b"e30=\ne30=\ne30=\ne30=").await;
+        let input = Input { location: "s3://bucket/t".parse().unwrap(), bytes: None };
+        let (records, error) = all(Reader::open(&input, Some(&client), None, Place::default()).await.unwrap()).await;
+        assert!(error.is_none(), "{error:?}");
+        assert_eq!(records.len(), 4);
+        assert_eq!((ranges.recv().await, ranges.recv().await), (Some(0), Some(9)));
+    }
+
     #[tokio::test]
     async fn a_missing_object_is_not_found() {
         let s3 = TestS3::start().await;

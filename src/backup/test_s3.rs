@@ -30,14 +30,7 @@ impl TestS3 {
                 });
             }
         });
-        let config = aws_sdk_s3::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new("local", "local", None, None, "test"))
-            .endpoint_url(endpoint)
-            .force_path_style(true)
-            .build();
-        Self { client: aws_sdk_s3::Client::from_conf(config), folder }
+        Self { client: client(&endpoint), folder }
     }
 
     /// Where the object is on disk.
@@ -48,4 +41,16 @@ impl TestS3 {
     pub(super) async fn put(&self, key: &str, bytes: &[u8]) {
         self.client.put_object().bucket("bucket").key(key).body(bytes.to_vec().into()).send().await.unwrap();
     }
+}
+
+/// A client of an S3 on loopback.
+pub(super) fn client(endpoint: &str) -> aws_sdk_s3::Client {
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("local", "local", None, None, "test"))
+        .endpoint_url(endpoint)
+        .force_path_style(true)
+        .build();
+    aws_sdk_s3::Client::from_conf(config)
 }

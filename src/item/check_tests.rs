@@ -151,7 +151,7 @@ fn an_attribute_may_not_be_there_twice_and_names_are_not_empty() {
     assert_eq!(twice.to_string(), "attribute a: it is there twice");
     assert!(refusal(r#"{"M":{"b":{"S":""},"b":{"S":""}}}"#).contains("attribute b: it is there twice"));
     assert!(refusal(r#"{"M":{"":{"S":""}}}"#).contains("may not be empty"));
-    let many: String = (0..40).map(|n| format!(r#""n{n}":{{"S":""}},"#)).collect();
+    let many = (0..40).map(|n| format!(r#""n{n}":{{"S":""}},"#)).collect::<Vec<_>>().concat();
     let twice = check(&format!(r#"{{{many}"id":{{"S":"x"}},"n7":{{"N":"1"}}}}"#)).unwrap_err();
     assert_eq!(twice.to_string(), "attribute n7: it is there twice");
 }
@@ -394,7 +394,7 @@ fn number_size(coefficient: i64, exponent: i8) -> usize {
 }
 
 fn escaped(text: &str) -> String {
-    let units: String = text.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect();
+    let units = text.encode_utf16().map(|unit| format!("\\u{unit:04X}")).collect::<Vec<_>>().concat();
     format!("\"{units}\"")
 }
 
@@ -413,6 +413,7 @@ fn attributes(item: &BTreeMap<String, Made>) -> HashMap<String, AttributeValue> 
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
     #[test]
     fn every_item_passes_with_its_bytes_and_the_size_that_the_rule_says(item in item()) {
         let json = json_of(&item);

@@ -210,6 +210,21 @@ pub async fn shards(cloud: &Cloud, stream: &str) -> Result<Vec<Shard>, CloudErro
 
 /// Sets the write capacity of a table, or of one of its indexes, leaving the read capacity as it is.
 pub async fn set_write_capacity(cloud: &Cloud, table: &Table, index: Option<&str>, wcu: u64) -> Result<(), CloudError> {
+    let read = match index {
+        None => table.provisioned,
+        Some(name) => table.indexes.iter().find(|i| i.name == name).and_then(|i| i.provisioned),
+    };
+    set_capacity(cloud, table, index, read.map_or(0, |p| p.read), wcu).await
+}
+
+/// Sets the read and write capacity of a table, or of one of its indexes.
+pub async fn set_capacity(
+    cloud: &Cloud,
+    table: &Table,
+    index: Option<&str>,
+    rcu: u64,
+    wcu: u64,
+) -> Result<(), CloudError> {
     use aws_sdk_dynamodb::types::{
         GlobalSecondaryIndexUpdate, ProvisionedThroughput, UpdateGlobalSecondaryIndexAction,
     };
@@ -217,15 +232,15 @@ pub async fn set_write_capacity(cloud: &Cloud, table: &Table, index: Option<&str
         None => table.provisioned,
         Some(name) => table.indexes.iter().find(|i| i.name == name).and_then(|i| i.provisioned),
     };
-    let Some(now) = of else {
+    if of.is_none() {
         return Err(CloudError::new(
             Class::Invalid,
-            format!("{} has no provisioned write capacity to set", index.unwrap_or(&table.name)),
+            format!("{} has no provisioned capacity to set", index.unwrap_or(&table.name)),
             "it is on demand: AWS scales it by itself",
         ));
-    };
+    }
     let throughput = ProvisionedThroughput::builder()
-        .read_capacity_units(now.read as i64)
+        .read_capacity_units(rcu as i64)
         .write_capacity_units(wcu as i64)
         .build()
         .map_err(|e| CloudError::new(Class::Invalid, e.to_string(), ""))?;
@@ -245,7 +260,7 @@ pub async fn set_write_capacity(cloud: &Cloud, table: &Table, index: Option<&str
         .send()
         .await
         .map(drop)
-        .map_err(|e| CloudError::of(&format!("set the write capacity of {} to {wcu} WCU", table.name), &e))
+        .map_err(|e| CloudError::of(&format!("set the capacity of {} to {wcu} WCU and {rcu} RCU", table.name), &e))
 }
 
 /// The AWS account of the credentials in use.

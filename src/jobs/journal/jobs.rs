@@ -321,7 +321,7 @@ impl Journal {
     }
 }
 
-pub(super) fn to_json<T: Serialize>(value: &T) -> String {
+pub(crate) fn to_json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("our own types hold no map with keys other than strings")
 }
 

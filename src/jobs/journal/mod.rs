@@ -26,6 +26,7 @@ use rusqlite::Connection;
 use rustix::fs::FlockOperation;
 
 pub use bumps::{AuditLine, Bump};
+pub(crate) use jobs::to_json;
 pub use jobs::{Commit, Control, Job, State};
 pub use rows::{DeadLetter, Note, Sample, ShardSample};
 

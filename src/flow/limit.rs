@@ -1,0 +1,77 @@
+//! What binds now, in words and numbers.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The limit that binds now. Its `Display` is what an operator reads.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "limit")]
+pub enum Limit {
+    /// Nothing refuses and nothing waits: the source gives no more.
+    #[default]
+    Source,
+    /// The service answers no faster than this, with all lanes busy.
+    Service,
+    /// The table's write capacity.
+    Table {
+        /// Provisioned write capacity, WCU; `None` for an on-demand table.
+        wcu: Option<f64>,
+    },
+    /// The write capacity of one of the table's indexes.
+    Index {
+        /// The index.
+        index: String,
+        /// Its provisioned write capacity, WCU.
+        wcu: f64,
+    },
+    /// The table refuses well below its capacity: one partition (a hot key) or other traffic on it.
+    Partition {
+        /// What it lets through, WCU.
+        wcu: f64,
+        /// Its provisioned write capacity, WCU.
+        of: f64,
+    },
+    /// The operator's cap on items.
+    RateCap {
+        /// Items a second.
+        per_second: f64,
+    },
+    /// The operator's cap on write capacity.
+    WcuCap {
+        /// WCU.
+        wcu: f64,
+    },
+    /// One shard takes no more.
+    Shard {
+        /// The shard.
+        shard: String,
+    },
+    /// All shards of the stream take no more.
+    Stream {
+        /// How many shards are open.
+        shards: usize,
+    },
+    /// The operator's pause.
+    Paused,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source => write!(f, "source"),
+            Self::Service => write!(f, "the service's response time"),
+            Self::Table { wcu: Some(wcu) } => write!(f, "table write capacity, {wcu:.0} WCU"),
+            Self::Table { wcu: None } => write!(f, "what the on-demand table takes now"),
+            Self::Index { index, wcu } => write!(f, "write capacity of index {index}, {wcu:.0} WCU"),
+            Self::Partition { wcu, of } => {
+                write!(f, "one partition or other traffic: {wcu:.0} of {of:.0} WCU get through")
+            }
+            Self::RateCap { per_second } => write!(f, "rate cap, {per_second:.0} items/s"),
+            Self::WcuCap { wcu } => write!(f, "capacity cap, {wcu:.0} WCU"),
+            Self::Shard { shard } => write!(f, "shard {shard}"),
+            Self::Stream { shards } => write!(f, "stream, {shards} {}", if *shards == 1 { "shard" } else { "shards" }),
+            Self::Paused => write!(f, "paused"),
+        }
+    }
+}

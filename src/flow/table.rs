@@ -1,0 +1,146 @@
+//! The seam to a table: batches and single puts with bodies spliced by hand, sent and signed by the SDK.
+
+use aws_sdk_dynamodb::types::ConsumedCapacity;
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+
+use crate::cloud::CloudError;
+use crate::item::{Key, KeySchema};
+
+/// Write capacity that a request consumed, WCU.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Consumed {
+    /// In the table, its local indexes included.
+    pub table: f64,
+    /// In each global index.
+    pub indexes: Vec<(String, f64)>,
+}
+
+impl Consumed {
+    /// In the table and all its indexes.
+    pub fn total(&self) -> f64 {
+        self.table + self.indexes.iter().map(|(_, wcu)| wcu).sum::<f64>()
+    }
+
+    fn of(capacity: &ConsumedCapacity) -> Self {
+        let indexes: Vec<(String, f64)> = capacity
+            .global_secondary_indexes()
+            .into_iter()
+            .flatten()
+            .map(|(name, used)| (name.clone(), used.capacity_units().unwrap_or_default()))
+            .collect();
+        let in_indexes: f64 = indexes.iter().map(|(_, wcu)| wcu).sum();
+        Self { table: (capacity.capacity_units().unwrap_or_default() - in_indexes).max(0.0), indexes }
+    }
+}
+
+/// What came back from a batch.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BatchReply {
+    /// Keys of the items that were not processed.
+    pub unprocessed: Vec<Key>,
+    /// What the others consumed; `None` when the service did not say.
+    pub consumed: Option<Consumed>,
+}
+
+/// Where a [`super::Writer`] puts: a table behind the SDK, or a test's fake with faults.
+pub trait TablePut: Send + Sync + 'static {
+    /// Sends a whole `BatchWriteItem` body.
+    fn batch(&self, body: Bytes) -> BoxFuture<'_, Result<BatchReply, CloudError>>;
+    /// Sends a whole `PutItem` body.
+    fn put(&self, body: Bytes) -> BoxFuture<'_, Result<Option<Consumed>, CloudError>>;
+    /// Sends a whole `DeleteItem` body.
+    fn delete(&self, body: Bytes) -> BoxFuture<'_, Result<Option<Consumed>, CloudError>>;
+}
+
+/// A table behind the SDK. The client should not retry by itself: the writer has the one backoff.
+#[derive(Clone, Debug)]
+pub struct AwsTable {
+    client: aws_sdk_dynamodb::Client,
+    table: String,
+    schema: KeySchema,
+}
+
+impl AwsTable {
+    /// The table `table` with primary key `schema`, written through `client` (see [`crate::cloud::context::Bulk`]).
+    pub fn new(client: aws_sdk_dynamodb::Client, table: impl Into<String>, schema: KeySchema) -> Self {
+        Self { client, table: table.into(), schema }
+    }
+}
+
+/// Replaces a request's body before it is signed.
+pub(super) fn splice(body: Bytes) -> impl Fn(&mut HttpRequest) + Send + Sync + 'static {
+    move |request| {
+        request.headers_mut().insert("content-length", body.len().to_string());
+        *request.body_mut() = SdkBody::from(body.clone());
+    }
+}
+
+impl TablePut for AwsTable {
+    fn batch(&self, body: Bytes) -> BoxFuture<'_, Result<BatchReply, CloudError>> {
+        async move {
+            let reply = self
+                .client
+                .batch_write_item()
+                // The table's name alone, for the SDK's endpoint rules; the body is replaced.
+                .request_items(&self.table, Vec::new())
+                .customize()
+                .mutate_request(splice(body))
+                .send()
+                .await
+                .map_err(|e| CloudError::of(&format!("write to table {}", self.table), &e))?;
+            let unprocessed = reply
+                .unprocessed_items()
+                .into_iter()
+                .flat_map(|tables| tables.values().flatten())
+                .map(|request| {
+                    let attributes = request
+                        .put_request()
+                        .map(aws_sdk_dynamodb::types::PutRequest::item)
+                        .or_else(|| request.delete_request().map(aws_sdk_dynamodb::types::DeleteRequest::key));
+                    // A key that can't be read matches no item of the batch: the writer then sends all of it again.
+                    attributes
+                        .and_then(|attributes| Key::of_attributes(&self.schema, attributes))
+                        .unwrap_or(Key { json: Bytes::new(), hash: 0 })
+                })
+                .collect();
+            Ok(BatchReply { unprocessed, consumed: reply.consumed_capacity().first().map(Consumed::of) })
+        }
+        .boxed()
+    }
+
+    fn put(&self, body: Bytes) -> BoxFuture<'_, Result<Option<Consumed>, CloudError>> {
+        async move {
+            let reply = self
+                .client
+                .put_item()
+                .table_name(&self.table)
+                .customize()
+                .mutate_request(splice(body))
+                .send()
+                .await
+                .map_err(|e| CloudError::of(&format!("put an item into table {}", self.table), &e))?;
+            Ok(reply.consumed_capacity().map(Consumed::of))
+        }
+        .boxed()
+    }
+
+    fn delete(&self, body: Bytes) -> BoxFuture<'_, Result<Option<Consumed>, CloudError>> {
+        async move {
+            let reply = self
+                .client
+                .delete_item()
+                .table_name(&self.table)
+                .customize()
+                .mutate_request(splice(body))
+                .send()
+                .await
+                .map_err(|e| CloudError::of(&format!("delete an item from table {}", self.table), &e))?;
+            Ok(reply.consumed_capacity().map(Consumed::of))
+        }
+        .boxed()
+    }
+}

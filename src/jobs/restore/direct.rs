@@ -1,0 +1,124 @@
+//! The straight way: source, check, writer.
+
+use std::sync::Arc;
+
+use super::source::{RecordPosition, Source};
+use super::{Drive, Settled, Way};
+use crate::backup::Record;
+use crate::cloud::inventory::Table;
+use crate::flow::{AwsTable, Clock, Counters, Ledger, Limit, Pacer, Writer, WriterOptions};
+use crate::item::Checker;
+use crate::jobs::journal::to_json;
+use crate::jobs::spec::RestoreSpec;
+use crate::jobs::worker::{JobError, Session};
+
+/// Records that may be open at once: enough to keep every lane busy, small beside the memory of their items.
+const WINDOW: usize = 50_000;
+
+/// Records read at a time.
+pub(super) const BATCH: usize = 500;
+
+struct Direct {
+    ledger: Arc<Ledger<RecordPosition>>,
+    writer: Arc<Writer>,
+    pacer: Arc<Pacer>,
+}
+
+/// Starts writing `source` into `table`.
+pub(super) fn begin(
+    session: &Session<'_>,
+    spec: &RestoreSpec,
+    table: &Table,
+    source: Source,
+    pacer: Arc<Pacer>,
+    clock: Arc<dyn Clock>,
+) -> (Arc<dyn Way>, Drive) {
+    let ledger = Arc::new(Ledger::new(WINDOW));
+    let writer = Arc::new(writer(session, spec, table, Arc::clone(&pacer), clock));
+    let checker = Checker::new(table.key.clone());
+    let drive = drive(source, checker, Arc::clone(&ledger), Arc::clone(&writer));
+    (Arc::new(Direct { ledger, writer, pacer }), Box::pin(drive))
+}
+
+/// The writer of a restore's table.
+pub(super) fn writer(
+    session: &Session<'_>,
+    spec: &RestoreSpec,
+    table: &Table,
+    pacer: Arc<Pacer>,
+    clock: Arc<dyn Clock>,
+) -> Writer {
+    let mut options = WriterOptions::new(&table.name, &table.key.partition.name);
+    options.if_not_exists = spec.if_not_exists;
+    let put = AwsTable::new(session.cloud.bulk.dynamodb.clone(), &table.name, table.key.clone());
+    Writer::start(options, Arc::new(put), pacer, clock)
+}
+
+async fn drive(
+    mut source: Source,
+    checker: Checker,
+    ledger: Arc<Ledger<RecordPosition>>,
+    writer: Arc<Writer>,
+) -> Result<(), JobError> {
+    let feed = async {
+        loop {
+            let batch = match source.next_batch(BATCH).await {
+                Ok(batch) if batch.is_empty() => break,
+                Ok(batch) => batch,
+                Err(error) => {
+                    // What was read before is written first, so that the resume begins where reading stopped.
+                    ledger.drained().await;
+                    return Err(error.into());
+                }
+            };
+            for (Record { json, raw, .. }, position) in batch {
+                let Ok(receipt) = ledger.open(position).await else { return Ok(()) };
+                match json.and_then(|json| checker.check(json)) {
+                    Ok(item) => writer.put(item, receipt).await?,
+                    Err(refusal) => receipt.dead(refusal.to_string(), raw),
+                }
+            }
+        }
+        ledger.drained().await;
+        Ok(())
+    };
+    tokio::select! {
+        done = feed => done,
+        error = writer.failed() => Err(error.into()),
+    }
+}
+
+impl Way for Direct {
+    fn take_settled(&self) -> Settled {
+        let settled = self.ledger.take_settled();
+        let checkpoint = settled.position.map(|p| (String::from("source"), to_json(&p.next).into_bytes()));
+        Settled {
+            counters: with_effort(settled.counters, &self.writer),
+            checkpoints: checkpoint.into_iter().collect(),
+            letters: settled.letters,
+        }
+    }
+
+    fn committed(&self) {}
+
+    fn live(&self) -> Counters {
+        with_effort(self.ledger.live(), &self.writer)
+    }
+
+    fn limit(&self) -> Limit {
+        self.writer.limit()
+    }
+
+    fn hold(&self, held: bool) {
+        self.pacer.hold(held);
+    }
+}
+
+/// Counters of a ledger with what the writer took for them.
+pub(super) fn with_effort(mut counters: Counters, writer: &Writer) -> Counters {
+    let effort = writer.effort();
+    counters.retried += effort.retried;
+    counters.throttled += effort.throttled;
+    counters.wcu += effort.wcu;
+    counters
+}

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_smithy_runtime_api::box_error::BoxError;
@@ -98,6 +99,7 @@ pub struct Guard {
     mode: Mode,
     witness: Arc<dyn Witness>,
     bulk_told: Mutex<HashSet<(String, String)>>,
+    requests: AtomicU64,
 }
 
 impl fmt::Debug for Guard {
@@ -109,7 +111,7 @@ impl fmt::Debug for Guard {
 impl Guard {
     /// A guard in `mode` that tells `witness`.
     pub fn new(mode: Mode, witness: Arc<dyn Witness>) -> Arc<Self> {
-        Arc::new(Self { mode, witness, bulk_told: Mutex::default() })
+        Arc::new(Self { mode, witness, bulk_told: Mutex::default(), requests: AtomicU64::new(0) })
     }
 
     /// A guard that lets everything through untold; for tests.
@@ -120,6 +122,11 @@ impl Guard {
     /// What it does with a change.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Requests that came by so far, reading ones and retries too.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
     }
 
     /// The interceptor that puts this guard into a client.
@@ -215,6 +222,7 @@ impl Intercept for Gate {
         let Some(metadata) = cfg.load::<Metadata>() else {
             return Err("the guard met a request without a name".into());
         };
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
         let service = metadata.service().to_ascii_lowercase();
         let operation = metadata.name().to_owned();
         if only_reads(&service, &operation) {

@@ -353,7 +353,15 @@ impl Shared {
                 // One of them is bad, and the service does not say which: each goes alone.
                 self.patience.answered();
                 self.effort().retried += batch.len() as u64;
-                waiting.put_back(batch.into_iter().map(|mut write| { write.alone = true; write }).collect());
+                waiting.put_back(
+                    batch
+                        .into_iter()
+                        .map(|mut write| {
+                            write.alone = true;
+                            write
+                        })
+                        .collect(),
+                );
                 After::Next
             }
             Class::Invalid => {

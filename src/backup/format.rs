@@ -180,8 +180,7 @@ fn unwrapped(line: &[u8]) -> Range<usize> {
         line.get(at..)?.starts_with(wanted).then_some(at + wanted.len())
     };
     let inner = || {
-        let start = skip(skip(skip(0, b"{")?, b"\"Item\"")?, b":")?;
-        let inner = skip(start, b"{")?;
+        let inner = skip(skip(skip(skip(0, b"{")?, b"\"Item\"")?, b":")?, b"{")?;
         // An item whose only attribute is called Item is a key alone: {"Item":{"S":"x"}}. Then a string follows the
         // type, where in an export an attribute follows its name.
         for tag in [&b"\"S\""[..], b"\"N\"", b"\"B\""] {
@@ -190,7 +189,7 @@ fn unwrapped(line: &[u8]) -> Range<usize> {
             }
         }
         let end = line.len() - line.iter().rev().take_while(|byte| byte.is_ascii_whitespace()).count();
-        (line.get(end - 1) == Some(&b'}') && end > inner).then(|| start..end - 1)
+        (line.get(end - 1) == Some(&b'}') && end > inner).then(|| inner - 1..end - 1)
     };
     inner().unwrap_or(whole)
 }
@@ -265,7 +264,7 @@ mod tests {
         assert!(item(Format::Csv64, "eyJpZCI6eyJTIjoieCJ9fQ=").unwrap_err().contains("cut short"));
         assert!(item(Format::Csv64, "eyJpZCI6eyJTI").unwrap_err().contains("cut short"));
         assert!(item(Format::Csv64, "").unwrap_err().contains("empty line"));
-        assert!(item(Format::Csv, r#""{""id""#).unwrap_err().contains("quote"));
+        assert!(item(Format::Csv, r#""{""id"":"#).unwrap_err().contains("quote"));
         assert!(item(Format::Csv, r#""{"id"}""#).unwrap_err().contains("not doubled"));
     }
 

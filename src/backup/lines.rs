@@ -207,3 +207,20 @@ impl Splitter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endless_text_is_given_up_when_nobody_receives() {
+        let text = Box::new(std::io::repeat(b'\n'));
+        let splitter =
+            Splitter::new(Location::Stdin, text, false, Format::Jsonl, 0, Place::default()).expect("nothing to skip");
+        let (batches, mut received) = mpsc::channel(1);
+        let reading = std::thread::spawn(move || splitter.run(&batches));
+        assert!(received.blocking_recv().is_some_and(|batch| batch.is_ok()));
+        drop(received);
+        reading.join().unwrap();
+    }
+}

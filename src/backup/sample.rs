@@ -47,6 +47,9 @@ pub fn historical(count: u64, seed: u64) -> impl Iterator<Item = Vec<u8>> + Send
     })
 }
 
+/// What an item of [`wide`] takes beside its payload, bytes.
+const FIXED: usize = 92;
+
 /// `count` items of about `bytes` bytes by `DynamoDB`'s rule (at least 100), of several types, each with its own `id`.
 pub fn wide(count: u64, bytes: usize, seed: u64) -> impl Iterator<Item = Vec<u8>> + Send {
     let mut draw = Draw(seed);
@@ -57,8 +60,8 @@ pub fn wide(count: u64, bytes: usize, seed: u64) -> impl Iterator<Item = Vec<u8>
         let amount = draw.below(10_000_000);
         let open = number % 3 == 0;
         let mut payload = String::with_capacity(bytes);
-        while payload.len() + 110 < bytes {
-            payload.push_str(&format!("{:016x}", draw.next())[..(bytes - 110 - payload.len()).min(16)]);
+        while payload.len() + FIXED < bytes {
+            payload.push_str(&format!("{:016x}", draw.next())[..(bytes - FIXED - payload.len()).min(16)]);
         }
         format!(
             r#"{{"id":{{"S":"{id}"}},"account":{{"N":"{account}"}},"created_at":{{"N":"{at}"}},"amount":{{"N":"{}.{:02}"}},"open":{{"BOOL":{open}}},"tags":{{"SS":["batch-{}","eu"]}},"payload":{{"S":"{payload}"}}}}"#,
@@ -89,7 +92,10 @@ mod tests {
     #[test]
     fn a_seed_always_makes_the_same_items() {
         let first = historical(1, 1).next().unwrap();
-        assert_eq!(String::from_utf8(first).unwrap(), r#"SNAPSHOT"#);
+        assert_eq!(
+            String::from_utf8(first).unwrap(),
+            r#"{"updated_at":{"N":"1447516519"},"id":{"S":"YXVkOmRrazow\n"},"rate":{"N":"0.9710027535867963"}}"#
+        );
         assert!(historical(50, 3).eq(historical(50, 3)));
         assert!(!historical(50, 3).eq(historical(50, 4)));
         assert!(wide(50, 300, 3).eq(wide(50, 300, 3)));

@@ -206,10 +206,10 @@ async fn open_object(mut object: Object, from: u64) -> Result<Found, ObjectError
 impl Object {
     /// The object's bytes from `at` on, fetched by a task that ends when nobody reads them.
     fn pieces(self, at: u64) -> Pieces {
-        let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
+        let (sender, received) = mpsc::channel(PIECES_AHEAD);
         let left = self.bytes - at;
         tokio::spawn(self.fetch(at, sender));
-        Pieces { pieces, current: Bytes::new(), left }
+        Pieces { received, current: Bytes::new(), left }
     }
 
     async fn get(&self, range: String) -> Result<aws_sdk_s3::primitives::ByteStream, CloudError> {
@@ -264,7 +264,7 @@ impl Object {
 
 /// Pieces of an object as a blocking reader.
 pub(super) struct Pieces {
-    pieces: mpsc::Receiver<io::Result<Bytes>>,
+    received: mpsc::Receiver<io::Result<Bytes>>,
     current: Bytes,
     /// Bytes that have not been received yet.
     left: u64,
@@ -273,7 +273,7 @@ pub(super) struct Pieces {
 impl Read for Pieces {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() {
-            match self.pieces.blocking_recv() {
+            match self.received.blocking_recv() {
                 // The task that fetches is gone, with its runtime: that is no end of the object.
                 None if self.left > 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 None => return Ok(0),

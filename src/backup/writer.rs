@@ -40,7 +40,7 @@ pub struct Csv64Writer {
     sink: Sink,
     gzip: Option<GzEncoder<Vec<u8>>>,
     /// Rows that are not compressed or written yet.
-    rows: Vec<u8>,
+    rows: String,
     written: Written,
 }
 
@@ -75,7 +75,7 @@ impl Csv64Writer {
             location: to.clone(),
             sink,
             gzip: gzip.then(|| GzEncoder::new(Vec::new(), Compression::default())),
-            rows: Vec::with_capacity(BLOCK + (BLOCK >> 2)),
+            rows: String::with_capacity(BLOCK + (BLOCK >> 2)),
             written: Written { rows: 0, bytes: 0 },
         })
     }
@@ -86,14 +86,10 @@ impl Csv64Writer {
     /// The disk or S3 refused; nothing will be left at the location.
     pub async fn write(&mut self, item: &[u8]) -> Result<(), BackupError> {
         if self.written.rows > 0 {
-            self.rows.push(b'\n');
+            self.rows.push('\n');
         }
         self.written.rows += 1;
-        let start = self.rows.len();
-        self.rows.resize(start + item.len().div_ceil(3) * 4, 0);
-        STANDARD
-            .encode_slice(item, &mut self.rows[start..])
-            .expect("padded base64 takes four characters for three bytes begun, which is what was made room for");
+        STANDARD.encode_string(item, &mut self.rows);
         if self.rows.len() >= BLOCK { self.pass_on(false).await } else { Ok(()) }
     }
 
@@ -120,7 +116,7 @@ impl Csv64Writer {
     /// Compresses what was gathered and hands it to the sink.
     async fn pass_on(&mut self, last: bool) -> Result<(), BackupError> {
         let block = match self.gzip.take() {
-            None => std::mem::replace(&mut self.rows, Vec::with_capacity(BLOCK + (BLOCK >> 2))),
+            None => std::mem::replace(&mut self.rows, String::with_capacity(BLOCK + (BLOCK >> 2))).into_bytes(),
             Some(gzip) => {
                 let rows = std::mem::take(&mut self.rows);
                 let (block, gzip, rows) = tokio::task::spawn_blocking(move || compress(gzip, rows, last))
@@ -151,10 +147,10 @@ impl Csv64Writer {
 }
 
 /// The compressed bytes so far, the encoder unless this was the last block, and the emptied rows.
-type Compressed = (Vec<u8>, Option<GzEncoder<Vec<u8>>>, Vec<u8>);
+type Compressed = (Vec<u8>, Option<GzEncoder<Vec<u8>>>, String);
 
-fn compress(mut gzip: GzEncoder<Vec<u8>>, mut rows: Vec<u8>, last: bool) -> io::Result<Compressed> {
-    gzip.write_all(&rows)?;
+fn compress(mut gzip: GzEncoder<Vec<u8>>, mut rows: String, last: bool) -> io::Result<Compressed> {
+    gzip.write_all(rows.as_bytes())?;
     rows.clear();
     if last {
         return Ok((gzip.finish()?, None, rows));
@@ -219,20 +215,18 @@ impl Upload {
     }
 
     async fn send_part(&mut self) -> Result<(), CloudError> {
-        let id = match &self.id {
-            Some(id) => id.clone(),
-            None => {
-                let created = self
-                    .client
-                    .create_multipart_upload()
-                    .bucket(&self.bucket)
-                    .key(&self.key)
-                    .send()
-                    .await
-                    .map_err(|error| CloudError::of(&self.action(), &error))?;
-                let id = created.upload_id().unwrap_or_default().to_owned();
-                self.id.insert(id).clone()
-            }
+        let id = if let Some(id) = &self.id {
+            id.clone()
+        } else {
+            let created = self
+                .client
+                .create_multipart_upload()
+                .bucket(&self.bucket)
+                .key(&self.key)
+                .send()
+                .await
+                .map_err(|error| CloudError::of(&self.action(), &error))?;
+            self.id.insert(created.upload_id().unwrap_or_default().to_owned()).clone()
         };
         let number = self.parts.len() as i32 + 1;
         let part = self

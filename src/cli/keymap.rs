@@ -11,7 +11,7 @@ use super::session::Session;
 /// Which keymap.
 #[derive(Debug, Args)]
 pub struct KeymapArgs {
-    /// Check this file instead of the one in the configuration folder.
+    /// Check and show this file instead of the one in the configuration folder.
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
 }

@@ -28,7 +28,6 @@ mod streams;
 mod tables;
 mod verify;
 mod watch;
-mod witness;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,8 @@
 //! A job in the foreground: what it says while it runs, Ctrl-C, and the words at its end.
 
-use std::io::IsTerminal as _;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, IsTerminal as _};
+use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -49,7 +51,7 @@ pub async fn run(session: &Session, id: &JobId, kind: Kind) -> Result<(Exit, End
     let _ = shown.await;
     signals.abort();
     let ended = ended?;
-    let exit = say_end(&ended, kind, session.global.json)?;
+    let exit = say_end(&ended, kind, &jobs::differences_path(&session.journal_path(), id), session.global.json)?;
     Ok((exit, ended))
 }
 
@@ -151,10 +153,10 @@ fn in_words(said: &Said) -> String {
 }
 
 /// Prints a job's end: its last line for a script; for a person, in words.
-fn say_end(ended: &Ended, kind: Kind, json: bool) -> Result<Exit, Report> {
+fn say_end(ended: &Ended, kind: Kind, differences: &Path, json: bool) -> Result<Exit, Report> {
     if json {
         // A reader that went away does not change how the job ended.
-        let _ = print::line(&ended.report);
+        let _ = print_differences(differences).and_then(|()| print::line(&ended.report));
     } else if ended.state == State::Done {
         print::line(&done_in_words(ended, kind))?;
     }
@@ -162,6 +164,12 @@ fn say_end(ended: &Ended, kind: Kind, json: bool) -> Result<Exit, Report> {
         eprintln!("interrupted: {kind} {} is checkpointed; go on with: {}", ended.job, again(ended, kind));
     }
     outcome(ended, kind)
+}
+
+/// Prints the keys that a verify found to differ, one a line as it listed them. Another job has no such list.
+fn print_differences(path: &Path) -> Result<(), Report> {
+    let Ok(list) = File::open(path) else { return Ok(()) };
+    BufReader::new(list).lines().map_while(Result::ok).try_for_each(|line| print::line(&line))
 }
 
 /// How to take the job up again.
@@ -217,7 +225,8 @@ fn done_in_words(ended: &Ended, kind: Kind) -> String {
     if ended.dead && kind == Kind::Restore {
         words.push(format!("read the dead letters with: sluice dead list {}", ended.job));
     }
-    if !ended.message.is_empty() {
+    // That all keys are equal was said.
+    if !ended.message.is_empty() && (ended.differs || kind == Kind::Restore) {
         words.push(ended.message.clone());
     }
     words.join("\n")

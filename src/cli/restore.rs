@@ -38,7 +38,7 @@ pub struct RestoreArgs {
     #[arg(short, long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub decode: Option<bool>,
     /// Format of the files [else seen from the content]
-    #[arg(long, value_name = "csv64|csv|jsonl", value_parser = format_named)]
+    #[arg(long, value_name = "csv64|csv|jsonl")]
     pub format: Option<Format>,
     /// Write at most so many items per second.
     #[arg(long, value_name = "N", value_parser = per_second)]
@@ -58,12 +58,6 @@ pub struct RestoreArgs {
     /// Go on with a job that was interrupted or failed, as it was told to.
     #[arg(long, value_name = "ID")]
     pub resume: Option<String>,
-}
-
-/// A format by its name.
-pub fn format_named(name: &str) -> Result<Format, String> {
-    serde_json::from_value(serde_json::Value::String(name.to_owned()))
-        .map_err(|_| "not a format: csv64, csv or jsonl".to_owned())
 }
 
 impl From<StartError> for Report {
@@ -140,7 +134,7 @@ pub async fn run(args: RestoreArgs, session: &Session) -> Result<Exit, Report> {
     if args.detach && spec.sources.iter().any(|source| source == "-") {
         return Err(Report::bad_arguments("a detached restore has no standard input", "name a file"));
     }
-    let cloud = session.cloud().await?;
+    let cloud = session.reading().await?;
     session.answered(inventory::table(&cloud, &spec.table)).await?;
     if let Some(stream) = &spec.stream {
         session.answered(inventory::stream(&cloud, stream)).await?;

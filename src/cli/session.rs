@@ -9,9 +9,9 @@ use etcetera::BaseStrategy as _;
 
 use super::args::Global;
 use super::report::{Exit, Report};
-use super::witness::CommandWitness;
+use crate::cloud::guard::NoWitness;
 use crate::cloud::{Cloud, CloudError, Context, Guard, Mode};
-use crate::jobs::{JobId, Journal, JournalError};
+use crate::jobs::{JobId, Journal, JournalError, audit};
 
 /// How long a person waits for a first answer before being told that there is none.
 const PATIENCE: Duration = Duration::from_secs(9);
@@ -84,10 +84,16 @@ impl Session {
         if self.journal_path().exists() { self.journal().map(Some) } else { Ok(None) }
     }
 
-    /// Clients for this command; what they change is audited.
+    /// Clients for a command that changes something; every change is audited.
     pub async fn cloud(&self) -> Result<Cloud, Report> {
-        let witness = CommandWitness::new(self.journal_path(), self.context.clone(), self.global.json);
-        Ok(Cloud::connect(&self.context, Guard::new(self.mode(), Arc::new(witness))).await?)
+        let guard = audit::guard(&self.journal_path(), &self.context, None, self.mode())?;
+        Ok(Cloud::connect(&self.context, guard).await?)
+    }
+
+    /// Clients for a command that only reads: they can't do anything else, and leave no journal behind.
+    pub async fn reading(&self) -> Result<Cloud, Report> {
+        let guard = Guard::new(Mode::ReadOnly, Arc::new(NoWitness));
+        Ok(Cloud::connect(&self.context, guard).await?)
     }
 
     /// Runs a first question to AWS, and ends in words when no answer comes: an endpoint that takes the connection and

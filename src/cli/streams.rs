@@ -45,7 +45,7 @@ type Readings = HashMap<String, (u64, f64)>;
 
 /// Prints every stream, or one.
 pub async fn run(args: NamedArgs, session: &Session) -> Result<Exit, Report> {
-    let cloud = session.cloud().await?;
+    let cloud = session.reading().await?;
     let name = args.name.as_deref();
     args.watch.repeat(session.global.json, || show(name, session, &cloud)).await
 }

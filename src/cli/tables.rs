@@ -74,7 +74,7 @@ impl Row {
 
 /// Prints every table, or one.
 pub async fn run(args: NamedArgs, session: &Session) -> Result<Exit, Report> {
-    let cloud = session.cloud().await?;
+    let cloud = session.reading().await?;
     let name = args.name.as_deref();
     args.watch.repeat(session.global.json, || show(name, session, &cloud)).await
 }

@@ -5,7 +5,7 @@ use clap::Args;
 use super::control::per_second;
 use super::progress;
 use super::report::{Exit, Report};
-use super::restore::{absolute, format_named};
+use super::restore::absolute;
 use super::session::Session;
 use crate::backup::Format;
 use crate::cloud::inventory;
@@ -21,7 +21,7 @@ pub struct VerifyArgs {
     #[arg(short, long, value_name = "TABLE", env = "TABLE_NAME")]
     pub table: String,
     /// Format of the files [else seen from the content]
-    #[arg(long, value_name = "csv64|csv|jsonl", value_parser = format_named)]
+    #[arg(long, value_name = "csv64|csv|jsonl")]
     pub format: Option<Format>,
     /// Compare only so many keys, evenly spread; extra keys of the table are not looked for.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -41,7 +41,7 @@ pub async fn run(args: VerifyArgs, session: &Session) -> Result<Exit, Report> {
         sample: args.sample,
         read_budget: args.read_budget,
     };
-    let cloud = session.cloud().await?;
+    let cloud = session.reading().await?;
     session.answered(inventory::table(&cloud, &spec.table)).await?;
     let id = session.journal()?.create_job(&Spec::Verify(spec), &session.context, None)?;
     progress::run(session, &id, Kind::Verify).await.map(|(exit, _)| exit)

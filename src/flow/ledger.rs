@@ -249,6 +249,11 @@ impl<P: Position> Ledger<P> {
         self.state().tally.as_ref().is_some_and(|tally| tally.seen(ordinal))
     }
 
+    /// The tally as of the mark.
+    pub fn tally(&self) -> Option<Tally> {
+        self.state().tally.clone()
+    }
+
     /// Ends once no record is open.
     pub async fn drained(&self) {
         loop {

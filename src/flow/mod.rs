@@ -13,27 +13,42 @@
 //! with its [`Receipt`] to a [`Writer`] or [`Producer`], and stores what [`Ledger::take_settled`] gives whenever it
 //! likes. After a crash it goes on from the stored position: what was above the mark is read and counted again.
 
+mod aws_stream;
 mod backoff;
 mod batch;
 mod clock;
+mod consumer;
 mod counters;
+mod lanes;
 mod ledger;
 mod limit;
 mod pace;
 mod pacer;
 mod patience;
+mod producer;
+mod records;
+mod shard;
+mod shard_pace;
+mod stream;
 mod table;
 mod tally;
 mod waiting;
 mod writer;
 
+pub use aws_stream::AwsStream;
 pub use backoff::Backoff;
 pub use clock::{Clock, SystemClock};
+pub use consumer::{Consumer, ConsumerOptions, ShardCheckpoint, ShardProgress, ShardSettled};
 pub use counters::{Counters, Letter, Outcome};
 pub use ledger::{Closed, Ledger, Position, Receipt, Settle, Settled, Ticket};
 pub use limit::Limit;
 pub use pacer::{Caps, Pacer, PacerSnapshot, Provisioned};
 pub use patience::Patience;
+pub use producer::{Producer, ProducerOptions, partition_key};
+pub use shard::{RecordAt, Sink, Tables};
+pub use stream::{
+    Failed, Page, PutReply, ReadError, SequenceNumber, Shard, StartAt, StreamPut, StreamRecord, StreamSource,
+};
 pub use table::{AwsTable, BatchReply, Consumed, TablePut};
 pub use tally::Tally;
 pub use writer::{Writer, WriterOptions};

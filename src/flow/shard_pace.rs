@@ -124,7 +124,11 @@ mod tests {
         let clock = ManualClock::default();
         let paces = ShardPaces::new(
             Arc::new(clock),
-            vec![shard("right", half + 1, u128::MAX, true), shard("old", 0, u128::MAX, false), shard("left", 0, half, true)],
+            vec![
+                shard("right", half + 1, u128::MAX, true),
+                shard("old", 0, u128::MAX, false),
+                shard("left", 0, half, true),
+            ],
         );
         assert_eq!(paces.count(), 2);
         assert_eq!([0, half, half + 1, u128::MAX].map(|key| paces.portion(key).0), [0, 0, 1, 1]);

@@ -22,9 +22,9 @@ impl fmt::Display for SequenceNumber {
 impl Ord for SequenceNumber {
     fn cmp(&self, other: &Self) -> Ordering {
         let digits = |number: &Self| number.0.trim_start_matches('0').len();
-        digits(self).cmp(&digits(other)).then_with(|| {
-            self.0.trim_start_matches('0').cmp(other.0.trim_start_matches('0'))
-        })
+        digits(self)
+            .cmp(&digits(other))
+            .then_with(|| self.0.trim_start_matches('0').cmp(other.0.trim_start_matches('0')))
     }
 }
 

@@ -52,6 +52,11 @@ impl Write {
         Self { key, kind, wcu, alone: false, receipt, earlier: Vec::new(), _memory: memory }
     }
 
+    /// The same, to go in a request of its own.
+    pub fn on_its_own(self) -> Self {
+        Self { alone: true, ..self }
+    }
+
     /// Whether a later version may take its place, and it that of an earlier one: not where a condition's outcome
     /// counts.
     fn is_plain(&self) -> bool {

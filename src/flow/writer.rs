@@ -2,22 +2,21 @@
 //! what came back unprocessed sent again.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
 
 use super::backoff::Backoff;
 use super::batch::{BODY, REQUESTS, Request, batch_body, delete_body, put_body};
 use super::clock::Clock;
 use super::counters::{Counters, Outcome};
+use super::lanes::{Health, INBOX, Lanes};
 use super::ledger::Receipt;
 use super::limit::Limit;
 use super::pacer::Pacer;
-use super::patience::Patience;
 use super::table::{BatchReply, Consumed, TablePut};
 use super::waiting::{Waiting, Write, WriteKind};
 use crate::cloud::{Class, CloudError};
@@ -54,8 +53,6 @@ impl WriterOptions {
     }
 }
 
-/// Items that wait in a lane's own queue, and as many again in its inbox.
-const QUEUE: usize = 64;
 /// Waits after a refusal: short, since the pacer does the pacing.
 const BASE: Duration = Duration::from_millis(25);
 const CAP: Duration = Duration::from_secs(5);
@@ -63,56 +60,30 @@ const CAP: Duration = Duration::from_secs(5);
 /// Puts items into one table. Dropped, it sends nothing more; what was not settled stays open in its ledger.
 #[derive(Debug)]
 pub struct Writer {
-    inboxes: Vec<mpsc::Sender<Write>>,
+    lanes: Lanes<Write>,
     shared: Arc<Shared>,
-    lanes: JoinSet<()>,
 }
 
-#[derive(Debug)]
 struct Shared {
     options: WriterOptions,
-    put: Put,
+    put: Arc<dyn TablePut>,
     pacer: Arc<Pacer>,
-    clock: Arc<dyn Clock>,
-    patience: Patience,
-    memory: Arc<Semaphore>,
-    effort: Mutex<Counters>,
-    failure: watch::Sender<Option<CloudError>>,
-    /// When the source last found no room, microseconds of the clock: then the lanes are what is slow.
-    full_at: AtomicU64,
+    health: Arc<Health>,
 }
 
-struct Put(Arc<dyn TablePut>);
-
-impl std::fmt::Debug for Put {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Put")
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("options", &self.options).finish_non_exhaustive()
     }
 }
 
 impl Writer {
     /// Starts the lanes; needs a tokio runtime.
     pub fn start(options: WriterOptions, put: Arc<dyn TablePut>, pacer: Arc<Pacer>, clock: Arc<dyn Clock>) -> Self {
-        let shared = Arc::new(Shared {
-            put: Put(put),
-            pacer,
-            clock,
-            patience: Patience::default(),
-            memory: Arc::new(Semaphore::new(options.memory.max(1))),
-            effort: Mutex::default(),
-            failure: watch::Sender::new(None),
-            full_at: AtomicU64::new(u64::MAX),
-            options,
-        });
-        let mut lanes = JoinSet::new();
-        let inboxes = (0..shared.options.lanes.max(1))
-            .map(|n| {
-                let (inbox, waiting) = mpsc::channel(QUEUE);
-                lanes.spawn(lane(Arc::clone(&shared), waiting, n as u64));
-                inbox
-            })
-            .collect();
-        Self { inboxes, shared, lanes }
+        let health = Arc::new(Health::new(clock, options.memory));
+        let shared = Arc::new(Shared { options, put, pacer, health: Arc::clone(&health) });
+        let lanes = Lanes::start(shared.options.lanes, health, |n, inbox| lane(Arc::clone(&shared), inbox, n));
+        Self { lanes, shared }
     }
 
     /// Puts `item`, after all earlier writes of its key; waits while there is no room.
@@ -143,32 +114,14 @@ impl Writer {
     }
 
     async fn write(&self, key: Key, kind: WriteKind, wcu: f64, receipt: Receipt) -> Result<(), CloudError> {
-        let size = kind.len().clamp(1, self.shared.options.memory);
-        let memory = match Arc::clone(&self.shared.memory).try_acquire_many_owned(size as u32) {
-            Ok(memory) => memory,
-            Err(_) => self.room(size).await?,
-        };
-        let lane = (key.hash % self.inboxes.len() as u128) as usize;
-        let write = Write::new(key, kind, wcu, receipt, Some(memory));
-        match self.inboxes[lane].try_send(write) {
-            Ok(()) => Ok(()),
-            Err(mpsc::error::TrySendError::Full(write)) => {
-                self.shared.full_at.store(self.shared.clock.now().as_micros() as u64, Ordering::Relaxed);
-                self.inboxes[lane].send(write).await.map_err(|_| self.shared.failed())
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(self.shared.failed()),
-        }
-    }
-
-    async fn room(&self, size: usize) -> Result<OwnedSemaphorePermit, CloudError> {
-        self.shared.full_at.store(self.shared.clock.now().as_micros() as u64, Ordering::Relaxed);
-        let memory = Arc::clone(&self.shared.memory);
-        memory.acquire_many_owned(size as u32).await.map_err(|_| self.shared.failed())
+        let memory = self.shared.health.room(kind.len()).await?;
+        let lane = (key.hash % self.lanes.count() as u128) as usize;
+        self.lanes.give(lane, Write::new(key, kind, wcu, receipt, Some(memory))).await
     }
 
     /// What it took so far: `retried`, `throttled` and `wcu`; the rest is the ledger's to count.
     pub fn effort(&self) -> Counters {
-        *self.shared.effort()
+        *self.shared.health.effort()
     }
 
     /// The pacer that it writes by.
@@ -179,62 +132,32 @@ impl Writer {
     /// What binds now.
     pub fn limit(&self) -> Limit {
         match self.shared.pacer.limit() {
-            Limit::Source if self.was_full() => Limit::Service,
+            Limit::Source if self.shared.health.was_full() => Limit::Service,
             limit => limit,
         }
     }
 
-    fn was_full(&self) -> bool {
-        let full_at = Duration::from_micros(self.shared.full_at.load(Ordering::Relaxed));
-        self.shared.clock.now().checked_sub(full_at).is_some_and(|ago| ago < Duration::from_secs(1))
-    }
-
     /// Ends when the writer fails, with the reason.
     pub async fn failed(&self) -> CloudError {
-        let mut failure = self.shared.failure.subscribe();
-        match failure.wait_for(Option::is_some).await {
-            Ok(failure) => failure.clone().unwrap_or_else(stopped),
-            Err(_) => stopped(),
-        }
+        self.shared.health.failed().await
+    }
+
+    /// The same, for a task of its own that does not keep the writer alive.
+    pub(super) fn failure(&self) -> impl Future<Output = CloudError> + Send + 'static + use<> {
+        let health = Arc::clone(&self.shared.health);
+        async move { health.failed().await }
     }
 
     /// Writes what it was given, and ends.
     ///
     /// # Errors
     /// What made it fail.
-    pub async fn finish(mut self) -> Result<(), CloudError> {
-        self.inboxes.clear();
-        while self.lanes.join_next().await.is_some() {}
-        let failure = self.shared.failure.borrow().clone();
-        failure.map_or(Ok(()), Err)
+    pub async fn finish(self) -> Result<(), CloudError> {
+        self.lanes.finish().await
     }
-}
-
-fn stopped() -> CloudError {
-    CloudError::new(Class::Unknown, "the writer was stopped", "")
 }
 
 impl Shared {
-    fn effort(&self) -> std::sync::MutexGuard<'_, Counters> {
-        self.effort.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn failed(&self) -> CloudError {
-        self.failure.borrow().clone().unwrap_or_else(stopped)
-    }
-
-    /// Ends the writer with `error`: lanes stop, and whoever waits for room is told.
-    fn fail(&self, error: CloudError) {
-        self.failure.send_if_modified(|failure| {
-            let first = failure.is_none();
-            if first {
-                *failure = Some(error);
-            }
-            first
-        });
-        self.memory.close();
-    }
-
     fn is_alone(&self, write: &Write) -> bool {
         write.alone || self.options.if_not_exists || matches!(write.kind, WriteKind::Request { .. })
     }
@@ -267,9 +190,9 @@ impl Shared {
         {
             let absent = self.options.if_not_exists.then_some(self.options.partition_key.as_str());
             let consumed: Option<Consumed> = match &write.kind {
-                WriteKind::Put(item) => self.put.0.put(put_body(table, item, absent)).await?,
-                WriteKind::Delete(key) => self.put.0.delete(delete_body(table, key)).await?,
-                WriteKind::Request { request, .. } => self.put.0.put(request.clone()).await?,
+                WriteKind::Put(item) => self.put.put(put_body(table, item, absent)).await?,
+                WriteKind::Delete(key) => self.put.delete(delete_body(table, key)).await?,
+                WriteKind::Request { request, .. } => self.put.put(request.clone()).await?,
             };
             return Ok(BatchReply { unprocessed: Vec::new(), consumed });
         }
@@ -277,7 +200,7 @@ impl Shared {
             WriteKind::Put(item) | WriteKind::Request { item, .. } => Request::Put(item),
             WriteKind::Delete(key) => Request::Delete(key),
         });
-        self.put.0.batch(batch_body(table, requests)).await
+        self.put.batch(batch_body(table, requests)).await
     }
 }
 
@@ -299,21 +222,21 @@ async fn lane(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Write>, n: u64) {
             let Some(write) = inbox.recv().await else { return };
             waiting.push(write);
         }
-        while waiting.len() < QUEUE
+        while waiting.len() < INBOX
             && let Ok(write) = inbox.try_recv()
         {
             waiting.push(write);
         }
         let batch = shared.next(&mut waiting);
         shared.pacer.acquire(batch.iter().map(|write| write.wcu).sum(), batch.len()).await;
-        if shared.failure.borrow().is_some() {
+        if shared.health.is_over() {
             return;
         }
-        let sent = shared.clock.now();
+        let sent = shared.health.clock.now();
         let reply = shared.send(&batch).await;
         match shared.settle(sent, batch, reply, &mut waiting) {
             After::Next => backoff.reset(),
-            After::BackOff => shared.clock.sleep(backoff.wait()).await,
+            After::BackOff => shared.health.clock.sleep(backoff.wait()).await,
             After::End => return,
         }
     }
@@ -334,38 +257,30 @@ impl Shared {
         };
         match error.class {
             Class::Throttled => {
-                self.patience.answered();
-                self.refused(batch.len());
+                self.health.patience.answered();
+                self.health.throttled(batch.len());
                 self.pacer.reply(batch.len(), batch.len(), 0.0, None);
                 waiting.put_back(batch);
                 After::BackOff
             }
             Class::Transient | Class::Unknown | Class::InUse => {
-                if self.patience.is_over(sent, self.clock.now()) {
-                    self.fail(error);
+                if self.health.patience.is_over(sent, self.health.clock.now()) {
+                    self.health.fail(error);
                     return After::End;
                 }
-                self.effort().retried += batch.len() as u64;
+                self.health.effort().retried += batch.len() as u64;
                 waiting.put_back(batch);
                 After::BackOff
             }
             Class::Invalid if batch.len() > 1 => {
                 // One of them is bad, and the service does not say which: each goes alone.
-                self.patience.answered();
-                self.effort().retried += batch.len() as u64;
-                waiting.put_back(
-                    batch
-                        .into_iter()
-                        .map(|mut write| {
-                            write.alone = true;
-                            write
-                        })
-                        .collect(),
-                );
+                self.health.patience.answered();
+                self.health.effort().retried += batch.len() as u64;
+                waiting.put_back(batch.into_iter().map(Write::on_its_own).collect());
                 After::Next
             }
             Class::Invalid => {
-                self.patience.answered();
+                self.health.patience.answered();
                 for write in batch {
                     // What it would have replaced is the last good version.
                     waiting.put_back(write.refused(said(&error)).into_iter().collect());
@@ -379,14 +294,14 @@ impl Shared {
                 After::Next
             }
             Class::Auth | Class::NotFound | Class::ReadOnly => {
-                self.fail(error);
+                self.health.fail(error);
                 After::End
             }
         }
     }
 
     fn settle_reply(&self, batch: Vec<Write>, reply: &BatchReply, waiting: &mut Waiting) -> After {
-        self.patience.answered();
+        self.health.patience.answered();
         let total = batch.len();
         let mut unprocessed: HashSet<u128> = reply.unprocessed.iter().map(|key| key.hash).collect();
         let sent: HashSet<u128> =
@@ -400,7 +315,7 @@ impl Shared {
         let wcu = done.iter().map(|write| write.wcu).sum();
         self.pacer.reply(total, again.len(), wcu, reply.consumed.as_ref());
         if let Some(consumed) = &reply.consumed {
-            self.effort().wcu += consumed.total();
+            self.health.effort().wcu += consumed.total();
         }
         for write in done {
             let outcome = if matches!(write.kind, WriteKind::Delete(_)) { Outcome::Deleted } else { Outcome::Written };
@@ -409,15 +324,9 @@ impl Shared {
         if again.is_empty() {
             return After::Next;
         }
-        self.refused(again.len());
+        self.health.throttled(again.len());
         waiting.put_back(again);
         After::BackOff
-    }
-
-    fn refused(&self, writes: usize) {
-        let mut effort = self.effort();
-        effort.throttled += writes as u64;
-        effort.retried += writes as u64;
     }
 }
 

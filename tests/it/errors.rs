@@ -103,7 +103,7 @@ fn read_only_refuses_a_change_and_a_dry_run_prints_it() {
     let refused = sluice.run(&["--read-only", "capacity", "quotes", "--write", "200", "-y"]).expect(1);
     assert!(refused.err.contains("read-only"), "{}", refused.err);
     let printed = sluice.run(&["--dry-run", "--json", "capacity", "quotes", "--write", "200"]).expect(0).last_json();
-    assert_eq!(printed["operation"], "UpdateTable");
+    assert_eq!(printed["would_send"], "UpdateTable");
     assert_eq!(printed["request"]["ProvisionedThroughput"]["WriteCapacityUnits"], 200);
     assert!(printed["aws"].as_str().unwrap().starts_with("aws dynamodb update-table"));
     let shown = sluice.run(&["--json", "tables", "quotes"]).expect(0).last_json();

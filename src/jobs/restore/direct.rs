@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use super::source::{RecordPosition, Source};
-use super::{Drive, Settled, Way};
+use super::{Begun, Drive, Resume, Settled, Way, source_checkpoint};
 use crate::backup::Record;
 use crate::cloud::inventory::Table;
-use crate::flow::{AwsTable, Clock, Counters, Ledger, Limit, Pacer, Writer, WriterOptions};
+use crate::flow::{AwsTable, Counters, Ledger, Limit, Writer, WriterOptions};
 use crate::item::Checker;
-use crate::jobs::journal::to_json;
 use crate::jobs::spec::RestoreSpec;
 use crate::jobs::worker::{JobError, Session};
 
@@ -21,7 +20,6 @@ pub(super) const BATCH: usize = 500;
 struct Direct {
     ledger: Arc<Ledger<RecordPosition>>,
     writer: Arc<Writer>,
-    pacer: Arc<Pacer>,
 }
 
 /// Starts writing `source` into `table`.
@@ -30,28 +28,22 @@ pub(super) fn begin(
     spec: &RestoreSpec,
     table: &Table,
     source: Source,
-    pacer: Arc<Pacer>,
-    clock: Arc<dyn Clock>,
+    resume: &Resume,
+    begun: Begun,
 ) -> (Arc<dyn Way>, Drive) {
-    let ledger = Arc::new(Ledger::new(WINDOW));
-    let writer = Arc::new(writer(session, spec, table, Arc::clone(&pacer), clock));
+    let ledger = Arc::new(Ledger::new(WINDOW).resumed(resume.counters));
+    let writer = Arc::new(writer(session, spec, table, &begun));
     let checker = Checker::new(table.key.clone());
     let drive = drive(source, checker, Arc::clone(&ledger), Arc::clone(&writer));
-    (Arc::new(Direct { ledger, writer, pacer }), Box::pin(drive))
+    (Arc::new(Direct { ledger, writer }), Box::pin(drive))
 }
 
 /// The writer of a restore's table.
-pub(super) fn writer(
-    session: &Session<'_>,
-    spec: &RestoreSpec,
-    table: &Table,
-    pacer: Arc<Pacer>,
-    clock: Arc<dyn Clock>,
-) -> Writer {
+pub(super) fn writer(session: &Session<'_>, spec: &RestoreSpec, table: &Table, begun: &Begun) -> Writer {
     let mut options = WriterOptions::new(&table.name, &table.key.partition.name);
     options.if_not_exists = spec.if_not_exists;
     let put = AwsTable::new(session.cloud.bulk.dynamodb.clone(), &table.name, table.key.clone());
-    Writer::start(options, Arc::new(put), pacer, clock)
+    Writer::start(options, Arc::new(put), Arc::clone(&begun.pacer), Arc::clone(&begun.clock))
 }
 
 async fn drive(
@@ -91,10 +83,9 @@ async fn drive(
 impl Way for Direct {
     fn take_settled(&self) -> Settled {
         let settled = self.ledger.take_settled();
-        let checkpoint = settled.position.map(|p| (String::from("source"), to_json(&p.next).into_bytes()));
         Settled {
+            checkpoints: source_checkpoint(&settled).into_iter().collect(),
             counters: with_effort(settled.counters, &self.writer),
-            checkpoints: checkpoint.into_iter().collect(),
             letters: settled.letters,
         }
     }
@@ -110,7 +101,7 @@ impl Way for Direct {
     }
 
     fn hold(&self, held: bool) {
-        self.pacer.hold(held);
+        self.writer.pacer().hold(held);
     }
 }
 

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::journal::{Commit, Control, Sample, ShardSample, State, now_ms, to_json};
@@ -26,7 +27,7 @@ use super::progress::{Line, Said};
 use super::spec::RestoreSpec;
 use super::worker::{CONTROLS, End, Halt, JobError, Session};
 use crate::cloud::inventory::{self, Table};
-use crate::flow::{Caps, Counters, Letter, Limit, Pacer, Provisioned};
+use crate::flow::{self, Caps, Clock, Counters, Letter, Limit, Pacer, Provisioned, SystemClock};
 
 /// How often the table's capacity is asked for, so that a raise is followed within seconds.
 const DESCRIBE: Duration = Duration::from_secs(2);
@@ -40,7 +41,7 @@ const RATE_OVER: usize = 10;
 /// What a way of restoring hands to the journal.
 #[derive(Debug, Default)]
 struct Settled {
-    /// What was counted in this run, exactly as far as the checkpoints go.
+    /// Counted since the job began, exactly as far as the checkpoints go; the effort is this run's.
     counters: Counters,
     checkpoints: Vec<(String, Vec<u8>)>,
     letters: Vec<Letter>,
@@ -52,7 +53,7 @@ trait Way: Send + Sync {
     fn take_settled(&self) -> Settled;
     /// What was taken last is stored.
     fn committed(&self);
-    /// What was counted in this run so far, ahead of the marks.
+    /// The same, ahead of the marks: for display.
     fn live(&self) -> Counters;
     /// What binds now.
     fn limit(&self) -> Limit;
@@ -64,28 +65,36 @@ trait Way: Send + Sync {
     fn hold(&self, held: bool);
 }
 
+/// Where a restore goes on.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Resume {
+    mark: source::Mark,
+    /// What the source's ledger had counted up to there.
+    counters: Counters,
+}
+
+/// What both ways share.
+struct Begun {
+    pacer: Arc<Pacer>,
+    clock: Arc<dyn Clock>,
+}
+
 /// Work in progress: ends when all is written, or with what stopped it.
 type Drive = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>;
 
 pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End, JobError> {
     let table = inventory::table(&session.cloud, &spec.table).await?;
     fit(&table)?;
-    let clock: Arc<dyn crate::flow::Clock> = Arc::new(crate::flow::SystemClock::new());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let pacer = Arc::new(Pacer::new(Arc::clone(&clock)));
     pacer.set_provisioned(capacity(&table));
-    let mark = match session.journal().checkpoint(&session.job.id, "source")? {
-        Some(stored) => serde_json::from_slice(&stored)
-            .map_err(|e| JobError::Unfit(format!("the checkpoint of job {} can't be read: {e}", session.job.id)))?,
-        None => source::Mark::default(),
-    };
-    if mark.ordinal > 0 {
-        session.note("info", &format!("resumed after record {} of the source", mark.ordinal));
-    }
-    let source = source::Source::open(&spec.sources, spec.format, &session.cloud.s3, mark).await?;
+    let resume = resume(session)?;
+    let source = source::Source::open(&spec.sources, spec.format, &session.cloud.s3, resume.mark).await?;
     let progress = source.progress();
-    let (way, mut drive): (Arc<dyn Way>, Drive) = match &spec.stream {
-        None => direct::begin(session, spec, &table, source, Arc::clone(&pacer), clock),
-        Some(_) => return Err(JobError::Unfit("restores through a stream are being built".into())),
+    let begun = Begun { pacer: Arc::clone(&pacer), clock };
+    let (way, mut drive) = match &spec.stream {
+        None => direct::begin(session, spec, &table, source, &resume, begun),
+        Some(stream) => through::begin(session, spec, &table, stream, source, &resume, begun).await?,
     };
 
     let provisioned = AtomicU64::new(table.provisioned.map_or(0, |p| p.write));
@@ -94,7 +103,7 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
     let mut desk = Desk {
         session,
         way: way.as_ref(),
-        base: session.job.counters,
+        earlier: effort_of(&session.job.counters),
         progress: &progress,
         provisioned: &provisioned,
         history: VecDeque::new(),
@@ -140,6 +149,29 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
             differs: false,
         }
     })
+}
+
+/// Name of the source's checkpoint in the journal.
+const SOURCE: &str = "source";
+
+fn resume(session: &Session<'_>) -> Result<Resume, JobError> {
+    let id = &session.job.id;
+    let Some(stored) = session.journal().checkpoint(id, SOURCE)? else { return Ok(Resume::default()) };
+    let resume: Resume = serde_json::from_slice(&stored)
+        .map_err(|e| JobError::Unfit(format!("the checkpoint of job {id} can't be read: {e}")))?;
+    session.note("info", &format!("goes on after record {} of the source", resume.mark.ordinal));
+    Ok(resume)
+}
+
+/// The checkpoint of what passed a source's mark.
+fn source_checkpoint(passed: &flow::Settled<source::RecordPosition>) -> Option<(String, Vec<u8>)> {
+    let mark = passed.position.as_ref()?.next;
+    Some((SOURCE.to_owned(), to_json(&Resume { mark, counters: passed.counters }).into_bytes()))
+}
+
+/// What counters tell of effort alone: the rest is the ledgers'.
+fn effort_of(counters: &Counters) -> Counters {
+    Counters { retried: counters.retried, throttled: counters.throttled, wcu: counters.wcu, ..Counters::default() }
 }
 
 /// Refuses a table that can't be written now.
@@ -229,8 +261,8 @@ pub(super) fn last_line(session: &Session<'_>, state: State) -> String {
 struct Desk<'a, 'l> {
     session: &'a Session<'l>,
     way: &'a dyn Way,
-    /// What earlier runs had counted.
-    base: Counters,
+    /// What earlier runs of the job took.
+    earlier: Counters,
     progress: &'a source::SourceProgress,
     provisioned: &'a AtomicU64,
     /// Records settled at the last few commits.
@@ -242,8 +274,8 @@ impl Desk<'_, '_> {
     /// Stores what passed the marks, with a sample, and says how it stands. Returns the exact counters.
     fn commit(&mut self) -> Result<Counters, JobError> {
         let settled = self.way.take_settled();
-        let counters = self.base + settled.counters;
-        let live = self.base + self.way.live();
+        let counters = self.earlier + settled.counters;
+        let live = self.earlier + self.way.live();
         let limit = self.way.limit().to_string();
         let total = self.progress.total();
         let provisioned = self.provisioned.load(Ordering::Relaxed);

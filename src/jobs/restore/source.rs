@@ -27,6 +27,8 @@ pub(super) struct RecordPosition {
     line: u64,
     offset: u64,
     bytes: u32,
+    /// Its number within the job, from 0.
+    pub ordinal: u64,
     /// Where to go on after it.
     pub next: Mark,
 }
@@ -79,11 +81,6 @@ impl SourceProgress {
         let (all, read) = (self.all_bytes.load(Ordering::Relaxed), self.read_bytes.load(Ordering::Relaxed));
         (all > 0 && read > 0 && read <= all).then(|| (records as f64 * all as f64 / read as f64).round() as u64)
     }
-
-    /// True once the last record was read.
-    pub fn finished(&self) -> bool {
-        self.finished.load(Ordering::Relaxed)
-    }
 }
 
 impl Source {
@@ -107,11 +104,6 @@ impl Source {
     /// How much was read.
     pub fn progress(&self) -> Arc<SourceProgress> {
         Arc::clone(&self.progress)
-    }
-
-    /// Number of the next record.
-    pub fn ordinal(&self) -> u64 {
-        self.mark.ordinal
     }
 
     /// The next records with their positions, at most `most`; none at the end.
@@ -141,12 +133,14 @@ impl Source {
                 .into_iter()
                 .zip(ends)
                 .map(|(record, place)| {
+                    let ordinal = self.mark.ordinal;
                     self.mark = Mark { input: self.mark.input, place, ordinal: self.mark.ordinal + 1 };
                     let position = RecordPosition {
                         source: Arc::clone(name),
                         line: record.line,
                         offset: record.offset,
                         bytes: record.raw.len() as u32,
+                        ordinal,
                         next: self.mark,
                     };
                     (record, position)

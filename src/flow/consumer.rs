@@ -1,0 +1,360 @@
+//! Reads all shards of a stream in parallel, parents before children, and runs the put requests on it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
+
+use super::clock::Clock;
+use super::counters::{Counters, Letter};
+use super::lanes::Health;
+use super::ledger::Ledger;
+use super::shard::{Course, ShardState, Tables, read};
+use super::stream::{SequenceNumber, Shard, StartAt, StreamSource};
+use super::tally::Tally;
+use crate::cloud::{Class, CloudError};
+
+/// How a consumer reads.
+#[derive(Clone, Debug)]
+pub struct ConsumerOptions {
+    /// The stream.
+    pub stream: String,
+    /// Only the records of this job's producer, each counted once; `None` runs every put request on the stream.
+    pub job: Option<String>,
+    /// Where shards begin that have no checkpoint. With `Latest`, records that come while nobody reads are not seen:
+    /// `Time` is what a job that may be resumed wants.
+    pub from: StartAt,
+    /// Checkpoints of the last run.
+    pub resume: Vec<ShardCheckpoint>,
+    /// Records open at once, for each shard: above, the shard is not read on.
+    pub window: usize,
+    /// Ordinals that a tally remembers: the window of the producer's ledger.
+    pub tally_window: usize,
+}
+
+impl ConsumerOptions {
+    /// Reads the whole of `stream`, every put request.
+    pub fn new(stream: impl Into<String>) -> Self {
+        Self {
+            stream: stream.into(),
+            job: None,
+            from: StartAt::TrimHorizon,
+            resume: Vec::new(),
+            window: 4_096,
+            tally_window: Tally::WINDOW,
+        }
+    }
+}
+
+/// How far a shard was read: all of it was written in one transaction, or none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShardCheckpoint {
+    /// The shard.
+    pub shard: String,
+    /// The last record below the mark.
+    pub position: Option<SequenceNumber>,
+    /// Read to its end: it is closed, and its children may begin.
+    pub done: bool,
+    /// What was counted in it, from the beginning.
+    pub counters: Counters,
+    /// Which of the job's records it has counted.
+    pub tally: Option<Tally>,
+}
+
+/// What a shard settled since the last time.
+#[derive(Clone, Debug)]
+pub struct ShardSettled {
+    /// Store this.
+    pub checkpoint: ShardCheckpoint,
+    /// And these with it.
+    pub letters: Vec<Letter>,
+}
+
+/// How a shard fares, for display.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShardProgress {
+    /// The shard.
+    pub shard: String,
+    /// How far behind its newest record it is read, ms.
+    pub lag_ms: u64,
+    /// Records read, repetitions included.
+    pub records: u64,
+    /// Records of others, left alone.
+    pub foreign: u64,
+    /// Read to its end.
+    pub done: bool,
+}
+
+/// Reads a stream until it is dropped; what was not settled then is read again from the checkpoints.
+#[derive(Debug)]
+pub struct Consumer {
+    shared: Arc<Shared>,
+    _supervisor: JoinSet<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: ConsumerOptions,
+    course: Course,
+    shards: Mutex<Vec<Arc<ShardState>>>,
+    /// False while a shard ended whose children may not be listed yet.
+    listed: AtomicBool,
+}
+
+/// How often shards are listed, and how often after one ended: its children are there at once, as a rule.
+const LIST: Duration = Duration::from_secs(10);
+const LIST_SOON: Duration = Duration::from_secs(1);
+
+impl Consumer {
+    /// Starts to read; needs a tokio runtime.
+    pub fn start(
+        options: ConsumerOptions,
+        source: Arc<dyn StreamSource>,
+        tables: Arc<dyn Tables>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let health = Arc::new(Health::new(clock, 1));
+        let course = Course {
+            stream: options.stream.as_str().into(),
+            job: options.job.clone(),
+            source,
+            tables,
+            health,
+            sinks: tokio::sync::Mutex::default(),
+            missing: Mutex::default(),
+            watches: Mutex::default(),
+        };
+        let shards = options.resume.iter().map(|checkpoint| options.state(checkpoint)).collect();
+        let shared = Arc::new(Shared { options, course, shards: Mutex::new(shards), listed: AtomicBool::new(false) });
+        let mut supervisor = JoinSet::new();
+        let supervised = Arc::clone(&shared);
+        supervisor.spawn(async move {
+            if let Err(error) = supervise(&supervised).await {
+                supervised.course.health.fail(error);
+            }
+        });
+        Self { shared, _supervisor: supervisor }
+    }
+
+    /// What each shard settled since the last call. Store checkpoints and letters in one transaction.
+    pub fn settled(&self) -> Vec<ShardSettled> {
+        let settled = |state: &Arc<ShardState>| {
+            // In this order: a shard that is done has settled everything.
+            let done = state.done.load(Ordering::Acquire);
+            let settled = state.ledger.take_settled();
+            let news = settled.passed > 0 || (done && !state.done_told.swap(true, Ordering::AcqRel));
+            let position = settled.position.map(|at| at.sequence).or_else(|| {
+                let before = self.shared.options.resume.iter().find(|before| *before.shard == *state.id);
+                before.and_then(|before| before.position.clone())
+            });
+            news.then(|| ShardSettled {
+                checkpoint: ShardCheckpoint {
+                    shard: state.id.to_string(),
+                    position,
+                    done,
+                    counters: settled.counters,
+                    tally: state.ledger.tally(),
+                },
+                letters: settled.letters,
+            })
+        };
+        self.shared.shards().iter().filter_map(settled).collect()
+    }
+
+    /// Everything counted in all shards, also what no checkpoint covers yet: for display.
+    pub fn live(&self) -> Counters {
+        self.shared.shards().iter().fold(Counters::default(), |sum, state| sum + state.ledger.live())
+    }
+
+    /// How the shards fare, by their ids.
+    pub fn progress(&self) -> Vec<ShardProgress> {
+        let mut progress: Vec<ShardProgress> = self
+            .shared
+            .shards()
+            .iter()
+            .map(|state| ShardProgress {
+                shard: state.id.to_string(),
+                lag_ms: state.lag_ms.load(Ordering::Relaxed),
+                records: state.records.load(Ordering::Relaxed),
+                foreign: state.foreign.load(Ordering::Relaxed),
+                done: state.done.load(Ordering::Acquire),
+            })
+            .collect();
+        progress.sort_by(|a, b| a.shard.cmp(&b.shard));
+        progress
+    }
+
+    /// Ends when the consumer fails, with the reason.
+    pub async fn failed(&self) -> CloudError {
+        self.shared.course.health.failed().await
+    }
+
+    /// Ends once everything that was on the stream when it was called is in its tables, or dead.
+    pub async fn caught_up(&self) {
+        let clock = &self.shared.course.health.clock;
+        let since = clock.now().as_micros() as u64;
+        loop {
+            let caught_up = |state: &Arc<ShardState>| {
+                let read = state.done.load(Ordering::Acquire) || state.caught_up_at.load(Ordering::Acquire) >= since;
+                read && state.ledger.open_records() == 0
+            };
+            // Listed first: a shard that ends after this look is one whose state is looked at below.
+            let listed = self.shared.listed.load(Ordering::Acquire);
+            if listed && self.shared.shards().iter().all(caught_up) {
+                return;
+            }
+            clock.sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+impl ConsumerOptions {
+    fn state(&self, checkpoint: &ShardCheckpoint) -> Arc<ShardState> {
+        let ledger = Ledger::new(self.window).resumed(checkpoint.counters);
+        let ledger = match (&self.job, &checkpoint.tally) {
+            (None, _) => ledger,
+            (Some(_), Some(tally)) => ledger.tallied(tally.clone()),
+            (Some(_), None) => ledger.tallied(Tally::new(self.tally_window)),
+        };
+        Arc::new(ShardState {
+            id: checkpoint.shard.as_str().into(),
+            ledger: Arc::new(ledger),
+            lag_ms: AtomicU64::new(0),
+            records: AtomicU64::new(0),
+            foreign: AtomicU64::new(0),
+            caught_up_at: AtomicU64::new(0),
+            done: AtomicBool::new(checkpoint.done),
+            done_told: AtomicBool::new(checkpoint.done),
+        })
+    }
+}
+
+impl Shared {
+    fn shards(&self) -> MutexGuard<'_, Vec<Arc<ShardState>>> {
+        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, shard: &str) -> Option<Arc<ShardState>> {
+        self.shards().iter().find(|state| *state.id == *shard).cloned()
+    }
+
+    async fn list(&self) -> Result<Vec<Shard>, CloudError> {
+        let health = &self.course.health;
+        loop {
+            let asked = health.clock.now();
+            match self.course.source.shards().await {
+                Ok(shards) => return Ok(shards),
+                Err(error) if matches!(error.class, Class::Throttled | Class::Transient | Class::InUse) => {
+                    if health.patience.is_over(asked, health.clock.now()) {
+                        return Err(error);
+                    }
+                    health.clock.sleep(LIST_SOON).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Where `shard` begins.
+    fn start(&self, shard: &Shard, first_listing: bool) -> StartAt {
+        let checkpoint = self.options.resume.iter().find(|checkpoint| checkpoint.shard == shard.id);
+        if let Some(position) = checkpoint.and_then(|checkpoint| checkpoint.position.clone()) {
+            return StartAt::After(position);
+        }
+        // A child of a shard that was read is read whole: it goes on where its parents end.
+        let parent_was_read = shard.parents.iter().any(|parent| self.find(parent).is_some());
+        let known = checkpoint.is_some() || (first_listing && !parent_was_read);
+        if known || self.options.from != StartAt::Latest && first_listing {
+            self.options.from.clone()
+        } else {
+            StartAt::TrimHorizon
+        }
+    }
+}
+
+async fn supervise(shared: &Arc<Shared>) -> Result<(), CloudError> {
+    let mut tasks: JoinSet<(Arc<str>, Result<(), CloudError>)> = JoinSet::new();
+    let mut started: HashSet<String> = HashSet::new();
+    let mut first_listing = true;
+    loop {
+        let listing = shared.list().await?;
+        let by_id: HashMap<&str, &Shard> = listing.iter().map(|shard| (shard.id.as_str(), shard)).collect();
+        for shard in &listing {
+            if started.contains(&shard.id) {
+                continue;
+            }
+            let known = shared.find(&shard.id);
+            if known.as_ref().is_some_and(|state| state.done.load(Ordering::Acquire)) {
+                started.insert(shard.id.clone());
+                continue;
+            }
+            let resumed = known.is_some();
+            // A parent that is no longer listed holds no records any more.
+            let ready = shard
+                .parents
+                .iter()
+                .filter(|parent| by_id.contains_key(parent.as_str()))
+                .all(|parent| shared.find(parent).is_some_and(|parent| parent.done.load(Ordering::Acquire)));
+            let skipped = first_listing && shared.options.from == StartAt::Latest && !resumed;
+            if !ready && !skipped {
+                continue;
+            }
+            let start = shared.start(shard, first_listing);
+            started.insert(shard.id.clone());
+            let state = known.unwrap_or_else(|| shared.begin(shard));
+            if skipped && !shard.open {
+                // Closed before we came: nothing in it is newer than now.
+                state.done.store(true, Ordering::Release);
+                continue;
+            }
+            let (shared, seed) = (Arc::clone(shared), started.len() as u64);
+            tasks.spawn(async move {
+                let read = read(&shared.course, &state, start, seed).await;
+                (Arc::clone(&state.id), read)
+            });
+        }
+        first_listing = false;
+        let all_started = listing.iter().all(|shard| started.contains(&shard.id) || !shard.parents.is_empty());
+        shared.listed.store(all_started, Ordering::Release);
+
+        let clock = &shared.course.health.clock;
+        let pause = if tasks.is_empty() { LIST_SOON } else { LIST };
+        tokio::select! {
+            error = shared.course.health.failed() => return Err(error),
+            Some(ended) = tasks.join_next() => {
+                // A task that panicked ends the consumer as an error does.
+                let (shard, read) = ended.map_err(|e| CloudError::new(Class::Unknown, format!("a shard's reader broke off: {e}"), ""))?;
+                read?;
+                shared.listed.store(false, Ordering::Release);
+                if let Some(state) = shared.find(&shard) {
+                    state.done.store(true, Ordering::Release);
+                }
+            }
+            () = clock.sleep(pause) => {}
+        }
+    }
+}
+
+impl Shared {
+    /// The state of a shard that begins now; it inherits what its parents counted.
+    fn begin(&self, shard: &Shard) -> Arc<ShardState> {
+        let tally = self.options.job.is_some().then(|| {
+            let mut tally = Tally::new(self.options.tally_window);
+            let parents = shard.parents.iter().filter_map(|parent| self.find(parent)?.ledger.tally());
+            parents.for_each(|parent| tally.inherit(&parent));
+            tally
+        });
+        let state = self.options.state(&ShardCheckpoint {
+            shard: shard.id.clone(),
+            position: None,
+            done: false,
+            counters: Counters::default(),
+            tally,
+        });
+        self.shards().push(Arc::clone(&state));
+        state
+    }
+}

@@ -1,0 +1,326 @@
+//! Reads one shard to its end: each record is checked and handed to the writer of its table, in order.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures::future::BoxFuture;
+use tokio::task::JoinSet;
+
+use super::backoff::Backoff;
+use super::counters::{Letter, Outcome};
+use super::lanes::Health;
+use super::ledger::{Ledger, Position};
+use super::producer::ordinal_of;
+use super::stream::{Page, ReadError, SequenceNumber, StartAt, StreamRecord, StreamSource};
+use super::writer::Writer;
+use crate::cloud::{Class, CloudError};
+use crate::item::{Checker, request};
+
+/// Where a record is on its stream.
+#[derive(Clone, Debug)]
+pub struct RecordAt {
+    /// The stream.
+    pub stream: Arc<str>,
+    /// The shard.
+    pub shard: Arc<str>,
+    /// The record.
+    pub sequence: SequenceNumber,
+    /// Its number within our own job.
+    pub ordinal: Option<u64>,
+    /// Its size, bytes.
+    pub size: u32,
+}
+
+impl Position for RecordAt {
+    fn letter(&self, reason: String, payload: Bytes) -> Letter {
+        Letter {
+            source: self.stream.to_string(),
+            line: None,
+            offset: None,
+            shard: Some(self.shard.to_string()),
+            sequence: Some(self.sequence.to_string()),
+            reason,
+            payload,
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        u64::from(self.size)
+    }
+
+    fn ordinal(&self) -> Option<u64> {
+        self.ordinal
+    }
+}
+
+/// Where the put requests for one table go.
+#[derive(Clone, Debug)]
+pub struct Sink {
+    /// The check by the table's key.
+    pub checker: Arc<Checker>,
+    /// The table's writer.
+    pub writer: Arc<Writer>,
+}
+
+/// The tables that a stream's put requests name.
+pub trait Tables: Send + Sync + 'static {
+    /// The sink of `table`; asked once for each table while it succeeds. [`Class::NotFound`] makes dead letters of the
+    /// table's records, any other error ends the consumer.
+    fn sink<'a>(&'a self, table: &'a str) -> BoxFuture<'a, Result<Sink, CloudError>>;
+}
+
+/// Waits between two `GetRecords` of a shard: five a second are allowed.
+const POLL: Duration = Duration::from_millis(200);
+/// The same while nothing comes.
+const IDLE: Duration = Duration::from_millis(500);
+const BASE: Duration = Duration::from_millis(200);
+const CAP: Duration = Duration::from_secs(5);
+
+/// What all shards of a consumer share.
+pub(super) struct Course {
+    pub stream: Arc<str>,
+    pub job: Option<String>,
+    pub source: Arc<dyn StreamSource>,
+    pub tables: Arc<dyn Tables>,
+    pub health: Arc<Health>,
+    /// Sinks already looked up, for all shards.
+    pub sinks: tokio::sync::Mutex<HashMap<String, Sink>>,
+    /// Tables that were not there, and when: asked for again after a while.
+    pub missing: Mutex<HashMap<String, (Duration, String)>>,
+    /// Wait for the writers of `sinks` to fail.
+    pub watches: Mutex<JoinSet<()>>,
+}
+
+impl fmt::Debug for Course {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Course").field("stream", &self.stream).field("job", &self.job).finish_non_exhaustive()
+    }
+}
+
+/// How far a shard is.
+#[derive(Debug)]
+pub(super) struct ShardState {
+    pub id: Arc<str>,
+    pub ledger: Arc<Ledger<RecordAt>>,
+    pub lag_ms: AtomicU64,
+    pub records: AtomicU64,
+    pub foreign: AtomicU64,
+    /// When the last page was asked for that was empty and without lag, microseconds of the clock.
+    pub caught_up_at: AtomicU64,
+    pub done: AtomicBool,
+    /// Whether `done` was told to the host.
+    pub done_told: AtomicBool,
+}
+
+/// How long a missing table is not asked for again.
+const MISSING: Duration = Duration::from_secs(10);
+
+impl Course {
+    /// The sink of `table`: `Ok(Err(reason))` when there is no such table.
+    async fn sink(&self, table: &str) -> Result<Result<Sink, String>, CloudError> {
+        let now = self.health.clock.now();
+        let missing = |missing: &HashMap<String, (Duration, String)>| {
+            missing.get(table).filter(|(at, _)| now.saturating_sub(*at) < MISSING).map(|(_, reason)| reason.clone())
+        };
+        if let Some(reason) = missing(&self.missing.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(Err(reason));
+        }
+        let mut sinks = self.sinks.lock().await;
+        if let Some(sink) = sinks.get(table) {
+            return Ok(Ok(sink.clone()));
+        }
+        match self.tables.sink(table).await {
+            Ok(sink) => {
+                // A failed writer settles nothing more, so everyone who waits for it must be told.
+                let (health, failure) = (Arc::clone(&self.health), sink.writer.failure());
+                let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+                watches.spawn(async move { health.fail(failure.await) });
+                sinks.insert(table.to_owned(), sink.clone());
+                Ok(Ok(sink))
+            }
+            Err(error) if error.class == Class::NotFound => {
+                let reason = format!("there is no table {table}");
+                let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+                missing.insert(table.to_owned(), (now, reason.clone()));
+                Ok(Err(reason))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Reads `state`'s shard from `start` to its end, which a shard has only when it is closed.
+pub(super) async fn read(course: &Course, state: &ShardState, start: StartAt, seed: u64) -> Result<(), CloudError> {
+    let clock = &course.health.clock;
+    let mut reader = Reader { course, state, sinks: HashMap::new() };
+    let mut backoff = Backoff::new(BASE, CAP, seed);
+    let (mut after, mut iterator) = (start, None::<String>);
+    let mut next_poll = clock.now();
+    loop {
+        let now = clock.now();
+        if next_poll > now {
+            clock.sleep(next_poll.saturating_sub(now)).await;
+        }
+        let asked = clock.now();
+        next_poll = asked + POLL;
+        let page = match &iterator {
+            Some(iterator) => course.source.page(iterator).await,
+            None => match course.source.iterator(&state.id, &after).await {
+                Ok(first) => {
+                    iterator = Some(first);
+                    continue;
+                }
+                Err(error) => Err(error.into()),
+            },
+        };
+        let page = match page {
+            Ok(page) => page,
+            Err(ReadError::Expired) => {
+                iterator = None;
+                continue;
+            }
+            Err(ReadError::Cloud(error)) => {
+                match error.class {
+                    Class::Throttled => course.health.patience.answered(),
+                    Class::Transient | Class::Unknown | Class::InUse => {
+                        if course.health.patience.is_over(asked, clock.now()) {
+                            return Err(error);
+                        }
+                    }
+                    _ => return Err(error),
+                }
+                next_poll = clock.now() + POLL.max(backoff.wait());
+                continue;
+            }
+        };
+        course.health.patience.answered();
+        backoff.reset();
+        let Page { records, next, behind_ms } = page;
+        state.lag_ms.store(behind_ms, Ordering::Relaxed);
+        if records.is_empty() && behind_ms == 0 {
+            state.caught_up_at.store(asked.as_micros() as u64, Ordering::Release);
+            next_poll = asked + IDLE;
+        }
+        for record in records {
+            after = StartAt::After(record.sequence.clone());
+            reader.take(record).await?;
+        }
+        let Some(next) = next else {
+            // A child begins when all of its parents' records are in their tables.
+            state.ledger.drained().await;
+            return Ok(());
+        };
+        iterator = Some(next);
+    }
+}
+
+struct Reader<'a> {
+    course: &'a Course,
+    state: &'a ShardState,
+    sinks: HashMap<String, Sink>,
+}
+
+impl Reader<'_> {
+    async fn take(&mut self, record: StreamRecord) -> Result<(), CloudError> {
+        let StreamRecord { sequence, partition_key, data } = record;
+        let ordinal = self.course.job.as_deref().map(|job| ordinal_of(job, &partition_key));
+        let position = RecordAt {
+            stream: Arc::clone(&self.course.stream),
+            shard: Arc::clone(&self.state.id),
+            sequence,
+            ordinal: ordinal.flatten(),
+            size: data.len() as u32,
+        };
+        let Ok(receipt) = self.state.ledger.open(position).await else { return Err(self.course.health.error()) };
+        match ordinal {
+            Some(None) => {
+                self.state.foreign.fetch_add(1, Ordering::Relaxed);
+                receipt.settle(Outcome::Passed);
+                return Ok(());
+            }
+            // Its first copy is in the table; writing it again could undo a later version for a moment.
+            Some(Some(ordinal)) if self.state.ledger.seen(ordinal) => {
+                receipt.settle(Outcome::Passed);
+                return Ok(());
+            }
+            _ => {}
+        }
+        self.state.records.fetch_add(1, Ordering::Relaxed);
+        let request = match request::parse(&data) {
+            Ok(request) => request,
+            Err(refusal) => {
+                receipt.dead(refusal.to_string(), data);
+                return Ok(());
+            }
+        };
+        let sink = match self.sink(&request.table).await? {
+            Ok(sink) => sink,
+            Err(reason) => {
+                receipt.dead(reason, data);
+                return Ok(());
+            }
+        };
+        let item = match sink.checker.check(request.item.clone()) {
+            Ok(item) => item,
+            Err(refusal) => {
+                receipt.dead(refusal.to_string(), data);
+                return Ok(());
+            }
+        };
+        match request.other {
+            Some(whole) => {
+                let whole = with_item(&whole, &request.item, &item.json);
+                sink.writer.request(item, whole, receipt).await
+            }
+            None => sink.writer.put(item, receipt).await,
+        }
+    }
+
+    async fn sink(&mut self, table: &str) -> Result<Result<Sink, String>, CloudError> {
+        if let Some(sink) = self.sinks.get(table) {
+            return Ok(Ok(sink.clone()));
+        }
+        let sink = self.course.sink(table).await?;
+        if let Ok(sink) = &sink {
+            self.sinks.insert(table.to_owned(), sink.clone());
+        }
+        Ok(sink)
+    }
+}
+
+/// `whole`, of which `item` is a slice, with `checked` in its place: the check may have rewritten legacy binary.
+fn with_item(whole: &Bytes, item: &Bytes, checked: &Bytes) -> Bytes {
+    let start = (item.as_ptr() as usize).checked_sub(whole.as_ptr() as usize);
+    match start {
+        Some(start) if item != checked && start + item.len() <= whole.len() => {
+            let mut body = BytesMut::with_capacity(whole.len() + checked.len());
+            body.put_slice(&whole[..start]);
+            body.put_slice(checked);
+            body.put_slice(&whole[start + item.len()..]);
+            body.freeze()
+        }
+        _ => whole.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rewritten_item_takes_its_place_in_a_request_with_parameters() {
+        let whole = Bytes::from_static(br#"{"TableName":"t","Item":{"old":1},"ReturnValues":"NONE"}"#);
+        let item = whole.slice(24..33);
+        assert_eq!(&item[..], br#"{"old":1}"#);
+        let checked = Bytes::from_static(br#"{"new":12}"#);
+        assert_eq!(
+            &with_item(&whole, &item, &checked)[..],
+            br#"{"TableName":"t","Item":{"new":12},"ReturnValues":"NONE"}"#
+        );
+        assert_eq!(with_item(&whole, &item, &item.clone()), whole);
+    }
+}

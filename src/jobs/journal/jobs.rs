@@ -215,9 +215,13 @@ impl Journal {
 
     /// A worker takes job `id` up. The caller holds the job's lock.
     pub fn begin(&self, id: &JobId, pid: u32) -> Result<(), JournalError> {
+        // A worker that was killed could not add its time: its last sample tells it.
         let updated = self.conn.execute(
             "update jobs set state = 'running', control = 'run', pid = ?2, runs = runs + 1, started_ms = ?3, ended_ms = null,
-             message = '', report = null where id = ?1",
+             message = '', report = null,
+             active_ms = active_ms + case when ended_ms is null and started_ms is not null then
+                 max(0, coalesce((select max(at_ms) from samples where job = ?1), 0) - started_ms) else 0 end
+             where id = ?1",
             params![id.0, pid, now_ms()],
         );
         self.ok(updated).map(drop)

@@ -110,3 +110,15 @@ fn controls_reach_the_worker_and_an_unknown_job_is_named() {
     let words = journal.set_control(&JobId("r-none".into()), Control::Run).unwrap_err().to_string();
     assert!(words.contains("r-none"), "{words}");
 }
+
+#[test]
+fn the_time_of_a_killed_worker_counts_up_to_its_last_sample() {
+    let (_folder, mut journal) = journal();
+    let id = journal.create_job(&spec(), &Context::default(), None).unwrap();
+    journal.begin(&id, 1).unwrap();
+    let started = journal.job(&id).unwrap().started_ms.unwrap();
+    let sample = Sample { at_ms: started + 4_000, ..Sample::default() };
+    journal.commit(&id, &Commit { sample: Some(&sample), ..Commit::default() }).unwrap();
+    journal.begin(&id, 2).unwrap();
+    assert_eq!(journal.job(&id).unwrap().active_ms, 4_000);
+}

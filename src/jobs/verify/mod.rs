@@ -9,6 +9,7 @@ mod scan;
 mod spill;
 
 use std::io::{BufWriter, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -93,9 +94,9 @@ async fn all(session: &Session<'_>, spec: &VerifySpec, journal: &Path) -> Result
     drop(rows);
     let there = joined(there).await?;
 
-    let path = differences_path(journal, &session.job.id);
+    let file = differences_file(&differences_path(journal, &session.job.id))?;
     let tally = joined(tokio::task::spawn_blocking(move || {
-        let mut out = BufWriter::new(std::fs::File::create(path)?);
+        let mut out = BufWriter::new(file);
         let tally = spill::compare(&source, &there, |difference, key| write_difference(&mut out, difference, key))?;
         out.flush()?;
         Ok(tally)
@@ -135,6 +136,11 @@ fn side(
 
 async fn joined<T>(task: tokio::task::JoinHandle<std::io::Result<T>>) -> std::io::Result<T> {
     task.await.map_err(std::io::Error::other)?
+}
+
+/// The list of differences, for its owner alone: it holds keys.
+fn differences_file(path: &Path) -> std::io::Result<std::fs::File> {
+    std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 fn write_difference(out: &mut impl std::io::Write, difference: Difference, key: &Bytes) -> std::io::Result<()> {

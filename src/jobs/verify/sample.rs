@@ -13,7 +13,7 @@ use super::super::spec::VerifySpec;
 use super::super::worker::{JobError, Session, differences_path};
 use super::scan::{ReadPace, TRIES, patient};
 use super::spill::Difference;
-use super::{read_source, write_difference};
+use super::{differences_file, read_source, write_difference};
 use crate::cloud::inventory::{self, Table};
 use crate::cloud::{CloudError, error};
 use crate::item::{Checker, Key, digest_of_attributes};
@@ -43,7 +43,7 @@ pub(super) async fn compare(
 
     let mut line = VerifyLine { kind: "verify", dead, ..VerifyLine::default() };
     let (mut digest_source, mut digest_table) = (0u128, 0u128);
-    let mut out = std::io::BufWriter::new(std::fs::File::create(differences_path(journal, &session.job.id))?);
+    let mut out = std::io::BufWriter::new(differences_file(&differences_path(journal, &session.job.id))?);
     let pace = ReadPace::new(&table, spec.read_budget);
     let keys: Vec<(Bytes, u128)> = lowest.into_values().collect();
     for chunk in keys.chunks(GET) {

@@ -1,2 +1,7 @@
-//! sluice
-fn main() {}
+//! `sluice`: parse, dispatch, exit.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sluicegate::cli::main()
+}

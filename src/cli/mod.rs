@@ -1,1 +1,87 @@
-//! Being built.
+//! The command line: arguments become a job, a query or a screen, and the outcome becomes lines and an exit code.
+//!
+//! ```text
+//!   main ─ args ─▶ session (context, state folder, guard) ─▶ one file per command ─▶ print │ report
+//! ```
+
+mod args;
+mod audit;
+mod capacity;
+mod control;
+mod dead;
+#[cfg(feature = "local")]
+mod demo;
+mod info;
+mod jobs;
+mod keymap;
+#[cfg(feature = "local")]
+mod local;
+mod log;
+mod print;
+mod progress;
+mod report;
+mod restore;
+mod session;
+mod shell;
+mod signal;
+mod streams;
+mod tables;
+mod verify;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Cli, Command};
+pub use report::{Exit, Report};
+use session::Session;
+
+/// Parses the arguments, runs what they ask for, and says how it ended.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = log::start(&cli.global, cli.command.is_none()).and_then(|_log| {
+        let session = Session::new(cli.global)?;
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Report::failed(format!("could not start: {error}"), ""))?
+            .block_on(run(cli.command, &session))
+    });
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(report) => {
+            if !report.sentence.is_empty() {
+                eprintln!("{report}");
+            }
+            report.exit.into()
+        }
+    }
+}
+
+async fn run(command: Option<Command>, session: &Session) -> Result<Exit, Report> {
+    match command {
+        None => session.console(None).await,
+        #[cfg(feature = "local")]
+        Some(Command::Demo(args)) => demo::run(args, session).await,
+        #[cfg(feature = "local")]
+        Some(Command::Local(args)) => local::run(args).await,
+        Some(Command::Tables(args)) => tables::run(args, session).await,
+        Some(Command::Streams(args)) => streams::run(args, session).await,
+        Some(Command::Jobs(args)) => jobs::run(args, session).await,
+        Some(Command::Restore(args)) => restore::run(args, session).await,
+        Some(Command::Verify(args)) => verify::run(args, session).await,
+        Some(Command::Capacity(args)) => capacity::run(args, session).await,
+        Some(Command::Pause(args)) => control::pause(&args, session),
+        Some(Command::Resume(args)) => control::resume(&args, session),
+        Some(Command::Cancel(args)) => control::cancel(&args, session),
+        Some(Command::Rate(args)) => control::rate(&args, session),
+        Some(Command::Dead(args)) => dead::run(args, session),
+        Some(Command::Audit(args)) => audit::run(&args, session),
+        Some(Command::Info) => info::run(session).await,
+        Some(Command::Keymap(args)) => keymap::run(&args, session),
+        Some(Command::Completions(args)) => shell::completions(&args),
+        Some(Command::Man) => shell::man(),
+        Some(Command::Worker(args)) => jobs::work(args, session).await,
+    }
+}

@@ -5,12 +5,13 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextRef;
 use aws_smithy_runtime_api::client::interceptors::{Intercept, SharedInterceptor};
-use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest as Request, Metadata};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 
@@ -98,6 +99,7 @@ pub struct Guard {
     mode: Mode,
     witness: Arc<dyn Witness>,
     bulk_told: Mutex<HashSet<(String, String)>>,
+    requests: AtomicU64,
 }
 
 impl fmt::Debug for Guard {
@@ -109,7 +111,7 @@ impl fmt::Debug for Guard {
 impl Guard {
     /// A guard in `mode` that tells `witness`.
     pub fn new(mode: Mode, witness: Arc<dyn Witness>) -> Arc<Self> {
-        Arc::new(Self { mode, witness, bulk_told: Mutex::default() })
+        Arc::new(Self { mode, witness, bulk_told: Mutex::default(), requests: AtomicU64::new(0) })
     }
 
     /// A guard that lets everything through untold; for tests.
@@ -122,33 +124,44 @@ impl Guard {
         self.mode
     }
 
+    /// Requests that came by so far, reading ones and retries too.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
     /// The interceptor that puts this guard into a client.
     pub fn interceptor(self: &Arc<Self>) -> SharedInterceptor {
         SharedInterceptor::new(Gate(Arc::clone(self)))
     }
 
-    fn pass(&self, change: impl FnOnce() -> Change, service: &str, operation: &str) -> Result<(), Refused> {
+    fn pass(&self, service: &str, operation: &str, request: &Request) -> Result<(), Refused> {
+        let change = |whole: bool| {
+            let body = request.body().bytes().unwrap_or_default();
+            let s3 = service == "s3";
+            Change {
+                service: service.to_owned(),
+                operation: operation.to_owned(),
+                target: if s3 { path_of(request.uri()) } else { target_of(body) },
+                request: if whole && !s3 { String::from_utf8_lossy(body).into_owned() } else { String::new() },
+            }
+        };
         match self.mode {
             Mode::ReadOnly => Err(Refused::ReadOnly),
             Mode::DryRun => {
-                let mut change = change();
-                service.clone_into(&mut change.service);
-                operation.clone_into(&mut change.operation);
-                self.witness.would_send(&change);
+                self.witness.would_send(&change(true));
                 Err(Refused::DryRun)
             }
-            Mode::Normal => {
-                let mut change = change();
-                service.clone_into(&mut change.service);
-                operation.clone_into(&mut change.operation);
-                if is_bulk(operation) {
-                    let key = (operation.to_owned(), change.target.clone());
-                    if !self.bulk_told.lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
-                        return Ok(());
-                    }
-                    change.request.clear();
+            Mode::Normal if is_bulk(operation) => {
+                // Told once: a restore sends this a million times, and its job has the counts.
+                let change = change(false);
+                let key = (change.operation.clone(), change.target.clone());
+                if self.bulk_told.lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
+                    self.witness.sending(&change);
                 }
-                self.witness.sending(&change);
+                Ok(())
+            }
+            Mode::Normal => {
+                self.witness.sending(&change(true));
                 Ok(())
             }
         }
@@ -209,34 +222,21 @@ impl Intercept for Gate {
         let Some(metadata) = cfg.load::<Metadata>() else {
             return Err("the guard met a request without a name".into());
         };
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
         let service = metadata.service().to_ascii_lowercase();
         let operation = metadata.name().to_owned();
         if only_reads(&service, &operation) {
             return Ok(());
         }
-        // A bulk write that was told already is let through before anything is parsed.
-        let request = context.request();
-        let change = || {
-            let path = request.uri().split('?').next().unwrap_or_default();
-            if service == "s3" {
-                let path = path.split("://").nth(1).and_then(|rest| rest.split_once('/')).map_or(path, |(_, p)| p);
-                return Change {
-                    service: String::new(),
-                    operation: String::new(),
-                    target: path.to_owned(),
-                    request: String::new(),
-                };
-            }
-            let body = request.body().bytes().unwrap_or_default();
-            Change {
-                service: String::new(),
-                operation: String::new(),
-                target: target_of(body),
-                request: String::from_utf8_lossy(body).into_owned(),
-            }
-        };
-        self.0.pass(change, &service, &operation).map_err(Into::into)
+        self.0.pass(&service, &operation, context.request()).map_err(Into::into)
     }
+}
+
+/// `bucket/key` of a path-style S3 request.
+fn path_of(uri: &str) -> String {
+    let path = uri.split('?').next().unwrap_or_default();
+    let path = path.split_once("://").map_or(path, |(_, rest)| rest.split_once('/').map_or("", |(_, path)| path));
+    path.trim_start_matches('/').to_owned()
 }
 
 /// The table or stream that a JSON body names first.

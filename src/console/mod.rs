@@ -1,1 +1,166 @@
-//! Being built.
+//! The terminal console: what an operator sees and does.
+//!
+//! ```text
+//!  terminal ── keys ──▶ ┌─────────┐ ── Msg ──▶ update(App) ──▶ App ──▶ view ──▶ terminal
+//!  journal ─ watcher ─▶ │ runtime │                 │
+//!  AWS ───── hands ───▶ └─────────┘ ◀── Effect ─────┘
+//! ```
+//!
+//! `update` is pure; `hands` do what it asks for; the `watcher` tells what workers wrote into the journal. Nothing here
+//! talks to a worker but through the journal.
+
+pub mod app;
+mod chord;
+mod confirm;
+mod due;
+mod effect;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod form;
+mod hands;
+mod history;
+pub mod keymap;
+mod keys;
+mod listing;
+mod load;
+mod measure;
+mod msg;
+mod runtime;
+mod term;
+#[cfg(test)]
+mod tests;
+mod theme;
+mod view;
+mod watcher;
+mod widget;
+
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crossterm::event::EventStream;
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use tokio::sync::mpsc;
+
+use crate::cloud::{Cloud, CloudError, Guard, guard};
+use crate::jobs::JobId;
+use crate::jobs::journal::now_ms;
+use app::{App, Screen};
+use hands::{Hands, ScreenWitness};
+use keymap::KeymapError;
+use msg::Msg;
+use runtime::Runtime;
+use theme::Theme;
+use watcher::Watcher;
+
+/// Where the console opens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// One job.
+    Job(JobId),
+    /// The list of tables.
+    Tables,
+    /// The list of streams.
+    Streams,
+    /// The list of jobs.
+    Jobs,
+}
+
+/// What a console needs.
+#[derive(Debug)]
+pub struct Options {
+    /// Where it acts.
+    pub cloud: Cloud,
+    /// The journal's file.
+    pub journal_path: PathBuf,
+    /// What becomes of changes.
+    pub mode: guard::Mode,
+    /// What it shows first; the tables when `None`.
+    pub open: Option<Place>,
+    /// A keymap file that overlays the shipped one.
+    pub keymap: Option<PathBuf>,
+}
+
+/// Why there is no console, or no more.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsoleError {
+    /// The keymap is wrong.
+    #[error(transparent)]
+    Keymap(#[from] KeymapError),
+    /// The clients could not be made.
+    #[error(transparent)]
+    Cloud(#[from] CloudError),
+    /// Input or output is no terminal.
+    #[error("the console needs a terminal: sluice tables, streams and jobs print the same, also with --json")]
+    NoTerminal,
+    /// The terminal failed.
+    #[error("the terminal failed: {0}")]
+    Terminal(#[from] io::Error),
+}
+
+/// How often time is told, ms: the clock and what it moves are shown to the second.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Runs the console until it is left.
+///
+/// # Errors
+/// A wrong keymap, no terminal, or a terminal that fails.
+pub async fn run(options: Options) -> Result<(), ConsoleError> {
+    let keymap = keymap::load(options.keymap.as_deref())?;
+    if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+        return Err(ConsoleError::NoTerminal);
+    }
+    let (to, mailbox) = mpsc::channel(256);
+    // The console's own guard: its changes are witnessed on screen, where a command prints them.
+    let witness = ScreenWitness::new(&options.journal_path, &options.cloud.context, to.clone());
+    let cloud = Cloud::connect(&options.cloud.context, Guard::new(options.mode, witness)).await?;
+    let place = app::Place {
+        profile: profile(&cloud),
+        region: cloud.region.clone(),
+        context: cloud.context.clone(),
+        mode: options.mode,
+    };
+    let screen = match options.open {
+        None | Some(Place::Tables) => Screen::Tables,
+        Some(Place::Streams) => Screen::Streams,
+        Some(Place::Jobs) => Screen::Jobs,
+        Some(Place::Job(id)) => Screen::Job(id),
+    };
+    let theme = Theme::from_environment(|name| std::env::var_os(name));
+    let app = App::new(place, keymap, theme, screen, now_ms());
+
+    let (interests, interested) = std::sync::mpsc::channel();
+    let watcher = Watcher::new(&options.journal_path);
+    let watched = to.clone();
+    std::thread::spawn(move || watcher::watch(watcher, &interested, &watched));
+    let signals = term::heed_signals(to.clone())?;
+    let ticks = tokio::spawn(tick(cloud.guard.clone(), to.clone()));
+    let hands = Hands::new(cloud, &options.journal_path, interests, to);
+
+    let held = term::Held::take()?;
+    let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+    let mut runtime = Runtime::new(terminal, app, EventStream::new(), mailbox, hands, runtime::FRAME)?;
+    let ended = runtime.run().await;
+    drop(held);
+    ticks.abort();
+    signals.abort();
+    Ok(ended?)
+}
+
+fn profile(cloud: &Cloud) -> String {
+    let named = cloud.context.profile.clone().or_else(|| std::env::var("AWS_PROFILE").ok().filter(|p| !p.is_empty()));
+    named.unwrap_or_else(|| if cloud.context.is_loopback() { "local" } else { "default" }.to_owned())
+}
+
+async fn tick(guard: std::sync::Arc<Guard>, to: mpsc::Sender<Msg>) {
+    let mut ticks = tokio::time::interval(TICK);
+    // After a stop (ctrl-z) the ticks that were missed are of no use.
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        if to.send(Msg::Tick { now_ms: now_ms(), requests: guard.requests() }).await.is_err() {
+            return;
+        }
+    }
+}

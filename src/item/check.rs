@@ -415,8 +415,8 @@ fn raw_len(encoded: &[u8]) -> Option<u64> {
     let sextet = |index: usize| SEXTETS[usize::from(last[index])];
     let (ok, raw) = match last {
         // The bits that padding leaves over must be zero, or two texts would mean the same bytes.
-        [_, _, b'=', b'='] => ((sextet(0) | sextet(1)) & 0x80 == 0 && sextet(1) & 0x0F == 0, 1),
-        [_, _, _, b'='] => ((sextet(0) | sextet(1) | sextet(2)) & 0x80 == 0 && sextet(2) & 0x03 == 0, 2),
+        [_, _, b'=', b'='] => ((sextet(0) | sextet(1)) & 0x80 == 0 && sextet(1).trailing_zeros() >= 4, 1),
+        [_, _, _, b'='] => ((sextet(0) | sextet(1) | sextet(2)) & 0x80 == 0 && sextet(2).trailing_zeros() >= 2, 2),
         _ => ((sextet(0) | sextet(1) | sextet(2) | sextet(3)) & 0x80 == 0, 3),
     };
     (ok && faults & 0x80 == 0).then_some(quads.len() as u64 * 3 + raw)

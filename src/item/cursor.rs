@@ -230,9 +230,9 @@ impl<'a> Cursor<'a> {
         self.at += usize::from(next(self) == Some(b'-'));
         // JSON has no leading zeros.
         if next(self) == Some(b'0') {
-            self.at += 1
+            self.at += 1;
         } else {
-            self.skip_digits()?
+            self.skip_digits()?;
         }
         if next(self) == Some(b'.') {
             self.at += 1;
@@ -251,16 +251,19 @@ impl<'a> Cursor<'a> {
 /// them is not ASCII. Eight bytes a step: strings are most of an item.
 #[inline]
 fn plain_run(bytes: &[u8], high: &mut u64) -> usize {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const TOPS: u64 = ONES << 7;
+    const fn eight(byte: u8) -> u64 {
+        u64::from_le_bytes([byte; 8])
+    }
+    const ONES: u64 = eight(1);
+    const TOPS: u64 = eight(0x80);
     // The lowest marked byte is always right; a borrow can only mark bytes above it.
     let zero_bytes = |word: u64| word.wrapping_sub(ONES) & !word & TOPS;
     let (words, tail) = bytes.as_chunks::<8>();
     for (index, chunk) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*chunk);
-        let quote = zero_bytes(word ^ (ONES * b'"' as u64));
-        let backslash = zero_bytes(word ^ (ONES * b'\\' as u64));
-        let control = word.wrapping_sub(ONES * 0x20) & !word & TOPS;
+        let quote = zero_bytes(word ^ eight(b'"'));
+        let backslash = zero_bytes(word ^ eight(b'\\'));
+        let control = word.wrapping_sub(eight(b' ')) & !word & TOPS;
         let stop = quote | backslash | control;
         if stop != 0 {
             let run = stop.trailing_zeros() / 8;

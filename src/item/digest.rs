@@ -124,7 +124,9 @@ fn hash_value(value: &AttributeValue) -> u128 {
         AttributeValue::M(map) => digest_of_attributes(map),
         AttributeValue::L(list) => {
             let mut gathered = Gathered::default();
-            list.iter().for_each(|value| gathered.element(hash_value(value)));
+            for value in list {
+                gathered.element(hash_value(value));
+            }
             gathered.hash(Domain::List)
         }
         AttributeValue::Ss(set) => {

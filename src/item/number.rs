@@ -93,7 +93,7 @@ impl Number {
     /// Bytes that it takes in an item: 1, a byte for each two significant digits before the point and for each two
     /// after it, and 1 more when negative.
     ///
-    /// The developer guide ("DynamoDB item sizes and formats") says "1 byte per two significant digits, plus 1
+    /// The developer guide ("`DynamoDB` item sizes and formats") says "1 byte per two significant digits, plus 1
     /// byte"; that both sides of the point are rounded up apart, and what a sign costs, was measured against the
     /// service by dynoxide's author.
     pub(super) fn size(&self) -> u64 {

@@ -1,1 +1,17 @@
-//! Being built.
+//! What can be started: one file per job kind, the process that runs it, and the journal where everyone meets.
+
+pub mod audit;
+pub mod bump;
+pub mod journal;
+mod process;
+mod progress;
+mod restore;
+pub mod spec;
+mod verify;
+mod worker;
+
+pub use journal::{Journal, JournalError};
+pub use process::{StartError, leave_terminal, log_path, resume_detached, start_detached};
+pub use progress::{Ended, Line, Listener, Said, VerifyLine};
+pub use spec::{JobId, Kind, RestoreSpec, Spec, VerifySpec};
+pub use worker::{JobError, differences_path, run};

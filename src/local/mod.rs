@@ -1,1 +1,94 @@
-//! Being built.
+//! The embedded AWS: `DynamoDB`, Kinesis, S3 and `CloudWatch` on one loopback port, with AWS's real limits.
+//!
+//! ```text
+//!   any SDK ── http ──▶ server ── faults ──┬── X-Amz-Target: DynamoDB… ──▶ dynamo (throughput) ──▶ dynoxide
+//!                                          ├── X-Amz-Target: Kinesis…  ──▶ kinesis             ──▶ ferrokinesis
+//!                                          ├── /service/Granite…       ──▶ cloudwatch  ◀── metrics of all
+//!                                          └── everything else         ──▶ s3                  ──▶ a folder
+//! ```
+
+pub mod cloudwatch;
+mod dynamo;
+pub mod faults;
+pub mod kinesis;
+pub mod metrics;
+pub mod s3;
+mod server;
+#[cfg(test)]
+mod tests;
+mod throughput;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+
+pub use faults::{Fault, Faults};
+pub use server::Local;
+
+/// Any error that can end a body.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The body of every reply.
+pub type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>;
+
+/// A body that is complete in memory.
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// How the embedded AWS is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where `DynamoDB` and S3 are kept across restarts; without it they end with the process.
+    pub data: Option<PathBuf>,
+    /// Whether throughput, partition and shard limits are enforced. Metrics are made either way.
+    pub limits: bool,
+    /// Faults on demand.
+    pub faults: Faults,
+    /// Makes the faults of a run repeatable.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            data: None,
+            limits: true,
+            faults: Faults::default(),
+            seed: 0,
+        }
+    }
+}
+
+/// Why the embedded AWS could not start, or could not keep what it holds.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// The address can't be listened on.
+    #[error("can't listen on {0}: {1}; choose another address with --listen")]
+    Listen(SocketAddr, std::io::Error),
+    /// Another process serves the same folder.
+    #[error("{0} is served by another sluice; stop that one, or choose another folder with --data")]
+    InUse(PathBuf),
+    /// The folder of `--data`, or a temporary one, can't be used.
+    #[error("can't use the folder {0}: {1}")]
+    Folder(PathBuf, std::io::Error),
+    /// `DynamoDB`'s engine failed.
+    #[error("the embedded DynamoDB failed: {0}")]
+    DynamoDb(String),
+    /// S3's engine failed.
+    #[error("the embedded S3 failed: {0}")]
+    S3(String),
+}
+
+impl LocalError {
+    /// What an I/O error about `path` becomes.
+    fn folder(path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |error| Self::Folder(path, error)
+    }
+}

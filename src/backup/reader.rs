@@ -1,0 +1,160 @@
+//! Reading a backup record by record, from any place in it.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::error::BackupError;
+use super::expand::Input;
+use super::format::{Format, detect};
+use super::lines::{Batch, Splitter};
+use super::source::{self, Source};
+use crate::item::Refusal;
+
+/// How many batches of lines wait for the caller.
+const BATCHES_AHEAD: usize = 4;
+
+/// A line of a backup that a reader can start at. What a checkpoint stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Place {
+    /// The line, counted from 1.
+    pub line: u64,
+    /// Where it begins in the decompressed text, bytes.
+    pub offset: u64,
+}
+
+impl Default for Place {
+    /// The start.
+    fn default() -> Self {
+        Self { line: 1, offset: 0 }
+    }
+}
+
+/// A line of a backup. Its bytes share memory with its neighbours of the same chunk (about 256 KiB): copy what is to be
+/// kept for long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The line, counted from 1.
+    pub line: u64,
+    /// Where it begins in the decompressed text, bytes.
+    pub offset: u64,
+    /// The item's JSON, not checked yet; or why there is none.
+    pub json: Result<Bytes, Refusal>,
+    /// The line as it stands there, without its ending. Of a line that is too long only the first 4 KiB.
+    pub raw: Bytes,
+}
+
+/// Reads one input. A thread of its own reads, decompresses and splits; it ends when the reader is dropped.
+#[derive(Debug)]
+pub struct Reader {
+    batches: mpsc::Receiver<Result<Batch, BackupError>>,
+    current: std::vec::IntoIter<(Record, Place)>,
+    place: Place,
+    format: Format,
+}
+
+impl Reader {
+    /// Opens `input` at `from`. Without `format` it is detected from the first lines.
+    ///
+    /// A plain file is sought (S3: a ranged request); a compressed one and standard input are read again up to there.
+    ///
+    /// # Errors
+    /// It is missing, unreadable, of unknown format, or ends before `from`.
+    pub async fn open(
+        input: &Input,
+        s3: Option<&aws_sdk_s3::Client>,
+        format: Option<Format>,
+        from: Place,
+    ) -> Result<Self, BackupError> {
+        let location = input.location.clone();
+        let source = source::open(&location, s3, from.offset).await?;
+        let (batches, received) = mpsc::channel(BATCHES_AHEAD);
+        let (opened, ready) = tokio::sync::oneshot::channel();
+        // Not spawn_blocking: a read of standard input may never return, and the runtime would wait for it at exit.
+        std::thread::Builder::new()
+            .name("backup".into())
+            .spawn(move || {
+                let start = || {
+                    let Source { text, head, at, compressed } = source.start(&location, from.offset)?;
+                    let format = format.map_or_else(|| detect(&location, &head), Ok)?;
+                    let splitter = Splitter::new(location, text, compressed, format, at, from)?;
+                    Ok((format, splitter))
+                };
+                match start() {
+                    Ok((format, splitter)) => {
+                        if opened.send(Ok(format)).is_ok() {
+                            splitter.run(&batches);
+                        }
+                    }
+                    Err(error) => {
+                        // Nobody waits any more when the caller was cancelled.
+                        let _ = opened.send(Err(error));
+                    }
+                }
+            })
+            .map_err(|cause| BackupError::Open { location: input.location.clone(), cause })?;
+        let format = ready.await.unwrap_or_else(|_| {
+            let cause = std::io::Error::other("its reader stopped");
+            Err(BackupError::Open { location: input.location.clone(), cause })
+        })?;
+        Ok(Self { batches: received, current: Vec::new().into_iter(), place: from, format })
+    }
+
+    /// The next record; `None` at the end.
+    ///
+    /// # Errors
+    /// Reading stopped half way. All records before that came already, and [`Reader::place`] is where to go on.
+    pub async fn next(&mut self) -> Result<Option<Record>, BackupError> {
+        loop {
+            if let Some((record, next)) = self.current.next() {
+                self.place = next;
+                return Ok(Some(record));
+            }
+            if !self.refill().await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The next records, at least one and at most `max`; none at the end. Waits for the first only.
+    ///
+    /// # Errors
+    /// As [`Reader::next`].
+    pub async fn next_batch(&mut self, max: usize) -> Result<Vec<Record>, BackupError> {
+        while self.current.len() == 0 {
+            if !self.refill().await? {
+                return Ok(Vec::new());
+            }
+        }
+        let mut records = Vec::with_capacity(max.min(self.current.len()));
+        for (record, next) in self.current.by_ref().take(max) {
+            self.place = next;
+            records.push(record);
+        }
+        Ok(records)
+    }
+
+    async fn refill(&mut self) -> Result<bool, BackupError> {
+        match self.batches.recv().await.transpose()? {
+            Some(batch) => {
+                self.current = batch.into_iter();
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Where the next record begins: opening there goes on exactly after what [`Reader::next`] gave last.
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    /// The format that was detected or given.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+}
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;

@@ -1,0 +1,387 @@
+use std::io::Write as _;
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::backup::{LONGEST_LINE, Location, sample};
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(text: &[u8]) -> Vec<u8> {
+    zstd::encode_all(text, 1).unwrap()
+}
+
+/// `count` rows of csv64.
+fn rows(count: u64) -> Vec<u8> {
+    use base64::Engine as _;
+    let rows: Vec<String> =
+        sample::wide(count, 300, 5).map(|item| base64::engine::general_purpose::STANDARD.encode(item)).collect();
+    rows.join("\n").into_bytes()
+}
+
+struct File {
+    folder: tempfile::TempDir,
+}
+
+impl File {
+    fn of(bytes: &[u8]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("f"), bytes).unwrap();
+        Self { folder }
+    }
+
+    fn input(&self) -> Input {
+        input(&self.folder.path().join("f"))
+    }
+
+    async fn open(&self, format: Option<Format>, from: Place) -> Result<Reader, BackupError> {
+        Reader::open(&self.input(), None, format, from).await
+    }
+
+    /// Every record of a file that opens, and how it ended.
+    async fn read(&self, format: Option<Format>) -> (Vec<Record>, Option<BackupError>) {
+        all(self.open(format, Place::default()).await.unwrap()).await
+    }
+}
+
+fn input(path: &Path) -> Input {
+    Input { location: Location::File(path.to_owned()), bytes: None }
+}
+
+async fn all(mut reader: Reader) -> (Vec<Record>, Option<BackupError>) {
+    let mut records = Vec::new();
+    loop {
+        match reader.next_batch(700).await {
+            Ok(batch) if batch.is_empty() => return (records, None),
+            Ok(batch) => records.extend(batch),
+            Err(error) => return (records, Some(error)),
+        }
+    }
+}
+
+/// Line, offset and JSON (or refusal) of each record.
+fn told(records: &[Record]) -> Vec<(u64, u64, String)> {
+    records
+        .iter()
+        .map(|record| {
+            let json = match &record.json {
+                Ok(json) => String::from_utf8_lossy(json).into_owned(),
+                Err(refusal) => refusal.to_string(),
+            };
+            (record.line, record.offset, json)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn lines_know_their_number_and_offset_and_a_bad_one_does_not_stop_its_neighbours() {
+    let (records, error) = File::of(b"e30=\r\nnot base64!\n\"e30=\"\n\neyJ9").read(None).await;
+    assert!(error.is_none());
+    assert_eq!(
+        told(&records),
+        [
+            (1, 0, "{}".to_owned()),
+            (2, 6, "not base64: ' ' at byte 3 of the line".to_owned()),
+            (3, 18, "{}".to_owned()),
+            (4, 25, "not base64: an empty line".to_owned()),
+            (5, 26, "{\"}".to_owned()),
+        ]
+    );
+    assert_eq!(&records[0].raw[..], b"e30=");
+    assert_eq!(&records[1].raw[..], b"not base64!");
+}
+
+#[tokio::test]
+async fn an_empty_file_has_no_records_and_a_blank_last_line_is_none() {
+    for (text, count) in
+        [(&b""[..], 0), (b"\n", 0), (b"e30=", 1), (b"e30=\n", 1), (b"e30=\n\n", 1), (b"e30=\r\n\r\n", 1)]
+    {
+        for bytes in [text.to_vec(), gzip(text), zstd(text)] {
+            let (records, error) = File::of(&bytes).read(None).await;
+            assert!(error.is_none());
+            assert_eq!(records.len(), count, "{text:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn compression_is_known_by_content_and_members_may_follow_each_other() {
+    let text = rows(3000);
+    let (plain, _) = File::of(&text).read(None).await;
+    assert_eq!(plain.len(), 3000);
+    let (first, second) = text.split_at(text.len() / 3);
+    for bytes in [gzip(&text), zstd(&text), [gzip(first), gzip(second)].concat(), [zstd(first), zstd(second)].concat()]
+    {
+        let (records, error) = File::of(&bytes).read(None).await;
+        assert!(error.is_none());
+        assert_eq!(records, plain);
+    }
+}
+
+#[tokio::test]
+async fn reading_goes_on_exactly_where_it_stopped() {
+    let text = rows(3000);
+    for bytes in [text.clone(), gzip(&text), zstd(&text)] {
+        let file = File::of(&bytes);
+        let (whole, _) = file.read(None).await;
+        let mut reader = file.open(None, Place::default()).await.unwrap();
+        let mut records = Vec::new();
+        for take in [1, 1000, 1, 699, 5000] {
+            let mut taken = 0;
+            while taken < take {
+                let batch = reader.next_batch(take - taken).await.unwrap();
+                if batch.is_empty() {
+                    break;
+                }
+                taken += batch.len();
+                records.extend(batch);
+            }
+            let place = reader.place();
+            assert_eq!(place.line, records.len() as u64 + 1);
+            reader = file.open(Some(reader.format()), place).await.unwrap();
+        }
+        assert_eq!(records, whole);
+        assert!(reader.next().await.unwrap().is_none(), "the end can be resumed from too");
+    }
+}
+
+#[tokio::test]
+async fn a_place_behind_the_end_says_that_the_file_changed() {
+    for bytes in [b"e30=\n".to_vec(), gzip(b"e30=\n")] {
+        let error = File::of(&bytes).open(None, Place { line: 3, offset: 10 }).await.unwrap_err();
+        assert!(matches!(error, BackupError::Shorter { bytes: 5, from: 10, .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_file_cut_short_gives_its_whole_lines_and_then_the_byte_to_resume_from() {
+    let text = rows(3000);
+    for bytes in [gzip(&text), zstd(&text)] {
+        let whole = File::of(&bytes);
+        let file = File::of(&bytes[..bytes.len() * 2 / 3]);
+        let mut reader = file.open(None, Place::default()).await.unwrap();
+        let mut records = Vec::new();
+        let error = loop {
+            match reader.next().await {
+                Ok(Some(record)) => records.push(record),
+                Ok(None) => panic!("a cut file must not end well"),
+                Err(error) => break error,
+            }
+        };
+        assert!(records.len() > 500, "{}", records.len());
+        let said = error.to_string();
+        assert!(said.contains("can't be read past byte") && said.contains("resume"), "{said}");
+        assert!(
+            matches!(error, BackupError::Unreadable { byte, compressed: true, .. } if byte >= reader.place().offset)
+        );
+        // Repaired, it goes on where the whole lines ended.
+        let (rest, error) = all(whole.open(None, reader.place()).await.unwrap()).await;
+        assert!(error.is_none());
+        records.extend(rest);
+        assert_eq!(records, whole.read(None).await.0);
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_file_cut_in_its_first_lines_is_unreadable_and_not_empty() {
+    let bytes = gzip(&rows(100));
+    for cut in [3, 12, 60] {
+        let error = match File::of(&bytes[..cut]).open(Some(Format::Csv64), Place::default()).await {
+            Ok(reader) => all(reader).await.1.unwrap(),
+            Err(error) => error,
+        };
+        // Three bytes are no magic number yet: they are read as text and refused as a line.
+        assert!(matches!(error, BackupError::Unreadable { .. }), "{cut}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_plain_file_cut_short_ends_in_a_dead_letter() {
+    let text = rows(10);
+    let (records, error) = File::of(&text[..text.len() - 2]).read(None).await;
+    assert!(error.is_none());
+    assert_eq!(records.iter().filter(|record| record.json.is_err()).count(), 1);
+    assert!(records[9].json.as_ref().unwrap_err().to_string().contains("cut short"));
+}
+
+#[tokio::test]
+async fn a_line_that_is_too_long_is_refused_and_the_next_one_read() {
+    let long = vec![b'A'; LONGEST_LINE + 700_000];
+    for ending in [&b"\ne30=\n"[..], b""] {
+        let (records, error) = File::of(&[b"e30=\n", &long[..], ending].concat()).read(None).await;
+        assert!(error.is_none());
+        assert_eq!(records.len(), if ending.is_empty() { 2 } else { 3 });
+        assert_eq!(records[1].json, Err(Refusal::LineTooLong(long.len() as u64)));
+        assert_eq!((records[1].line, records[1].offset, records[1].raw.len()), (2, 5, 4096));
+        if let Some(last) = records.get(2) {
+            assert_eq!((last.line, last.offset), (3, 6 + long.len() as u64));
+            assert_eq!(last.json.as_ref().unwrap(), "{}");
+        }
+    }
+    let fits = vec![b'A'; LONGEST_LINE];
+    let (records, _) = File::of(&[&fits[..], b"\n"].concat()).read(Some(Format::Csv64)).await;
+    assert_eq!(records[0].json.as_ref().unwrap().len(), LONGEST_LINE / 4 * 3);
+}
+
+#[tokio::test]
+async fn the_other_formats_are_read_and_items_of_json_lines_are_not_copied() {
+    let item = r#"{"id":{"S":"x"}}"#;
+    let (records, _) = File::of(format!("{item}\n{{\"Item\":{item}}}\n").as_bytes()).read(None).await;
+    assert_eq!(told(&records), [(1, 0, item.to_owned()), (2, 17, item.to_owned())]);
+    let json = records[1].json.as_ref().unwrap();
+    assert_eq!(json.as_ptr(), records[1].raw[8..].as_ptr());
+    let (records, _) = File::of(br#""{""id"":{""S"":""x""}}""#).read(None).await;
+    assert_eq!(told(&records), [(1, 0, item.to_owned())]);
+}
+
+#[tokio::test]
+async fn junk_is_an_error_unless_its_format_is_named() {
+    let file = File::of(b"this is\nno backup\n");
+    let error = file.open(None, Place::default()).await.unwrap_err();
+    assert!(error.to_string().contains("--format"), "{error}");
+    assert_eq!(file.read(Some(Format::Csv64)).await.0.len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_not_there_or_is_a_folder_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = async |path: &Path| Reader::open(&input(path), None, None, Place::default()).await.unwrap_err();
+    assert!(matches!(open(&folder.path().join("none")).await, BackupError::NotFound { .. }));
+    assert!(matches!(open(folder.path()).await, BackupError::Open { .. }));
+}
+
+#[cfg(feature = "local")]
+mod s3 {
+    use super::*;
+    use crate::backup::expand;
+    use crate::backup::test_s3::TestS3;
+
+    async fn expanded(s3: &TestS3, text: &str) -> Result<Vec<String>, BackupError> {
+        let inputs = expand(&[text.parse().unwrap()], Some(&s3.client)).await?;
+        Ok(inputs.iter().map(|input| input.location.to_string()).collect())
+    }
+
+    #[tokio::test]
+    async fn a_prefix_is_a_folder_and_never_the_objects_of_its_longer_named_neighbour() {
+        let s3 = TestS3::start().await;
+        for key in ["t/t_2.csv", "t/t_1.csv", "t2/other.csv"] {
+            s3.put(key, b"e30=").await;
+        }
+        assert_eq!(expanded(&s3, "s3://bucket/t").await.unwrap(), ["s3://bucket/t/t_1.csv", "s3://bucket/t/t_2.csv"]);
+        assert_eq!(expanded(&s3, "s3://bucket/t/t_2.csv").await.unwrap(), ["s3://bucket/t/t_2.csv"]);
+        assert_eq!(expanded(&s3, "s3://bucket/t*/*.csv").await.unwrap().len(), 3);
+        assert_eq!(expanded(&s3, "s3://bucket").await.unwrap().len(), 3);
+        let error = expanded(&s3, "s3://bucket/t/t_3.csv").await.unwrap_err().to_string();
+        assert!(error.contains("did you mean s3://bucket/t/t_"), "{error}");
+        let error = expanded(&s3, "s3://nowhere/t").await.unwrap_err().to_string();
+        assert!(error.contains("s3://nowhere/t") && error.contains("nowhere: not found"), "{error}");
+        let inputs = expand(&["s3://bucket/t/t_2.csv".parse().unwrap()], Some(&s3.client)).await.unwrap();
+        assert_eq!(inputs[0].bytes, Some(4));
+    }
+
+    #[tokio::test]
+    async fn an_object_reads_like_a_file_and_resumes_like_one() {
+        let s3 = TestS3::start().await;
+        let text = rows(3000);
+        let (whole, _) = File::of(&text).read(None).await;
+        for (key, bytes) in
+            [("plain", text.clone()), ("t.gz", gzip(&text)), ("t.zst", zstd(&text)), ("empty", Vec::new())]
+        {
+            s3.put(key, &bytes).await;
+            let wanted = if bytes.is_empty() { &[][..] } else { &whole[..] };
+            let input = Input { location: Location::S3 { bucket: "bucket".into(), key: key.into() }, bytes: None };
+            let open = async |from| Reader::open(&input, Some(&s3.client), None, from).await;
+            let (records, error) = all(open(Place::default()).await.unwrap()).await;
+            assert!(error.is_none(), "{error:?}");
+            assert_eq!(records, wanted, "{key}");
+            if let Some(middle) = wanted.get(1234) {
+                let from = Place { line: middle.line, offset: middle.offset };
+                let reader = open(from).await.unwrap();
+                assert_eq!(all(reader).await.0, wanted[1234..], "{key}");
+                let end = Place { line: 3001, offset: text.len() as u64 };
+                assert!(all(open(end).await.unwrap()).await.0.is_empty());
+            }
+            let behind = Place { line: 9999, offset: text.len() as u64 + 1 };
+            assert!(matches!(open(behind).await.unwrap_err(), BackupError::Shorter { .. }), "{key}");
+        }
+    }
+
+    /// Serves `text` as an object over HTTP, but breaks the connection half way through what a first GET asked for.
+    /// Returns the client and the ranges that were asked for.
+    async fn breaking_once(text: &'static [u8]) -> (aws_sdk_s3::Client, tokio::sync::mpsc::UnboundedReceiver<usize>) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = crate::backup::test_s3::client(&format!("http://{}", listener.local_addr().unwrap()));
+        let (asked, ranges) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut broken = false;
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    request.push(socket.read_u8().await.unwrap());
+                }
+                let request = String::from_utf8(request).unwrap().to_lowercase();
+                let range = request.split("range: bytes=").nth(1).and_then(|rest| rest.split('-').next());
+                let body = &text[range.map_or(0, |start| start.parse().unwrap())..];
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                    body.len()
+                );
+                socket.write_all(head.as_bytes()).await.unwrap();
+                if request.starts_with("get") {
+                    asked.send(text.len() - body.len()).unwrap();
+                    let sent = if broken { body.len() } else { body.len() / 2 };
+                    broken = true;
+                    socket.write_all(&body[..sent]).await.unwrap();
+                }
+            }
+        });
+        (client, ranges)
+    }
+
+    #[tokio::test]
+    async fn a_download_that_breaks_off_is_taken_up_where_it_broke() {
+        let (client, mut ranges) = breaking_once(b"e30=\ne30=\ne30=\ne30=").await;
+        let input = Input { location: "s3://bucket/t".parse().unwrap(), bytes: None };
+        let (records, error) = all(Reader::open(&input, Some(&client), None, Place::default()).await.unwrap()).await;
+        assert!(error.is_none(), "{error:?}");
+        assert_eq!(records.len(), 4);
+        assert_eq!((ranges.recv().await, ranges.recv().await), (Some(0), Some(9)));
+    }
+
+    #[tokio::test]
+    async fn a_missing_object_is_not_found() {
+        let s3 = TestS3::start().await;
+        let input = Input { location: "s3://bucket/none".parse().unwrap(), bytes: None };
+        let error = Reader::open(&input, Some(&s3.client), None, Place::default()).await.unwrap_err();
+        assert!(matches!(error, BackupError::NotFound { .. }), "{error}");
+        let error = Reader::open(&input, None, None, Place::default()).await.unwrap_err();
+        assert!(matches!(error, BackupError::NoClient { .. }), "{error}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn from_every_line_on_a_text_reads_the_same(
+        lines in proptest::collection::vec("[ -~]{0,30}\r?", 1..30), ended: bool, compress: bool, at in any::<prop::sample::Index>()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let text = lines.join("\n") + if ended { "\n" } else { "" };
+            let file = File::of(&if compress { gzip(text.as_bytes()) } else { text.into_bytes() });
+            let (whole, error) = file.read(Some(Format::Jsonl)).await;
+            assert!(error.is_none());
+            if !whole.is_empty() {
+                let at = at.index(whole.len());
+                let from = Place { line: whole[at].line, offset: whole[at].offset };
+                let (rest, _) = all(file.open(Some(Format::Jsonl), from).await.unwrap()).await;
+                assert_eq!(rest, whole[at..]);
+            }
+        });
+    }
+}

@@ -1,0 +1,123 @@
+//! `sluice pause`, `resume`, `cancel` and `rate`: controls that the job's worker reads from the journal.
+
+use clap::Args;
+use serde_json::json;
+
+use super::print;
+use super::report::{Exit, Report};
+use super::session::Session;
+use crate::jobs::journal::{Control, Job, State};
+use crate::jobs::{JobId, Kind};
+
+/// A job.
+#[derive(Debug, Args)]
+pub struct JobArgs {
+    /// The job, as `sluice jobs` names it.
+    pub id: String,
+}
+
+/// A job and its cap.
+#[derive(Debug, Args)]
+pub struct RateArgs {
+    /// The job, as `sluice jobs` names it.
+    pub id: String,
+    /// Items per second; `off` lifts the cap.
+    #[arg(value_name = "N", value_parser = cap)]
+    pub cap: Cap,
+}
+
+/// Items per second at most, or no cap.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cap(pub Option<f64>);
+
+fn cap(text: &str) -> Result<Cap, String> {
+    if text == "off" {
+        return Ok(Cap(None));
+    }
+    per_second(text).map(|rate| Cap(Some(rate)))
+}
+
+/// A rate above zero, from an argument.
+pub fn per_second(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
+        _ => Err("not a number above zero".to_owned()),
+    }
+}
+
+/// Lets a job write nothing until it is resumed.
+pub fn pause(args: &JobArgs, session: &Session) -> Result<Exit, Report> {
+    control(args, session, Control::Pause, "pauses")
+}
+
+/// Lets a paused job go on.
+pub fn resume(args: &JobArgs, session: &Session) -> Result<Exit, Report> {
+    control(args, session, Control::Run, "goes on")
+}
+
+/// Stops a job for good.
+pub fn cancel(args: &JobArgs, session: &Session) -> Result<Exit, Report> {
+    let journal = session.journal()?;
+    let job = journal.job(&JobId(args.id.clone()))?;
+    if job.state.can_resume() && !journal.is_alive(&job.id) {
+        // No worker is there to hear it.
+        journal.set_state(&job.id, State::Cancelled)?;
+        return said(&job, "is cancelled", session);
+    }
+    control(args, session, Control::Cancel, "stops for good")
+}
+
+/// Caps a job.
+pub fn rate(args: &RateArgs, session: &Session) -> Result<Exit, Report> {
+    let journal = session.journal()?;
+    let job = live(&journal.job(&JobId(args.id.clone()))?)?;
+    journal.set_rate(&job.id, args.cap.0)?;
+    let words = match args.cap.0 {
+        Some(rate) => format!("is capped at {rate} items/s"),
+        None => "is no longer capped".to_owned(),
+    };
+    said(&job, &words, session)
+}
+
+fn control(args: &JobArgs, session: &Session, control: Control, words: &str) -> Result<Exit, Report> {
+    let journal = session.journal()?;
+    let job = live(&journal.job(&JobId(args.id.clone()))?)?;
+    journal.set_control(&job.id, control)?;
+    said(&job, words, session)
+}
+
+/// The job, if a worker has it in hand.
+fn live(job: &Job) -> Result<Job, Report> {
+    if job.state.is_live() {
+        return Ok(job.clone());
+    }
+    let hint = match (job.state.can_resume(), job.kind()) {
+        (true, Kind::Restore) => format!("take it up again with: sluice restore --resume {}", job.id),
+        (true, Kind::Verify) => "start the verify again".to_owned(),
+        (false, _) => "it has ended".to_owned(),
+    };
+    Err(Report::failed(format!("job {} is {}: no worker runs it", job.id, job.state.as_str()), hint))
+}
+
+fn said(job: &Job, words: &str, session: &Session) -> Result<Exit, Report> {
+    if session.global.json {
+        print::json(&json!({ "job": job.id, "kind": job.kind(), "said": words }))?;
+    } else {
+        print::line(&format!("{} {} {words}", job.kind(), job.id))?;
+    }
+    Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cap_is_above_zero_or_off() {
+        assert_eq!(cap("250"), Ok(Cap(Some(250.0))));
+        assert_eq!(cap("off"), Ok(Cap(None)));
+        for wrong in ["0", "-3", "NaN", "inf", "many"] {
+            assert!(cap(wrong).is_err(), "{wrong}");
+        }
+    }
+}

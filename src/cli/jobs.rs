@@ -1,0 +1,170 @@
+//! `sluice jobs`, and the hidden `sluice worker` that runs one of them as a process of its own.
+
+use clap::Args;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::dead::time;
+use super::print::{self, Columns, Side};
+use super::report::{Exit, Report};
+use super::session::Session;
+use super::signal::Stop;
+use super::watch::WatchArgs;
+use crate::jobs::journal::{Job, now_ms};
+use crate::jobs::{self, JobId, Journal};
+
+/// All jobs, or one.
+#[derive(Debug, Args)]
+pub struct JobsArgs {
+    /// Only this one, with what happened to it.
+    pub id: Option<String>,
+    /// Repeat.
+    #[command(flatten)]
+    pub watch: WatchArgs,
+}
+
+/// Which job to run.
+#[derive(Debug, Args)]
+pub struct WorkerArgs {
+    /// The job.
+    #[arg(long)]
+    pub job: String,
+}
+
+/// Prints jobs from the journal.
+pub async fn run(args: JobsArgs, session: &Session) -> Result<Exit, Report> {
+    let id = args.id.map(JobId);
+    args.watch.repeat(session.global.json, || std::future::ready(show(id.as_ref(), session))).await
+}
+
+/// Runs a job of the journal, detached from the terminal that started it.
+pub async fn work(args: WorkerArgs, session: &Session) -> Result<Exit, Report> {
+    jobs::leave_terminal();
+    let token = CancellationToken::new();
+    let mut stop = Stop::listen()?;
+    tokio::spawn({
+        let token = token.clone();
+        async move {
+            stop.wait().await;
+            token.cancel();
+        }
+    });
+    let (listener, _unheard) = watch::channel(None);
+    let ended = jobs::run(&session.journal_path(), &JobId(args.job), session.mode(), &listener, token).await?;
+    println!("{}", ended.report);
+    if !ended.message.is_empty() {
+        eprintln!("{}", ended.message);
+    }
+    Ok(Exit::from_code(ended.exit_code()))
+}
+
+fn show(id: Option<&JobId>, session: &Session) -> Result<(), Report> {
+    let journal = match (session.journal_if_any()?, id) {
+        (Some(journal), _) => journal,
+        (None, Some(id)) => return Err(jobs::JournalError::NoSuchJob(id.clone()).into()),
+        (None, None) if session.global.json => return Ok(()),
+        (None, None) => return print::line("no jobs yet: sluice restore starts one"),
+    };
+    if let Some(id) = id {
+        return one(&journal, &journal.job(id)?, session);
+    }
+    let all = journal.jobs()?;
+    if session.global.json {
+        return all.iter().try_for_each(|job| print::json(&as_json(job)));
+    }
+    if all.is_empty() {
+        return print::line("no jobs yet: sluice restore starts one");
+    }
+    let mut columns = Columns::new(&[
+        ("JOB", Side::Left),
+        ("KIND", Side::Left),
+        ("STATE", Side::Left),
+        ("READ", Side::Right),
+        ("WRITTEN", Side::Right),
+        ("DEAD", Side::Right),
+        ("TIME", Side::Right),
+        ("WHAT", Side::Left),
+    ]);
+    for job in &all {
+        columns.row(&[
+            job.id.to_string(),
+            job.kind().to_string(),
+            job.state.as_str().to_owned(),
+            print::grouped(job.counters.read),
+            print::grouped(job.counters.written),
+            print::grouped(job.counters.dead),
+            print::duration(seconds(job)),
+            job.spec.title(),
+        ]);
+    }
+    print::columns(&columns)
+}
+
+fn one(journal: &Journal, job: &Job, session: &Session) -> Result<(), Report> {
+    if session.global.json {
+        return print::json(&as_json(job));
+    }
+    print::line(&format!("{} {}  {}  {}", job.kind(), job.id, job.state.as_str(), print::escaped(&job.spec.title())))?;
+    let counters = job.counters;
+    let of = job.total.map_or_else(String::new, |total| format!(" of {}", print::grouped(total)));
+    print::line(&format!(
+        "read {}{of}, on stream {}, written {}, skipped {}, dead {}, resent {}, throttled {}",
+        print::grouped(counters.read),
+        print::grouped(counters.on_stream),
+        print::grouped(counters.written),
+        print::grouped(counters.skipped),
+        print::grouped(counters.dead),
+        print::grouped(counters.retried),
+        print::grouped(counters.throttled)
+    ))?;
+    print::line(&format!("{} of work in {} runs, {:.1} WCU", print::duration(seconds(job)), job.runs, counters.wcu))?;
+    for (name, words) in [("limit", &job.limit), ("why", &job.message)] {
+        if !words.is_empty() {
+            print::line(&format!("{name}: {}", print::escaped(words)))?;
+        }
+    }
+    if job.state.can_resume() {
+        print::line(&format!("go on with: sluice {} --resume {}", job.kind(), job.id))?;
+    }
+    for note in journal.notes(&job.id, 0)? {
+        print::line(&format!("{}  {}", time(note.at_ms), print::escaped(&note.words)))?;
+    }
+    Ok(())
+}
+
+/// Time that workers spent on a job, s.
+fn seconds(job: &Job) -> f64 {
+    let running = match (job.state.is_live(), job.started_ms) {
+        (true, Some(started)) => now_ms() - started,
+        _ => 0,
+    };
+    (job.active_ms + running) as f64 / 1000.0
+}
+
+/// The last line of CLI.md for as far as the job has come, and where it stands.
+fn as_json(job: &Job) -> Value {
+    let mut row = json!({ "job": job.id, "kind": job.kind(), "state": job.state });
+    let counters = serde_json::to_value(job.counters).unwrap_or_default();
+    let rest = json!({
+        "seconds": seconds(job), "total": job.total, "limit": job.limit, "message": job.message,
+        "table": job.spec.table(), "sources": job.spec.sources(), "context": job.context,
+        "created": time(job.created_ms), "started": job.started_ms.map(time), "ended": job.ended_ms.map(time),
+        "runs": job.runs, "pid": job.pid, "rate": job.rate, "parent": job.parent,
+        "can_resume": job.state.can_resume(),
+    });
+    for part in [counters, rest] {
+        if let (Value::Object(row), Value::Object(part)) = (&mut row, part) {
+            row.extend(part);
+        }
+    }
+    // A verify's findings are in its own last line.
+    if let (Value::Object(row), Some(Ok(Value::Object(report)))) =
+        (&mut row, job.report.as_deref().map(serde_json::from_str))
+    {
+        for (name, value) in report {
+            row.entry(name).or_insert(value);
+        }
+    }
+    row
+}

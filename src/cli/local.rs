@@ -1,0 +1,71 @@
+//! `sluice local`: serves the embedded AWS to anyone until it is told to stop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::print;
+use super::report::{Exit, Report};
+use super::signal::Stop;
+use crate::local::{Faults, Local, LocalError, Options};
+
+/// How to serve it.
+#[derive(Debug, Args)]
+pub struct LocalArgs {
+    /// Where it listens; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4566")]
+    pub listen: SocketAddr,
+    /// Keep DynamoDB and S3 in this folder across restarts.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Whether throughput, partition and shard limits are enforced.
+    #[arg(long, default_value = "on")]
+    pub limits: Switch,
+    /// What goes wrong and how often: throttle=30%, error=5%, partial=10%, reset=2%, latency=20ms,
+    /// expire-iterators=1%, lose-reply=2%, separated by commas.
+    #[arg(long, value_name = "SPEC", default_value = "", hide_default_value = true)]
+    pub faults: Faults,
+    /// Makes the faults of a run repeatable.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// Enforced.
+    On,
+    /// Not enforced.
+    Off,
+}
+
+impl From<LocalError> for Report {
+    fn from(error: LocalError) -> Self {
+        Self::failed(error.to_string(), "")
+    }
+}
+
+/// Serves until Ctrl-C, SIGTERM or SIGHUP.
+pub async fn run(args: LocalArgs) -> Result<Exit, Report> {
+    // Listening for signals comes first: whoever reads the endpoint may stop us at once.
+    let mut stop = Stop::listen()?;
+    let local = Local::start(Options {
+        listen: args.listen,
+        data: args.data,
+        limits: args.limits == Switch::On,
+        faults: args.faults.seeded(args.seed),
+        seed: args.seed,
+    })
+    .await?;
+    print::json(&json!({ "endpoint": local.endpoint() }))?;
+    eprintln!(
+        "any AWS tool works against it, for example:\n  AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local \
+         AWS_REGION=us-east-1 aws --endpoint-url {endpoint} dynamodb list-tables\n  sluice --endpoint-url {endpoint} tables",
+        endpoint = local.endpoint()
+    );
+    stop.wait().await;
+    local.stop().await?;
+    Ok(Exit::Done)
+}

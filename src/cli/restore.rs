@@ -1,0 +1,221 @@
+//! `sluice restore`: the items of a backup into a table, with the original's seven options and ours.
+
+use clap::Args;
+use serde_json::json;
+
+use super::control::per_second;
+use super::print;
+use super::progress;
+use super::report::{Exit, Report};
+use super::session::Session;
+use crate::backup::Format;
+use crate::cloud::{Mode, inventory};
+use crate::jobs::journal::{JournalError, State};
+use crate::jobs::{JobId, Kind, RestoreSpec, Spec, StartError, resume_detached, start_detached};
+
+/// What to restore, into what, and how.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RestoreArgs {
+    /// Files, folders, globs, - for standard input, or `s3://bucket/prefix`.
+    #[arg(value_name = "SOURCE")]
+    pub source: Vec<String>,
+    /// The table that is written.
+    #[arg(short, long, value_name = "TABLE", env = "TABLE_NAME")]
+    pub table: Option<String>,
+    /// Bucket of the backup named by --file.
+    #[arg(short, long, env = "BACKUP_FILE_BUCKET")]
+    pub bucket: Option<String>,
+    /// The backup's key in --bucket; without a bucket, a local file.
+    #[arg(short, long, env = "FILE")]
+    pub file: Option<String>,
+    /// Send the put requests over this Kinesis stream, and put from it.
+    #[arg(short, long, value_name = "STREAM", env = "KINESIS_STREAM")]
+    pub kinesis_stream: Option<String>,
+    /// Taken as the original took it; records are spread evenly over all shards whatever it says.
+    #[arg(short, long, value_name = "N")]
+    pub partitions: Option<u32>,
+    /// The column is base64 (csv64); --decode=false reads plain quoted JSON (csv) [else seen from the content]
+    #[arg(short, long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub decode: Option<bool>,
+    /// Format of the files [else seen from the content]
+    #[arg(long, value_name = "csv64|csv|jsonl")]
+    pub format: Option<Format>,
+    /// Write at most so many items per second.
+    #[arg(long, value_name = "N", value_parser = per_second)]
+    pub rate: Option<f64>,
+    /// Consume at most so much write capacity, WCU.
+    #[arg(long, value_name = "WCU", value_parser = per_second)]
+    pub max_wcu: Option<f64>,
+    /// Leave items alone whose key the table holds already.
+    #[arg(long)]
+    pub if_not_exists: bool,
+    /// Only produce onto the stream; workers elsewhere write the table.
+    #[arg(long, requires = "kinesis_stream")]
+    pub no_workers: bool,
+    /// Start it and come back at once; `sluice jobs` shows how it goes.
+    #[arg(long)]
+    pub detach: bool,
+    /// Go on with a job that was interrupted or failed, as it was told to.
+    #[arg(long, value_name = "ID")]
+    pub resume: Option<String>,
+}
+
+impl From<StartError> for Report {
+    fn from(error: StartError) -> Self {
+        Self::failed(error.to_string(), "")
+    }
+}
+
+impl RestoreArgs {
+    /// Where the records come from, as the job keeps it.
+    pub fn sources(&self) -> Result<Vec<String>, Report> {
+        if !self.source.is_empty() {
+            let file_is_meant = self.file.is_some() && self.file != std::env::var("FILE").ok();
+            if file_is_meant {
+                return Err(Report::bad_arguments("both SOURCE and --file name a backup", "leave one of them out"));
+            }
+            return self.source.iter().map(|source| absolute(source)).collect();
+        }
+        match (&self.bucket, &self.file) {
+            (Some(bucket), Some(file)) => Ok(vec![format!("s3://{bucket}/{}", file.trim_start_matches('/'))]),
+            (None, Some(file)) => Ok(vec![absolute(file)?]),
+            (Some(bucket), None) => Err(Report::bad_arguments(
+                format!("--bucket {bucket} needs --file"),
+                format!("name the backup: --file KEY, or s3://{bucket}/KEY"),
+            )),
+            (None, None) => Err(Report::bad_arguments(
+                "no backup is named",
+                "name a file, a folder, or s3://bucket/prefix: sluice restore SOURCE -t TABLE",
+            )),
+        }
+    }
+
+    /// The job that these options ask for.
+    fn spec(&self) -> Result<RestoreSpec, Report> {
+        let Some(table) = self.table.clone() else {
+            return Err(Report::bad_arguments("no table is named", "pass --table TABLE, or set TABLE_NAME"));
+        };
+        let from_decode = self.decode.map(|decode| if decode { Format::Csv64 } else { Format::Csv });
+        Ok(RestoreSpec {
+            sources: self.sources()?,
+            table,
+            stream: self.kinesis_stream.clone(),
+            format: self.format.or(from_decode),
+            rate: self.rate,
+            max_wcu: self.max_wcu,
+            if_not_exists: self.if_not_exists,
+            no_workers: self.no_workers,
+        })
+    }
+}
+
+/// A worker may have another working directory, and a resume surely has.
+pub fn absolute(source: &str) -> Result<String, Report> {
+    if source == "-" || source.starts_with("s3://") {
+        return Ok(source.to_owned());
+    }
+    std::path::absolute(source)
+        .map(|path| path.to_string_lossy().into_owned())
+        .map_err(|error| Report::bad_arguments(format!("{source:?} is no path: {error}"), ""))
+}
+
+/// Starts or resumes a restore.
+pub async fn run(args: RestoreArgs, session: &Session) -> Result<Exit, Report> {
+    if args.detach && session.mode() != Mode::Normal {
+        return Err(Report::bad_arguments(
+            "a detached restore writes",
+            "leave out --detach along with --read-only or --dry-run",
+        ));
+    }
+    if let Some(id) = &args.resume {
+        return resume(&JobId(id.clone()), args.detach, session).await;
+    }
+    let spec = args.spec()?;
+    if args.detach && spec.sources.iter().any(|source| source == "-") {
+        return Err(Report::bad_arguments("a detached restore has no standard input", "name a file"));
+    }
+    let cloud = session.reading().await?;
+    session.answered(inventory::table(&cloud, &spec.table)).await?;
+    if let Some(stream) = &spec.stream {
+        session.answered(inventory::stream(&cloud, stream)).await?;
+    }
+    let journal = session.journal()?;
+    let spec = Spec::Restore(spec);
+    if args.detach {
+        let id = start_detached(&journal, &spec, &session.context, None)?;
+        return started(&id, session);
+    }
+    let id = journal.create_job(&spec, &session.context, None)?;
+    drop(journal);
+    progress::run(session, &id, Kind::Restore).await.map(|(exit, _)| exit)
+}
+
+async fn resume(id: &JobId, detach: bool, session: &Session) -> Result<Exit, Report> {
+    let journal = session.journal()?;
+    let job = journal.job(id)?;
+    if job.kind() != Kind::Restore {
+        return Err(Report::failed(format!("job {id} is no restore but a {}", job.kind()), "start the verify again"));
+    }
+    if job.state.is_live() && job.state != State::Starting {
+        return Err(JournalError::Running(id.clone()).into());
+    }
+    if !job.state.can_resume() {
+        return Err(StartError::NotResumable(id.clone(), job.state).into());
+    }
+    if detach {
+        resume_detached(&journal, id)?;
+        return started(id, session);
+    }
+    // Where the job acts is the job's, not this command's.
+    let session = Session { context: job.context, ..session.clone() };
+    progress::run(&session, id, Kind::Restore).await.map(|(exit, _)| exit)
+}
+
+fn started(id: &JobId, session: &Session) -> Result<Exit, Report> {
+    if session.global.json {
+        print::json(&json!({ "job": id, "kind": Kind::Restore, "state": State::Starting }))?;
+    } else {
+        print::line(&format!("started restore {id}; watch it with: sluice jobs {id} --watch"))?;
+    }
+    Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_and_a_file_are_one_object_as_the_original_meant_them() {
+        let args = RestoreArgs { bucket: Some("b".into()), file: Some("/h/x.csv".into()), ..RestoreArgs::default() };
+        assert_eq!(args.sources().unwrap(), ["s3://b/h/x.csv"]);
+    }
+
+    #[test]
+    fn a_local_source_is_kept_as_an_absolute_path_for_the_worker() {
+        let args = RestoreArgs { source: vec!["x.csv".into(), "-".into()], ..RestoreArgs::default() };
+        let sources = args.sources().unwrap();
+        assert!(sources[0].starts_with('/') && sources[0].ends_with("/x.csv"), "{sources:?}");
+        assert_eq!(sources[1], "-");
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_what_to_pass() {
+        let none = RestoreArgs { table: Some("t".into()), ..RestoreArgs::default() };
+        assert_eq!(none.spec().unwrap_err().exit, Exit::BadArguments);
+        let bucket = RestoreArgs { bucket: Some("b".into()), ..RestoreArgs::default() };
+        assert!(bucket.sources().unwrap_err().hint.contains("s3://b/KEY"));
+    }
+
+    #[test]
+    fn decoding_is_base64_and_its_absence_plain_json() {
+        let with = |decode| RestoreArgs {
+            table: Some("t".into()),
+            source: vec!["-".into()],
+            decode,
+            ..RestoreArgs::default()
+        };
+        assert_eq!(with(Some(true)).spec().unwrap().format, Some(Format::Csv64));
+        assert_eq!(with(Some(false)).spec().unwrap().format, Some(Format::Csv));
+        assert_eq!(with(None).spec().unwrap().format, None);
+    }
+}

@@ -1,0 +1,133 @@
+//! What every command starts from: the context, the state folder, and clients behind the guard.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcetera::BaseStrategy as _;
+
+use super::args::Global;
+use super::report::{Exit, Report};
+use crate::cloud::guard::NoWitness;
+use crate::cloud::{Cloud, CloudError, Context, Guard, Mode};
+use crate::jobs::{JobId, Journal, JournalError, audit};
+
+/// How long a person waits for a first answer before being told that there is none.
+const PATIENCE: Duration = Duration::from_secs(9);
+
+/// One run of the command line.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The options that all commands share.
+    pub global: Global,
+    /// Where commands act.
+    pub context: Context,
+    /// Where the journal and everything beside it is kept.
+    pub state: PathBuf,
+}
+
+impl From<JournalError> for Report {
+    fn from(error: JournalError) -> Self {
+        // The journal's sentences end in what to do, after the last colon.
+        Self::failed(error.to_string(), "")
+    }
+}
+
+impl Session {
+    /// Settles what the options and the environment say.
+    pub fn new(global: Global) -> Result<Self, Report> {
+        let state = match &global.state_dir {
+            // A detached worker has another working directory.
+            Some(folder) => std::path::absolute(folder).map_err(|error| {
+                Report::bad_arguments(format!("the state folder {} is no path: {error}", folder.display()), "")
+            })?,
+            None => default_state_folder()?,
+        };
+        let context = Context {
+            profile: global.profile.clone(),
+            region: global.region.clone(),
+            endpoint_url: global.endpoint_url.clone().or_else(endpoint_of_environment),
+        };
+        if let Some(url) = &context.endpoint_url
+            && !(url.starts_with("http://") || url.starts_with("https://"))
+        {
+            return Err(Report::bad_arguments(
+                format!("the endpoint {url} is no URL"),
+                "write it with its scheme, such as http://127.0.0.1:4566",
+            ));
+        }
+        Ok(Self { global, context, state })
+    }
+
+    /// What the guard does with changes.
+    pub fn mode(&self) -> Mode {
+        match (self.global.read_only, self.global.dry_run) {
+            (true, _) => Mode::ReadOnly,
+            (_, true) => Mode::DryRun,
+            _ => Mode::Normal,
+        }
+    }
+
+    /// The journal's file.
+    pub fn journal_path(&self) -> PathBuf {
+        self.state.join("journal.sqlite")
+    }
+
+    /// The journal.
+    pub fn journal(&self) -> Result<Journal, Report> {
+        Ok(Journal::open(&self.journal_path())?)
+    }
+
+    /// The journal, when there is one: a command that only reads makes none.
+    pub fn journal_if_any(&self) -> Result<Option<Journal>, Report> {
+        if self.journal_path().exists() { self.journal().map(Some) } else { Ok(None) }
+    }
+
+    /// Clients for a command that changes something; every change is audited.
+    pub async fn cloud(&self) -> Result<Cloud, Report> {
+        let guard = audit::guard(&self.journal_path(), &self.context, None, self.mode())?;
+        Ok(Cloud::connect(&self.context, guard).await?)
+    }
+
+    /// Clients for a command that only reads: they can't do anything else, and leave no journal behind.
+    pub async fn reading(&self) -> Result<Cloud, Report> {
+        let guard = Guard::new(Mode::ReadOnly, Arc::new(NoWitness));
+        Ok(Cloud::connect(&self.context, guard).await?)
+    }
+
+    /// Runs a first question to AWS, and ends in words when no answer comes: an endpoint that takes the connection and
+    /// says nothing would otherwise hold a person for a minute and a half.
+    pub async fn answered<T>(&self, question: impl Future<Output = Result<T, CloudError>>) -> Result<T, Report> {
+        match tokio::time::timeout(PATIENCE, question).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(Report::failed(
+                format!(
+                    "no answer from {} within {} seconds",
+                    self.context.endpoint_url.as_deref().unwrap_or("AWS"),
+                    PATIENCE.as_secs()
+                ),
+                "check --endpoint-url, --region and the network",
+            )),
+        }
+    }
+
+    /// Opens the console, on a job when one is given.
+    pub async fn console(&self, job: Option<JobId>) -> Result<Exit, Report> {
+        let _ = job;
+        Err(Report::failed("the console is not built yet", ""))
+    }
+}
+
+/// `AWS_ENDPOINT_URL`, unless a service has an endpoint of its own: then the SDK, which knows the order, decides.
+fn endpoint_of_environment() -> Option<String> {
+    let own = std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with("AWS_ENDPOINT_URL_"));
+    std::env::var("AWS_ENDPOINT_URL").ok().filter(|url| !own && !url.is_empty())
+}
+
+fn default_state_folder() -> Result<PathBuf, Report> {
+    let strategy = etcetera::choose_base_strategy().map_err(|_| {
+        Report::failed("there is no home folder to keep jobs in", "pass --state-dir or set SLUICE_STATE_DIR")
+    })?;
+    Ok(strategy.state_dir().unwrap_or_else(|| strategy.data_dir()).join("sluicegate"))
+}

@@ -1,0 +1,189 @@
+//! `sluice tables`: what the console's first screen shows, as rows.
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use serde::Serialize;
+
+use super::args::NamedArgs;
+use super::print::{self, Columns, Side};
+use super::report::{Exit, Report};
+use super::session::Session;
+use crate::cloud::inventory::{self, Table};
+use crate::cloud::metrics::{self, Query};
+use crate::cloud::{Cloud, CloudError};
+use crate::jobs::journal::now_ms;
+
+/// How many tables are described at once: `DescribeTable` is limited per account.
+const AT_ONCE: usize = 8;
+
+/// A table as `--json` prints it.
+#[derive(Debug, Serialize)]
+struct Row {
+    table: String,
+    status: String,
+    items: u64,
+    bytes: u64,
+    /// `PROVISIONED` or `PAY_PER_REQUEST`.
+    billing: &'static str,
+    /// RCU; null on demand.
+    read_capacity: Option<u64>,
+    /// WCU; null on demand.
+    write_capacity: Option<u64>,
+    /// WCU per second in the latest complete minute; null when `CloudWatch` could not be read.
+    consumed_write: Option<f64>,
+    /// Throttled writes per second in the latest complete minute.
+    throttled: Option<f64>,
+    /// What the table's stream carries; null without one.
+    stream: Option<String>,
+    indexes: Vec<IndexRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct IndexRow {
+    index: String,
+    status: String,
+    read_capacity: Option<u64>,
+    write_capacity: Option<u64>,
+}
+
+impl Row {
+    fn of(table: Table, load: Option<(f64, f64)>) -> Self {
+        Self {
+            status: table.status,
+            items: table.items,
+            bytes: table.bytes,
+            billing: if table.provisioned.is_some() { "PROVISIONED" } else { "PAY_PER_REQUEST" },
+            read_capacity: table.provisioned.map(|p| p.read),
+            write_capacity: table.provisioned.map(|p| p.write),
+            consumed_write: load.map(|(consumed, _)| consumed),
+            throttled: load.map(|(_, throttled)| throttled),
+            stream: table.stream,
+            indexes: table
+                .indexes
+                .into_iter()
+                .map(|index| IndexRow {
+                    index: index.name,
+                    status: index.status,
+                    read_capacity: index.provisioned.map(|p| p.read),
+                    write_capacity: index.provisioned.map(|p| p.write),
+                })
+                .collect(),
+            table: table.name,
+        }
+    }
+}
+
+/// Prints every table, or one.
+pub async fn run(args: NamedArgs, session: &Session) -> Result<Exit, Report> {
+    let cloud = session.reading().await?;
+    let name = args.name.as_deref();
+    args.watch.repeat(session.global.json, || show(name, session, &cloud)).await
+}
+
+async fn show(name: Option<&str>, session: &Session, cloud: &Cloud) -> Result<(), Report> {
+    let names = match name {
+        Some(name) => vec![name.to_owned()],
+        None => session.answered(inventory::table_names(cloud)).await?,
+    };
+    let tables: Vec<Table> = session
+        .answered(
+            futures::stream::iter(&names).map(|name| inventory::table(cloud, name)).buffered(AT_ONCE).try_collect(),
+        )
+        .await?;
+    let loads = load(cloud, &tables).await.unwrap_or_else(|error| {
+        eprintln!("warning: {error}");
+        vec![None; tables.len()]
+    });
+    let rows: Vec<Row> = tables.into_iter().zip(loads).map(|(table, load)| Row::of(table, load)).collect();
+    if session.global.json {
+        return rows.iter().try_for_each(print::json);
+    }
+    if rows.is_empty() {
+        return print::line(&format!(
+            "no tables in {}: pass another --region or --profile, or run sluice demo",
+            cloud.region
+        ));
+    }
+    print::columns(&as_columns(&rows))
+}
+
+/// Consumed WCU and throttled writes per second of each table, in the latest complete minute that has any.
+async fn load(cloud: &Cloud, tables: &[Table]) -> Result<Vec<Option<(f64, f64)>>, CloudError> {
+    let queries: Vec<Query> = tables
+        .iter()
+        .flat_map(|table| {
+            ["ConsumedWriteCapacityUnits", "WriteThrottleEvents"].map(|metric| Query::table_sum(metric, &table.name))
+        })
+        .collect();
+    let to = now_ms() / 60_000 * 60_000;
+    let series = metrics::series(cloud, &queries, to - 180_000, to, 60).await?;
+    let per_second = |points: &Vec<metrics::Point>| points.last().map_or(0.0, |(_, sum)| sum / 60.0);
+    Ok(series.chunks(2).map(|pair| Some((per_second(&pair[0]), per_second(&pair[1])))).collect())
+}
+
+fn as_columns(rows: &[Row]) -> Columns {
+    let mut columns = Columns::new(&[
+        ("TABLE", Side::Left),
+        ("STATUS", Side::Left),
+        ("ITEMS", Side::Right),
+        ("BYTES", Side::Right),
+        ("RCU", Side::Right),
+        ("WCU", Side::Right),
+        ("USED WCU/S", Side::Right),
+        ("THROTTLED/S", Side::Right),
+        ("STREAM", Side::Left),
+    ]);
+    for row in rows {
+        let capacity = |units: Option<u64>| units.map_or_else(|| "on demand".to_owned(), print::grouped);
+        let rate = |rate: Option<f64>| rate.map_or_else(|| "?".to_owned(), |rate| format!("{rate:.1}"));
+        columns.row(&[
+            row.table.clone(),
+            row.status.clone(),
+            print::grouped(row.items),
+            print::grouped(row.bytes),
+            capacity(row.read_capacity),
+            capacity(row.write_capacity),
+            rate(row.consumed_write),
+            rate(row.throttled),
+            row.stream.clone().unwrap_or_else(|| "-".to_owned()),
+        ]);
+        for index in &row.indexes {
+            columns.row(&[
+                format!("  {}", index.index),
+                index.status.clone(),
+                String::new(),
+                String::new(),
+                capacity(index.read_capacity),
+                capacity(index.write_capacity),
+                String::new(),
+                String::new(),
+                String::new(),
+            ]);
+        }
+    }
+    columns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::inventory::Provisioned;
+    use crate::item::{KeyAttr, KeyKind, KeySchema};
+
+    #[test]
+    fn a_table_is_printed_with_the_fields_that_scripts_rely_on() {
+        let table = Table {
+            name: "quotes".into(),
+            status: "ACTIVE".into(),
+            items: 7,
+            bytes: 900,
+            provisioned: Some(Provisioned { read: 10, write: 130, decreases_today: 0 }),
+            indexes: Vec::new(),
+            stream: None,
+            key: KeySchema { partition: KeyAttr { name: "id".into(), kind: KeyKind::S }, sort: None },
+        };
+        assert_eq!(
+            print::to_json(&Row::of(table, Some((12.5, 0.0)))),
+            r#"{"table":"quotes","status":"ACTIVE","items":7,"bytes":900,"billing":"PROVISIONED","read_capacity":10,"write_capacity":130,"consumed_write":12.5,"throttled":0.0,"stream":null,"indexes":[]}"#
+        );
+    }
+}

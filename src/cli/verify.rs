@@ -1,0 +1,48 @@
+//! `sluice verify`: a backup against a table, key by key.
+
+use clap::Args;
+
+use super::control::per_second;
+use super::progress;
+use super::report::{Exit, Report};
+use super::restore::absolute;
+use super::session::Session;
+use crate::backup::Format;
+use crate::cloud::inventory;
+use crate::jobs::{Kind, Spec, VerifySpec};
+
+/// What to compare with what.
+#[derive(Clone, Debug, Args)]
+pub struct VerifyArgs {
+    /// Files, folders, globs, - for standard input, or `s3://bucket/prefix`.
+    #[arg(value_name = "SOURCE", required = true)]
+    pub source: Vec<String>,
+    /// The table that is read.
+    #[arg(short, long, value_name = "TABLE", env = "TABLE_NAME")]
+    pub table: String,
+    /// Format of the files [else seen from the content]
+    #[arg(long, value_name = "csv64|csv|jsonl")]
+    pub format: Option<Format>,
+    /// Compare only so many keys, evenly spread; extra keys of the table are not looked for.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub sample: Option<u64>,
+    /// Consume at most so much read capacity, RCU.
+    #[arg(long, value_name = "RCU", value_parser = per_second)]
+    pub read_budget: Option<f64>,
+}
+
+/// Compares.
+pub async fn run(args: VerifyArgs, session: &Session) -> Result<Exit, Report> {
+    let sources = args.source.iter().map(|source| absolute(source)).collect::<Result<_, _>>()?;
+    let spec = VerifySpec {
+        sources,
+        table: args.table,
+        format: args.format,
+        sample: args.sample,
+        read_budget: args.read_budget,
+    };
+    let cloud = session.reading().await?;
+    session.answered(inventory::table(&cloud, &spec.table)).await?;
+    let id = session.journal()?.create_job(&Spec::Verify(spec), &session.context, None)?;
+    progress::run(session, &id, Kind::Verify).await.map(|(exit, _)| exit)
+}

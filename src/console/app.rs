@@ -1,0 +1,492 @@
+//! The console's state, and what each message makes of it. Pure: no I/O, no clock; time comes in messages.
+
+use std::collections::{BTreeMap, HashMap};
+
+use tui_input::Input;
+
+use super::confirm::{Confirm, Token};
+use super::effect::{Effect, Request};
+use super::form::RestoreForm;
+use super::history::History;
+use super::keymap::{Keymap, Scope};
+use super::listing::{Listing, Loaded};
+use super::msg::Msg;
+use super::theme::Theme;
+use super::widget::text::shown;
+use crate::cloud::inventory::{Stream, Table};
+use crate::cloud::{Class, CloudError, Context, Mode};
+use crate::jobs::JobId;
+use crate::jobs::journal::{Bump, DeadLetter, Job, State};
+
+/// What is on screen below the overlay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Screen {
+    /// The list of tables.
+    Tables,
+    /// The list of streams, with the shards of the selected one.
+    Streams,
+    /// The list of jobs.
+    Jobs,
+    /// One job.
+    Job(JobId),
+    /// The dead letters of a job.
+    Dead(JobId),
+    /// The restore form.
+    Restore,
+}
+
+/// What lies over the screen.
+#[derive(Clone, Debug)]
+pub enum Overlay {
+    /// Every key that works here; scrolled by that many lines.
+    Help(u16),
+    /// Something to read: title, lines, scrolled by that many lines.
+    Text(String, Vec<String>, u16),
+    /// A question.
+    Confirm(Box<Confirm>),
+    /// A line that is typed.
+    Prompt(Prompt),
+}
+
+/// A line that is typed below the screen.
+#[derive(Clone, Debug)]
+pub struct Prompt {
+    /// What for.
+    pub purpose: Purpose,
+    /// What was typed.
+    pub input: Input,
+    /// What is wrong with it.
+    pub error: Option<String>,
+}
+
+/// What a typed line is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Which rows the list shows.
+    Filter,
+    /// The cap of a job's items per second.
+    Rate(JobId),
+}
+
+/// Words that come and go above the footer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// When they were said, ms since epoch.
+    pub at_ms: i64,
+    /// True when something was refused or failed.
+    pub is_bad: bool,
+    /// The words.
+    pub words: String,
+}
+
+/// How long a notice stays, ms.
+const NOTICE_MS: i64 = 12_000;
+/// How far back minutes of CloudWatch are kept, ms.
+const KEPT_MS: i64 = 24 * 3_600_000;
+
+/// Where the console acts, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// The profile, or `default`.
+    pub profile: String,
+    /// The region.
+    pub region: String,
+    /// What was asked for: jobs of other contexts are shown, but not acted on from here.
+    pub context: Context,
+    /// What the guard does with changes.
+    pub mode: Mode,
+}
+
+/// Minutes of one metric, by their start in ms since epoch.
+pub type Minutes = BTreeMap<i64, f64>;
+
+/// The whole state.
+#[derive(Debug)]
+pub struct App {
+    /// Now, ms since epoch, as the last tick said.
+    pub now_ms: i64,
+    /// Where it acts.
+    pub place: Place,
+    /// Which key does what.
+    pub keymap: Keymap,
+    /// What colours and glyphs mean.
+    pub theme: Theme,
+    /// What is on screen.
+    pub screen: Screen,
+    /// What `back` goes to.
+    pub behind: Vec<Screen>,
+    /// What lies over it.
+    pub overlay: Option<Overlay>,
+    /// Words above the footer.
+    pub notice: Option<Notice>,
+    /// AWS can't be reached, or refuses the credentials: what is shown is as of before.
+    pub trouble: Option<CloudError>,
+    /// The journal can't be read.
+    pub journal_trouble: Option<String>,
+    /// The account of the credentials.
+    pub account: Option<String>,
+    /// When the credentials expire, ms since epoch.
+    pub credentials_expire_ms: Option<i64>,
+    /// AWS requests a second, over the last ones.
+    pub requests_per_second: f64,
+    pub(super) requests_seen: Option<(i64, u64)>,
+    pub(super) identified_ms: Option<i64>,
+    pub(super) last_request: Request,
+    /// The tables.
+    pub tables: Loaded<Table>,
+    /// How the tables are listed.
+    pub tables_list: Listing,
+    /// Minutes of consumed WCU by table.
+    pub consumed: HashMap<String, Minutes>,
+    /// Minutes of refused writes by table.
+    pub throttled: HashMap<String, Minutes>,
+    pub(super) table_minutes_ms: Option<i64>,
+    /// The streams.
+    pub streams: Loaded<Stream>,
+    /// How the streams are listed.
+    pub streams_list: Listing,
+    /// Minutes of records put by stream.
+    pub stream_records: HashMap<String, Minutes>,
+    /// Minutes of bytes put by stream.
+    pub stream_bytes: HashMap<String, Minutes>,
+    /// Minutes of lag by stream, ms.
+    pub stream_lag: HashMap<String, Minutes>,
+    pub(super) stream_minutes_ms: Option<i64>,
+    /// The jobs, newest first; `None` until the journal was read.
+    pub jobs: Option<Vec<Job>>,
+    /// How the jobs are listed.
+    pub jobs_list: Listing,
+    /// Capacity to give back.
+    pub bumps: Vec<Bump>,
+    /// The past of jobs.
+    pub histories: HashMap<JobId, History>,
+    /// Dead letters of the job on screen, and how many there are.
+    pub letters: Option<(JobId, Vec<DeadLetter>, u64)>,
+    /// The selected dead letter.
+    pub letter_at: usize,
+    /// Which of [`WINDOWS`] the charts show.
+    pub window: usize,
+    /// The charts are held still at this moment, ms since epoch.
+    pub frozen_ms: Option<i64>,
+    /// The restore form, kept when it is left.
+    pub form: Option<RestoreForm>,
+    pub(super) measure_request: Request,
+    pub(super) table_asked_ms: Option<i64>,
+    /// True when the screen no longer shows the state.
+    pub dirty: bool,
+    /// True when the console is to end.
+    pub done: bool,
+}
+
+/// The windows of the job charts, ms.
+pub const WINDOWS: [i64; 5] = [5 * 60_000, 15 * 60_000, 3_600_000, 6 * 3_600_000, 24 * 3_600_000];
+
+impl App {
+    /// A console that knows nothing yet.
+    pub fn new(place: Place, keymap: Keymap, theme: Theme, screen: Screen, now_ms: i64) -> Self {
+        let behind = if matches!(screen, Screen::Job(_)) { vec![Screen::Jobs] } else { Vec::new() };
+        Self {
+            now_ms,
+            place,
+            keymap,
+            theme,
+            screen,
+            behind,
+            overlay: None,
+            notice: None,
+            trouble: None,
+            journal_trouble: None,
+            account: None,
+            credentials_expire_ms: None,
+            requests_per_second: 0.0,
+            requests_seen: None,
+            identified_ms: None,
+            last_request: Request::default(),
+            tables: Loaded::default(),
+            tables_list: Listing::default(),
+            consumed: HashMap::new(),
+            throttled: HashMap::new(),
+            table_minutes_ms: None,
+            streams: Loaded::default(),
+            streams_list: Listing::default(),
+            stream_records: HashMap::new(),
+            stream_bytes: HashMap::new(),
+            stream_lag: HashMap::new(),
+            stream_minutes_ms: None,
+            jobs: None,
+            jobs_list: Listing::default(),
+            bumps: Vec::new(),
+            histories: HashMap::new(),
+            letters: None,
+            letter_at: 0,
+            window: 1,
+            frozen_ms: None,
+            form: None,
+            measure_request: Request::default(),
+            table_asked_ms: None,
+            dirty: true,
+            done: false,
+        }
+    }
+
+    /// What is to be done before the first message.
+    pub fn begin(&mut self) -> Vec<Effect> {
+        let mut effects = vec![self.watch()];
+        effects.extend(self.due());
+        effects
+    }
+
+    /// The scope whose keys work now.
+    pub fn scope(&self) -> Scope {
+        match &self.overlay {
+            Some(Overlay::Confirm(question)) => match question.token {
+                Token::Yes => Scope::Confirm,
+                Token::Again => Scope::Review,
+                Token::Name(_) => Scope::Prompt,
+            },
+            Some(Overlay::Prompt(_)) => Scope::Prompt,
+            Some(Overlay::Help(_) | Overlay::Text(..)) => Scope::Global,
+            None => self.screen_scope(),
+        }
+    }
+
+    /// The scope of the screen below any overlay.
+    pub fn screen_scope(&self) -> Scope {
+        match self.screen {
+            Screen::Tables => Scope::Tables,
+            Screen::Streams => Scope::Streams,
+            Screen::Jobs => Scope::Jobs,
+            Screen::Job(_) => Scope::Job,
+            Screen::Dead(_) => Scope::Dead,
+            Screen::Restore => Scope::Form,
+        }
+    }
+
+    /// A job by its name.
+    pub fn job(&self, id: &JobId) -> Option<&Job> {
+        self.jobs.as_ref()?.iter().find(|job| job.id == *id)
+    }
+
+    /// A table by its name.
+    pub fn table(&self, name: &str) -> Option<&Table> {
+        self.tables.rows.as_ref()?.iter().find(|table| table.name == name)
+    }
+
+    pub(super) fn say(&mut self, words: impl Into<String>, is_bad: bool) {
+        self.notice = Some(Notice { at_ms: self.now_ms, is_bad, words: words.into() });
+    }
+
+    pub(super) fn next_request(&mut self) -> Request {
+        self.last_request = Request(self.last_request.0 + 1);
+        self.last_request
+    }
+
+    pub(super) fn watch(&self) -> Effect {
+        match &self.screen {
+            Screen::Job(id) => Effect::Watch { job: Some(id.clone()), letters: false },
+            Screen::Dead(id) => Effect::Watch { job: Some(id.clone()), letters: true },
+            _ => Effect::Watch { job: None, letters: false },
+        }
+    }
+
+    /// Shows `screen`; `back` returns to the one that was shown.
+    pub(super) fn go(&mut self, screen: Screen) -> Vec<Effect> {
+        if self.screen == screen {
+            return Vec::new();
+        }
+        let top = matches!(screen, Screen::Tables | Screen::Streams | Screen::Jobs);
+        let before = std::mem::replace(&mut self.screen, screen);
+        if top {
+            self.behind.clear();
+        } else {
+            self.behind.push(before);
+        }
+        self.arrived()
+    }
+
+    /// Shows what was there before. On a list, nothing is behind.
+    pub(super) fn back(&mut self) -> Vec<Effect> {
+        match self.behind.pop() {
+            Some(screen) => {
+                self.screen = screen;
+                self.arrived()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    fn arrived(&mut self) -> Vec<Effect> {
+        self.frozen_ms = None;
+        self.letter_at = 0;
+        let mut effects = vec![self.watch()];
+        effects.extend(self.due());
+        effects
+    }
+
+    fn answered<T>(&mut self, answer: Result<T, CloudError>) -> Option<T> {
+        match answer {
+            Ok(value) => {
+                self.trouble = None;
+                Some(value)
+            }
+            Err(error) => {
+                if matches!(error.class, Class::Auth | Class::Transient | Class::Unknown) {
+                    self.trouble = Some(error);
+                } else {
+                    self.say(error.to_string(), true);
+                }
+                None
+            }
+        }
+    }
+}
+
+fn keep(all: &mut HashMap<String, Minutes>, name: &str, points: Vec<(i64, f64)>, now_ms: i64) {
+    let minutes = all.entry(name.to_owned()).or_default();
+    minutes.extend(points);
+    *minutes = minutes.split_off(&(now_ms - KEPT_MS));
+}
+
+/// What `msg` makes of the state, and what is to be done about it.
+pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
+    // Only a tick may leave the screen as it is.
+    if !matches!(msg, Msg::Tick { .. }) {
+        app.dirty = true;
+    }
+    match msg {
+        Msg::Key(key) => return super::keys::pressed(app, &key),
+        Msg::Paste(text) => return super::keys::pasted(app, &text),
+        Msg::Resized => {}
+        Msg::Shutdown => app.done = true,
+        Msg::Tick { now_ms, requests } => return tick(app, now_ms, requests),
+        Msg::Account(answer) => {
+            if let Ok(account) = answer {
+                app.account = Some(account).filter(|a| !a.is_empty());
+            }
+        }
+        Msg::CredentialsExpire(at_ms) => app.credentials_expire_ms = at_ms,
+        Msg::Tables(request, answer) => {
+            if request == app.tables.request {
+                app.tables.asked_ms = None;
+                app.tables.at_ms = app.now_ms;
+                if let Some(rows) = app.answered(answer) {
+                    app.tables.rows = Some(rows);
+                    return app.due();
+                }
+            }
+        }
+        Msg::Table(answer) => {
+            if let Some(table) = app.answered(answer) {
+                let rows = app.tables.rows.get_or_insert_default();
+                match rows.iter_mut().find(|known| known.name == table.name) {
+                    Some(known) => *known = table,
+                    None => rows.push(table),
+                }
+            }
+        }
+        Msg::TableMinutes(answer) => {
+            for minutes in app.answered(answer).into_iter().flatten() {
+                keep(&mut app.consumed, &minutes.table, minutes.consumed, app.now_ms);
+                keep(&mut app.throttled, &minutes.table, minutes.throttled, app.now_ms);
+            }
+        }
+        Msg::Streams(request, answer) => {
+            if request == app.streams.request {
+                app.streams.asked_ms = None;
+                app.streams.at_ms = app.now_ms;
+                if let Some(rows) = app.answered(answer) {
+                    app.streams.rows = Some(rows);
+                    return app.due();
+                }
+            }
+        }
+        Msg::StreamMinutes(answer) => {
+            for minutes in app.answered(answer).into_iter().flatten() {
+                keep(&mut app.stream_records, &minutes.stream, minutes.records, app.now_ms);
+                keep(&mut app.stream_bytes, &minutes.stream, minutes.bytes, app.now_ms);
+                keep(&mut app.stream_lag, &minutes.stream, minutes.lag_ms, app.now_ms);
+            }
+        }
+        Msg::Jobs(jobs, bumps) => {
+            app.journal_trouble = None;
+            for job in &jobs {
+                let before = app.job(&job.id).map(|known| known.state);
+                if before.is_some_and(|before| before.is_live()) && !job.state.is_live() {
+                    let is_bad = job.state != State::Done;
+                    let message =
+                        if job.message.is_empty() { String::new() } else { format!(": {}", shown(&job.message)) };
+                    app.notice = Some(Notice {
+                        at_ms: app.now_ms,
+                        is_bad,
+                        words: format!("{} {}{message}", job.id, job.state.as_str()),
+                    });
+                }
+            }
+            app.jobs = Some(jobs);
+            app.bumps = bumps;
+        }
+        Msg::Samples(id, samples) => app.histories.entry(id).or_default().extend(samples),
+        Msg::Notes(id, notes) => {
+            let known = &mut app.histories.entry(id).or_default().notes;
+            let last = known.last().map_or(i64::MIN, |note| note.number);
+            known.extend(notes.into_iter().filter(|note| note.number > last));
+        }
+        Msg::Letters(id, letters, total) => app.letters = Some((id, letters, total)),
+        Msg::JournalLost(words) => app.journal_trouble = Some(words),
+        Msg::Measured(request, answer) => {
+            if let Some(form) = app.form.as_mut().filter(|_| request == app.measure_request) {
+                form.measured = Some(answer);
+            }
+        }
+        Msg::Started(id) => {
+            app.say(format!("{id} was started; it goes on when the console is closed"), false);
+            app.form = None;
+            app.behind.retain(|screen| *screen != Screen::Restore);
+            if app.screen == Screen::Restore {
+                app.screen = app.behind.pop().unwrap_or(Screen::Jobs);
+            }
+            return app.go(Screen::Job(id));
+        }
+        Msg::Done(words) => {
+            app.say(words, false);
+            // What was changed is looked at again without waiting for its turn.
+            app.tables.at_ms = i64::MIN;
+            app.table_asked_ms = None;
+            return app.due();
+        }
+        Msg::Refused(words) => app.say(words, true),
+        Msg::WouldSend(change) => {
+            let lines = vec![
+                format!("{} {} on {}", change.service, change.operation, shown(&change.target)),
+                String::new(),
+                shown(&change.request),
+                String::new(),
+                "The same as:".to_owned(),
+                shown(&change.as_aws_command()),
+            ];
+            app.overlay = Some(Overlay::Text("dry run: this would have been sent".to_owned(), lines, 0));
+        }
+    }
+    Vec::new()
+}
+
+fn tick(app: &mut App, now_ms: i64, requests: u64) -> Vec<Effect> {
+    // Everything that a tick alone moves is shown to the second.
+    if now_ms / 1000 != app.now_ms / 1000 {
+        app.dirty = true;
+    }
+    app.now_ms = now_ms;
+    match app.requests_seen {
+        Some((at, seen)) if now_ms - at >= 2000 => {
+            app.requests_per_second = requests.saturating_sub(seen) as f64 * 1000.0 / (now_ms - at) as f64;
+            app.requests_seen = Some((now_ms, requests));
+        }
+        Some(_) => {}
+        None => app.requests_seen = Some((now_ms, requests)),
+    }
+    if app.notice.as_ref().is_some_and(|notice| now_ms - notice.at_ms > NOTICE_MS) {
+        app.notice = None;
+        app.dirty = true;
+    }
+    app.due()
+}

@@ -1,0 +1,148 @@
+//! A question before anything changes: what is there now, what will be, what it costs, how to undo it.
+
+use tui_input::Input;
+
+use super::effect::Effect;
+use super::widget::quantity::{self, dollars, exact};
+use crate::cloud::price;
+use crate::jobs::journal::{Bump, Control, Job};
+use crate::jobs::spec::JobId;
+
+/// What has to be typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Token {
+    /// One key.
+    Yes,
+    /// The key that reviewed a form, again.
+    Again,
+    /// The name of what is overwritten or lost, in full.
+    Name(String),
+}
+
+/// A question.
+#[derive(Clone, Debug)]
+pub struct Confirm {
+    /// What will be done.
+    pub title: String,
+    /// Names and values: before, after, cost.
+    pub facts: Vec<(&'static str, String)>,
+    /// How to undo it, or that it can't be.
+    pub undo: String,
+    /// What has to be typed.
+    pub token: Token,
+    /// What was typed so far.
+    pub typed: Input,
+    /// What is done then.
+    pub effect: Effect,
+}
+
+impl Confirm {
+    /// True when what had to be typed was typed.
+    pub fn is_given(&self) -> bool {
+        match &self.token {
+            Token::Yes | Token::Again => true,
+            Token::Name(name) => self.typed.value() == name,
+        }
+    }
+
+    /// Whether to change the write capacity of `table`.
+    pub fn capacity(table: &str, from: u64, to: u64, decreases_today: u64, job: Option<&JobId>) -> Self {
+        let (before, after) = (price::write_dollars_per_hour(from), price::write_dollars_per_hour(to));
+        let difference = after - before;
+        let sign = if difference < 0.0 { "-" } else { "+" };
+        let mut facts = vec![
+            ("now", format!("{} WCU   {}/h", exact(from), dollars(before))),
+            ("then", format!("{} WCU   {}/h", exact(to), dollars(after))),
+            (
+                "difference",
+                format!(
+                    "{sign}{}/h (us-east-1 on-page price of {})",
+                    dollars(difference.abs()),
+                    // What a WCU costs is known to the cent's thousandth.
+                    format_args!("${:.5} per WCU-hour", price::DOLLARS_PER_WCU_HOUR)
+                ),
+            ),
+        ];
+        if to < from {
+            // FORMATS.md 4: 4 decreases banked, one more an hour, 27 a UTC day at most.
+            facts.push(("decreases", format!("{decreases_today} of at most 27 used since midnight UTC")));
+        }
+        let undo = match job {
+            Some(id) => format!("it is given back when {id} ends"),
+            None => "what it was is remembered: give back (g) sets it back".to_owned(),
+        };
+        Self {
+            title: format!("{} the write capacity of {table}", if to > from { "Raise" } else { "Lower" }),
+            facts,
+            undo,
+            token: Token::Yes,
+            typed: Input::default(),
+            effect: Effect::SetWriteCapacity { table: table.to_owned(), from, to, job: job.cloned() },
+        }
+    }
+
+    /// Whether to give a table's capacity back.
+    pub fn give_back(bump: Bump) -> Self {
+        let table = &bump.table;
+        let mut question = Self::capacity(table, bump.after, bump.before, 0, None);
+        question.title = format!("Give back the write capacity of {table}");
+        question.facts.truncate(3);
+        "more (+) raises it again".clone_into(&mut question.undo);
+        question.effect = Effect::GiveBack(bump);
+        question
+    }
+
+    /// Whether to pause a job, let it go on, or end it.
+    pub fn control(job: &Job, control: Control) -> Self {
+        let counters = &job.counters;
+        let mut facts = vec![("now", format!("{}, {} written", job.state.as_str(), exact(counters.written)))];
+        let (title, undo) = match control {
+            Control::Run => (format!("Let {} go on", job.id), "pause (p) stops it again".to_owned()),
+            Control::Pause => {
+                facts.push(("then", "nothing is written; the table's capacity stays bought".to_owned()));
+                (format!("Pause {}", job.id), "resume (p) lets it go on where it stopped".to_owned())
+            }
+            Control::Cancel => {
+                let left = job.total.map(|total| total.saturating_sub(counters.read));
+                let left = left.map_or(String::new(), |n| format!(", about {} records unread", quantity::exact(n)));
+                facts.push(("then", format!("ended for good{left}; what is written stays")));
+                (format!("Cancel {}", job.id), "can't be undone: a new restore starts from the beginning".to_owned())
+            }
+        };
+        Self {
+            title,
+            facts,
+            undo,
+            token: Token::Yes,
+            typed: Input::default(),
+            effect: Effect::Control(job.id.clone(), control),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_raise_shows_before_after_and_dollars_an_hour() {
+        let question = Confirm::capacity("historical", 130, 195, 0, Some(&JobId("r-7f3a".into())));
+        let text: Vec<String> = question.facts.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        assert_eq!(text[0], "now 130 WCU   $0.0845/h");
+        assert_eq!(text[1], "then 195 WCU   $0.1268/h");
+        assert!(text[2].starts_with("difference +$0.0423/h"), "{}", text[2]);
+        assert_eq!(question.undo, "it is given back when r-7f3a ends");
+    }
+
+    #[test]
+    fn a_name_must_be_typed_in_full() {
+        let mut question = Confirm::capacity("t", 1, 2, 0, None);
+        assert!(question.is_given());
+        question.token = Token::Name("historical".into());
+        assert!(!question.is_given());
+        question.typed = Input::new("historica".into());
+        assert!(!question.is_given());
+        question.typed = Input::new("historical".into());
+        assert!(question.is_given());
+    }
+}

@@ -1,0 +1,63 @@
+//! Everything the console can cause outside its screen.
+
+use crate::jobs::JobId;
+use crate::jobs::journal::{Bump, Control};
+use crate::jobs::spec::Spec;
+
+/// Tells an answer to the newest question from one to a question that nobody asks any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Request(pub u64);
+
+/// Something to be done. Those that change anything pass the guard, or are refused before.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Ask who the credentials belong to, and until when they last.
+    Identify,
+    /// Follow this job in the journal, with its dead letters when asked.
+    Watch {
+        /// The job on screen; `None` follows only what is live.
+        job: Option<JobId>,
+        /// Its dead letters too.
+        letters: bool,
+    },
+    /// Describe all tables.
+    LoadTables(Request),
+    /// Describe one table.
+    LoadTable(String),
+    /// Ask CloudWatch about these tables, for this range in ms since epoch.
+    LoadTableMinutes(Vec<String>, i64, i64),
+    /// Describe all streams.
+    LoadStreams(Request),
+    /// Ask CloudWatch about these streams, for this range in ms since epoch.
+    LoadStreamMinutes(Vec<String>, i64, i64),
+    /// Look at a restore's sources: how much is there.
+    Measure(Request, String),
+    /// Set a table's write capacity and remember what it was.
+    SetWriteCapacity {
+        /// The table.
+        table: String,
+        /// Before, WCU.
+        from: u64,
+        /// After, WCU.
+        to: u64,
+        /// The job whose end gives it back.
+        job: Option<JobId>,
+    },
+    /// Set a table's write capacity back to what it was before it was raised by hand.
+    GiveBack(Bump),
+    /// Tell a worker what to do.
+    Control(JobId, Control),
+    /// Cap a job's items per second; `None` lifts the cap.
+    SetRate(JobId, Option<f64>),
+    /// Start a job as a process of its own.
+    Start {
+        /// What it does.
+        spec: Box<Spec>,
+        /// The job it belongs to.
+        parent: Option<JobId>,
+    },
+    /// Take up a job that was interrupted or failed.
+    Resume(JobId),
+    /// Stop this process as the shell's ctrl-z does.
+    Suspend,
+}

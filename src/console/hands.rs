@@ -1,0 +1,266 @@
+//! Does what the console asks for, each in a task of its own, and sends back what came of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aws_credential_types::provider::ProvideCredentials as _;
+use futures::{StreamExt as _, TryStreamExt as _};
+use tokio::sync::mpsc::Sender;
+
+use super::effect::Effect;
+use super::measure::measure;
+use super::msg::{Msg, StreamMinutes, TableMinutes};
+use super::runtime::Perform;
+use super::watcher::Interest;
+use crate::cloud::guard::{Change, Witness};
+use crate::cloud::inventory::{self, Stream, Table};
+use crate::cloud::metrics::{self, Query};
+use crate::cloud::{Class, Cloud, CloudError, Context, Mode};
+use crate::jobs::bump::{self, BumpError};
+use crate::jobs::journal::{Control, Journal};
+use crate::jobs::spec::Spec;
+use crate::jobs::{self, JobId};
+
+/// How many descriptions are asked for at once.
+const AT_ONCE: usize = 8;
+
+/// The hands of a console on a real cloud and journal.
+pub struct Hands {
+    cloud: Cloud,
+    journal: PathBuf,
+    interests: std::sync::mpsc::Sender<Interest>,
+    to: Sender<Msg>,
+}
+
+impl Hands {
+    /// Hands that act in `cloud` and write controls into the journal at `journal`.
+    pub fn new(cloud: Cloud, journal: &Path, interests: std::sync::mpsc::Sender<Interest>, to: Sender<Msg>) -> Self {
+        Self { cloud, journal: journal.to_owned(), interests, to }
+    }
+
+    /// Asks AWS in a task; its answer is a message.
+    fn ask<F>(&self, question: impl FnOnce(Cloud) -> F)
+    where
+        F: Future<Output = Msg> + Send + 'static,
+    {
+        let to = self.to.clone();
+        let answer = question(self.cloud.clone());
+        // A console that is gone needs no answer.
+        tokio::spawn(async move { drop(to.send(answer.await).await) });
+    }
+
+    /// Writes into the journal on a thread that may wait for it.
+    fn write(&self, action: impl FnOnce(&Cloud, &Journal) -> Result<Option<Msg>, String> + Send + 'static) {
+        let (to, path, cloud) = (self.to.clone(), self.journal.clone(), self.cloud.clone());
+        tokio::task::spawn_blocking(move || {
+            let done =
+                Journal::open(&path).map_err(|error| error.to_string()).and_then(|journal| action(&cloud, &journal));
+            if let Some(msg) = done.unwrap_or_else(|words| Some(Msg::Refused(words))) {
+                drop(to.blocking_send(msg));
+            }
+        });
+    }
+
+    /// Writes a control, unless the mode forbids it; `words` say what it is.
+    fn control(&self, words: String, action: impl FnOnce(&Journal) -> Result<Msg, String> + Send + 'static) {
+        match self.cloud.guard.mode() {
+            Mode::Normal => self.write(move |_, journal| action(journal).map(Some)),
+            mode => {
+                let said = if mode == Mode::DryRun { "dry run: this would" } else { "read-only: refused to" };
+                let to = self.to.clone();
+                let msg = Msg::Refused(format!("{said} {words}"));
+                tokio::spawn(async move { drop(to.send(msg).await) });
+            }
+        }
+    }
+}
+
+impl Perform for Hands {
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Watch { job, letters } => {
+                // The watcher lives as long as its channel, which ends with these hands.
+                drop(self.interests.send(Interest { job, letters }));
+            }
+            Effect::Identify => {
+                self.ask(|cloud| async move { Msg::Account(inventory::account(&cloud).await) });
+                self.ask(|cloud| async move { Msg::CredentialsExpire(expiry_ms(&cloud).await) });
+            }
+            Effect::LoadTables(request) => {
+                self.ask(move |cloud| async move { Msg::Tables(request, tables(&cloud).await) });
+            }
+            Effect::LoadTable(name) => {
+                self.ask(move |cloud| async move { Msg::Table(inventory::table(&cloud, &name).await) });
+            }
+            Effect::LoadTableMinutes(tables, from, to) => {
+                self.ask(move |cloud| async move { Msg::TableMinutes(table_minutes(&cloud, tables, from, to).await) });
+            }
+            Effect::LoadStreams(request) => {
+                self.ask(move |cloud| async move { Msg::Streams(request, streams(&cloud).await) });
+            }
+            Effect::LoadStreamMinutes(streams, from, to) => {
+                self.ask(
+                    move |cloud| async move { Msg::StreamMinutes(stream_minutes(&cloud, streams, from, to).await) },
+                );
+            }
+            Effect::Measure(request, source) => {
+                self.ask(move |cloud| async move { Msg::Measured(request, measure(&cloud, &source).await) });
+            }
+            Effect::SetWriteCapacity { table, to, job, .. } => {
+                let here = tokio::runtime::Handle::current();
+                self.write(move |cloud, journal| {
+                    let set = here.block_on(bump::set(cloud, journal, &table, None, to, job.as_ref()));
+                    let given_back = job.map_or(String::new(), |id| format!("; it is given back when {id} ends"));
+                    told(set.map(|done| format!("set {table} from {} to {} WCU{given_back}", done.from, done.to)))
+                });
+            }
+            Effect::GiveBack(bump) => {
+                let here = tokio::runtime::Handle::current();
+                self.write(move |cloud, journal| told(here.block_on(bump::give_back(cloud, journal, &bump))));
+            }
+            Effect::Control(id, control) => {
+                let word = match control {
+                    Control::Run => "let go on",
+                    Control::Pause => "pause",
+                    Control::Cancel => "cancel",
+                };
+                self.control(format!("{word} {id}"), move |journal| {
+                    journal.set_control(&id, control).map_err(|error| error.to_string())?;
+                    Ok(Msg::Done(format!("{id} is told to {}", if control == Control::Run { "go on" } else { word })))
+                });
+            }
+            Effect::SetRate(id, rate) => {
+                let words = rate.map_or("no cap".to_owned(), |rate| format!("at most {rate} items/s"));
+                self.control(format!("set {id} to {words}"), move |journal| {
+                    journal.set_rate(&id, rate).map_err(|error| error.to_string())?;
+                    Ok(Msg::Done(format!("{id}: {words}")))
+                });
+            }
+            Effect::Start { spec, parent } => self.start(*spec, parent),
+            Effect::Resume(id) => self.control(format!("resume {id}"), move |journal| {
+                jobs::resume_detached(journal, &id).map_err(|error| error.to_string())?;
+                Ok(Msg::Done(format!("{id} is taken up again")))
+            }),
+            // The loop does it itself: it holds the terminal.
+            Effect::Suspend => {}
+        }
+    }
+}
+
+impl Hands {
+    fn start(&self, spec: Spec, parent: Option<JobId>) {
+        let context = self.cloud.context.clone();
+        self.control(format!("start {} {}", spec.kind(), spec.title()), move |journal| {
+            let id = jobs::start_detached(journal, &spec, &context, parent.as_ref());
+            id.map(Msg::Started).map_err(|error| error.to_string())
+        });
+    }
+}
+
+fn told(done: Result<String, BumpError>) -> Result<Option<Msg>, String> {
+    match done {
+        Ok(words) => Ok(Some(Msg::Done(words))),
+        // The witness has shown the request already.
+        Err(BumpError::Cloud(error)) if error.class == Class::DryRun => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn expiry_ms(cloud: &Cloud) -> Option<i64> {
+    let credentials = cloud.credentials.as_ref()?.provide_credentials().await.ok()?;
+    let since_epoch = credentials.expiry()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(since_epoch.as_millis()).ok()
+}
+
+async fn tables(cloud: &Cloud) -> Result<Vec<Table>, CloudError> {
+    let names = inventory::table_names(cloud).await?;
+    let described = futures::stream::iter(names).map(|name| async move { inventory::table(cloud, &name).await });
+    let described = described.buffered(AT_ONCE).filter_map(|table| async move { still_there(table) });
+    described.try_collect().await
+}
+
+async fn streams(cloud: &Cloud) -> Result<Vec<Stream>, CloudError> {
+    let names = inventory::stream_names(cloud).await?;
+    let described = futures::stream::iter(names).map(|name| async move { inventory::stream(cloud, &name).await });
+    let described = described.buffered(AT_ONCE).filter_map(|stream| async move { still_there(stream) });
+    described.try_collect().await
+}
+
+/// What was deleted between the list and its description is no error.
+fn still_there<T>(described: Result<T, CloudError>) -> Option<Result<T, CloudError>> {
+    match described {
+        Err(error) if error.class == Class::NotFound => None,
+        other => Some(other),
+    }
+}
+
+async fn table_minutes(
+    cloud: &Cloud,
+    tables: Vec<String>,
+    from: i64,
+    to: i64,
+) -> Result<Vec<TableMinutes>, CloudError> {
+    let queries: Vec<Query> = tables
+        .iter()
+        .flat_map(|t| ["ConsumedWriteCapacityUnits", "WriteThrottleEvents"].map(|metric| Query::table_sum(metric, t)))
+        .collect();
+    let mut series = metrics::series(cloud, &queries, from - from.rem_euclid(60_000), to, 60).await?.into_iter();
+    let mut next = || series.next().unwrap_or_default();
+    Ok(tables.into_iter().map(|table| TableMinutes { table, consumed: next(), throttled: next() }).collect())
+}
+
+async fn stream_minutes(
+    cloud: &Cloud,
+    streams: Vec<String>,
+    from: i64,
+    to: i64,
+) -> Result<Vec<StreamMinutes>, CloudError> {
+    let of = |stream: &str, metric, statistic| Query {
+        namespace: "AWS/Kinesis",
+        metric,
+        dimensions: vec![("StreamName", stream.to_owned())],
+        statistic,
+    };
+    let queries: Vec<Query> = streams
+        .iter()
+        .flat_map(|stream| {
+            [
+                of(stream, "IncomingRecords", "Sum"),
+                of(stream, "IncomingBytes", "Sum"),
+                of(stream, "GetRecords.IteratorAgeMilliseconds", "Maximum"),
+            ]
+        })
+        .collect();
+    let mut series = metrics::series(cloud, &queries, from - from.rem_euclid(60_000), to, 60).await?.into_iter();
+    let mut next = || series.next().unwrap_or_default();
+    let minutes = |stream| StreamMinutes { stream, records: next(), bytes: next(), lag_ms: next() };
+    Ok(streams.into_iter().map(minutes).collect())
+}
+
+/// The console's witness: changes go into the audit, dry runs onto the screen.
+pub struct ScreenWitness {
+    journal: PathBuf,
+    context: Context,
+    to: Sender<Msg>,
+}
+
+impl ScreenWitness {
+    /// A witness that writes into the journal at `journal`.
+    pub fn new(journal: &Path, context: &Context, to: Sender<Msg>) -> Arc<Self> {
+        Arc::new(Self { journal: journal.to_owned(), context: context.clone(), to })
+    }
+}
+
+impl Witness for ScreenWitness {
+    fn sending(&self, change: &Change) {
+        let written = Journal::open(&self.journal).and_then(|journal| journal.audit(&self.context, None, change));
+        if let Err(error) = written {
+            tracing::error!(%error, "a change could not be written into the audit");
+        }
+    }
+
+    fn would_send(&self, change: &Change) {
+        // Full only when the console is far behind, which a person pressing keys can't make it.
+        drop(self.to.try_send(Msg::WouldSend(change.clone())));
+    }
+}

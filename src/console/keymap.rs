@@ -1,0 +1,422 @@
+//! Which chord does what, where. The shipped `keymap.toml` is embedded; a user's file overlays it. Help, footer and
+//! `sluice keymap` are made from this one map.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use crossterm::event::KeyEvent;
+use toml::Spanned;
+
+use super::chord::{Chord, nearest};
+
+const SHIPPED: &str = include_str!("../../keymap.toml");
+
+/// Where a binding holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scope {
+    /// Everywhere, unless the screen binds the chord itself.
+    Global,
+    /// The list of tables.
+    Tables,
+    /// The list of streams.
+    Streams,
+    /// The list of jobs.
+    Jobs,
+    /// One job.
+    Job,
+    /// The dead letters of a job.
+    Dead,
+    /// A form: plain characters are typed.
+    Form,
+    /// A line that is typed: filter, rate, name.
+    Prompt,
+    /// A question.
+    Confirm,
+    /// A form that was filled in and is looked at once more.
+    Review,
+}
+
+/// What a key does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "each is explained by its line in BINDABLE, which the help shows")]
+pub enum Action {
+    Quit,
+    Help,
+    Back,
+    Tables,
+    Streams,
+    Jobs,
+    NextScreen,
+    PreviousScreen,
+    Up,
+    Down,
+    PageUp,
+    PageDown,
+    First,
+    Last,
+    Refresh,
+    Suspend,
+    Open,
+    Restore,
+    Raise,
+    Lower,
+    GiveBack,
+    Sort,
+    Filter,
+    Pause,
+    Cancel,
+    Rate,
+    Dead,
+    Verify,
+    Log,
+    Zoom,
+    Freeze,
+    Next,
+    Previous,
+    Accept,
+    Yes,
+    No,
+}
+
+/// Something that can be bound.
+#[derive(Debug)]
+struct Bindable {
+    scope: Scope,
+    name: &'static str,
+    action: Action,
+    /// In the footer; empty leaves it out.
+    short: &'static str,
+    help: &'static str,
+}
+
+const fn bindable(
+    scope: Scope,
+    name: &'static str,
+    action: Action,
+    short: &'static str,
+    help: &'static str,
+) -> Bindable {
+    Bindable { scope, name, action, short, help }
+}
+
+/// Everything that can be bound, in the order of footer and help.
+const BINDABLE: &[Bindable] = &[
+    bindable(Scope::Tables, "open", Action::Open, "exact", "exact numbers, key, indexes and stream of the table"),
+    bindable(Scope::Tables, "restore", Action::Restore, "restore into", "restore a backup into the table"),
+    bindable(Scope::Tables, "raise", Action::Raise, "more", "raise the table's write capacity by half"),
+    bindable(Scope::Tables, "lower", Action::Lower, "less", "lower the table's write capacity by half"),
+    bindable(Scope::Tables, "give_back", Action::GiveBack, "give back", "set the capacity back to what it was"),
+    bindable(Scope::Tables, "sort", Action::Sort, "sort", "sort by the next column"),
+    bindable(Scope::Tables, "filter", Action::Filter, "filter", "show only names that contain a text"),
+    bindable(Scope::Streams, "open", Action::Open, "shards", "every shard of the stream"),
+    bindable(Scope::Streams, "sort", Action::Sort, "sort", "sort by the next column"),
+    bindable(Scope::Streams, "filter", Action::Filter, "filter", "show only names that contain a text"),
+    bindable(Scope::Jobs, "open", Action::Open, "watch", "watch the job"),
+    bindable(Scope::Jobs, "restore", Action::Restore, "restore", "start a restore"),
+    bindable(Scope::Jobs, "pause", Action::Pause, "pause/resume", "pause the job, or let it go on"),
+    bindable(Scope::Jobs, "cancel", Action::Cancel, "cancel", "end the job for good"),
+    bindable(Scope::Jobs, "sort", Action::Sort, "sort", "sort by the next column"),
+    bindable(Scope::Jobs, "filter", Action::Filter, "filter", "show only jobs that contain a text"),
+    bindable(Scope::Job, "raise", Action::Raise, "more WCU", "raise the write capacity of the job's table by half"),
+    bindable(Scope::Job, "lower", Action::Lower, "less", "lower the write capacity of the job's table by half"),
+    bindable(Scope::Job, "pause", Action::Pause, "pause/resume", "pause the job, or let it go on"),
+    bindable(Scope::Job, "cancel", Action::Cancel, "cancel", "end the job for good"),
+    bindable(Scope::Job, "rate", Action::Rate, "rate", "cap the job's items per second"),
+    bindable(Scope::Job, "dead", Action::Dead, "dead letters", "records that can never succeed, and why"),
+    bindable(Scope::Job, "verify", Action::Verify, "verify", "compare the backup with the table, key by key"),
+    bindable(Scope::Job, "log", Action::Log, "log", "everything that happened to the job"),
+    bindable(Scope::Job, "zoom", Action::Zoom, "zoom", "change the charts' window: 5m 15m 1h 6h 24h"),
+    bindable(Scope::Job, "freeze", Action::Freeze, "freeze", "hold the charts still while the job goes on"),
+    bindable(Scope::Dead, "open", Action::Open, "whole record", "the whole record and where it came from"),
+    bindable(Scope::Form, "accept", Action::Accept, "review", "review, then start"),
+    bindable(Scope::Form, "next", Action::Next, "next", "next field"),
+    bindable(Scope::Form, "previous", Action::Previous, "previous", "previous field"),
+    bindable(Scope::Form, "back", Action::Back, "leave", "leave the form; what was typed stays"),
+    bindable(Scope::Prompt, "accept", Action::Accept, "accept", "take what was typed"),
+    bindable(Scope::Prompt, "back", Action::Back, "leave", "leave it"),
+    bindable(Scope::Confirm, "yes", Action::Yes, "do it", "do what is asked about"),
+    bindable(Scope::Confirm, "no", Action::No, "leave it", "leave everything as it is"),
+    bindable(Scope::Review, "yes", Action::Yes, "start", "start what the form says"),
+    bindable(Scope::Review, "no", Action::No, "change", "go back to the form"),
+    bindable(Scope::Global, "back", Action::Back, "back", "close what is on top, or go back"),
+    bindable(Scope::Global, "help", Action::Help, "help", "this list"),
+    bindable(Scope::Global, "quit", Action::Quit, "quit", "leave the console; jobs go on"),
+    bindable(Scope::Global, "tables", Action::Tables, "", "the list of tables"),
+    bindable(Scope::Global, "streams", Action::Streams, "", "the list of streams"),
+    bindable(Scope::Global, "jobs", Action::Jobs, "", "the list of jobs"),
+    bindable(Scope::Global, "next_screen", Action::NextScreen, "", "the next list"),
+    bindable(Scope::Global, "previous_screen", Action::PreviousScreen, "", "the list before"),
+    bindable(Scope::Global, "up", Action::Up, "", "up"),
+    bindable(Scope::Global, "down", Action::Down, "", "down"),
+    bindable(Scope::Global, "page_up", Action::PageUp, "", "ten up"),
+    bindable(Scope::Global, "page_down", Action::PageDown, "", "ten down"),
+    bindable(Scope::Global, "first", Action::First, "", "the first row"),
+    bindable(Scope::Global, "last", Action::Last, "", "the last row"),
+    bindable(Scope::Global, "refresh", Action::Refresh, "", "ask AWS again now"),
+    bindable(
+        Scope::Global,
+        "suspend",
+        Action::Suspend,
+        "",
+        "stop the console and return to the shell; fg brings it back",
+    ),
+];
+
+const SCOPES: [(&str, Scope); 10] = [
+    ("global", Scope::Global),
+    ("tables", Scope::Tables),
+    ("streams", Scope::Streams),
+    ("jobs", Scope::Jobs),
+    ("job", Scope::Job),
+    ("dead", Scope::Dead),
+    ("form", Scope::Form),
+    ("prompt", Scope::Prompt),
+    ("confirm", Scope::Confirm),
+    ("review", Scope::Review),
+];
+
+impl Scope {
+    /// As `keymap.toml` spells it.
+    pub fn name(self) -> &'static str {
+        SCOPES.iter().find(|(_, scope)| *scope == self).map_or("", |(name, _)| name)
+    }
+
+    /// True where plain characters are typed into a field.
+    pub fn is_typed_into(self) -> bool {
+        matches!(self, Self::Form | Self::Prompt)
+    }
+}
+
+/// What is wrong with a keymap file.
+#[derive(Debug, thiserror::Error)]
+pub enum KeymapError {
+    /// It could not be read.
+    #[error("the keymap {0} could not be read: {1}")]
+    Unreadable(PathBuf, std::io::Error),
+    /// It says something that can't be done.
+    #[error("{path}:{line}: {reason}")]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong, with the nearest name that exists.
+        reason: String,
+    },
+}
+
+/// One line of `sluice keymap`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Where it holds.
+    pub scope: &'static str,
+    /// The action's name.
+    pub action: &'static str,
+    /// The chords bound to it; empty when unbound.
+    pub chords: Vec<String>,
+    /// What it does.
+    pub help: &'static str,
+}
+
+/// Chords by scope and action.
+#[derive(Clone, Debug)]
+pub struct Keymap {
+    bound: Vec<Vec<Chord>>,
+}
+
+type File = BTreeMap<Spanned<String>, BTreeMap<Spanned<String>, Spanned<Vec<Spanned<String>>>>>;
+
+/// The shipped keymap, overlaid with the file at `user`.
+///
+/// # Errors
+/// Unknown scopes, actions and chords, and chords bound twice in a scope, each with its line.
+pub fn load(user: Option<&Path>) -> Result<Keymap, KeymapError> {
+    let mut keymap = Keymap { bound: BINDABLE.iter().map(|_| Vec::new()).collect() };
+    keymap.overlay(SHIPPED, Path::new("keymap.toml"))?;
+    if let Some(path) = user {
+        let text = std::fs::read_to_string(path).map_err(|error| KeymapError::Unreadable(path.to_owned(), error))?;
+        keymap.overlay(&text, path)?;
+    }
+    Ok(keymap)
+}
+
+impl Keymap {
+    fn overlay(&mut self, text: &str, path: &Path) -> Result<(), KeymapError> {
+        let wrong = |span: Range<usize>, reason: String| KeymapError::Wrong {
+            path: path.to_owned(),
+            line: text[..span.start.min(text.len())].matches('\n').count() + 1,
+            reason,
+        };
+        let file: File = toml::from_str(text)
+            .map_err(|error| wrong(error.span().unwrap_or_default(), error.message().to_owned()))?;
+        // Which bindings this file makes, and where it says so: clashes are told at the later one.
+        let mut said: Vec<(usize, Range<usize>)> = Vec::new();
+        for (scope_name, actions) in &file {
+            let known: Vec<&str> = SCOPES.iter().map(|(name, _)| *name).collect();
+            let Some((_, scope)) = SCOPES.iter().find(|(name, _)| name == scope_name.get_ref()) else {
+                let near = nearest(scope_name.get_ref(), &known);
+                return Err(wrong(scope_name.span(), format!("there is no scope {:?}{near}", scope_name.get_ref())));
+            };
+            for (name, chords) in actions {
+                let Some(number) = BINDABLE.iter().position(|b| b.scope == *scope && b.name == name.get_ref()) else {
+                    let known: Vec<&str> = BINDABLE.iter().filter(|b| b.scope == *scope).map(|b| b.name).collect();
+                    let near = nearest(name.get_ref(), &known);
+                    let reason = format!("[{}] has no action {:?}{near}", scope.name(), name.get_ref());
+                    return Err(wrong(name.span(), reason));
+                };
+                self.bound[number].clear();
+                for chord in chords.get_ref() {
+                    let parsed = Chord::parse(chord.get_ref()).map_err(|reason| wrong(chord.span(), reason))?;
+                    if scope.is_typed_into() && parsed.is_typed() {
+                        let reason = format!("[{}] types plain characters: {parsed} can't be bound", scope.name());
+                        return Err(wrong(chord.span(), reason));
+                    }
+                    if !self.bound[number].contains(&parsed) {
+                        self.bound[number].push(parsed);
+                    }
+                    said.push((number, chord.span()));
+                }
+            }
+        }
+        said.sort_by_key(|(_, span)| span.start);
+        for (number, span) in said.iter().rev() {
+            for chord in &self.bound[*number] {
+                let clash = BINDABLE.iter().enumerate().find(|(other, b)| {
+                    *other != *number && b.scope == BINDABLE[*number].scope && self.bound[*other].contains(chord)
+                });
+                if let Some((_, other)) = clash {
+                    let reason = format!(
+                        "[{}] {} and {} are both bound to {chord}: unbind one with []",
+                        other.scope.name(),
+                        other.name,
+                        BINDABLE[*number].name
+                    );
+                    return Err(wrong(span.clone(), reason));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What `key` does in `scope`: its own binding, else the global one unless characters are typed there.
+    pub fn action(&self, scope: Scope, key: &KeyEvent) -> Option<Action> {
+        let chord = Chord::of(key);
+        let find = |scope: Scope| {
+            let here = BINDABLE.iter().zip(&self.bound).filter(|(b, _)| b.scope == scope);
+            here.into_iter().find(|(_, chords)| chords.contains(&chord)).map(|(b, _)| b.action)
+        };
+        find(scope).or_else(|| find(Scope::Global).filter(|_| !(scope.is_typed_into() && chord.is_typed())))
+    }
+
+    /// The first chord of `action` in `scope`, as hints name it.
+    pub fn chord(&self, scope: Scope, action: Action) -> Option<String> {
+        let bound = |scope| BINDABLE.iter().zip(&self.bound).find(|(b, _)| b.scope == scope && b.action == action);
+        let (_, chords) = bound(scope).or_else(|| bound(Scope::Global))?;
+        chords.first().map(ToString::to_string)
+    }
+
+    /// The footer of `scope`: chord and short name of each bound action.
+    pub fn footer(&self, scope: Scope) -> Vec<(String, &'static str)> {
+        BINDABLE
+            .iter()
+            .zip(&self.bound)
+            .filter(|(b, _)| {
+                b.scope == scope || b.scope == Scope::Global && !matches!(scope, Scope::Confirm | Scope::Review)
+            })
+            .filter(|(b, _)| !(scope.is_typed_into() && b.scope == Scope::Global))
+            .filter(|(b, _)| !b.short.is_empty())
+            .filter_map(|(b, chords)| Some((chords.first()?.to_string(), b.short)))
+            .collect()
+    }
+
+    /// Everything that can be bound, with its chords.
+    pub fn rows(&self) -> Vec<Row> {
+        let mut rows: Vec<Row> = BINDABLE
+            .iter()
+            .zip(&self.bound)
+            .map(|(b, chords)| Row {
+                scope: b.scope.name(),
+                action: b.name,
+                chords: chords.iter().map(ToString::to_string).collect(),
+                help: b.help,
+            })
+            .collect();
+        rows.sort_by_key(|row| SCOPES.iter().position(|(name, _)| *name == row.scope));
+        rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use crossterm::event::{KeyCode, KeyModifiers};
+
+    use super::*;
+
+    fn with(text: &str) -> Result<Keymap, String> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        load(Some(file.path())).map_err(|e| {
+            let e = e.to_string();
+            e.strip_prefix(&format!("{}:", file.path().display())).unwrap_or(&e).to_owned()
+        })
+    }
+
+    fn key(c: char) -> KeyEvent {
+        KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE)
+    }
+
+    #[test]
+    fn the_shipped_keymap_binds_every_action() {
+        let keymap = load(None).unwrap();
+        for row in keymap.rows() {
+            assert!(!row.chords.is_empty(), "[{}] {}", row.scope, row.action);
+        }
+    }
+
+    #[test]
+    fn a_users_file_replaces_what_it_names_and_leaves_the_rest() {
+        let keymap = with("[job]\npause = [\"space\"]\ncancel = []\n").unwrap();
+        assert_eq!(keymap.action(Scope::Job, &key(' ')), Some(Action::Pause));
+        assert_eq!(keymap.action(Scope::Job, &key('p')), None);
+        assert_eq!(keymap.action(Scope::Job, &key('x')), None);
+        assert_eq!(keymap.action(Scope::Job, &key('+')), Some(Action::Raise));
+        assert_eq!(keymap.action(Scope::Job, &key('q')), Some(Action::Quit));
+        assert!(!keymap.footer(Scope::Job).iter().any(|(_, name)| *name == "cancel"));
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_line_and_the_nearest_name() {
+        for (text, said) in [
+            ("\n[jbos]\n", "2: there is no scope \"jbos\": did you mean \"jobs\"?"),
+            ("[job]\n# c\npuase = [\"p\"]", "3: [job] has no action \"puase\": did you mean \"pause\"?"),
+            ("[job]\npause = [\"p\", \"ctlr-p\"]", "2: \"ctlr-p\" is no chord: did you mean \"ctrl\"?"),
+            ("[job]\nzoom = [\"p\"]", "2: [job] pause and zoom are both bound to p: unbind one with []"),
+            (
+                "[job]\nzoom = [\"1\"]\nlog = [\n \"1\"]",
+                "4: [job] zoom and log are both bound to 1: unbind one with []",
+            ),
+            ("[form]\nnext = [\"n\"]", "2: [form] types plain characters: n can't be bound"),
+        ] {
+            assert_eq!(with(text).unwrap_err(), said);
+        }
+    }
+
+    #[test]
+    fn what_is_no_toml_or_of_the_wrong_type_is_told_with_its_line() {
+        assert!(with("[job]\npause = \"p\"").unwrap_err().starts_with("2: "), "{:?}", with("[job]\npause = \"p\""));
+        assert!(with("[job]\n\npause = [").unwrap_err().starts_with("3: "), "{:?}", with("[job]\n\npause = ["));
+    }
+
+    #[test]
+    fn characters_typed_into_a_field_do_nothing_else() {
+        let keymap = load(None).unwrap();
+        assert_eq!(keymap.action(Scope::Form, &key('q')), None);
+        assert_eq!(
+            keymap.action(Scope::Form, &KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)),
+            Some(Action::Quit)
+        );
+    }
+}

@@ -1,0 +1,513 @@
+//! What keys do. Nothing here waits: a key changes the state, or asks for an effect.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use tui_input::{Input, InputRequest};
+
+use super::app::{App, Overlay, Prompt, Purpose, Screen, WINDOWS};
+use super::confirm::{Confirm, Token};
+use super::effect::Effect;
+use super::form::{Name, RestoreForm};
+use super::keymap::{Action, Scope};
+use super::load::{JOB_SORTS, STREAM_SORTS, TABLE_SORTS};
+use super::view;
+use super::widget::quantity::exact;
+use crate::cloud::Mode;
+use crate::jobs::journal::{Control, State};
+use crate::jobs::spec::{Spec, VerifySpec};
+
+/// A key was pressed.
+pub(super) fn pressed(app: &mut App, key: &KeyEvent) -> Vec<Effect> {
+    if key.kind == KeyEventKind::Release {
+        return Vec::new();
+    }
+    let scope = app.scope();
+    match app.keymap.action(scope, key) {
+        Some(Action::Quit) => {
+            app.done = true;
+            Vec::new()
+        }
+        Some(Action::Suspend) => vec![Effect::Suspend],
+        Some(action) if app.overlay.is_some() => on_overlay(app, action),
+        Some(action) if app.screen == Screen::Restore => on_form(app, action),
+        Some(action) => on_screen(app, action),
+        None => {
+            if let Some(request) = typed(key) {
+                edit(app, |input| {
+                    input.handle(request);
+                });
+            }
+            Vec::new()
+        }
+    }
+}
+
+/// Text was pasted: into the field that is typed into, if there is one.
+pub(super) fn pasted(app: &mut App, text: &str) -> Vec<Effect> {
+    edit(app, |input| {
+        for c in text.chars().filter(|c| !c.is_control()) {
+            input.handle(InputRequest::InsertChar(c));
+        }
+    });
+    Vec::new()
+}
+
+fn typed(key: &KeyEvent) -> Option<InputRequest> {
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    Some(match key.code {
+        KeyCode::Char('a') if control => InputRequest::GoToStart,
+        KeyCode::Char('e') if control => InputRequest::GoToEnd,
+        KeyCode::Char('w') if control => InputRequest::DeletePrevWord,
+        KeyCode::Char('u') if control => InputRequest::DeleteFromStart,
+        KeyCode::Char('k') if control => InputRequest::DeleteTillEnd,
+        KeyCode::Char(c) if !control && !key.modifiers.contains(KeyModifiers::ALT) => InputRequest::InsertChar(c),
+        KeyCode::Backspace => InputRequest::DeletePrevChar,
+        KeyCode::Delete => InputRequest::DeleteNextChar,
+        KeyCode::Left => InputRequest::GoToPrevChar,
+        KeyCode::Right => InputRequest::GoToNextChar,
+        KeyCode::Home => InputRequest::GoToStart,
+        KeyCode::End => InputRequest::GoToEnd,
+        _ => return None,
+    })
+}
+
+fn edit(app: &mut App, change: impl FnOnce(&mut Input)) {
+    let now_ms = app.now_ms;
+    match &mut app.overlay {
+        Some(Overlay::Prompt(prompt)) => {
+            change(&mut prompt.input);
+            prompt.error = None;
+            if prompt.purpose == Purpose::Filter {
+                let text = prompt.input.value().to_owned();
+                if let Some(list) = list(app) {
+                    list.filter = text;
+                }
+            }
+        }
+        Some(Overlay::Confirm(question)) if matches!(question.token, Token::Name(_)) => change(&mut question.typed),
+        None if app.screen == Screen::Restore => {
+            if let Some(form) = &mut app.form {
+                let field = &mut form.fields[form.at];
+                let before = field.input.value().to_owned();
+                change(&mut field.input);
+                if field.name == Name::Source && before != field.input.value() {
+                    form.measured = None;
+                    form.changed_ms = Some(now_ms);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn list(app: &mut App) -> Option<&mut super::listing::Listing> {
+    match app.screen {
+        Screen::Tables => Some(&mut app.tables_list),
+        Screen::Streams => Some(&mut app.streams_list),
+        Screen::Jobs => Some(&mut app.jobs_list),
+        _ => None,
+    }
+}
+
+fn on_overlay(app: &mut App, action: Action) -> Vec<Effect> {
+    // What stays open is put back.
+    match (app.overlay.take(), action) {
+        (Some(Overlay::Help(_)), Action::Back | Action::Help) | (Some(Overlay::Text(..)), Action::Back) => {}
+        (Some(Overlay::Help(at)), action) => app.overlay = Some(Overlay::Help(scrolled(at, action))),
+        (Some(Overlay::Text(title, lines, at)), action) => {
+            let last = lines.len().saturating_sub(1) as u16;
+            app.overlay = Some(Overlay::Text(title, lines, scrolled(at, action).min(last)));
+        }
+        (Some(Overlay::Confirm(question)), Action::Yes | Action::Accept) => {
+            if question.is_given() {
+                return vec![question.effect];
+            }
+            app.overlay = Some(Overlay::Confirm(question));
+        }
+        (Some(Overlay::Confirm(_)), Action::No | Action::Back) => {
+            app.say("left as it is", false);
+        }
+        (Some(Overlay::Prompt(prompt)), Action::Accept) => return accept(app, prompt),
+        (Some(Overlay::Prompt(prompt)), Action::Back) => {
+            if prompt.purpose == Purpose::Filter
+                && let Some(list) = list(app)
+            {
+                list.filter.clear();
+            }
+        }
+        (overlay, _) => app.overlay = overlay,
+    }
+    Vec::new()
+}
+
+fn scrolled(at: u16, action: Action) -> u16 {
+    match action {
+        Action::Up => at.saturating_sub(1),
+        Action::Down => at.saturating_add(1),
+        Action::PageUp => at.saturating_sub(10),
+        Action::PageDown => at.saturating_add(10),
+        Action::First => 0,
+        _ => at,
+    }
+}
+
+fn accept(app: &mut App, mut prompt: Prompt) -> Vec<Effect> {
+    let Purpose::Rate(id) = &prompt.purpose else { return Vec::new() };
+    let text = prompt.input.value().trim().to_owned();
+    let rate = match text.parse::<f64>() {
+        _ if text.is_empty() => None,
+        Ok(rate) if rate > 0.0 && rate.is_finite() => Some(rate),
+        _ => {
+            prompt.error = Some("a number of items per second above 0, or nothing for no cap".to_owned());
+            app.overlay = Some(Overlay::Prompt(prompt));
+            return Vec::new();
+        }
+    };
+    vec![Effect::SetRate(id.clone(), rate)]
+}
+
+fn on_form(app: &mut App, action: Action) -> Vec<Effect> {
+    let Some(form) = &mut app.form else { return app.back() };
+    let fields = form.fields.len();
+    match action {
+        Action::Next => form.at = (form.at + 1) % fields,
+        Action::Previous => form.at = (form.at + fields - 1) % fields,
+        Action::Back => return app.back(),
+        Action::Accept => review(app),
+        _ => {}
+    }
+    Vec::new()
+}
+
+/// Enter on the form: the first error is shown, or what would start.
+fn review(app: &mut App) {
+    let (tables, streams) = (app.tables.rows.as_deref(), app.streams.rows.as_deref());
+    let Some(form) = &mut app.form else { return };
+    if let Some((at, error)) = form.first_error(tables, streams) {
+        form.at = at;
+        app.say(error, true);
+        return;
+    }
+    let spec = form.spec();
+    let table = tables.and_then(|tables| tables.iter().find(|t| t.name == spec.table()));
+    let held = table.map_or(0, |table| table.items);
+    let overwrites = held > 0 && !form.only_new();
+    let mut facts = vec![("restore", spec.title())];
+    facts.extend(form.plan(tables).map(|plan| plan.lines()).unwrap_or_default());
+    if held > 0 {
+        let then = if overwrites { "same keys are overwritten" } else { "same keys are left alone" };
+        facts.push(("in the table", format!("{} items: {then}", exact(held))));
+    }
+    let question = Confirm {
+        title: "Start this restore".to_owned(),
+        facts,
+        undo: if overwrites {
+            "what is overwritten is lost: back the table up before".to_owned()
+        } else {
+            "cancel (x) ends it; what is written stays".to_owned()
+        },
+        token: if overwrites { Token::Name(spec.table().to_owned()) } else { Token::Again },
+        typed: Input::default(),
+        effect: Effect::Start { spec: Box::new(spec), parent: None },
+    };
+    ask(app, question);
+}
+
+/// Asks before anything changes; refuses where nothing may, and says what a dry run would do.
+fn ask(app: &mut App, question: Confirm) {
+    match app.place.mode {
+        Mode::ReadOnly => {
+            let words = format!(
+                "read-only: not done ({}). Start sluice without --read-only to change anything",
+                question.title
+            );
+            app.say(words, true);
+        }
+        _ => app.overlay = Some(Overlay::Confirm(Box::new(question))),
+    }
+}
+
+fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
+    match action {
+        Action::Back => return app.back(),
+        Action::Help => app.overlay = Some(Overlay::Help(0)),
+        Action::Tables => return app.go(Screen::Tables),
+        Action::Streams => return app.go(Screen::Streams),
+        Action::Jobs => return app.go(Screen::Jobs),
+        Action::NextScreen | Action::PreviousScreen => {
+            let lists = [Screen::Tables, Screen::Streams, Screen::Jobs];
+            let at = lists.iter().position(|screen| *screen == app.screen);
+            let step = if action == Action::NextScreen { 1 } else { 2 };
+            let [a, b, c] = lists;
+            return app.go(match at.map_or(2, |at| (at + step) % 3) {
+                0 => a,
+                1 => b,
+                _ => c,
+            });
+        }
+        Action::Up => step(app, -1),
+        Action::Down => step(app, 1),
+        Action::PageUp => step(app, -10),
+        Action::PageDown => step(app, 10),
+        Action::First => step(app, isize::MIN + 1),
+        Action::Last => step(app, isize::MAX / 2),
+        Action::Refresh => {
+            app.tables.at_ms = i64::MIN;
+            app.tables.asked_ms = None;
+            app.streams.at_ms = i64::MIN;
+            app.streams.asked_ms = None;
+            app.table_minutes_ms = None;
+            app.stream_minutes_ms = None;
+            app.table_asked_ms = None;
+            app.identified_ms = None;
+            return app.due();
+        }
+        Action::Sort => {
+            let columns = match app.screen {
+                Screen::Tables => TABLE_SORTS.len(),
+                Screen::Streams => STREAM_SORTS.len(),
+                _ => JOB_SORTS.len(),
+            };
+            if let Some(list) = list(app) {
+                list.sort = (list.sort + 1) % columns;
+            }
+        }
+        Action::Filter => {
+            if let Some(list) = list(app) {
+                let input = Input::new(list.filter.clone());
+                app.overlay = Some(Overlay::Prompt(Prompt { purpose: Purpose::Filter, input, error: None }));
+            }
+        }
+        Action::Open => return open(app),
+        Action::Restore => {
+            let table = if app.screen == Screen::Tables { app.selected_table() } else { None };
+            let form = app.form.get_or_insert_with(|| RestoreForm::new(None, None));
+            if let Some(field) = form.fields.iter_mut().find(|field| field.name == Name::Table)
+                && let Some(table) = table
+            {
+                field.input = Input::new(table);
+            }
+            return app.go(Screen::Restore);
+        }
+        Action::Raise | Action::Lower => change_capacity(app, action == Action::Raise),
+        Action::GiveBack => give_back(app),
+        Action::Pause => pause(app),
+        Action::Cancel => {
+            if let Some(job) = app.selected_job().and_then(|id| app.job(&id)) {
+                if job.state.is_live() {
+                    let question = Confirm::control(job, Control::Cancel);
+                    ask(app, question);
+                } else {
+                    let words = format!("{} is {}: there is nothing to cancel", job.id, job.state.as_str());
+                    app.say(words, true);
+                }
+            }
+        }
+        Action::Rate => rate(app),
+        Action::Dead => {
+            if let Screen::Job(id) = app.screen.clone() {
+                return app.go(Screen::Dead(id));
+            }
+        }
+        Action::Verify => verify(app),
+        Action::Log => {
+            if let Screen::Job(id) = &app.screen {
+                let lines = view::job::log_lines(app, id);
+                let last = (lines.len() as u16).saturating_sub(10);
+                app.overlay = Some(Overlay::Text(format!("log of {id}"), lines, last));
+            }
+        }
+        Action::Zoom => {
+            app.window = (app.window + 1) % WINDOWS.len();
+            app.table_minutes_ms = None;
+            return app.due();
+        }
+        Action::Freeze => {
+            app.frozen_ms = if app.frozen_ms.is_some() { None } else { Some(app.now_ms) };
+        }
+        _ => {}
+    }
+    Vec::new()
+}
+
+fn step(app: &mut App, rows: isize) {
+    let names: Vec<String> = match &app.screen {
+        Screen::Tables => app.shown_tables().iter().map(|(table, _)| table.name.clone()).collect(),
+        Screen::Streams => app.shown_streams().iter().map(|stream| stream.name.clone()).collect(),
+        Screen::Jobs => app.shown_jobs().iter().map(|job| job.id.0.clone()).collect(),
+        Screen::Dead(_) => {
+            let last = app.letters.as_ref().map_or(0, |(_, letters, _)| letters.len()).saturating_sub(1);
+            app.letter_at = app.letter_at.saturating_add_signed(rows).min(last);
+            return;
+        }
+        Screen::Job(_) | Screen::Restore => return,
+    };
+    if let Some(list) = list(app) {
+        list.step(&names, rows);
+    }
+}
+
+fn open(app: &mut App) -> Vec<Effect> {
+    match app.screen {
+        Screen::Tables => {
+            if let Some(table) = app.selected_table().and_then(|name| app.table(&name)) {
+                let text = view::tables::exact_lines(app, table);
+                app.overlay = Some(Overlay::Text(format!("table {}", table.name), text, 0));
+            }
+        }
+        Screen::Streams => {
+            if let Some(stream) = app.selected_stream() {
+                let text = view::streams::exact_lines(app, stream);
+                app.overlay = Some(Overlay::Text(format!("stream {}", stream.name), text, 0));
+            }
+        }
+        Screen::Jobs => {
+            if let Some(id) = app.selected_job() {
+                return app.go(Screen::Job(id));
+            }
+        }
+        Screen::Dead(_) => {
+            let letter = app.letters.as_ref().and_then(|(_, letters, _)| letters.get(app.letter_at));
+            if let Some(letter) = letter {
+                let title = format!("dead letter {}", letter.number);
+                app.overlay = Some(Overlay::Text(title, view::dead::whole(letter), 0));
+            }
+        }
+        Screen::Job(_) | Screen::Restore => {}
+    }
+    Vec::new()
+}
+
+/// The table that capacity keys act on.
+fn table_at_hand(app: &App) -> Option<String> {
+    match &app.screen {
+        Screen::Tables => app.selected_table(),
+        Screen::Job(id) => app.job(id).map(|job| job.spec.table().to_owned()),
+        _ => None,
+    }
+}
+
+/// Half more, rounded up; or half less, rounded as FORMATS.md 7 does.
+pub(super) fn stepped(from: u64, raise: bool) -> u64 {
+    if raise { from + from.div_ceil(2) } else { (from - from / 2).max(1) }
+}
+
+fn change_capacity(app: &mut App, raise: bool) {
+    let Some(name) = table_at_hand(app) else { return };
+    if let Screen::Job(id) = &app.screen
+        && let Some(job) = app.job(id).filter(|job| !app.is_here(&job.context))
+    {
+        let place = job.context.endpoint_url.as_ref().or(job.context.region.as_ref());
+        let words = format!("{id} acts elsewhere ({}): open sluice there", place.map_or("another context", |p| p));
+        app.say(words, true);
+        return;
+    }
+    let described = app.table(&name);
+    if described.is_some_and(|table| table.provisioned.is_none()) {
+        app.say(format!("{name} is on demand: AWS scales it by itself, there is no capacity to set"), true);
+        return;
+    }
+    if let Some(table) = described.filter(|table| table.status != "ACTIVE") {
+        let words = format!("{name} is {}: AWS takes a new capacity once it is ACTIVE", table.status);
+        app.say(words, true);
+        return;
+    }
+    let Some(from) = app.provisioned_wcu(&name) else {
+        app.say(format!("the capacity of {name} is not known yet: try again in a moment"), true);
+        return;
+    };
+    let to = stepped(from, raise);
+    if to == from {
+        app.say(format!("{name} has {from} WCU: it can't have less"), true);
+        return;
+    }
+    let decreases = described.and_then(|table| table.provisioned).map_or(0, |p| p.decreases_today);
+    let job = app.writer(&name).map(|job| job.id.clone());
+    ask(app, Confirm::capacity(&name, from, to, decreases, job.as_ref()));
+}
+
+fn give_back(app: &mut App) {
+    let Some(name) = table_at_hand(app) else { return };
+    let Some(bump) = app.bump(&name) else {
+        app.say(format!("{name} was not raised from here: there is nothing to give back"), true);
+        return;
+    };
+    let question = Confirm::give_back(bump.clone());
+    ask(app, question);
+}
+
+fn pause(app: &mut App) {
+    let Some(job) = app.selected_job().and_then(|id| app.job(&id)) else { return };
+    let question = match (job.state, job.control) {
+        (State::Paused, _) | (State::Running, Control::Pause) => Confirm::control(job, Control::Run),
+        (State::Running, _) => Confirm::control(job, Control::Pause),
+        (state, _) if state.can_resume() => {
+            let mut question = Confirm::control(job, Control::Run);
+            question.title = format!("Take {} up again where its last checkpoint was", job.id);
+            question.effect = Effect::Resume(job.id.clone());
+            question
+        }
+        (state, _) => {
+            let words = format!("{} is {}: there is nothing to pause or resume", job.id, state.as_str());
+            app.say(words, true);
+            return;
+        }
+    };
+    ask(app, question);
+}
+
+fn rate(app: &mut App) {
+    let Some(job) = app.selected_job().and_then(|id| app.job(&id)) else { return };
+    if app.place.mode == Mode::ReadOnly {
+        app.say("read-only: the rate stays as it is. Start sluice without --read-only to change anything", true);
+        return;
+    }
+    if !job.state.is_live() {
+        let words = format!("{} is {}: it has no rate", job.id, job.state.as_str());
+        app.say(words, true);
+        return;
+    }
+    let capped = job.rate.or(match &job.spec {
+        Spec::Restore(spec) => spec.rate,
+        Spec::Verify(_) => None,
+    });
+    let input = Input::new(capped.map_or(String::new(), |rate| rate.to_string()));
+    app.overlay = Some(Overlay::Prompt(Prompt { purpose: Purpose::Rate(job.id.clone()), input, error: None }));
+}
+
+fn verify(app: &mut App) {
+    let Some(job) = app.selected_job().and_then(|id| app.job(&id)) else { return };
+    let Spec::Restore(restore) = &job.spec else {
+        app.say(format!("{} is a verify itself", job.id), true);
+        return;
+    };
+    let spec = Spec::Verify(VerifySpec {
+        sources: restore.sources.clone(),
+        table: restore.table.clone(),
+        format: restore.format,
+        sample: None,
+        read_budget: None,
+    });
+    let mut facts = vec![("verify", spec.title()), ("reads", "the whole backup and the whole table".to_owned())];
+    if job.state.is_live() {
+        facts.push((
+            "but",
+            format!("{} is still {}: what it has not written yet counts as missing", job.id, job.state.as_str()),
+        ));
+    }
+    let question = Confirm {
+        title: "Compare the backup with the table, key by key".to_owned(),
+        facts,
+        undo: "it changes nothing; cancel (x) ends it".to_owned(),
+        token: Token::Yes,
+        typed: Input::default(),
+        effect: Effect::Start { spec: Box::new(spec), parent: Some(job.id.clone()) },
+    };
+    ask(app, question);
+}
+
+impl Scope {
+    /// True where a question is asked.
+    pub fn is_question(self) -> bool {
+        matches!(self, Self::Confirm | Self::Review)
+    }
+}

@@ -1,0 +1,283 @@
+//! What follows from the state: which rows a list shows, what a table bears now, how far a job is.
+
+use super::app::{App, Screen, WINDOWS};
+use super::history::{History, settled};
+use super::widget::sparkline::bins;
+use crate::cloud::Context;
+use crate::cloud::inventory::{Stream, Table};
+use crate::flow::Counters;
+use crate::jobs::JobId;
+use crate::jobs::journal::{Bump, Job, State};
+use crate::jobs::spec::{Kind, Spec};
+
+/// What is shown of tables, in the order that `sort` goes through.
+pub const TABLE_SORTS: [&str; 5] = ["name", "used", "throttled", "items", "size"];
+/// What is shown of streams, in the order that `sort` goes through.
+pub const STREAM_SORTS: [&str; 3] = ["name", "records", "lag"];
+/// What is shown of jobs, in the order that `sort` goes through.
+pub const JOB_SORTS: [&str; 3] = ["newest", "state", "name"];
+
+/// Rates are means over so many ms.
+pub const RATE_MS: i64 = 5000;
+/// The sparkline's window, ms, and its columns.
+const SPARK: (i64, usize) = (300_000, 12);
+
+/// What a table bears now.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TableLoad {
+    /// Write capacity consumed each second, WCU: our writers' last seconds, and what CloudWatch saw beside them.
+    pub used: f64,
+    /// Writes refused each second.
+    pub throttled: f64,
+    /// The last five minutes of `used`.
+    pub recent: Vec<Option<f64>>,
+}
+
+/// How far a job is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// Totals, live where the job is.
+    pub counters: Counters,
+    /// Records that need nothing more.
+    pub settled: u64,
+    /// Records that the source holds, when known.
+    pub total: Option<u64>,
+    /// Records settled each second, while it runs.
+    pub per_second: Option<f64>,
+    /// Time left at that rate, ms, while it runs.
+    pub left_ms: Option<f64>,
+    /// Writes refused each second, while it runs.
+    pub throttled: f64,
+}
+
+impl App {
+    /// True when `context` is where this console acts, as far as both say where that is.
+    pub fn is_here(&self, context: &Context) -> bool {
+        let here = &self.place;
+        let same = |a: Option<&String>, b: Option<&String>| a.is_none() || b.is_none() || a == b;
+        context.endpoint_url == here.context.endpoint_url
+            && same(context.region.as_ref(), Some(&here.region))
+            && same(context.profile.as_ref(), here.context.profile.as_ref())
+    }
+
+    /// Live restores of this context.
+    fn live_restores(&self) -> impl Iterator<Item = &Job> {
+        let jobs = self.jobs.iter().flatten();
+        jobs.filter(|job| job.state.is_live() && job.kind() == Kind::Restore && self.is_here(&job.context))
+    }
+
+    /// Jobs of ours that write `table` now, with their pasts.
+    fn writers<'a>(&'a self, table: &'a str) -> impl Iterator<Item = (&'a Job, &'a History)> {
+        let live = self.live_restores().filter(move |job| job.spec.table() == table);
+        live.filter_map(|job| Some((job, self.histories.get(&job.id)?)))
+    }
+
+    /// The live job of ours that writes `table`.
+    pub fn writer(&self, table: &str) -> Option<&Job> {
+        self.live_restores().find(|job| job.spec.table() == table)
+    }
+
+    /// The capacity of `table` that was raised by hand and is to be given back.
+    pub fn bump(&self, table: &str) -> Option<&Bump> {
+        self.bumps.iter().find(|bump| bump.table == table && bump.index.is_none() && self.is_here(&bump.context))
+    }
+
+    /// What `table` bears now.
+    pub fn table_load(&self, table: &str) -> TableLoad {
+        let now = self.now_ms;
+        let ours = |of: fn(&Counters) -> f64| {
+            self.writers(table).filter_map(|(_, past)| past.rate(now, RATE_MS, of)).sum::<f64>()
+        };
+        let is_ours = self.writers(table).next().is_some();
+        // The newest complete minute, unless it is so old that it says nothing of now.
+        let minute = |all: &std::collections::HashMap<String, super::app::Minutes>| {
+            let minutes = all.get(table)?;
+            let (at, sum) = minutes.range(now - 240_000..=now - 60_000).next_back()?;
+            Some((*at, sum / 60.0))
+        };
+        let beside = |seen: Option<(i64, f64)>, of: fn(&Counters) -> f64| {
+            let Some((at, per_second)) = seen else { return 0.0 };
+            let in_that_minute = |past: &History| {
+                let rates = past.rates(at, of);
+                rates.iter().filter(|(t, _)| *t <= at + 60_000).map(|(_, rate)| rate).sum::<f64>() / 60.0
+            };
+            let ours: f64 = self.writers(table).map(|(_, past)| in_that_minute(past)).sum();
+            // A tenth is the difference of two clocks, not somebody else's traffic.
+            if is_ours && per_second - ours < per_second * 0.1 { 0.0 } else { (per_second - ours).max(0.0) }
+        };
+        let (from, columns) = (now - SPARK.0, SPARK.1);
+        let minutes = self.consumed.get(table).into_iter().flatten().map(|(at, sum)| (*at, sum / 60.0));
+        let mut recent = bins(minutes, from, now, columns, 60_000);
+        for (_, past) in self.writers(table) {
+            for (bin, ours) in recent.iter_mut().zip(bins(past.rates(from, |c| c.wcu), from, now, columns, 0)) {
+                *bin = match (*bin, ours) {
+                    (Some(all), Some(ours)) => Some(all.max(ours)),
+                    (all, ours) => ours.or(all),
+                };
+            }
+        }
+        TableLoad {
+            used: ours(|c| c.wcu) + beside(minute(&self.consumed), |c| c.wcu),
+            throttled: ours(|c| c.throttled as f64) + beside(minute(&self.throttled), |c| c.throttled as f64),
+            recent,
+        }
+    }
+
+    /// The tables that are shown, in their order.
+    pub fn shown_tables(&self) -> Vec<(&Table, TableLoad)> {
+        let rows = self.tables.rows.iter().flatten().filter(|table| self.tables_list.shows(&table.name));
+        let mut rows: Vec<_> = rows.map(|table| (table, self.table_load(&table.name))).collect();
+        rows.sort_by(|(a, a_load), (b, b_load)| {
+            let by = match TABLE_SORTS[self.tables_list.sort % TABLE_SORTS.len()] {
+                "used" => b_load.used.total_cmp(&a_load.used),
+                "throttled" => b_load.throttled.total_cmp(&a_load.throttled),
+                "items" => b.items.cmp(&a.items),
+                "size" => b.bytes.cmp(&a.bytes),
+                _ => std::cmp::Ordering::Equal,
+            };
+            by.then_with(|| a.name.cmp(&b.name))
+        });
+        rows
+    }
+
+    /// Records put on a stream each second, in the newest complete minute.
+    pub fn stream_rate(&self, stream: &str) -> Option<f64> {
+        let minutes = self.stream_records.get(stream)?;
+        let newest = minutes.range(self.now_ms - 240_000..=self.now_ms - 60_000).next_back();
+        newest.map(|(_, sum)| sum / 60.0)
+    }
+
+    /// How far the readers of a stream are behind, ms: each shard of our live jobs, else CloudWatch's last minutes.
+    pub fn stream_lag_ms(&self, stream: &str) -> Option<u64> {
+        let ours = self.stream_readers(stream).filter_map(History::worst_lag_ms).max();
+        ours.or_else(|| {
+            let minutes = self.stream_lag.get(stream)?;
+            minutes.range(self.now_ms - 240_000..).next_back().map(|(_, ms)| *ms as u64)
+        })
+    }
+
+    /// How far our live job is behind in one shard, ms.
+    pub fn shard_lag_ms(&self, stream: &str, shard: &str) -> Option<u64> {
+        let samples = self.stream_readers(stream).filter_map(|past| past.newest.as_ref());
+        samples.flat_map(|sample| &sample.shards).filter(|s| s.shard == shard).map(|s| s.lag_ms).max()
+    }
+
+    fn stream_readers<'a>(&'a self, stream: &'a str) -> impl Iterator<Item = &'a History> {
+        self.live_restores()
+            .filter(move |job| matches!(&job.spec, Spec::Restore(spec) if spec.stream.as_deref() == Some(stream)))
+            .filter_map(|job| self.histories.get(&job.id))
+    }
+
+    /// The streams that are shown, in their order.
+    pub fn shown_streams(&self) -> Vec<&Stream> {
+        let rows = self.streams.rows.iter().flatten();
+        let mut rows: Vec<&Stream> = rows.filter(|stream| self.streams_list.shows(&stream.name)).collect();
+        rows.sort_by(|a, b| {
+            let by = match STREAM_SORTS[self.streams_list.sort % STREAM_SORTS.len()] {
+                "records" => {
+                    let rate = |s: &Stream| self.stream_rate(&s.name).unwrap_or_default();
+                    rate(b).total_cmp(&rate(a))
+                }
+                "lag" => self.stream_lag_ms(&b.name).cmp(&self.stream_lag_ms(&a.name)),
+                _ => std::cmp::Ordering::Equal,
+            };
+            by.then_with(|| a.name.cmp(&b.name))
+        });
+        rows
+    }
+
+    /// The jobs that are shown, in their order.
+    pub fn shown_jobs(&self) -> Vec<&Job> {
+        let list = &self.jobs_list;
+        let rows = self.jobs.iter().flatten();
+        let mut rows: Vec<&Job> =
+            rows.filter(|job| list.shows(&format!("{} {} {}", job.id, job.spec.title(), job.state.as_str()))).collect();
+        match JOB_SORTS[list.sort % JOB_SORTS.len()] {
+            "state" => rows.sort_by_key(|job| (!job.state.is_live(), job.state.as_str())),
+            "name" => rows.sort_by(|a, b| a.id.cmp(&b.id)),
+            _ => {}
+        }
+        rows
+    }
+
+    /// How many jobs are live.
+    pub fn live_jobs(&self) -> usize {
+        self.jobs.iter().flatten().filter(|job| job.state.is_live()).count()
+    }
+
+    /// How far `job` is.
+    pub fn progress(&self, job: &Job) -> Progress {
+        let past = self.histories.get(&job.id);
+        let newest = past.and_then(|past| past.newest.as_ref());
+        // What was written after the last checkpoint of a killed worker will be done again: only a live one is ahead.
+        let counters = newest.filter(|_| job.state.is_live()).map_or(job.counters, |sample| sample.counters);
+        let is_running = job.state == State::Running;
+        let rate = |over, of: fn(&Counters) -> f64| {
+            past.filter(|_| is_running).and_then(|past| past.rate(self.now_ms, over, of))
+        };
+        let per_second = rate(RATE_MS, |c| settled(c) as f64);
+        // Over half a minute: an ETA that jumps with each second is none.
+        let steady = rate(30_000, |c| settled(c) as f64).filter(|rate| *rate > 0.0);
+        let done = settled(&counters);
+        let left_ms = job.total.zip(steady).map(|(total, rate)| total.saturating_sub(done) as f64 / rate * 1000.0);
+        Progress {
+            counters,
+            settled: done,
+            total: job.total,
+            per_second,
+            left_ms,
+            throttled: rate(RATE_MS, |c| c.throttled as f64).unwrap_or_default(),
+        }
+    }
+
+    /// What the charts of `job` end at, ms since epoch: now, when they were frozen, or when the job ended.
+    pub fn window_end(&self, job: &Job) -> i64 {
+        if let Some(at) = self.frozen_ms {
+            return at;
+        }
+        if job.state.is_live() {
+            return self.now_ms;
+        }
+        let last = self.histories.get(&job.id).and_then(|past| past.seconds.last()).map(|second| second.at_ms);
+        last.or(job.ended_ms).unwrap_or(self.now_ms)
+    }
+
+    /// The charts' window, ms: what `zoom` chose, made shorter for a job that has run for less.
+    pub fn window_ms(&self) -> i64 {
+        WINDOWS[self.window % WINDOWS.len()]
+    }
+
+    /// Write capacity of `table` as it was last seen: by its job's newest sample or by DescribeTable.
+    pub fn provisioned_wcu(&self, table: &str) -> Option<u64> {
+        if let Some(described) = self.table(table) {
+            return described.provisioned.map(|p| p.write);
+        }
+        let sampled = self.writers(table).filter_map(|(_, past)| past.newest.as_ref()?.provisioned_wcu).next();
+        sampled.map(|wcu| wcu as u64)
+    }
+
+    /// The selected table's name.
+    pub fn selected_table(&self) -> Option<String> {
+        let rows = self.shown_tables();
+        let at = self.tables_list.index(rows.iter().map(|(table, _)| table.name.as_str()));
+        rows.get(at).map(|(table, _)| table.name.clone())
+    }
+
+    /// The selected stream.
+    pub fn selected_stream(&self) -> Option<&Stream> {
+        let rows = self.shown_streams();
+        rows.get(self.streams_list.index(rows.iter().map(|stream| stream.name.as_str()))).copied()
+    }
+
+    /// The job that keys act on: the one on screen, or the selected one.
+    pub fn selected_job(&self) -> Option<JobId> {
+        match &self.screen {
+            Screen::Job(id) | Screen::Dead(id) => Some(id.clone()),
+            Screen::Jobs => {
+                let rows = self.shown_jobs();
+                rows.get(self.jobs_list.index(rows.iter().map(|job| job.id.0.as_str()))).map(|job| job.id.clone())
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Everything that can happen to the console.
+
+use crossterm::event::KeyEvent;
+
+use super::effect::Request;
+use super::measure::Measured;
+use crate::cloud::CloudError;
+use crate::cloud::guard::Change;
+use crate::cloud::inventory::{Stream, Table};
+use crate::cloud::metrics::Point;
+use crate::jobs::JobId;
+use crate::jobs::journal::{Bump, DeadLetter, Job, Note, Sample};
+
+/// What a table did, minute by minute.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TableMinutes {
+    /// The table.
+    pub table: String,
+    /// Write capacity consumed in each minute, WCU.
+    pub consumed: Vec<Point>,
+    /// Writes refused in each minute.
+    pub throttled: Vec<Point>,
+}
+
+/// What a stream did, minute by minute.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StreamMinutes {
+    /// The stream.
+    pub stream: String,
+    /// Records put in each minute.
+    pub records: Vec<Point>,
+    /// Bytes put in each minute.
+    pub bytes: Vec<Point>,
+    /// The largest age of what its readers took in each minute, ms.
+    pub lag_ms: Vec<Point>,
+}
+
+/// Something happened.
+#[derive(Clone, Debug)]
+pub enum Msg {
+    /// A key was pressed.
+    Key(KeyEvent),
+    /// Text was pasted.
+    Paste(String),
+    /// The terminal has another size: everything is drawn again.
+    Resized,
+    /// Time went on.
+    Tick {
+        /// Now, ms since epoch.
+        now_ms: i64,
+        /// AWS requests that this console has sent so far.
+        requests: u64,
+    },
+    /// Who the credentials belong to.
+    Account(Result<String, CloudError>),
+    /// When the credentials expire, ms since epoch; `None` for ones that don't.
+    CredentialsExpire(Option<i64>),
+    /// The tables of the context, asked for by that request.
+    Tables(Request, Result<Vec<Table>, CloudError>),
+    /// One table, described again.
+    Table(Result<Table, CloudError>),
+    /// CloudWatch on tables.
+    TableMinutes(Result<Vec<TableMinutes>, CloudError>),
+    /// The streams of the context, asked for by that request.
+    Streams(Request, Result<Vec<Stream>, CloudError>),
+    /// CloudWatch on streams.
+    StreamMinutes(Result<Vec<StreamMinutes>, CloudError>),
+    /// The journal changed: its jobs, newest first, and the capacity to give back.
+    Jobs(Vec<Job>, Vec<Bump>),
+    /// New samples of a job, oldest first.
+    Samples(JobId, Vec<Sample>),
+    /// New notes of a job, oldest first.
+    Notes(JobId, Vec<Note>),
+    /// Dead letters of a job, from the first on, and how many there are.
+    Letters(JobId, Vec<DeadLetter>, u64),
+    /// The journal could not be read; its words say why and what to do.
+    JournalLost(String),
+    /// What a source holds, asked for by that request.
+    Measured(Request, Result<Measured, String>),
+    /// A job was started.
+    Started(JobId),
+    /// Something asked for was done, in words.
+    Done(String),
+    /// Something asked for was not done, in words.
+    Refused(String),
+    /// Dry run: this would have been sent.
+    WouldSend(Change),
+    /// The process is told to end.
+    Shutdown,
+}

@@ -1,0 +1,159 @@
+//! The loop: waits until something happens, lets `update` make of it what it does, and draws when that changed
+//! anything. Terminal, input and everything outside are injected, so that tests drive this very loop.
+
+use std::io;
+use std::time::Duration;
+
+use crossterm::event::Event;
+use futures::{FutureExt as _, Stream, StreamExt as _};
+use ratatui::Terminal;
+use ratatui::backend::Backend;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::app::{App, update};
+use super::effect::Effect;
+use super::msg::Msg;
+use super::view;
+
+/// At most 30 frames a second.
+pub const FRAME: Duration = Duration::from_millis(33);
+
+/// Does what `update` asked for; answers come as messages.
+pub trait Perform {
+    /// Begins it, without waiting.
+    fn perform(&mut self, effect: Effect);
+}
+
+/// A screen that a frame is shown on at once, and that can be left for the shell and come back.
+pub trait Stage {
+    /// A frame begins: the terminal keeps showing the one before.
+    fn begin_frame(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+    /// The frame is whole.
+    fn end_frame(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+    /// Stops the process as ctrl-z does; returns when it goes on.
+    fn suspend(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The console while it runs.
+pub struct Runtime<B: Backend, I, P> {
+    terminal: Terminal<B>,
+    /// The state.
+    pub app: App,
+    input: I,
+    mailbox: mpsc::Receiver<Msg>,
+    performer: P,
+    frame: Duration,
+    drawn: Option<Instant>,
+    /// Frames drawn so far.
+    pub frames: u64,
+}
+
+impl<B, I, P> Runtime<B, I, P>
+where
+    B: Backend + Stage,
+    B::Error: Send + Sync + 'static,
+    I: Stream<Item = io::Result<Event>> + Unpin,
+    P: Perform,
+{
+    /// A console that is about to begin. `frame` is the shortest time between two frames.
+    pub fn new(
+        terminal: Terminal<B>,
+        app: App,
+        input: I,
+        mailbox: mpsc::Receiver<Msg>,
+        performer: P,
+        frame: Duration,
+    ) -> io::Result<Self> {
+        let mut runtime = Self { terminal, app, input, mailbox, performer, frame, drawn: None, frames: 0 };
+        let effects = runtime.app.begin();
+        runtime.perform(effects)?;
+        Ok(runtime)
+    }
+
+    /// The terminal, for tests to read.
+    pub fn terminal(&self) -> &Terminal<B> {
+        &self.terminal
+    }
+
+    /// Runs until the console is left or the input ends.
+    pub async fn run(&mut self) -> io::Result<()> {
+        while self.step().await? {}
+        Ok(())
+    }
+
+    /// Draws if anything changed and a frame is due, then waits for one thing to happen, and takes whatever else has
+    /// happened with it. False when the console is done.
+    pub async fn step(&mut self) -> io::Result<bool> {
+        let due = self.drawn.map_or_else(Instant::now, |at| at + self.frame);
+        if self.app.dirty && due <= Instant::now() {
+            self.draw()?;
+        }
+        let late = self.app.dirty;
+        tokio::select! {
+            biased;
+            event = self.input.next() => self.on_event(event)?,
+            Some(msg) = self.mailbox.recv() => self.on_msg(msg)?,
+            () = tokio::time::sleep_until(due), if late => {}
+        }
+        while !self.app.done {
+            if let Some(event) = self.input.next().now_or_never() {
+                self.on_event(event)?;
+            } else if let Ok(msg) = self.mailbox.try_recv() {
+                self.on_msg(msg)?;
+            } else {
+                break;
+            }
+        }
+        Ok(!self.app.done)
+    }
+
+    /// Draws now.
+    pub fn draw(&mut self) -> io::Result<()> {
+        self.app.dirty = false;
+        self.drawn = Some(Instant::now());
+        self.frames += 1;
+        self.terminal.backend_mut().begin_frame()?;
+        let app = &self.app;
+        self.terminal.draw(|frame| view::draw(frame, app)).map_err(io::Error::other)?;
+        self.terminal.backend_mut().end_frame()
+    }
+
+    fn on_event(&mut self, event: Option<io::Result<Event>>) -> io::Result<()> {
+        match event {
+            Some(Ok(Event::Key(key))) => self.on_msg(Msg::Key(key)),
+            Some(Ok(Event::Paste(text))) => self.on_msg(Msg::Paste(text)),
+            Some(Ok(Event::Resize(..))) => self.on_msg(Msg::Resized),
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(error),
+            // Without a terminal there is nobody left to show anything to.
+            None => self.on_msg(Msg::Shutdown),
+        }
+    }
+
+    fn on_msg(&mut self, msg: Msg) -> io::Result<()> {
+        let effects = update(&mut self.app, msg);
+        self.perform(effects)
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) -> io::Result<()> {
+        for effect in effects {
+            if effect == Effect::Suspend {
+                self.terminal.backend_mut().suspend()?;
+                self.terminal.clear().map_err(io::Error::other)?;
+                self.app.dirty = true;
+            } else {
+                self.performer.perform(effect);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Stage for ratatui::backend::TestBackend {}

@@ -1,0 +1,102 @@
+//! The terminal: taken over while the console runs, and given back as it was whatever ends it.
+
+use std::io::{self, Stdout, Write as _, stdout};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crossterm::cursor;
+use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
+use crossterm::terminal::{
+    BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
+    enable_raw_mode,
+};
+use crossterm::{execute, queue};
+use ratatui::backend::CrosstermBackend;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::msg::Msg;
+use super::runtime::Stage;
+
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Holds the terminal; dropping it gives the terminal back.
+#[derive(Debug)]
+pub struct Held(());
+
+impl Held {
+    /// Takes the terminal over: raw mode, the alternate screen, pastes told apart from typing. A panic on this thread
+    /// gives it back before it speaks.
+    ///
+    /// # Errors
+    /// When standard output is no terminal.
+    pub fn take() -> io::Result<Self> {
+        let console = thread::current().id();
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if thread::current().id() == console || !TAKEN.load(Ordering::SeqCst) {
+                give_back();
+                before(panic);
+            } else {
+                // A task that fails beside the console must not write over its screen.
+                tracing::error!(%panic, "a task of the console panicked");
+            }
+        }));
+        take()?;
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // The panic hook stays: without a taken terminal it does just what the one before it did.
+        give_back();
+    }
+}
+
+fn take() -> io::Result<()> {
+    enable_raw_mode()?;
+    TAKEN.store(true, Ordering::SeqCst);
+    execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)
+}
+
+fn give_back() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        // Nothing more can be done when even this fails: the terminal is gone.
+        let _ = execute!(stdout(), EndSynchronizedUpdate, DisableBracketedPaste, LeaveAlternateScreen, cursor::Show);
+        let _ = disable_raw_mode();
+        let _ = stdout().flush();
+    }
+}
+
+impl Stage for CrosstermBackend<Stdout> {
+    fn begin_frame(&mut self) -> io::Result<()> {
+        queue!(self, BeginSynchronizedUpdate)
+    }
+
+    fn end_frame(&mut self) -> io::Result<()> {
+        execute!(self, EndSynchronizedUpdate)
+    }
+
+    fn suspend(&mut self) -> io::Result<()> {
+        give_back();
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TSTP)?;
+        take()
+    }
+}
+
+/// Tells the console to end when the process is told to: SIGTERM, SIGINT, and SIGHUP when the terminal goes away.
+pub fn heed_signals(to: mpsc::Sender<Msg>) -> io::Result<tokio::task::JoinHandle<()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
+        }
+        // The console may have ended by itself.
+        let _ = to.send(Msg::Shutdown).await;
+    }))
+}

@@ -1,0 +1,561 @@
+//! The real loop on a test terminal: keys go in, a person's eyes wait for text, effects are answered from a fixed
+//! world.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
+use futures::channel::mpsc as input;
+use proptest::prelude::*;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use tokio::sync::mpsc;
+
+use super::app::{App, Place, Screen};
+use super::effect::Effect;
+use super::fixture::{self, NOW_MS};
+use super::keymap;
+use super::measure::Measured;
+use super::msg::{Msg, TableMinutes};
+use super::runtime::{Perform, Runtime};
+use super::theme::Theme;
+use crate::cloud::guard::Change;
+use crate::cloud::{Class, CloudError, Mode};
+use crate::jobs::JobId;
+use crate::jobs::journal::{Bump, Control, DeadLetter, State};
+use crate::jobs::spec::Spec;
+
+/// Answers effects at once, and remembers them.
+#[derive(Clone)]
+struct World {
+    to: mpsc::Sender<Msg>,
+    done: Arc<Mutex<Vec<Effect>>>,
+    lost: Arc<Mutex<Option<CloudError>>>,
+}
+
+impl Perform for World {
+    fn perform(&mut self, effect: Effect) {
+        let answer = {
+            let lost = self.lost.lock().unwrap().clone();
+            let or_lost = |msg: Msg, error: fn(CloudError) -> Msg| lost.clone().map_or(msg, error);
+            match &effect {
+                Effect::LoadTables(request) => {
+                    let request = *request;
+                    Some(match lost.clone() {
+                        Some(error) => Msg::Tables(request, Err(error)),
+                        None => Msg::Tables(request, Ok(fixture::tables())),
+                    })
+                }
+                Effect::LoadTable(_) => {
+                    Some(or_lost(Msg::Table(Ok(fixture::tables().remove(0))), |error| Msg::Table(Err(error))))
+                }
+                Effect::LoadStreams(request) => Some(Msg::Streams(*request, Ok(fixture::streams()))),
+                Effect::Identify => Some(Msg::Account(Ok("111122223333".into()))),
+                Effect::LoadTableMinutes(..) => Some(Msg::TableMinutes(Ok(vec![TableMinutes {
+                    table: "quotes".into(),
+                    consumed: (1..6).map(|m| (NOW_MS / 60_000 * 60_000 - m * 60_000, 120.0 * m as f64)).collect(),
+                    throttled: Vec::new(),
+                }]))),
+                Effect::Measure(request, source) => Some(Msg::Measured(
+                    *request,
+                    if source.starts_with("s3://") {
+                        Ok(Measured { files: 1, bytes: 13_000_000, line_bytes: Some(260.0) })
+                    } else {
+                        Err(format!("{source}: No such file or directory"))
+                    },
+                )),
+                Effect::Start { spec, .. } => Some(Msg::Started(JobId(format!("{}-0001", spec.kind().letter())))),
+                _ => None,
+            }
+        };
+        self.done.lock().unwrap().push(effect);
+        if let Some(msg) = answer {
+            self.to.try_send(msg).unwrap();
+        }
+    }
+}
+
+/// A person at the console.
+struct Tester {
+    runtime: Runtime<TestBackend, input::UnboundedReceiver<std::io::Result<Event>>, World>,
+    keys: input::UnboundedSender<std::io::Result<Event>>,
+    world: World,
+}
+
+fn app(screen: Screen, mode: Mode) -> App {
+    let context = fixture::context();
+    let place = Place { profile: "prod".into(), region: "eu-west-1".into(), context, mode };
+    App::new(place, keymap::load(None).unwrap(), Theme::plain(true), screen, NOW_MS)
+}
+
+impl Tester {
+    fn open(screen: Screen, mode: Mode, (width, height): (u16, u16)) -> Self {
+        let (to, mailbox) = mpsc::channel(1024);
+        let (keys, input) = input::unbounded();
+        let world = World { to, done: Arc::default(), lost: Arc::default() };
+        let terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        let runtime = Runtime::new(terminal, app(screen, mode), input, mailbox, world.clone(), Duration::ZERO).unwrap();
+        Self { runtime, keys, world }
+    }
+
+    /// With a restore under way in the journal.
+    fn watching(screen: Screen, mode: Mode, size: (u16, u16)) -> Self {
+        let tester = Self::open(screen, mode, size);
+        let id = JobId("r-7f3a".into());
+        tester.send(Msg::Jobs(vec![fixture::job("r-7f3a", State::Running), done_job()], Vec::new()));
+        tester.send(Msg::Samples(id.clone(), fixture::samples()));
+        tester.send(Msg::Notes(id, fixture::notes()));
+        tester
+    }
+
+    fn send(&self, msg: Msg) {
+        self.world.to.try_send(msg).unwrap();
+    }
+
+    fn screen(&self) -> String {
+        let buffer = self.runtime.terminal().backend().buffer();
+        let width = usize::from(buffer.area.width).max(1);
+        let rows = buffer.content().chunks(width);
+        rows.map(|row| row.iter().map(ratatui::buffer::Cell::symbol).collect::<String>().trim_end().to_owned())
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    /// Lets everything happen that is under way, and looks.
+    async fn look(&mut self) -> String {
+        // A message of no consequence comes out last: everything sent before it has been taken in by then.
+        self.send(Msg::Resized);
+        self.runtime.step().await.unwrap();
+        while self.runtime.app.dirty && !self.runtime.app.done {
+            self.send(Msg::Tick { now_ms: self.runtime.app.now_ms, requests: 0 });
+            self.runtime.step().await.unwrap();
+        }
+        self.screen()
+    }
+
+    async fn press(&mut self, keys: &str) {
+        for word in keys.split(' ') {
+            let named = match word {
+                "enter" => Some(KeyCode::Enter),
+                "esc" => Some(KeyCode::Esc),
+                "tab" => Some(KeyCode::Tab),
+                "down" => Some(KeyCode::Down),
+                "up" => Some(KeyCode::Up),
+                _ => None,
+            };
+            let codes = named.map_or_else(|| word.chars().map(KeyCode::Char).collect(), |code| vec![code]);
+            for code in codes {
+                self.keys.unbounded_send(Ok(Event::Key(KeyEvent::new(code, KeyModifiers::NONE)))).unwrap();
+            }
+            self.look().await;
+        }
+    }
+
+    /// Time goes on.
+    async fn pass(&mut self, ms: i64) {
+        self.send(Msg::Tick { now_ms: self.runtime.app.now_ms + ms, requests: 0 });
+        self.look().await;
+    }
+
+    async fn sees(&mut self, text: &str) {
+        let screen = self.look().await;
+        assert!(screen.contains(text), "no {text:?} on\n{screen}");
+    }
+
+    async fn misses(&mut self, text: &str) {
+        let screen = self.look().await;
+        assert!(!screen.contains(text), "{text:?} on\n{screen}");
+    }
+
+    fn did(&self) -> Vec<Effect> {
+        std::mem::take(&mut self.world.done.lock().unwrap())
+    }
+
+    /// Everything done that changes something.
+    fn changed(&self) -> Vec<Effect> {
+        let mut did = self.did();
+        did.retain(|effect| {
+            matches!(
+                effect,
+                Effect::SetWriteCapacity { .. }
+                    | Effect::GiveBack(_)
+                    | Effect::Control(..)
+                    | Effect::SetRate(..)
+                    | Effect::Start { .. }
+                    | Effect::Resume(_)
+            )
+        });
+        did
+    }
+}
+
+fn done_job() -> crate::jobs::journal::Job {
+    let mut job = fixture::job("r-0a11", State::Done);
+    job.counters.written = 50_000;
+    job.counters.dead = 0;
+    job
+}
+
+fn r7f3a() -> Screen {
+    Screen::Job(JobId("r-7f3a".into()))
+}
+
+const SIZES: [(u16, u16); 6] = [(120, 40), (110, 30), (80, 24), (60, 15), (40, 12), (1, 1)];
+
+macro_rules! screens {
+    ($name:ident, $open:expr) => {
+        #[tokio::test]
+        async fn $name() {
+            for size in SIZES {
+                let mut tester: Tester = $open(size).await;
+                let drawn = tester.look().await;
+                insta::assert_snapshot!(format!("{}_{}x{}", stringify!($name), size.0, size.1), drawn);
+            }
+        }
+    };
+}
+
+screens!(the_tables, async |size| Tester::watching(Screen::Tables, Mode::Normal, size));
+screens!(the_streams, async |size| Tester::watching(Screen::Streams, Mode::Normal, size));
+screens!(the_jobs, async |size| Tester::watching(Screen::Jobs, Mode::Normal, size));
+screens!(a_job, async |size| Tester::watching(r7f3a(), Mode::ReadOnly, size));
+screens!(a_raise_is_confirmed, async |size| {
+    let mut tester = Tester::watching(r7f3a(), Mode::Normal, size);
+    tester.press("+").await;
+    tester
+});
+screens!(the_help, async |size| {
+    let mut tester = Tester::watching(r7f3a(), Mode::Normal, size);
+    tester.press("?").await;
+    tester
+});
+screens!(the_restore_form, async |size| {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, size);
+    tester.press("down R s3://b/k").await;
+    tester.pass(600).await;
+    tester.press("down x").await;
+    tester
+});
+screens!(the_dead_letters, async |size| {
+    let mut tester = Tester::watching(r7f3a(), Mode::Normal, size);
+    tester.press("d").await;
+    let letters = [("not base64: invalid byte 33", &b"not base64!\x1b[2J\xff"[..]), ("not an object", b"[]")];
+    let letters = letters.iter().enumerate().map(|(i, (reason, payload))| DeadLetter {
+        number: i as i64 + 1,
+        job: JobId("r-7f3a".into()),
+        at_ms: NOW_MS,
+        letter: fixture::letter(reason, payload),
+    });
+    tester.send(Msg::Letters(JobId("r-7f3a".into()), letters.collect(), 2));
+    tester
+});
+
+#[tokio::test]
+async fn plus_raises_the_capacity_of_the_jobs_table_after_a_yes() {
+    let mut tester = Tester::watching(r7f3a(), Mode::Normal, (120, 40));
+    tester.press("+").await;
+    tester.sees("Raise the write capacity of historical").await;
+    tester.sees("130 WCU   $0.0845/h").await;
+    assert_eq!(tester.changed(), []);
+    tester.press("y").await;
+    let job = Some(JobId("r-7f3a".into()));
+    assert_eq!(tester.changed(), [Effect::SetWriteCapacity { table: "historical".into(), from: 130, to: 195, job }]);
+}
+
+#[tokio::test]
+async fn n_and_esc_leave_everything_as_it_is() {
+    for key in ["n", "esc"] {
+        let mut tester = Tester::watching(r7f3a(), Mode::Normal, (120, 40));
+        tester.press("-").await;
+        tester.sees("65 WCU").await;
+        tester.press(key).await;
+        tester.misses("65 WCU").await;
+        assert_eq!(tester.changed(), []);
+    }
+}
+
+#[tokio::test]
+async fn read_only_refuses_with_a_sentence() {
+    let mut tester = Tester::watching(r7f3a(), Mode::ReadOnly, (120, 40));
+    for key in ["+", "p", "x", "v", "a"] {
+        tester.press(key).await;
+        tester.sees("Start sluice without --read-only to change anything").await;
+    }
+    tester.sees("READ-ONLY").await;
+    assert_eq!(tester.changed(), []);
+}
+
+#[tokio::test]
+async fn a_dry_run_shows_what_would_be_sent() {
+    let mut tester = Tester::watching(r7f3a(), Mode::DryRun, (120, 40));
+    tester.sees("DRY RUN").await;
+    tester.send(Msg::WouldSend(Change {
+        service: "dynamodb".into(),
+        operation: "UpdateTable".into(),
+        target: "historical".into(),
+        request: r#"{"TableName":"historical"}"#.into(),
+    }));
+    tester.sees("dry run: this would have been sent").await;
+    tester.sees("aws dynamodb update-table --cli-input-json").await;
+    tester.press("esc").await;
+    tester.misses("this would have been sent").await;
+}
+
+#[tokio::test]
+async fn a_job_is_paused_taken_up_again_and_cancelled_by_keys() {
+    let mut tester = Tester::watching(r7f3a(), Mode::Normal, (120, 40));
+    let id = JobId("r-7f3a".into());
+    tester.press("p y").await;
+    assert_eq!(tester.changed(), [Effect::Control(id.clone(), Control::Pause)]);
+    tester.send(Msg::Jobs(vec![fixture::job("r-7f3a", State::Paused)], Vec::new()));
+    tester.sees("paused: nothing is written. p lets it go on").await;
+    tester.press("p y").await;
+    assert_eq!(tester.changed(), [Effect::Control(id.clone(), Control::Run)]);
+    tester.press("x enter").await;
+    assert_eq!(tester.changed(), [], "only y cancels a job");
+    tester.press("y").await;
+    assert_eq!(tester.changed(), [Effect::Control(id.clone(), Control::Cancel)]);
+    tester.send(Msg::Jobs(vec![fixture::job("r-7f3a", State::Interrupted)], Vec::new()));
+    tester.sees("takes it up at its last checkpoint").await;
+    tester.press("p y").await;
+    assert_eq!(tester.changed(), [Effect::Resume(id)]);
+}
+
+#[tokio::test]
+async fn a_rate_is_a_number_or_nothing() {
+    let mut tester = Tester::watching(r7f3a(), Mode::Normal, (120, 40));
+    let id = JobId("r-7f3a".into());
+    tester.press("a fast enter").await;
+    tester.sees("a number of items per second above 0").await;
+    assert_eq!(tester.changed(), []);
+    tester.press("esc a 12.5 enter").await;
+    assert_eq!(tester.changed(), [Effect::SetRate(id.clone(), Some(12.5))]);
+    tester.press("a enter").await;
+    assert_eq!(tester.changed(), [Effect::SetRate(id, None)]);
+}
+
+#[tokio::test]
+async fn a_restore_is_reviewed_then_started() {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 40));
+    tester.press("R s3://b/k").await;
+    tester.sees("Looking at the source").await;
+    tester.pass(600).await;
+    tester.sees("about 50.0k").await;
+    tester.sees("about 6m 25s").await;
+    tester.press("enter").await;
+    tester.sees("Start this restore").await;
+    assert_eq!(tester.changed(), []);
+    tester.press("enter").await;
+    let started = tester.changed();
+    assert!(
+        matches!(&started[..], [Effect::Start { spec, parent: None }]
+            if matches!(&**spec, Spec::Restore(r) if r.table == "historical" && r.sources == ["s3://b/k"])),
+        "{started:?}"
+    );
+    assert_eq!(tester.runtime.app.screen, Screen::Job(JobId("r-0001".into())));
+}
+
+#[tokio::test]
+async fn overwriting_wants_the_tables_name_typed() {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 40));
+    tester.press("down R s3://b/k").await;
+    tester.pass(600).await;
+    tester.press("enter").await;
+    tester.sees("1,200,000 items: same keys are overwritten").await;
+    tester.press("enter quote enter").await;
+    assert_eq!(tester.changed(), []);
+    tester.press("s enter").await;
+    assert_eq!(tester.changed().len(), 1);
+}
+
+#[tokio::test]
+async fn a_form_with_an_error_starts_nothing_and_says_what_is_wrong() {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 40));
+    tester.press("R /no/such").await;
+    tester.pass(600).await;
+    tester.sees("/no/such: No such file or directory").await;
+    tester.press("tab x").await;
+    tester.sees("there is no such table").await;
+    tester.press("enter").await;
+    tester.misses("Start this restore").await;
+    assert_eq!(tester.changed(), []);
+}
+
+#[tokio::test]
+async fn lost_credentials_are_a_sentence_and_the_last_rows_stay() {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (110, 30));
+    tester.sees("quotes").await;
+    let error = CloudError::new(
+        Class::Auth,
+        "could not list tables: AWS refused the credentials",
+        "log in again (aws sso login)",
+    );
+    *tester.world.lost.lock().unwrap() = Some(error);
+    tester.pass(6000).await;
+    tester.sees("AWS refused the credentials").await;
+    tester.sees("log in again (aws sso login)").await;
+    tester.sees("quotes").await;
+    *tester.world.lost.lock().unwrap() = None;
+    tester.pass(6000).await;
+    tester.misses("refused the credentials").await;
+}
+
+#[tokio::test]
+async fn a_filter_shows_what_contains_it_and_esc_shows_all() {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (110, 30));
+    tester.press("/ QUO").await;
+    tester.sees("quotes").await;
+    tester.misses("sessions").await;
+    tester.press("zz enter").await;
+    tester.sees("None of the 3 tables contains").await;
+    tester.press("/ esc").await;
+    tester.sees("sessions").await;
+}
+
+#[tokio::test]
+async fn what_was_raised_without_a_job_can_be_given_back() {
+    let mut tester = Tester::open(Screen::Tables, Mode::Normal, (110, 30));
+    tester.press("g").await;
+    tester.sees("there is nothing to give back").await;
+    let bump = Bump {
+        number: 1,
+        context: fixture::context(),
+        table: "historical".into(),
+        index: None,
+        before: 65,
+        after: 130,
+        at_ms: NOW_MS,
+        job: None,
+    };
+    tester.send(Msg::Jobs(Vec::new(), vec![bump.clone()]));
+    tester.pass(13_000).await;
+    tester.sees("historical was raised from 65 to 130 WCU; g gives it back").await;
+    tester.press("g y").await;
+    assert_eq!(tester.changed(), [Effect::GiveBack(bump)]);
+}
+
+#[tokio::test]
+async fn nothing_is_drawn_while_nothing_changes() {
+    let mut tester = Tester::watching(Screen::Jobs, Mode::Normal, (80, 24));
+    tester.look().await;
+    let frames = tester.runtime.frames;
+    for _ in 0..3 {
+        tester.send(Msg::Tick { now_ms: NOW_MS + 100, requests: 0 });
+        tester.runtime.step().await.unwrap();
+    }
+    assert!(!tester.runtime.app.dirty);
+    assert_eq!(tester.runtime.frames, frames);
+    tester.send(Msg::Tick { now_ms: NOW_MS + 1000, requests: 0 });
+    tester.runtime.step().await.unwrap();
+    assert!(tester.runtime.app.dirty, "the clock went on by a second");
+}
+
+#[tokio::test]
+async fn many_messages_at_once_are_one_frame() {
+    let mut tester = Tester::watching(Screen::Jobs, Mode::Normal, (80, 24));
+    tester.look().await;
+    let frames = tester.runtime.frames;
+    for _ in 0..100 {
+        tester.send(Msg::Resized);
+    }
+    tester.look().await;
+    assert!(tester.runtime.frames <= frames + 1, "{} frames", tester.runtime.frames - frames);
+}
+
+#[tokio::test]
+async fn answers_to_questions_that_nobody_asks_any_more_are_dropped() {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (110, 30));
+    tester.sees("quotes").await;
+    tester.send(Msg::Tables(super::effect::Request(0), Ok(Vec::new())));
+    tester.sees("quotes").await;
+}
+
+#[tokio::test]
+async fn the_end_of_the_input_and_a_signal_end_the_console() {
+    let mut tester = Tester::open(Screen::Tables, Mode::Normal, (80, 24));
+    tester.send(Msg::Shutdown);
+    tester.runtime.run().await.unwrap();
+    let mut tester = Tester::open(Screen::Tables, Mode::Normal, (80, 24));
+    tester.keys.close_channel();
+    tester.runtime.run().await.unwrap();
+    assert!(tester.runtime.app.done);
+}
+
+#[tokio::test]
+async fn empty_lists_say_what_to_do() {
+    let mut tester = Tester::open(Screen::Jobs, Mode::Normal, (80, 24));
+    tester.sees("Reading the journal").await;
+    tester.send(Msg::Jobs(Vec::new(), Vec::new()));
+    tester.sees("No jobs yet: R starts a restore, or run sluice demo.").await;
+    tester.send(Msg::JournalLost("the journal could not be used".into()));
+    tester.sees("the journal could not be used").await;
+    tester.press("1").await;
+    let request = tester.runtime.app.tables.request;
+    tester.send(Msg::Tables(request, Ok(Vec::new())));
+    tester.sees("No tables in eu-west-1").await;
+}
+
+#[tokio::test]
+async fn capacity_of_an_on_demand_table_can_not_be_set() {
+    let mut tester = Tester::open(Screen::Tables, Mode::Normal, (110, 30));
+    tester.press("G +").await;
+    tester.sees("sessions is on demand").await;
+    assert_eq!(tester.changed(), []);
+}
+
+fn any_key() -> impl Strategy<Value = KeyEvent> {
+    let codes = prop_oneof![
+        proptest::char::range(' ', '~').prop_map(KeyCode::Char),
+        prop_oneof![
+            Just(KeyCode::Enter),
+            Just(KeyCode::Esc),
+            Just(KeyCode::Tab),
+            Just(KeyCode::Up),
+            Just(KeyCode::Down),
+            Just(KeyCode::PageDown),
+            Just(KeyCode::Home),
+            Just(KeyCode::End),
+            Just(KeyCode::Backspace),
+            Just(KeyCode::Left)
+        ],
+        prop_oneof![Just('+'), Just('-'), Just('R'), Just('d'), Just('?'), Just('2'), Just('3'), Just('/'), Just('l')]
+            .prop_map(KeyCode::Char),
+    ];
+    codes
+        .prop_filter("q ends the console", |code| *code != KeyCode::Char('q'))
+        .prop_map(|code| KeyEvent::new(code, KeyModifiers::NONE))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn no_keys_and_no_size_panic(
+        keys in proptest::collection::vec(any_key(), 0..40),
+        width in 1_u16..130,
+        height in 1_u16..45,
+        unicode in any::<bool>(),
+    ) {
+        let mut app = app(Screen::Tables, Mode::Normal);
+        app.theme = Theme::plain(unicode);
+        let id = JobId("r-7f3a".into());
+        let mut queue: VecDeque<Msg> = VecDeque::from([
+            Msg::Jobs(vec![fixture::job("r-7f3a", State::Running), done_job()], Vec::new()),
+            Msg::Samples(id.clone(), fixture::samples()),
+            Msg::Notes(id, fixture::notes()),
+        ]);
+        queue.extend(keys.into_iter().map(Msg::Key));
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        let (to, mut answers) = mpsc::channel(1024);
+        let mut world = World { to, done: Arc::default(), lost: Arc::default() };
+        for effect in app.begin() {
+            world.perform(effect);
+        }
+        while let Some(msg) = answers.try_recv().ok().or_else(|| queue.pop_front()) {
+            for effect in super::app::update(&mut app, msg) {
+                world.perform(effect);
+            }
+            terminal.draw(|frame| super::view::draw(frame, &app)).unwrap();
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The dead letters of a job: records that can never succeed, and why.
+//!
+//! ```text
+//! ┌ dead letters of r-7f3a  2 ──────────────────────────────────────────┐
+//! │  NO.  WHERE                      REASON                             │
+//! │▸   1  backup.csv:17              not base64: invalid byte 33 …      │
+//! └─────────────────────────────────────────────────────────────────────┘
+//! ```
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::Line;
+
+use super::{boxed, say};
+use crate::console::app::App;
+use crate::console::widget::quantity::{date, exact};
+use crate::console::widget::table::{self, Cell, Column, left, right};
+use crate::console::widget::text::{shown, shown_bytes};
+use crate::flow::Letter;
+use crate::jobs::JobId;
+use crate::jobs::journal::DeadLetter;
+
+const COLUMNS: [Column; 4] = [right("NO.", 6, 1), left("WHERE", 44, 2), left("REASON", 100, 0), left("RECORD", 60, 3)];
+
+/// How much of a record the list shows, bytes.
+const GLIMPSE: usize = 80;
+
+/// Draws it.
+pub fn draw(buf: &mut Buffer, area: Rect, app: &App, id: &JobId) {
+    let theme = &app.theme;
+    let letters = app.letters.as_ref().filter(|(of, ..)| of == id);
+    let total = letters.map_or(0, |(_, _, total)| *total);
+    let shown_of = match letters {
+        Some((_, rows, total)) if (rows.len() as u64) < *total => format!("first {} of {} ", rows.len(), exact(*total)),
+        _ => format!("{} ", exact(total)),
+    };
+    let title = Line::styled(format!(" dead letters of {id}  {shown_of}"), theme.strong);
+    let inner = boxed(buf, area, theme, title, Line::raw(" sluice dead show prints one whole "));
+    match letters {
+        None => say(buf, inner, theme, "Reading the journal…"),
+        Some((_, rows, _)) if rows.is_empty() => {
+            say(buf, inner, theme, "None: every record that was read has been written or will be.");
+        }
+        Some((_, rows, _)) => {
+            let cells: Vec<Vec<Cell>> = rows.iter().map(cells).collect();
+            table::draw(buf, inner, theme, &COLUMNS, &cells, app.letter_at.min(rows.len() - 1));
+        }
+    }
+}
+
+/// `file:line` or `shard sequence`: where a record came from.
+fn place(letter: &Letter) -> String {
+    let source = shown(&letter.source);
+    let source = source.rsplit('/').next().unwrap_or(&source).to_owned();
+    match (letter.line, &letter.shard, &letter.sequence) {
+        (Some(line), ..) => format!("{source}:{line}"),
+        (None, Some(shard), Some(sequence)) => {
+            let end = sequence.len().saturating_sub(8);
+            format!("{} …{}", shown(shard), shown(sequence.get(end..).unwrap_or(sequence)))
+        }
+        _ => source,
+    }
+}
+
+fn cells(letter: &DeadLetter) -> Vec<Cell> {
+    let plain = Style::new();
+    let payload = &letter.letter.payload;
+    vec![
+        (letter.number.to_string(), plain),
+        (place(&letter.letter), plain),
+        (shown(&letter.letter.reason), plain),
+        (shown_bytes(&payload[..payload.len().min(GLIMPSE)]), plain),
+    ]
+}
+
+/// Everything about a dead letter, with the whole record.
+pub fn whole(dead: &DeadLetter) -> Vec<String> {
+    let letter = &dead.letter;
+    let mut lines = vec![
+        format!("reason    {}", shown(&letter.reason)),
+        format!("source    {}", shown(&letter.source)),
+        format!("met at    {}Z", date(dead.at_ms)),
+    ];
+    let mut known = |name: &str, value: Option<String>| lines.extend(value.map(|value| format!("{name:<10}{value}")));
+    known("line", letter.line.map(exact));
+    known("offset", letter.offset.map(|n| format!("byte {}", exact(n))));
+    known("shard", letter.shard.as_deref().map(shown));
+    known("sequence", letter.sequence.as_deref().map(shown));
+    lines.push(format!("bytes     {}", exact(letter.payload.len() as u64)));
+    lines.push(String::new());
+    lines.push(shown_bytes(&letter.payload));
+    lines
+}

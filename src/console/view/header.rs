@@ -1,0 +1,105 @@
+//! The first two lines.
+//!
+//! ```text
+//!  sluice   prod · eu-west-1 · 1111-2222-3333   READ-ONLY        creds 42m   api 3/s   14:03:27Z
+//!  1 Tables   2 Streams   3 Jobs ●2
+//! ```
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+use crate::cloud::Mode;
+use crate::console::app::{App, Screen};
+use crate::console::keymap::{Action, Scope};
+use crate::console::widget::quantity::{clock, duration, rate};
+use crate::console::widget::text::shown;
+use crate::console::widget::{write, write_right};
+
+/// The first line.
+pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
+    let theme = &app.theme;
+    let place = &app.place;
+    let mut parts = vec![shown(&place.profile), shown(&place.region)];
+    if let Some(account) = &app.account {
+        parts.push(grouped(account));
+    }
+    if let Some(endpoint) = place.context.endpoint_url.as_ref().filter(|_| area.width >= 100) {
+        parts.push(shown(endpoint));
+    }
+    let dot = if theme.glyphs.braille { " · " } else { " | " };
+    let mut right = Vec::new();
+    match place.mode {
+        Mode::ReadOnly => right.push(Span::styled("READ-ONLY   ", theme.strong)),
+        Mode::DryRun => right.push(Span::styled("DRY RUN   ", theme.strong)),
+        Mode::Normal => {}
+    }
+    if area.width >= 60 {
+        if let Some(at) = app.credentials_expire_ms {
+            right.push(expiry(app, at));
+        }
+        right.push(Span::styled(format!("api {}/s   ", rate(app.requests_per_second)), theme.dim));
+    }
+    right.push(Span::raw(format!("{}Z ", clock(app.now_ms))));
+    let right = Line::from(right);
+    let room = area.width.saturating_sub(right.width() as u16 + 1);
+    let left = Line::from(vec![Span::styled(" sluice   ", theme.strong), Span::raw(parts.join(dot))]);
+    write(buf, Rect { width: room, ..area }, 0, &left);
+    write_right(buf, area, 0, &right);
+}
+
+fn expiry(app: &App, at_ms: i64) -> Span<'static> {
+    let left = at_ms - app.now_ms;
+    let words = if left <= 0 {
+        "creds EXPIRED   ".to_owned()
+    } else if left < 60_000 {
+        format!("creds {}s   ", left / 1000)
+    } else if left < 3_600_000 {
+        format!("creds {}m   ", left / 60_000)
+    } else {
+        format!("creds {}   ", duration(left as f64))
+    };
+    let style = match left {
+        ms if ms <= 0 => app.theme.bad,
+        ms if ms < 10 * 60_000 => app.theme.warn,
+        _ => app.theme.dim,
+    };
+    Span::styled(words, style)
+}
+
+/// Twelve digits in fours, as the AWS console groups them.
+fn grouped(account: &str) -> String {
+    if account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()) {
+        format!("{}-{}-{}", &account[..4], &account[4..8], &account[8..])
+    } else {
+        shown(account)
+    }
+}
+
+/// The line of lists.
+pub fn draw_tabs(buf: &mut Buffer, area: Rect, app: &App) {
+    let theme = &app.theme;
+    let here = app.behind.first().unwrap_or(&app.screen);
+    let mut spans = Vec::new();
+    for (screen, action, name) in [
+        (Screen::Tables, Action::Tables, "Tables"),
+        (Screen::Streams, Action::Streams, "Streams"),
+        (Screen::Jobs, Action::Jobs, "Jobs"),
+    ] {
+        let is_here = *here == screen || matches!((here, &screen), (Screen::Job(_) | Screen::Dead(_), Screen::Jobs));
+        let chord = app.keymap.chord(Scope::Global, action).unwrap_or_default();
+        let style = if is_here { theme.selected } else { Style::new() };
+        spans.push(Span::raw(" "));
+        spans.push(Span::styled(chord, theme.dim));
+        spans.push(Span::styled(format!(" {name}"), style));
+        if screen == Screen::Jobs && app.live_jobs() > 0 {
+            spans.push(Span::styled(format!(" {}{}", theme.glyphs.dot, app.live_jobs()), theme.accent));
+        }
+        spans.push(Span::raw("  "));
+    }
+    write(buf, area, 0, &Line::from(spans));
+    if let Some(chord) = app.keymap.chord(Scope::Global, Action::Help) {
+        write_right(buf, area, 0, &Line::styled(format!("{chord} help "), theme.dim));
+    }
+}

@@ -1,0 +1,342 @@
+//! One job: how far it is, what limits it, and three charts of why.
+//!
+//! ```text
+//! ┌ restore r-7f3a   historical ← s3://backups/h.csv via restore ─────────────────── running ┐
+//! │ ███████████████▌────────────────────  46 %   23,120 of 50,000    3m 24s left   limit: …  │
+//! │ read 24,000   on stream 23,980   written 23,120   dead 2   resent 41   throttled 38/s     │
+//! ├ records/s ──────────── 15m ─┬ shard lag ───────────────┬ write capacity, WCU ─────────────┤
+//! │                             │                          │                                  │
+//! ├─────────────────────────────┴──────────────────────────┴──────────────────────────────────┤
+//! │ 14:03:21  raised historical from 130 to 195 WCU                                           │
+//! └───────────────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Borders, Widget as _};
+
+use super::jobs::state_style;
+use super::streams::BEHIND_MS;
+use super::{boxed, say};
+use crate::console::app::App;
+use crate::console::history::{GAP_MS, History};
+use crate::console::load::Progress;
+use crate::console::widget::bar::bar;
+use crate::console::widget::chart::{Chart, Series, Shape};
+use crate::console::widget::quantity::{bytes, clock, count, date, duration, exact, percent, rate};
+use crate::console::widget::text::{clip, shown};
+use crate::console::widget::{below, write, write_right};
+use crate::jobs::JobId;
+use crate::jobs::journal::{Job, Note};
+use crate::jobs::spec::{Kind, Spec};
+
+/// Draws it.
+pub fn draw(buf: &mut Buffer, area: Rect, app: &App, id: &JobId) {
+    let Some(job) = app.job(id) else {
+        let words = if app.jobs.is_some() {
+            format!("There is no job {id} in the journal.")
+        } else {
+            "Reading the journal…".to_owned()
+        };
+        return say(buf, area, &app.theme, &words);
+    };
+    let progress = app.progress(job);
+    if area.width < 60 || area.height < 11 {
+        return draw_essential(buf, area, app, job, &progress);
+    }
+    let state = Line::styled(format!(" {} ", job.state.as_str()), state_style(&app.theme, job));
+    let room = usize::from(area.width).saturating_sub(job.state.as_str().len() + 6);
+    let title = clip(&format!("{} {}   {}", job.kind(), job.id, shown(&job.spec.title())), room);
+    let inner = boxed(buf, area, &app.theme, Line::styled(format!(" {title} "), app.theme.strong), state);
+    draw_bar(buf, inner, app, job, &progress);
+    let counts = counts_lines(app, job, &progress, inner.width);
+    for (i, line) in counts.iter().enumerate() {
+        write(buf, inner, 1 + i as u16, line);
+    }
+    let top = 1 + counts.len() as u16;
+    let notes = if inner.height >= 28 { 6 } else { 3.min(inner.height.saturating_sub(top + 7)) };
+    let charts = below(inner, top);
+    let charts = Rect { height: charts.height.saturating_sub(notes), ..charts };
+    draw_charts(buf, charts, app, job);
+    draw_notes(buf, below(inner, inner.height - notes), app, job);
+}
+
+/// Below 60×15: the bar and three numbers.
+fn draw_essential(buf: &mut Buffer, area: Rect, app: &App, job: &Job, progress: &Progress) {
+    let theme = &app.theme;
+    let share = progress.total.map(|total| percent(progress.settled, total));
+    let title = Line::from(vec![
+        Span::styled(job.id.0.clone(), theme.strong),
+        Span::raw(" "),
+        Span::styled(job.state.as_str(), state_style(theme, job)),
+        Span::raw(format!("  {}", shown(&job.spec.title()))),
+    ]);
+    let mut lines = vec![title];
+    if area.width > 10 {
+        let label = share.map_or(String::new(), |share| format!(" {share} %"));
+        let width = usize::from(area.width).saturating_sub(label.len());
+        let mut spans =
+            bar(theme, progress.settled as f64, progress.total.unwrap_or(0) as f64, width, theme.accent, true);
+        spans.push(Span::styled(label, theme.strong));
+        lines.push(Line::from(spans));
+    }
+    lines.push(Line::raw(format!("{} records/s", progress.per_second.map_or("-".to_owned(), rate))));
+    lines.push(Line::raw(
+        progress.left_ms.map_or("time left unknown".to_owned(), |ms| format!("{} left", duration(ms))),
+    ));
+    let throttled = Style::new().patch(if progress.throttled >= 0.5 { theme.warn } else { Style::new() });
+    lines.push(Line::styled(format!("{} throttled/s", rate(progress.throttled)), throttled));
+    if progress.counters.dead > 0 {
+        lines.push(Line::styled(format!("{} dead", exact(progress.counters.dead)), theme.bad));
+    }
+    for (i, line) in lines.iter().enumerate() {
+        write(buf, area, i as u16, line);
+    }
+}
+
+fn draw_bar(buf: &mut Buffer, inner: Rect, app: &App, job: &Job, progress: &Progress) {
+    let theme = &app.theme;
+    let words = match progress.total {
+        Some(total) => {
+            format!("  {:>3} %   {} of {}", percent(progress.settled, total), exact(progress.settled), exact(total))
+        }
+        None => format!("  {} so far", exact(progress.settled)),
+    };
+    let mut words = vec![Span::styled(words, theme.strong)];
+    if let Some(left) = progress.left_ms {
+        words.push(Span::raw(format!("   {} left", duration(left))));
+    } else if let (Some(started), Some(ended)) = (job.started_ms, job.ended_ms) {
+        let took = if job.active_ms > 0 { job.active_ms } else { ended - started };
+        words.push(Span::raw(format!("   took {}", duration(took as f64))));
+    }
+    if !job.limit.is_empty() && job.state.is_live() {
+        words.push(Span::raw("   limit: "));
+        words.push(Span::styled(shown(&job.limit), theme.accent));
+    }
+    let words = Line::from(words);
+    let width = usize::from(inner.width).saturating_sub(words.width() + 3).clamp(8, 50);
+    let mut spans = vec![Span::raw(" ")];
+    let total = progress.total.unwrap_or(0) as f64;
+    spans.extend(bar(theme, progress.settled as f64, total, width, theme.accent, true));
+    spans.extend(words.spans);
+    write(buf, inner, 0, &Line::from(spans));
+}
+
+fn counts_lines(app: &App, job: &Job, progress: &Progress, width: u16) -> Vec<Line<'static>> {
+    let theme = &app.theme;
+    let c = &progress.counters;
+    let plain = Style::new();
+    let mut cells: Vec<(&str, String, Style)> = vec![("read", exact(c.read), plain)];
+    if matches!(&job.spec, Spec::Restore(spec) if spec.stream.is_some()) {
+        cells.push(("on stream", exact(c.on_stream), plain));
+    }
+    if job.kind() == Kind::Restore {
+        cells.push(("written", exact(c.written), plain));
+    }
+    if c.deleted > 0 {
+        cells.push(("deleted", exact(c.deleted), plain));
+    }
+    if c.skipped > 0 {
+        cells.push(("left alone", exact(c.skipped), plain));
+    }
+    cells.push(("dead", exact(c.dead), if c.dead > 0 { theme.bad } else { plain }));
+    if job.kind() == Kind::Restore {
+        cells.push(("resent", count(c.retried as f64), plain));
+        let throttled =
+            if job.state.is_live() { format!("{}/s", rate(progress.throttled)) } else { count(c.throttled as f64) };
+        cells.push(("throttled", throttled, if progress.throttled >= 0.5 { theme.warn } else { plain }));
+        cells.push(("WCU", count(c.wcu), plain));
+    }
+    cells.push(("bytes", bytes(c.bytes as f64), plain));
+    if let Some(rate_cap) = job.rate {
+        cells.push(("capped at", format!("{}/s", rate(rate_cap)), theme.accent));
+    }
+    let mut lines = vec![Line::default()];
+    for (name, value, style) in cells {
+        let cell = [Span::styled(format!(" {name} "), theme.dim), Span::styled(value, style), Span::raw("  ")];
+        let wide: usize = cell.iter().map(Span::width).sum();
+        let line = lines.last_mut().expect("begun with one line, and only pushed to");
+        if line.width() + wide > usize::from(width) {
+            lines.push(Line::from(cell.to_vec()));
+        } else {
+            line.spans.extend(cell);
+        }
+    }
+    lines
+}
+
+fn draw_charts(buf: &mut Buffer, area: Rect, app: &App, job: &Job) {
+    if area.height < 4 {
+        return;
+    }
+    let empty = History::default();
+    let past = app.histories.get(&job.id).unwrap_or(&empty);
+    let has_shards = past.newest.as_ref().is_some_and(|sample| !sample.shards.is_empty());
+    let is_restore = job.kind() == Kind::Restore;
+    let constraints: Vec<Constraint> = match (is_restore, has_shards, area.width >= 100) {
+        (false, ..) => vec![Constraint::Fill(1)],
+        (true, true, true) => vec![Constraint::Fill(10), Constraint::Fill(7), Constraint::Fill(11)],
+        (true, ..) => vec![Constraint::Fill(1), Constraint::Fill(1)],
+    };
+    let areas = Layout::horizontal(constraints).split(area);
+    let window = app.window_ms();
+    let frozen = if app.frozen_ms.is_some() { " frozen" } else { "" };
+    let worst = past.worst_lag_ms().map_or(String::new(), |ms| format!("lag {} ", duration(ms as f64)));
+    let narrow_lag = if has_shards && areas.len() == 2 { worst } else { String::new() };
+    let span = window_words(window);
+    let inner = pane(buf, areas[0], app, "records/s", &format!("{narrow_lag}{span}{frozen}"), false);
+    records_chart(app, job, past).draw(buf, inner, &app.theme);
+    if areas.len() == 3 {
+        let inner = pane(buf, areas[1], app, "shard lag", "", true);
+        draw_shards(buf, inner, app, past);
+    }
+    if areas.len() > 1 {
+        let inner = pane(buf, areas[areas.len() - 1], app, "write capacity, WCU/s", "", true);
+        capacity_chart(app, job, past).draw(buf, inner, &app.theme);
+    }
+}
+
+fn window_words(ms: i64) -> &'static str {
+    match ms / 60_000 {
+        5 => "5m",
+        15 => "15m",
+        60 => "1h",
+        360 => "6h",
+        _ => "24h",
+    }
+}
+
+/// A pane under a line with its title, and a line to its left unless it is the first.
+fn pane(buf: &mut Buffer, area: Rect, app: &App, title: &str, right: &str, divided: bool) -> Rect {
+    let borders = if divided { Borders::TOP | Borders::LEFT } else { Borders::TOP };
+    let mut block = Block::new()
+        .borders(borders)
+        .border_set(app.theme.glyphs.border)
+        .border_style(app.theme.dim)
+        .title_top(Line::styled(format!(" {title} "), app.theme.strong));
+    if !right.is_empty() {
+        block = block.title_top(Line::raw(format!(" {right} ")).right_aligned());
+    }
+    let inner = block.inner(area);
+    block.render(area, buf);
+    inner
+}
+
+fn chart<'a>(app: &App, job: &Job, series: Vec<Series<'a>>) -> Chart<'a> {
+    let to_ms = app.window_end(job);
+    let end = if job.state.is_live() && app.frozen_ms.is_none() { "now" } else { "end" };
+    Chart { from_ms: to_ms - app.window_ms(), to_ms, series, marks: None, end }
+}
+
+fn records_chart<'a>(app: &App, job: &Job, past: &History) -> Chart<'a> {
+    let from = app.window_end(job) - app.window_ms();
+    let line = |name, style, points| Series { name, style, shape: Shape::Line(GAP_MS), points };
+    let mut series = vec![line("read", app.theme.dim, past.rates(from, |c| c.read as f64))];
+    if matches!(&job.spec, Spec::Restore(spec) if spec.stream.is_some()) {
+        series.push(line("on stream", Style::new(), past.rates(from, |c| c.on_stream as f64)));
+    }
+    if job.kind() == Kind::Restore {
+        series.push(line("written", app.theme.accent, past.rates(from, |c| c.written as f64)));
+    }
+    chart(app, job, series)
+}
+
+/// What our writers consumed each second, what the table consumed in all each minute, and what it has.
+fn capacity_chart<'a>(app: &App, job: &Job, past: &History) -> Chart<'a> {
+    let to = app.window_end(job);
+    let from = to - app.window_ms();
+    let minutes = app.consumed.get(job.spec.table()).into_iter().flatten().filter(|(at, _)| **at < to);
+    let all: Vec<(i64, f64)> = minutes.map(|(at, sum)| (*at, sum / 60.0)).collect();
+    let series = vec![
+        Series {
+            name: "provisioned",
+            style: app.theme.dim,
+            shape: Shape::Step(GAP_MS),
+            points: past.provisioned(from),
+        },
+        Series { name: "all, by minute", style: Style::new(), shape: Shape::Step(60_000), points: all },
+        Series {
+            name: "used by us",
+            style: app.theme.accent,
+            shape: Shape::Line(GAP_MS),
+            points: past.rates(from, |c| c.wcu),
+        },
+    ];
+    let throttled = past.rates(from, |c| c.throttled as f64).into_iter().filter(|(_, n)| *n > 0.0);
+    Chart { marks: Some(("throttled", throttled.map(|(at, _)| at).collect())), ..chart(app, job, series) }
+}
+
+fn draw_shards(buf: &mut Buffer, area: Rect, app: &App, past: &History) {
+    let theme = &app.theme;
+    let Some(sample) = &past.newest else { return };
+    let mut shards: Vec<_> = sample.shards.iter().collect();
+    let worst = shards.iter().map(|shard| shard.lag_ms).max().unwrap_or(0);
+    let rows = usize::from(area.height);
+    let hidden = shards.len().saturating_sub(rows);
+    if hidden > 0 {
+        // Those furthest behind are the ones to see.
+        shards.sort_by_key(|shard| std::cmp::Reverse(shard.lag_ms));
+        shards.truncate(rows.saturating_sub(1));
+        shards.sort_by(|a, b| a.shard.cmp(&b.shard));
+    }
+    let width = usize::from(area.width).saturating_sub(17);
+    for (row, shard) in shards.iter().enumerate() {
+        let style = if shard.lag_ms >= BEHIND_MS { theme.warn } else { Style::new() };
+        let id = shown(&shard.shard);
+        let short = id.get(id.len().saturating_sub(3)..).unwrap_or(&id);
+        let mut spans = vec![Span::styled(format!(" {short} "), theme.dim)];
+        spans.extend(bar(theme, shard.lag_ms as f64, worst as f64, width, style, false));
+        write(buf, area, row as u16, &Line::from(spans));
+        let lag = if shard.lag_ms == 0 { "0 s".to_owned() } else { duration(shard.lag_ms as f64) };
+        write_right(buf, area, row as u16, &Line::styled(format!("{lag} "), style));
+    }
+    if hidden > 0 {
+        let more = sample.shards.len() - shards.len();
+        let words = format!(" … {more} more, worst {}", duration(worst as f64));
+        write(buf, area, area.height - 1, &Line::styled(words, theme.dim));
+    }
+}
+
+fn note_line(app: &App, note: &Note) -> Line<'static> {
+    let style = match note.level.as_str() {
+        "warn" => app.theme.warn,
+        "error" => app.theme.bad,
+        _ => Style::new(),
+    };
+    let words = Span::styled(shown(&note.words), style);
+    Line::from(vec![Span::styled(format!(" {}  ", clock(note.at_ms)), app.theme.dim), words])
+}
+
+fn draw_notes(buf: &mut Buffer, area: Rect, app: &App, job: &Job) {
+    if area.height < 2 {
+        return;
+    }
+    let inner = pane(buf, area, app, "log", "", false);
+    let notes = app.histories.get(&job.id).map_or(&[][..], |past| &past.notes);
+    let first = notes.len().saturating_sub(usize::from(inner.height));
+    if notes.is_empty() {
+        write(buf, inner, 0, &Line::styled(" nothing happened yet", app.theme.dim));
+    }
+    for (row, note) in notes[first..].iter().enumerate() {
+        write(buf, inner, row as u16, &note_line(app, note));
+    }
+}
+
+/// Everything that happened to a job.
+pub fn log_lines(app: &App, id: &JobId) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(job) = app.job(id) {
+        lines.push(format!("{}Z  written down", date(job.created_ms)));
+        if job.runs > 1 {
+            lines.push(format!("taken up {} times since", job.runs - 1));
+        }
+    }
+    let notes = app.histories.get(id).map_or(&[][..], |past| &past.notes);
+    lines.extend(notes.iter().map(|note| format!("{}  {:<5}  {}", clock(note.at_ms), note.level, shown(&note.words))));
+    if let Some(job) = app.job(id).filter(|job| !job.message.is_empty()) {
+        lines.push(format!("{}: {}", job.state.as_str(), shown(&job.message)));
+    }
+    lines
+}

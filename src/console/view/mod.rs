@@ -1,0 +1,217 @@
+//! The screens: one file each, drawn from the state and nothing else.
+//!
+//! ```text
+//!  header     where it acts, as whom, and the clock
+//!  tabs       the lists
+//! ┌ body ───────────────────────────────────────────┐
+//! │ one screen; an overlay lies over it             │
+//! └─────────────────────────────────────────────────┘
+//!  hint       what is wrong, and which key mends it
+//!  footer     keys that work here
+//! ```
+//!
+//! Below 60×15 only the essential is left: the body, without its box, and a header when there is room.
+
+pub mod dead;
+mod header;
+mod hint;
+pub mod job;
+mod jobs;
+mod overlay;
+mod restore;
+pub mod streams;
+pub mod tables;
+
+use ratatui::Frame;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Clear, Widget as _};
+
+use super::app::{App, Overlay, Purpose, Screen};
+use super::theme::Theme;
+use super::widget::text::{clip, wrap};
+use super::widget::{below, write};
+
+/// The smallest screen that has everything.
+const WHOLE: (u16, u16) = (60, 15);
+
+/// Draws the state.
+pub fn draw(frame: &mut Frame<'_>, app: &App) {
+    let area = frame.area();
+    let cursor = paint(frame.buffer_mut(), area, app);
+    if let Some(at) = cursor.filter(|(x, y)| *x < area.right() && *y < area.bottom()) {
+        frame.set_cursor_position(at);
+    }
+}
+
+/// Draws the state into `buf`; returns where the cursor stands while something is typed.
+fn paint(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
+    if area.is_empty() {
+        return None;
+    }
+    if area.width < WHOLE.0 || area.height < WHOLE.1 {
+        return paint_small(buf, area, app);
+    }
+    header::draw(buf, Rect { height: 1, ..area }, app);
+    header::draw_tabs(buf, Rect { y: area.y + 1, height: 1, ..area }, app);
+    let mut top = 2;
+    top += draw_trouble(buf, below(area, top), app);
+    let footer = footer_lines(app, area.width);
+    let bottom = footer.len() as u16 + 1;
+    let body = below(area, top);
+    let body = Rect { height: body.height.saturating_sub(bottom), ..body };
+    let mut cursor = draw_screen(buf, body, app);
+    let hint = Rect { y: area.bottom() - bottom, height: 1, ..area };
+    cursor = draw_hint(buf, hint, app).or(cursor);
+    for (i, line) in footer.iter().enumerate() {
+        write(buf, Rect { y: hint.y + 1, height: area.bottom() - hint.y - 1, ..area }, i as u16, line);
+    }
+    match &app.overlay {
+        Some(Overlay::Prompt(_)) | None => cursor,
+        Some(overlay) => overlay::draw(buf, Rect { height: area.height - 1, ..area }, app, overlay),
+    }
+}
+
+fn paint_small(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
+    match &app.overlay {
+        Some(overlay) if !matches!(overlay, Overlay::Prompt(_)) => {
+            return overlay::draw(buf, area, app, overlay);
+        }
+        _ => {}
+    }
+    let mut top = 0;
+    if area.height >= 8 {
+        header::draw(buf, Rect { height: 1, ..area }, app);
+        top = 1;
+    }
+    let mut bottom = 0;
+    let mut cursor = None;
+    if area.height >= 4 {
+        bottom = 1;
+        cursor = draw_hint(buf, Rect { y: area.bottom() - 1, height: 1, ..area }, app);
+    }
+    let body = below(area, top);
+    draw_screen(buf, Rect { height: body.height - bottom, ..body }, app);
+    cursor
+}
+
+fn draw_screen(buf: &mut Buffer, body: Rect, app: &App) -> Option<(u16, u16)> {
+    match &app.screen {
+        Screen::Tables => tables::draw(buf, body, app),
+        Screen::Streams => streams::draw(buf, body, app),
+        Screen::Jobs => jobs::draw(buf, body, app),
+        Screen::Job(id) => job::draw(buf, body, app, id),
+        Screen::Dead(id) => dead::draw(buf, body, app, id),
+        Screen::Restore => return restore::draw(buf, body, app),
+    }
+    None
+}
+
+/// AWS or the journal is lost: says what happened and what to do, above what was last known.
+fn draw_trouble(buf: &mut Buffer, area: Rect, app: &App) -> u16 {
+    let mut lines: Vec<String> = Vec::new();
+    let width = usize::from(area.width).saturating_sub(4);
+    if let Some(error) = &app.trouble {
+        lines.extend(wrap(&format!("{} {}.", app.theme.glyphs.warn, super::widget::text::shown(&error.what)), width));
+        let hint = if error.hint.is_empty() { "It is tried again every few seconds" } else { error.hint.as_str() };
+        let age = app.tables.rows.as_ref().map_or("", |_| " What is shown below is as of before.");
+        lines.extend(wrap(&format!("  {}.{age}", super::widget::text::shown(hint.trim_end_matches('.'))), width));
+    }
+    if let Some(words) = &app.journal_trouble {
+        lines.extend(wrap(&format!("{} {}", app.theme.glyphs.warn, super::widget::text::shown(words)), width));
+    }
+    let rows = lines.len().min(6).min(usize::from(area.height) / 2);
+    for (i, line) in lines.iter().take(rows).enumerate() {
+        write(buf, area, i as u16, &Line::styled(format!(" {line}"), app.theme.bad));
+    }
+    rows as u16
+}
+
+fn draw_hint(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
+    if let Some(Overlay::Prompt(prompt)) = &app.overlay {
+        let label = match &prompt.purpose {
+            Purpose::Filter => " filter: ".to_owned(),
+            Purpose::Rate(id) => format!(" items per second for {id}, nothing for no cap: "),
+        };
+        let mut spans = vec![
+            Span::styled(label.clone(), app.theme.accent),
+            Span::raw(super::widget::text::shown(prompt.input.value())),
+        ];
+        if let Some(error) = &prompt.error {
+            spans.push(Span::styled(format!("   {error}"), app.theme.bad));
+        }
+        write(buf, area, 0, &Line::from(spans));
+        return Some((area.x + (label.len() + prompt.input.visual_cursor()) as u16, area.y));
+    }
+    let line = match &app.notice {
+        Some(notice) if notice.is_bad => {
+            Line::styled(format!(" {} {}", app.theme.glyphs.warn, notice.words), app.theme.bad)
+        }
+        Some(notice) => Line::styled(format!(" {}", notice.words), app.theme.accent),
+        None => hint::hint(app)?,
+    };
+    write(buf, area, 0, &line);
+    None
+}
+
+fn footer_lines(app: &App, width: u16) -> Vec<Line<'static>> {
+    let keys = app.keymap.footer(app.scope());
+    let mut lines = vec![Line::default()];
+    for (chord, name) in keys {
+        let cell = [Span::raw(" "), Span::styled(chord, app.theme.accent), Span::raw(format!(" {name} "))];
+        let wide: usize = cell.iter().map(Span::width).sum();
+        let line = lines.last_mut().expect("begun with one line, and only pushed to");
+        if line.width() + wide > usize::from(width) {
+            if lines.len() == 2 {
+                break;
+            }
+            lines.push(Line::from(cell.to_vec()));
+        } else {
+            line.spans.extend(cell);
+        }
+    }
+    lines
+}
+
+/// A box with a title to the left and one to the right; without a box where there is no room for one.
+fn boxed(buf: &mut Buffer, area: Rect, theme: &Theme, left: Line<'_>, right: Line<'_>) -> Rect {
+    if area.height < 8 || area.width < WHOLE.0 {
+        return area;
+    }
+    let block = Block::bordered()
+        .border_set(theme.glyphs.border)
+        .border_style(theme.dim)
+        .title_top(left.left_aligned())
+        .title_top(right.right_aligned());
+    let inner = block.inner(area);
+    block.render(area, buf);
+    inner
+}
+
+/// Words in the middle of an empty body: what is happening, and what to do.
+fn say(buf: &mut Buffer, area: Rect, theme: &Theme, words: &str) {
+    let lines = wrap(words, usize::from(area.width).saturating_sub(4));
+    let top = area.height.saturating_sub(lines.len() as u16) / 3;
+    for (i, line) in lines.iter().enumerate() {
+        write(buf, area, top + i as u16, &Line::styled(format!("  {line}"), theme.strong));
+    }
+}
+
+/// A cleared box in the middle of `area`, of at most this size; returns its inside.
+fn over(buf: &mut Buffer, area: Rect, theme: &Theme, title: &str, width: u16, height: u16) -> Rect {
+    let (width, height) = (width.min(area.width), height.min(area.height));
+    let place = Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
+    Clear.render(place, buf);
+    if width < 20 || height < 5 {
+        return place;
+    }
+    let title = clip(title, usize::from(width) - 4);
+    let block = Block::bordered()
+        .border_set(theme.glyphs.border)
+        .border_style(theme.accent)
+        .title_top(Line::styled(format!(" {title} "), theme.strong));
+    let inner = block.inner(place);
+    block.render(place, buf);
+    Rect { x: inner.x + 1, width: inner.width.saturating_sub(2), ..inner }
+}

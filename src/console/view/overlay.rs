@@ -1,0 +1,117 @@
+//! What lies over a screen: help, something to read, a question.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use super::over;
+use crate::console::app::{App, Overlay};
+use crate::console::confirm::{Confirm, Token};
+use crate::console::keymap::{Action, Scope};
+use crate::console::widget::text::{shown, wrap};
+use crate::console::widget::{below, write};
+
+/// Draws it; returns where the cursor stands.
+pub fn draw(buf: &mut Buffer, area: Rect, app: &App, overlay: &Overlay) -> Option<(u16, u16)> {
+    match overlay {
+        Overlay::Help(at) => {
+            draw_help(buf, area, app, *at);
+            None
+        }
+        Overlay::Text(title, lines, at) => {
+            let wide = lines.iter().map(|line| Span::raw(line).width()).max().unwrap_or(0) as u16 + 6;
+            let width = wide.clamp(40, area.width.saturating_sub(4).max(40));
+            let wrapped: Vec<String> = lines
+                .iter()
+                .flat_map(|line| wrap(line, usize::from(width.min(area.width)).saturating_sub(4)))
+                .collect();
+            let inner = over(buf, area, &app.theme, title, width, wrapped.len() as u16 + 2);
+            let last = wrapped.len().saturating_sub(usize::from(inner.height));
+            for (row, line) in wrapped.iter().skip(usize::from(*at).min(last)).enumerate() {
+                write(buf, inner, row as u16, &Line::raw(line));
+            }
+            None
+        }
+        Overlay::Confirm(question) => draw_question(buf, area, app, question),
+        Overlay::Prompt(_) => None,
+    }
+}
+
+fn draw_help(buf: &mut Buffer, area: Rect, app: &App, at: u16) {
+    let theme = &app.theme;
+    let here = app.screen_scope().name();
+    let mut rows = app.keymap.rows();
+    // What works here comes first.
+    rows.sort_by_key(|row| (row.scope != here, row.scope != Scope::Global.name()));
+    let mut lines: Vec<Line<'static>> = Vec::new();
+    let mut scope = "";
+    for row in rows.into_iter().filter(|row| !row.chords.is_empty()) {
+        if row.scope != scope {
+            scope = row.scope;
+            if !lines.is_empty() {
+                lines.push(Line::default());
+            }
+            let title = match scope {
+                "global" => "everywhere".to_owned(),
+                scope if scope == here => format!("{scope} (here)"),
+                scope => scope.to_owned(),
+            };
+            lines.push(Line::styled(title, theme.strong));
+        }
+        lines.push(Line::from(vec![
+            Span::styled(format!("  {:<14}", row.chords.join(" ")), theme.accent),
+            Span::raw(row.help),
+        ]));
+    }
+    let inner = over(buf, area, theme, "keys (keymap.toml changes them)", 76, lines.len() as u16 + 2);
+    let last = (lines.len() as u16).saturating_sub(inner.height);
+    for (row, line) in lines.iter().skip(usize::from(at.min(last))).enumerate() {
+        write(buf, inner, row as u16, line);
+    }
+}
+
+fn draw_question(buf: &mut Buffer, area: Rect, app: &App, question: &Confirm) -> Option<(u16, u16)> {
+    let theme = &app.theme;
+    let width = area.width.min(80);
+    let room = usize::from(width).saturating_sub(4 + 15);
+    let mut lines: Vec<Line<'static>> = Vec::new();
+    let undo = [("undo", question.undo.clone())];
+    for (name, value) in question.facts.iter().chain(&undo) {
+        for (i, part) in wrap(&shown(value), room).into_iter().enumerate() {
+            let name = if i == 0 { *name } else { "" };
+            lines.push(Line::from(vec![Span::styled(format!("{name:<15}"), theme.dim), Span::raw(part)]));
+        }
+    }
+    lines.push(Line::default());
+    let chord = |scope, action| app.keymap.chord(scope, action).unwrap_or_default();
+    let mut cursor_column = None;
+    match &question.token {
+        Token::Yes | Token::Again => {
+            let scope = if question.token == Token::Yes { Scope::Confirm } else { Scope::Review };
+            let (do_it, leave) = if question.token == Token::Yes { ("do it", "leave it") } else { ("start", "change") };
+            lines.push(Line::from(vec![
+                Span::styled(chord(scope, Action::Yes), theme.accent),
+                Span::raw(format!(" {do_it}    ")),
+                Span::styled(chord(scope, Action::No), theme.accent),
+                Span::raw(format!(" {leave}")),
+            ]));
+        }
+        Token::Name(name) => {
+            let label = format!("type {} and {}: ", shown(name), chord(Scope::Prompt, Action::Accept));
+            cursor_column = Some(label.len() + question.typed.visual_cursor());
+            let style = if question.is_given() { theme.accent } else { theme.warn };
+            lines.push(Line::from(vec![
+                Span::styled(label, theme.strong),
+                Span::styled(shown(question.typed.value()), style),
+            ]));
+        }
+    }
+    let inner = over(buf, area, theme, &shown(&question.title), width, lines.len() as u16 + 2);
+    // Where not everything fits, the answer does.
+    let hidden = (lines.len() as u16).saturating_sub(inner.height);
+    for (row, line) in lines.iter().skip(usize::from(hidden)).enumerate() {
+        write(buf, inner, row as u16, line);
+    }
+    let row = (lines.len() as u16 - hidden).saturating_sub(1);
+    cursor_column.map(|x| (inner.x + x as u16, below(inner, row).y))
+}

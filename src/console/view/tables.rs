@@ -1,0 +1,153 @@
+//! The list of tables.
+//!
+//! ```text
+//! ┌ tables 12 ──────────────────────────────── /hist ──────────────────── sort: used ▼ ┐
+//! │ NAME          STATUS   ITEMS    SIZE   WCU USED/PROV            LAST 5 MIN    THROTTLED/S  STREAM │
+//! │▸historical    ACTIVE   31.2k  9.4 MB     130 / 130  ██████████  ▁▂▅▇███████▇           41  –      │
+//! └────────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::Line;
+
+use super::{boxed, say};
+use crate::cloud::inventory::Table;
+use crate::cloud::price;
+use crate::console::app::App;
+use crate::console::load::{TABLE_SORTS, TableLoad};
+use crate::console::widget::bar::bar;
+use crate::console::widget::quantity::{bytes, count, dollars, exact, rate};
+use crate::console::widget::sparkline::sparkline;
+use crate::console::widget::table::{self, Cell, Column, left, right};
+use crate::console::widget::text::shown;
+
+const COLUMNS: [Column; 10] = [
+    left("TABLE", 40, 0),
+    left("STATUS", 10, 6),
+    right("ITEMS", 7, 5),
+    right("SIZE", 7, 7),
+    right("WCU USED", 8, 0),
+    right("/ PROV", 11, 1),
+    left("", 10, 3),
+    left("LAST 5 MIN", 12, 4),
+    right("THROTTLED/S", 11, 2),
+    left("STREAM", 7, 8),
+];
+
+/// Draws it.
+pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
+    let theme = &app.theme;
+    let rows = app.shown_tables();
+    let known = app.tables.rows.as_ref().map(Vec::len);
+    let list = &app.tables_list;
+    let filter = if list.filter.is_empty() { String::new() } else { format!("/{} ", shown(&list.filter)) };
+    let sort = TABLE_SORTS[list.sort % TABLE_SORTS.len()];
+    let glyph = theme.glyphs.sorted[usize::from(sort == "name")];
+    let inner = boxed(
+        buf,
+        area,
+        theme,
+        Line::styled(format!(" tables {} ", known.map_or(String::new(), |n| n.to_string())), theme.strong),
+        Line::raw(format!(" {filter}sort: {sort} {glyph} ")),
+    );
+    match known {
+        None if app.trouble.is_some() => {
+            say(buf, inner, theme, "The tables can't be listed: see above. It is tried again every few seconds.");
+        }
+        None => say(buf, inner, theme, &format!("Listing the tables of {}…", app.place.region)),
+        Some(0) => {
+            let words = format!(
+                "No tables in {}: start sluice with another --region or --profile, or run sluice demo.",
+                app.place.region
+            );
+            say(buf, inner, theme, &words);
+        }
+        Some(n) if rows.is_empty() => {
+            say(
+                buf,
+                inner,
+                theme,
+                &format!("None of the {n} tables contains {:?}: / then esc shows all.", list.filter),
+            );
+        }
+        Some(_) => {
+            let selected = list.index(rows.iter().map(|(table, _)| table.name.as_str()));
+            let cells: Vec<Vec<Cell>> = rows.iter().map(|(table, load)| cells(app, table, load)).collect();
+            table::draw(buf, inner, theme, &COLUMNS, &cells, selected);
+        }
+    }
+}
+
+fn cells(app: &App, table: &Table, load: &TableLoad) -> Vec<Cell> {
+    let theme = &app.theme;
+    let plain = Style::new();
+    let provisioned = table.provisioned.map(|p| p.write);
+    let is_full = provisioned.is_some_and(|p| load.used >= p as f64 * 0.95);
+    let is_throttled = load.throttled >= 0.5;
+    let busy = if is_throttled || is_full { theme.warn } else { plain };
+    let peak = load.recent.iter().flatten().copied().fold(0.0, f64::max);
+    let top = provisioned.map_or(peak, |p| (p as f64).max(peak));
+    let gauge: String = provisioned
+        .map(|p| bar(theme, load.used, p as f64, 10, plain, false).iter().map(|s| s.content.to_string()).collect())
+        .unwrap_or_default();
+    vec![
+        (shown(&table.name), plain),
+        (table.status.clone(), if table.status == "ACTIVE" { plain } else { theme.accent }),
+        (count(table.items as f64), plain),
+        (bytes(table.bytes as f64), plain),
+        (rate(load.used), busy),
+        (provisioned.map_or("/ on demand".to_owned(), |p| format!("/ {:>5}", exact(p))), plain),
+        (gauge, busy),
+        (sparkline(theme, &load.recent, top), busy),
+        (rate(load.throttled), if is_throttled { theme.warn } else { theme.dim }),
+        (stream_word(table.stream.as_deref()).to_owned(), plain),
+    ]
+}
+
+fn stream_word(view: Option<&str>) -> &'static str {
+    match view {
+        None => "-",
+        Some("NEW_AND_OLD_IMAGES") => "new+old",
+        Some("NEW_IMAGE") => "new",
+        Some("OLD_IMAGE") => "old",
+        Some("KEYS_ONLY") => "keys",
+        Some(_) => "on",
+    }
+}
+
+/// Everything about a table, exact.
+pub fn exact_lines(app: &App, table: &Table) -> Vec<String> {
+    let load = app.table_load(&table.name);
+    let key = |attr: &crate::item::KeyAttr| format!("{} ({:?})", shown(&attr.name), attr.kind);
+    let mut lines = vec![
+        format!("status         {}", table.status),
+        format!("partition key  {}", key(&table.key.partition)),
+        format!("sort key       {}", table.key.sort.as_ref().map_or("none".to_owned(), key)),
+        format!("items          {} (AWS counts them about every six hours)", exact(table.items)),
+        format!("bytes          {}", exact(table.bytes)),
+        format!("stream         {}", table.stream.as_deref().unwrap_or("none")),
+    ];
+    match table.provisioned {
+        Some(p) => {
+            lines.push(format!("write          {} WCU, {:.1} used", exact(p.write), load.used));
+            lines.push(format!("read           {} RCU", exact(p.read)));
+            let hour = price::write_dollars_per_hour(p.write) + p.read as f64 * price::DOLLARS_PER_RCU_HOUR;
+            lines.push(format!("cost           {}/h at the us-east-1 on-page price", dollars(hour)));
+            lines.push(format!("decreases      {} since midnight UTC", p.decreases_today));
+        }
+        None => lines.push(format!("capacity       on demand, {:.1} WCU used", load.used)),
+    }
+    lines.push(format!("throttled      {:.1} writes/s", load.throttled));
+    if let Some(bump) = app.bump(&table.name) {
+        lines.push(format!("to give back   {} WCU, from {}", exact(bump.before), exact(bump.after)));
+    }
+    for index in &table.indexes {
+        let capacity = index
+            .provisioned
+            .map_or("on demand".to_owned(), |p| format!("{} WCU  {} RCU", exact(p.write), exact(p.read)));
+        lines.push(format!("index          {}  {}  {capacity}", shown(&index.name), index.status));
+    }
+    lines
+}

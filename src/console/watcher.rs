@@ -1,0 +1,232 @@
+//! Reads the journal beside the console: a thread of its own that looks every quarter second and tells what changed.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use tokio::sync::mpsc::Sender;
+
+use super::msg::Msg;
+use crate::jobs::JobId;
+use crate::jobs::journal::{Bump, Job, Journal, JournalError};
+
+/// Time between two looks.
+const EVERY: Duration = Duration::from_millis(250);
+/// A killed worker changes nothing in the journal: its lock is looked at every so many looks.
+const LOCKS_EVERY: u32 = 4;
+/// Dead letters that the console shows; `sluice dead list` shows all.
+const LETTERS: usize = 1000;
+
+/// What is on screen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Interest {
+    /// The job that is shown.
+    pub job: Option<JobId>,
+    /// Its dead letters too.
+    pub letters: bool,
+}
+
+/// What was told already.
+#[derive(Debug, Default)]
+pub struct Watcher {
+    path: PathBuf,
+    journal: Option<Journal>,
+    interest: Interest,
+    looks: u32,
+    version: Option<i64>,
+    told: Option<(Vec<Job>, Vec<Bump>)>,
+    followed: HashMap<JobId, (i64, i64)>,
+    letters: Option<(JobId, u64)>,
+    lost: Option<String>,
+}
+
+impl Watcher {
+    /// A watcher of the journal at `path`, which it opens with its first look.
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), ..Self::default() }
+    }
+
+    /// What is on screen from now on.
+    pub fn show(&mut self, interest: Interest) {
+        self.interest = interest;
+        self.version = None;
+        self.letters = None;
+    }
+
+    /// Everything that changed since the last look.
+    pub fn look(&mut self) -> Vec<Msg> {
+        match self.read() {
+            Ok(changed) => {
+                self.lost = None;
+                changed
+            }
+            Err(error) => {
+                // Opened anew with the next look; said once.
+                self.journal = None;
+                self.version = None;
+                let words = error.to_string();
+                if self.lost.as_ref() == Some(&words) {
+                    return Vec::new();
+                }
+                self.lost = Some(words.clone());
+                self.told = None;
+                vec![Msg::JournalLost(words)]
+            }
+        }
+    }
+
+    fn read(&mut self) -> Result<Vec<Msg>, JournalError> {
+        let journal = match self.journal.take() {
+            Some(journal) => journal,
+            None => Journal::open(&self.path)?,
+        };
+        let changed = self.changes(&journal);
+        self.journal = Some(journal);
+        changed
+    }
+
+    fn changes(&mut self, journal: &Journal) -> Result<Vec<Msg>, JournalError> {
+        self.looks = self.looks.wrapping_add(1);
+        let version = journal.version()?;
+        let same = self.version == Some(version);
+        if same && !self.looks.is_multiple_of(LOCKS_EVERY) {
+            return Ok(Vec::new());
+        }
+        let mut messages = Vec::new();
+        let now = (journal.jobs()?, journal.open_bumps()?);
+        let mut follow: Vec<JobId> = now.0.iter().filter(|job| job.state.is_live()).map(|job| job.id.clone()).collect();
+        follow.extend(self.interest.job.clone().filter(|id| now.0.iter().any(|job| job.id == *id)));
+        // A job that just ended has its last second and words still to be told.
+        follow.extend(self.followed.keys().filter(|id| !same && now.0.iter().any(|job| job.id == **id)).cloned());
+        follow.sort();
+        follow.dedup();
+        if self.told.as_ref() != Some(&now) {
+            self.told = Some(now.clone());
+            messages.push(Msg::Jobs(now.0, now.1));
+        }
+        if !same {
+            for id in follow {
+                let (sample_ms, note) = self.followed.get(&id).copied().unwrap_or((i64::MIN, i64::MIN));
+                let samples = journal.samples(&id, sample_ms)?;
+                let notes = journal.notes(&id, note)?;
+                let at = (
+                    samples.last().map_or(sample_ms, |sample| sample.at_ms),
+                    notes.last().map_or(note, |note| note.number),
+                );
+                self.followed.insert(id.clone(), at);
+                if !samples.is_empty() {
+                    messages.push(Msg::Samples(id.clone(), samples));
+                }
+                if !notes.is_empty() {
+                    messages.push(Msg::Notes(id, notes));
+                }
+            }
+            if let Some(id) = self.interest.job.clone().filter(|_| self.interest.letters) {
+                let total = journal.letter_count(&id)?;
+                if self.letters.as_ref() != Some(&(id.clone(), total)) {
+                    messages.push(Msg::Letters(id.clone(), journal.letters(&id, i64::MIN, LETTERS)?, total));
+                    self.letters = Some((id, total));
+                }
+            }
+        }
+        self.version = Some(version);
+        Ok(messages)
+    }
+}
+
+/// Watches until the console is gone.
+pub fn watch(mut watcher: Watcher, interests: &Receiver<Interest>, to: &Sender<Msg>) {
+    loop {
+        for msg in watcher.look() {
+            if to.blocking_send(msg).is_err() {
+                return;
+            }
+        }
+        match interests.recv_timeout(EVERY) {
+            Ok(interest) => watcher.show(interest),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::Context;
+    use crate::console::fixture;
+    use crate::flow::Letter;
+    use crate::jobs::journal::{Commit, Sample, State};
+
+    fn names(messages: &[Msg]) -> Vec<&'static str> {
+        let name = |msg: &Msg| match msg {
+            Msg::Jobs(..) => "jobs",
+            Msg::Samples(..) => "samples",
+            Msg::Notes(..) => "notes",
+            Msg::Letters(..) => "letters",
+            Msg::JournalLost(_) => "lost",
+            _ => "other",
+        };
+        messages.iter().map(name).collect()
+    }
+
+    #[test]
+    fn only_what_changed_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.sqlite");
+        let mut worker = Journal::open(&path).unwrap();
+        let mut watcher = Watcher::new(&path);
+        assert_eq!(names(&watcher.look()), ["jobs"]);
+        assert_eq!(names(&watcher.look()), [""; 0]);
+
+        let id = worker.create_job(&fixture::spec(), &Context::default(), None).unwrap();
+        let _lock = worker.lock(&id).unwrap();
+        worker.begin(&id, 1).unwrap();
+        worker.note(&id, "info", "begun").unwrap();
+        assert_eq!(names(&watcher.look()), ["jobs", "notes"]);
+        let commit = |worker: &mut Journal, at_ms, letters: &[Letter]| {
+            let sample = Sample { at_ms, ..Sample::default() };
+            worker.commit(&id, &Commit { sample: Some(&sample), letters, ..Commit::default() }).unwrap();
+        };
+        commit(&mut worker, 1, &[]);
+        commit(&mut worker, 2, &[]);
+        assert_eq!(names(&watcher.look()), ["samples"]);
+        commit(&mut worker, 3, &[]);
+        let told = watcher.look();
+        assert!(matches!(&told[..], [Msg::Samples(_, samples)] if samples.len() == 1 && samples[0].at_ms == 3));
+
+        watcher.show(Interest { job: Some(id.clone()), letters: true });
+        assert_eq!(names(&watcher.look()), ["letters"]);
+        assert_eq!(names(&watcher.look()), [""; 0]);
+        commit(&mut worker, 4, &[fixture::letter("no JSON", b"\x1b[2J")]);
+        assert_eq!(names(&watcher.look()), ["samples", "letters"]);
+    }
+
+    #[test]
+    fn a_killed_worker_is_seen_though_the_journal_does_not_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.sqlite");
+        let worker = Journal::open(&path).unwrap();
+        let id = worker.create_job(&fixture::spec(), &Context::default(), None).unwrap();
+        let lock = worker.lock(&id).unwrap();
+        worker.begin(&id, 1).unwrap();
+        let mut watcher = Watcher::new(&path);
+        watcher.look();
+        drop(lock);
+        let told: Vec<Msg> = (0..LOCKS_EVERY).flat_map(|_| watcher.look()).collect();
+        assert!(matches!(&told[..], [Msg::Jobs(jobs, _)] if jobs[0].state == State::Interrupted), "{told:?}");
+    }
+
+    #[test]
+    fn a_journal_that_can_not_be_opened_is_said_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.sqlite");
+        std::fs::write(&path, "this is no database, and long enough to be seen as none").unwrap();
+        let mut watcher = Watcher::new(&path);
+        assert_eq!(names(&watcher.look()), ["lost"]);
+        assert_eq!(names(&watcher.look()), [""; 0]);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(names(&watcher.look()), ["jobs"]);
+    }
+}

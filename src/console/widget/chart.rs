@@ -1,0 +1,402 @@
+//! A chart over time: axes, a legend beside the lines, the window's length, and gaps as gaps.
+//!
+//! ```text
+//!  195│        ┌────── provisioned 195
+//!     │────────┘  ⡠⠤⠤  used 171
+//!    0│⡠⠤⠤⠒⠉⠉
+//!     │   ▾▾ ▾▾▾       throttled
+//!     └────────────
+//!      -15m     now
+//! ```
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+use super::quantity;
+use super::text::clip;
+use super::write;
+use crate::console::theme::Theme;
+
+/// How the points of a series become a line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Shape {
+    /// Joined; points further apart than this many ms leave a gap.
+    Line(i64),
+    /// Each value holds until the next one, for at most this many ms; drawn dashed.
+    Step(i64),
+}
+
+/// One line of a chart.
+#[derive(Clone, Debug)]
+pub struct Series<'a> {
+    /// As the legend calls it.
+    pub name: &'a str,
+    /// Its colour.
+    pub style: Style,
+    /// How its points are joined.
+    pub shape: Shape,
+    /// Ms since epoch and value, oldest first.
+    pub points: Vec<(i64, f64)>,
+}
+
+/// A chart of some series over one window.
+#[derive(Clone, Debug)]
+pub struct Chart<'a> {
+    /// Start of the window, ms since epoch.
+    pub from_ms: i64,
+    /// End of the window, ms since epoch.
+    pub to_ms: i64,
+    /// What is drawn, later ones over earlier ones.
+    pub series: Vec<Series<'a>>,
+    /// Moments that are marked below the lines, with the marks' name.
+    pub marks: Option<(&'a str, Vec<i64>)>,
+    /// As the right end of the time axis is called.
+    pub end: &'a str,
+}
+
+impl Chart<'_> {
+    /// Draws it into `area`.
+    pub fn draw(&self, buf: &mut Buffer, area: Rect, theme: &Theme) {
+        let area = area.intersection(*buf.area());
+        if area.width < 8 || area.height < 3 {
+            return;
+        }
+        let highest = self.series.iter().flat_map(|s| &s.points).filter(|p| p.0 >= self.from_ms && p.0 <= self.to_ms);
+        let top = ceiling(highest.map(|p| p.1).fold(0.0, f64::max));
+        let top_label = quantity::rate(top);
+        let gutter = top_label.len().max(3) as u16;
+        let legend_beside = area.width >= 44;
+        let legend_width = if legend_beside { self.legend_width().min(area.width / 3) } else { 0 };
+        let legend_rows = u16::from(!legend_beside);
+        let mark_rows = u16::from(self.marks.is_some());
+        let axis_rows = if area.height > 5 + legend_rows + mark_rows { 2 } else { 1 };
+        let plot = Rect {
+            x: area.x + gutter + 1,
+            y: area.y + legend_rows,
+            width: area.width.saturating_sub(gutter + 1 + legend_width),
+            height: area.height.saturating_sub(legend_rows + mark_rows + axis_rows),
+        };
+        if plot.width < 2 || plot.height == 0 {
+            return;
+        }
+        let mut canvas = Canvas::new(plot.width, plot.height, theme.glyphs.braille);
+        for (i, series) in self.series.iter().enumerate() {
+            canvas.draw(series, i, (self.from_ms, self.to_ms), top);
+        }
+        canvas.paint(buf, plot);
+        self.draw_axes(buf, area, plot, theme, &top_label, axis_rows);
+        if legend_beside {
+            let beside = Rect { x: plot.right(), width: legend_width, ..plot };
+            self.draw_legend_beside(buf, beside, top);
+        } else {
+            self.draw_legend_above(buf, area);
+        }
+        if let Some((name, marks)) = &self.marks {
+            let y = plot.bottom();
+            for at in marks.iter().filter(|at| **at >= self.from_ms && **at < self.to_ms) {
+                let x = column(*at, self.from_ms, self.to_ms, u32::from(plot.width));
+                buf[(plot.x + x as u16, y)].set_symbol(theme.glyphs.mark).set_style(theme.warn);
+            }
+            if legend_beside && !marks.is_empty() {
+                let row = Rect { x: plot.right(), y, width: legend_width, height: 1 };
+                write(buf, row, 0, &Line::styled(format!(" {name}"), theme.warn));
+            }
+        }
+    }
+
+    fn draw_axes(&self, buf: &mut Buffer, area: Rect, plot: Rect, theme: &Theme, top_label: &str, rows: u16) {
+        let gutter = plot.x - area.x - 1;
+        let [vertical, corner, horizontal] = theme.glyphs.axes;
+        let floor = plot.bottom() + u16::from(self.marks.is_some());
+        for y in plot.y..floor {
+            buf.set_stringn(plot.x - 1, y, vertical, 1, theme.dim);
+        }
+        let label = |buf: &mut Buffer, y: u16, text: &str| {
+            let pad = usize::from(gutter).saturating_sub(text.len());
+            buf.set_stringn(area.x + pad as u16, y, text, usize::from(gutter), theme.dim);
+        };
+        label(buf, plot.y, top_label);
+        if plot.height > 1 {
+            label(buf, plot.bottom() - 1, "0");
+        }
+        if rows == 2 {
+            buf.set_stringn(plot.x - 1, floor, corner, 1, theme.dim);
+            for x in plot.x..plot.right() {
+                buf.set_stringn(x, floor, horizontal, 1, theme.dim);
+            }
+        }
+        let y = floor + rows - 1;
+        let start = format!("-{}", window_name(self.to_ms - self.from_ms));
+        buf.set_stringn(plot.x, y, &start, usize::from(plot.width), theme.dim);
+        if usize::from(plot.width) > start.len() + self.end.len() + 1 {
+            let x = plot.right() - self.end.len() as u16;
+            buf.set_stringn(x, y, self.end, self.end.len(), theme.dim);
+        }
+    }
+
+    fn legend(&self) -> impl Iterator<Item = (String, &Series<'_>, Option<f64>)> {
+        self.series.iter().map(|series| {
+            let hold = match series.shape {
+                Shape::Line(ms) | Shape::Step(ms) => ms,
+            };
+            let last = series.points.iter().rev().find(|p| p.0 <= self.to_ms);
+            let last = last.filter(|p| self.to_ms.saturating_sub(p.0) <= hold.max(10_000)).map(|p| p.1);
+            let text = match last {
+                Some(value) => format!(" {} {}", series.name, quantity::rate(value)),
+                None => format!(" {} -", series.name),
+            };
+            (text, series, last)
+        })
+    }
+
+    fn legend_width(&self) -> u16 {
+        let marks = self.marks.as_ref().map_or(0, |(name, _)| name.len() + 1);
+        self.legend().map(|(text, ..)| text.len()).max().unwrap_or(0).max(marks) as u16
+    }
+
+    // Each name stands beside the end of its line, or as near as the others leave room.
+    fn draw_legend_beside(&self, buf: &mut Buffer, beside: Rect, top: f64) {
+        let height = i32::from(beside.height);
+        let mut names: Vec<(i32, String, Style)> = self
+            .legend()
+            .map(|(text, series, last)| {
+                let share = last.map_or(0.0, |v| (v / top).clamp(0.0, 1.0));
+                (((1.0 - share) * f64::from(height - 1)).round() as i32, text, series.style)
+            })
+            .collect();
+        names.sort_by_key(|(row, ..)| *row);
+        for i in 1..names.len() {
+            names[i].0 = names[i].0.max(names[i - 1].0 + 1);
+        }
+        let mut limit = height - 1;
+        for name in names.iter_mut().rev() {
+            name.0 = name.0.min(limit);
+            limit = name.0 - 1;
+        }
+        for (row, text, style) in names {
+            if let Ok(row) = u16::try_from(row) {
+                write(buf, beside, row, &Line::styled(clip(&text, usize::from(beside.width)), style));
+            }
+        }
+    }
+
+    fn draw_legend_above(&self, buf: &mut Buffer, area: Rect) {
+        let spans: Vec<Span<'_>> = self.legend().map(|(text, series, _)| Span::styled(text, series.style)).collect();
+        write(buf, area, 0, &Line::from(spans));
+    }
+}
+
+/// The smallest of 1, 2, 2.5, 5 times a power of ten that is not below `highest`.
+fn ceiling(highest: f64) -> f64 {
+    if highest <= 1.0 || !highest.is_finite() {
+        return 1.0;
+    }
+    let power = 10_f64.powf(highest.log10().floor());
+    [1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0]
+        .iter()
+        .map(|step| step * power)
+        .find(|step| *step >= highest)
+        .unwrap_or(highest)
+}
+
+fn window_name(ms: i64) -> String {
+    let minutes = ms / 60_000;
+    match minutes {
+        0 => format!("{}s", ms / 1000),
+        m if m % 60 == 0 => format!("{}h", m / 60),
+        m => format!("{m}m"),
+    }
+}
+
+fn column(at: i64, from: i64, to: i64, columns: u32) -> u32 {
+    let share = (at - from) as f64 / (to - from).max(1) as f64;
+    ((share * f64::from(columns)) as u32).min(columns.saturating_sub(1))
+}
+
+/// Dots, several to a cell in braille, one to a cell in ASCII.
+struct Canvas {
+    width: u32,
+    height: u32,
+    per_x: u32,
+    per_y: u32,
+    cells: Vec<(u8, usize, Style)>,
+}
+
+impl Canvas {
+    fn new(width: u16, height: u16, braille: bool) -> Self {
+        let (per_x, per_y) = if braille { (2, 4) } else { (1, 1) };
+        let cells = vec![(0, 0, Style::new()); usize::from(width) * usize::from(height)];
+        Self { width: u32::from(width) * per_x, height: u32::from(height) * per_y, per_x, per_y, cells }
+    }
+
+    fn dot(&mut self, x: u32, y: u32, series: usize, style: Style) {
+        // Dots of a braille cell, by column and row (Unicode 2800).
+        const BITS: [[u8; 4]; 2] = [[0x01, 0x02, 0x04, 0x40], [0x08, 0x10, 0x20, 0x80]];
+        if x >= self.width || y >= self.height {
+            return;
+        }
+        let at = (y / self.per_y) * (self.width / self.per_x) + x / self.per_x;
+        if let Some(cell) = self.cells.get_mut(at as usize) {
+            cell.0 |= BITS[(x % self.per_x) as usize][(y % self.per_y) as usize];
+            cell.1 = series;
+            cell.2 = style;
+        }
+    }
+
+    fn draw(&mut self, series: &Series<'_>, number: usize, (from, to): (i64, i64), top: f64) {
+        let height = self.height;
+        let y_of = |value: f64| {
+            let share = (value / top).clamp(0.0, 1.0);
+            ((1.0 - share) * f64::from(height - 1)).round() as u32
+        };
+        match series.shape {
+            Shape::Line(gap) => {
+                let mut before: Option<(i64, u32, u32)> = None;
+                for (at, x, value) in self.columns(series, from, to) {
+                    let y = y_of(value);
+                    match before {
+                        Some((was, x0, y0)) if at - was <= gap.max((to - from) / i64::from(self.width) * 2) => {
+                            self.line((x0, y0), (x, y), number, series.style);
+                        }
+                        _ => self.dot(x, y, number, series.style),
+                    }
+                    before = Some((at, x, y));
+                }
+            }
+            Shape::Step(hold) => {
+                let mut last: Option<u32> = None;
+                for (i, (at, value)) in series.points.iter().enumerate() {
+                    let next = series.points.get(i + 1).map_or(i64::MAX, |p| p.0);
+                    let until = next.min(at.saturating_add(hold)).min(to);
+                    if until <= from || *at >= to {
+                        continue;
+                    }
+                    let y = y_of(*value);
+                    let (x0, x1) = (column((*at).max(from), from, to, self.width), column(until, from, to, self.width));
+                    if let Some(y0) = last.filter(|y0| *y0 != y) {
+                        self.line((x0, y0), (x0, y), number, series.style);
+                    }
+                    let solid = self.per_x == 1;
+                    for x in (x0..=x1).filter(|x| solid || x % 4 != 3) {
+                        self.dot(x, y, number, series.style);
+                    }
+                    last = (until == next).then_some(y);
+                }
+            }
+        }
+    }
+
+    /// One mean value for each column that has points.
+    fn columns(&self, series: &Series<'_>, from: i64, to: i64) -> Vec<(i64, u32, f64)> {
+        let mut out: Vec<(i64, u32, f64)> = Vec::new();
+        let mut n = 0.0;
+        for (at, value) in series.points.iter().filter(|p| p.0 >= from && p.0 <= to) {
+            let x = column(*at, from, to, self.width);
+            match out.last_mut() {
+                Some(last) if last.1 == x => {
+                    n += 1.0;
+                    last.0 = *at;
+                    last.2 += (value - last.2) / n;
+                }
+                _ => {
+                    n = 1.0;
+                    out.push((*at, x, *value));
+                }
+            }
+        }
+        out
+    }
+
+    fn line(&mut self, (x0, y0): (u32, u32), (x1, y1): (u32, u32), series: usize, style: Style) {
+        let (dx, dy) = (i64::from(x1) - i64::from(x0), i64::from(y1) - i64::from(y0));
+        let steps = dx.abs().max(dy.abs()).max(1);
+        for step in 0..=steps {
+            let x = i64::from(x0) + (dx * step + dx.signum() * steps / 2) / steps;
+            let y = i64::from(y0) + (dy * step + dy.signum() * steps / 2) / steps;
+            self.dot(x as u32, y as u32, series, style);
+        }
+    }
+
+    fn paint(&self, buf: &mut Buffer, plot: Rect) {
+        // In ASCII the character tells the series.
+        const POINTS: [&str; 4] = ["-", "*", "+", "o"];
+        for (i, (dots, series, style)) in self.cells.iter().enumerate().filter(|(_, cell)| cell.0 != 0) {
+            let (x, y) = (i as u16 % plot.width, i as u16 / plot.width);
+            let cell = &mut buf[(plot.x + x, plot.y + y)];
+            if self.per_x == 2 {
+                cell.set_char(char::from_u32(0x2800 + u32::from(*dots)).unwrap_or(' '));
+            } else {
+                cell.set_symbol(POINTS[series % POINTS.len()]);
+            }
+            cell.set_style(*style);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drawn(chart: &Chart<'_>, width: u16, height: u16, unicode: bool) -> String {
+        let area = Rect::new(0, 0, width, height);
+        let mut buf = Buffer::empty(area);
+        chart.draw(&mut buf, area, &Theme::plain(unicode));
+        let rows = (0..height).map(|y| (0..width).map(|x| buf[(x, y)].symbol()).collect::<String>());
+        rows.map(|row| row.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    }
+
+    fn chart() -> Chart<'static> {
+        let used = (0..60).filter(|s| !(20..35).contains(s)).map(|s| (s * 1000, if s < 20 { 60.0 } else { 120.0 }));
+        Chart {
+            from_ms: 0,
+            to_ms: 60_000,
+            series: vec![
+                Series {
+                    name: "provisioned",
+                    style: Style::new(),
+                    shape: Shape::Step(5000),
+                    points: (0..60).map(|s| (s * 1000, if s < 40 { 130.0 } else { 195.0 })).collect(),
+                },
+                Series { name: "used", style: Style::new(), shape: Shape::Line(5000), points: used.collect() },
+            ],
+            marks: Some(("throttled", vec![5000, 6000])),
+            end: "now",
+        }
+    }
+
+    #[test]
+    fn a_chart_has_axes_a_legend_its_window_and_its_gaps() {
+        insta::assert_snapshot!(drawn(&chart(), 60, 9, true));
+    }
+
+    #[test]
+    fn without_unicode_each_series_has_its_own_character() {
+        insta::assert_snapshot!(drawn(&chart(), 60, 9, false));
+    }
+
+    #[test]
+    fn a_narrow_chart_has_its_legend_above() {
+        insta::assert_snapshot!(drawn(&chart(), 34, 8, true));
+    }
+
+    #[test]
+    fn the_top_of_the_axis_is_a_round_number() {
+        assert!((ceiling(130.0) - 150.0).abs() < 1e-9);
+        assert!((ceiling(0.0) - 1.0).abs() < 1e-9);
+        assert!((ceiling(1389.0) - 1500.0).abs() < 1e-9);
+        assert!((ceiling(195.0) - 200.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn no_size_and_no_value_panics() {
+        let mut odd = chart();
+        odd.series[1].points = vec![(0, f64::NAN), (1000, f64::INFINITY), (30_000, -5.0)];
+        for width in 0..50 {
+            for height in 0..9 {
+                drawn(&odd, width, height, true);
+            }
+        }
+    }
+}

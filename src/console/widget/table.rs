@@ -1,0 +1,145 @@
+//! Rows under headers: numbers right, the least important columns gone first when it gets narrow.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+use super::text::clip;
+use super::write;
+use crate::console::theme::Theme;
+
+/// One column.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// Its header, with the unit.
+    pub title: &'static str,
+    /// Numbers stand right.
+    pub right: bool,
+    /// The widest that it gets, columns; longer cells are clipped.
+    pub most: usize,
+    /// Columns with the largest number leave first; 0 stays.
+    pub leaves: u8,
+}
+
+/// A left-aligned column.
+pub const fn left(title: &'static str, most: usize, leaves: u8) -> Column {
+    Column { title, right: false, most, leaves }
+}
+
+/// A right-aligned column.
+pub const fn right(title: &'static str, most: usize, leaves: u8) -> Column {
+    Column { title, right: true, most, leaves }
+}
+
+/// A cell: one style throughout.
+pub type Cell = (String, Style);
+
+/// Draws headers and rows, scrolled so that the selected row is visible.
+pub fn draw(buf: &mut Buffer, area: Rect, theme: &Theme, columns: &[Column], rows: &[Vec<Cell>], selected: usize) {
+    if area.is_empty() {
+        return;
+    }
+    let widths = widths(columns, rows, usize::from(area.width).saturating_sub(1));
+    let header: Vec<Cell> = columns.iter().map(|c| (c.title.to_owned(), theme.dim)).collect();
+    let headed = area.height > 2;
+    if headed {
+        write(buf, area, 0, &row_line(columns, &widths, &header, " ", theme.dim));
+    }
+    let top = u16::from(headed);
+    let visible = usize::from(area.height - top);
+    let first = selected.saturating_sub(visible.saturating_sub(1));
+    for (i, row) in rows.iter().enumerate().skip(first).take(visible) {
+        let mark = if i == selected { theme.glyphs.cursor } else { " " };
+        let line = row_line(columns, &widths, row, mark, theme.accent);
+        let y = top + (i - first) as u16;
+        write(buf, area, y, &line);
+        if i == selected && y < area.height {
+            buf.set_style(Rect { y: area.y + y, height: 1, ..area }, theme.selected);
+        }
+    }
+}
+
+fn widths(columns: &[Column], rows: &[Vec<Cell>], room: usize) -> Vec<Option<usize>> {
+    let mut widths: Vec<Option<usize>> = columns
+        .iter()
+        .enumerate()
+        .map(|(i, column)| {
+            let widest = rows.iter().filter_map(|row| row.get(i)).map(|cell| Span::raw(&cell.0).width()).max();
+            Some(widest.unwrap_or(0).min(column.most).max(Span::raw(column.title).width()))
+        })
+        .collect();
+    loop {
+        let used: usize = widths.iter().flatten().map(|w| w + 2).sum::<usize>().saturating_sub(2);
+        if used <= room {
+            return widths;
+        }
+        let last = (0..columns.len()).filter(|i| widths[*i].is_some() && columns[*i].leaves > 0);
+        match last.max_by_key(|i| columns[*i].leaves) {
+            Some(i) => widths[i] = None,
+            None => {
+                // Only what must stay is left: its first column gives way.
+                let rest: usize = widths.iter().skip(1).flatten().map(|w| w + 2).sum();
+                if let Some(first) = widths.first_mut() {
+                    *first = Some(room.saturating_sub(rest));
+                }
+                return widths;
+            }
+        }
+    }
+}
+
+fn row_line(
+    columns: &[Column],
+    widths: &[Option<usize>],
+    cells: &[Cell],
+    mark: &str,
+    mark_style: Style,
+) -> Line<'static> {
+    let mut spans = vec![Span::styled(mark.to_owned(), mark_style)];
+    let mut gap = "";
+    for ((column, width), (text, style)) in columns.iter().zip(widths).zip(cells) {
+        let Some(width) = *width else { continue };
+        let text = clip(text, width);
+        let pad = " ".repeat(width.saturating_sub(Span::raw(&text).width()));
+        spans.push(Span::raw(gap));
+        if column.right {
+            spans.extend([Span::raw(pad), Span::styled(text, *style)]);
+        } else {
+            spans.extend([Span::styled(text, *style), Span::raw(pad)]);
+        }
+        gap = "  ";
+    }
+    Line::from(spans)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COLUMNS: [Column; 3] = [left("NAME", 20, 0), right("ITEMS", 8, 1), left("STREAM", 8, 2)];
+
+    fn drawn(width: u16) -> Vec<String> {
+        let area = Rect::new(0, 0, width, 4);
+        let mut buf = Buffer::empty(area);
+        let row =
+            |name: &str, items: &str| [name, items, "new+old"].map(|text| (text.to_owned(), Style::new())).to_vec();
+        let rows = [row("historical", "31.2k"), row("quotes", "7")];
+        draw(&mut buf, area, &Theme::plain(true), &COLUMNS, &rows, 1);
+        (0..4).map(|y| (0..width).map(|x| buf[(x, y)].symbol()).collect::<String>().trim_end().to_owned()).collect()
+    }
+
+    #[test]
+    fn numbers_stand_right_and_the_selected_row_is_marked() {
+        assert_eq!(
+            drawn(40),
+            [" NAME        ITEMS  STREAM", " historical  31.2k  new+old", "▸quotes          7  new+old", ""]
+        );
+    }
+
+    #[test]
+    fn the_least_important_column_leaves_first_and_the_name_is_clipped_last() {
+        assert_eq!(drawn(20)[1], " historical  31.2k");
+        assert_eq!(drawn(8)[1], " histor…");
+    }
+}

@@ -1,0 +1,333 @@
+//! Restore: the items of a backup into a table, straight or through a stream.
+//!
+//! ```text
+//!  Source ─ check ─┬─ direct ───────> Writer ─────────────────────────────> table
+//!                  └─ by a stream ──> Producer ─> shards ─> Consumer ─> Writer ─┘
+//! ```
+//!
+//! Each second the counters, the place in the source, the shards' checkpoints and the dead letters that they cover go
+//! into the journal in one transaction; a restore that is resumed goes on from there.
+
+mod direct;
+mod source;
+mod through;
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::journal::{Commit, Control, Sample, ShardSample, State, now_ms, to_json};
+use super::progress::{Line, Said};
+use super::spec::RestoreSpec;
+use super::worker::{CONTROLS, End, Halt, JobError, Session};
+use crate::cloud::inventory::{self, Table};
+use crate::flow::{self, Caps, Clock, Counters, Letter, Limit, Pacer, Provisioned, SystemClock};
+
+/// How often the table's capacity is asked for, so that a raise is followed within seconds.
+const DESCRIBE: Duration = Duration::from_secs(2);
+
+/// Controls are looked at this many times for each commit.
+const LOOKS_PER_COMMIT: u32 = 4;
+
+/// Seconds that a rate is averaged over.
+const RATE_OVER: usize = 10;
+
+/// What a way of restoring hands to the journal.
+#[derive(Debug, Default)]
+struct Settled {
+    /// Counted since the job began, exactly as far as the checkpoints go; the effort is this run's.
+    counters: Counters,
+    checkpoints: Vec<(String, Vec<u8>)>,
+    letters: Vec<Letter>,
+}
+
+/// A way of restoring: direct, or through a stream.
+trait Way: Send + Sync {
+    /// What passed the marks since the last time. It must be stored, then told to [`Way::committed`].
+    fn take_settled(&self) -> Settled;
+    /// What was taken last is stored.
+    fn committed(&self);
+    /// The same, ahead of the marks: for display.
+    fn live(&self) -> Counters;
+    /// What binds now.
+    fn limit(&self) -> Limit;
+    /// The shards being read.
+    fn shards(&self) -> Vec<ShardSample> {
+        Vec::new()
+    }
+    /// Holds (true) or goes on.
+    fn hold(&self, held: bool);
+}
+
+/// Where a restore goes on.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Resume {
+    mark: source::Mark,
+    /// What the source's ledger had counted up to there.
+    counters: Counters,
+}
+
+/// What both ways share.
+struct Begun {
+    pacer: Arc<Pacer>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Work in progress: ends when all is written, or with what stopped it.
+type Drive = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>;
+
+pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End, JobError> {
+    let table = inventory::table(&session.cloud, &spec.table).await?;
+    fit(&table)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let pacer = Arc::new(Pacer::new(Arc::clone(&clock)));
+    pacer.set_provisioned(capacity(&table));
+    let resume = resume(session)?;
+    let source = source::Source::open(&spec.sources, spec.format, &session.cloud.s3, resume.mark).await?;
+    let progress = source.progress();
+    let begun = Begun { pacer: Arc::clone(&pacer), clock };
+    let (way, mut drive) = match &spec.stream {
+        None => direct::begin(session, spec, &table, source, &resume, begun),
+        Some(stream) => through::begin(session, spec, &table, stream, source, &resume, begun).await?,
+    };
+
+    let provisioned = AtomicU64::new(table.provisioned.map_or(0, |p| p.write));
+    let follow = follow_capacity(session, &table.name, &pacer, &provisioned);
+    tokio::pin!(follow);
+    let mut desk = Desk {
+        session,
+        way: way.as_ref(),
+        earlier: effort_of(&session.job.counters),
+        progress: &progress,
+        provisioned: &provisioned,
+        history: VecDeque::new(),
+        began: Instant::now(),
+    };
+    let mut looks = tokio::time::interval(CONTROLS);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut look_number = 0;
+    let mut told = None;
+    let outcome: Result<Option<Halt>, JobError> = loop {
+        tokio::select! {
+            ended = &mut drive => break ended.map(|()| None),
+            () = &mut follow => unreachable!("it follows for ever"),
+            () = session.stop.cancelled() => break Ok(Some(Halt::Interrupted)),
+            _ = looks.tick() => {
+                let controls = match session.journal().controls(&session.job.id) {
+                    Ok(controls) => controls,
+                    Err(error) => break Err(error.into()),
+                };
+                if controls.0 == Control::Cancel {
+                    break Ok(Some(Halt::Cancelled));
+                }
+                if told != Some(controls) {
+                    obey(session, spec, controls, told.is_some(), &pacer, way.as_ref());
+                    told = Some(controls);
+                }
+                if look_number % LOOKS_PER_COMMIT == 0 && let Err(error) = desk.commit() {
+                    break Err(error);
+                }
+                look_number += 1;
+            }
+        }
+    };
+    drop(drive);
+    let counters = desk.commit()?;
+    outcome.map(|halt| {
+        let state = halt.map_or(State::Done, State::from);
+        End {
+            state,
+            message: message(session, spec, state, &counters),
+            report: String::new(),
+            dead: counters.dead > 0,
+            differs: false,
+        }
+    })
+}
+
+/// Name of the source's checkpoint in the journal.
+const SOURCE: &str = "source";
+
+fn resume(session: &Session<'_>) -> Result<Resume, JobError> {
+    let id = &session.job.id;
+    let Some(stored) = session.journal().checkpoint(id, SOURCE)? else { return Ok(Resume::default()) };
+    let resume: Resume = serde_json::from_slice(&stored)
+        .map_err(|e| JobError::Unfit(format!("the checkpoint of job {id} can't be read: {e}")))?;
+    session.note("info", &format!("goes on after record {} of the source", resume.mark.ordinal));
+    Ok(resume)
+}
+
+/// The checkpoint of what passed a source's mark.
+fn source_checkpoint(passed: &flow::Settled<source::RecordPosition>) -> Option<(String, Vec<u8>)> {
+    let mark = passed.position.as_ref()?.next;
+    Some((SOURCE.to_owned(), to_json(&Resume { mark, counters: passed.counters }).into_bytes()))
+}
+
+/// What counters tell of effort alone: the rest is the ledgers'.
+fn effort_of(counters: &Counters) -> Counters {
+    Counters { retried: counters.retried, throttled: counters.throttled, wcu: counters.wcu, ..Counters::default() }
+}
+
+/// Refuses a table that can't be written now.
+fn fit(table: &Table) -> Result<(), JobError> {
+    match table.status.as_str() {
+        "ACTIVE" | "UPDATING" => Ok(()),
+        status => Err(JobError::Unfit(format!("table {} is {status}: wait until it is ACTIVE", table.name))),
+    }
+}
+
+fn capacity(table: &Table) -> Option<Provisioned> {
+    table.provisioned.map(|p| Provisioned {
+        table: p.write as f64,
+        indexes: table.indexes.iter().filter_map(|i| Some((i.name.clone(), i.provisioned?.write as f64))).collect(),
+    })
+}
+
+/// Tells the pacer what the table has, every few seconds, for ever.
+async fn follow_capacity(session: &Session<'_>, table: &str, pacer: &Pacer, provisioned: &AtomicU64) {
+    let mut every = tokio::time::interval(DESCRIBE);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        // A failed look leaves the pacer with what it knows; the writer meets the error itself.
+        if let Ok(table) = inventory::table(&session.cloud, table).await {
+            let write = table.provisioned.map_or(0, |p| p.write);
+            let before = provisioned.swap(write, Ordering::Relaxed);
+            if before != write {
+                session.note("info", &format!("{} went from {before} to {write} WCU", table.name));
+            }
+            pacer.set_provisioned(capacity(&table));
+        }
+    }
+}
+
+/// Does what the operator asked. `change` is false for what held at the start.
+fn obey(
+    session: &Session<'_>,
+    spec: &RestoreSpec,
+    (control, rate): (Control, Option<f64>),
+    change: bool,
+    pacer: &Pacer,
+    way: &dyn Way,
+) {
+    let held = control == Control::Pause;
+    pacer.set_caps(Caps { items_per_second: rate.or(spec.rate), wcu: spec.max_wcu });
+    way.hold(held);
+    let state = if held { State::Paused } else { State::Running };
+    if let Err(error) = session.journal().set_state(&session.job.id, state) {
+        tracing::error!(%error, "the job's state could not be written");
+    }
+    if change {
+        let rate = rate.map_or(String::from("no rate cap"), |r| format!("at most {r:.0} items/s"));
+        session.note("info", &format!("told to {}, {rate}", if held { "pause" } else { "run" }));
+    }
+}
+
+fn message(session: &Session<'_>, spec: &RestoreSpec, state: State, counters: &Counters) -> String {
+    match state {
+        State::Interrupted => format!("go on with `sluice restore --resume {}`", session.job.id),
+        State::Done if counters.read == 0 => format!("{} holds no records", spec.sources.join(", ")),
+        State::Done if counters.dead > 0 => {
+            format!("{} dead letters: `sluice dead list {}` shows them", counters.dead, session.job.id)
+        }
+        _ => String::new(),
+    }
+}
+
+/// The last line of the job as `--json` prints it, from what the journal holds.
+pub(super) fn last_line(session: &Session<'_>, state: State) -> String {
+    let Ok(job) = session.journal().job(&session.job.id) else { return String::from("{}") };
+    let worked = job.active_ms + job.started_ms.map_or(0, |started| now_ms() - started);
+    to_json(&Line {
+        job: job.id,
+        kind: session.job.kind().as_str(),
+        state,
+        counters: job.counters,
+        seconds: worked.max(0) as f64 / 1000.0,
+        total: job.total,
+        per_second: None,
+        eta_seconds: None,
+        limit: None,
+    })
+}
+
+/// Where a running restore writes down how it stands.
+struct Desk<'a, 'l> {
+    session: &'a Session<'l>,
+    way: &'a dyn Way,
+    /// What earlier runs of the job took.
+    earlier: Counters,
+    progress: &'a source::SourceProgress,
+    provisioned: &'a AtomicU64,
+    /// Records settled at the last few commits.
+    history: VecDeque<(Instant, u64)>,
+    began: Instant,
+}
+
+impl Desk<'_, '_> {
+    /// Stores what passed the marks, with a sample, and says how it stands. Returns the exact counters.
+    fn commit(&mut self) -> Result<Counters, JobError> {
+        let settled = self.way.take_settled();
+        let counters = self.earlier + settled.counters;
+        let live = self.earlier + self.way.live();
+        let limit = self.way.limit().to_string();
+        let total = self.progress.total();
+        let provisioned = self.provisioned.load(Ordering::Relaxed);
+        let sample = Sample {
+            at_ms: now_ms(),
+            counters: live,
+            provisioned_wcu: (provisioned > 0).then_some(provisioned as f64),
+            limit: limit.clone(),
+            shards: self.way.shards(),
+        };
+        self.session.journal().commit(
+            &self.session.job.id,
+            &Commit {
+                counters,
+                total,
+                limit: &limit,
+                checkpoints: &settled.checkpoints,
+                letters: &settled.letters,
+                sample: Some(&sample),
+            },
+        )?;
+        self.way.committed();
+        self.say(live, total, limit);
+        Ok(counters)
+    }
+
+    fn say(&mut self, live: Counters, total: Option<u64>, limit: String) {
+        let now = Instant::now();
+        let settled = live.written + live.deleted + live.skipped + live.dead;
+        self.history.push_back((now, settled));
+        if self.history.len() > RATE_OVER {
+            self.history.pop_front();
+        }
+        let per_second = self.history.front().and_then(|(then, before)| {
+            let seconds = now.duration_since(*then).as_secs_f64();
+            (seconds > 0.0).then(|| settled.saturating_sub(*before) as f64 / seconds)
+        });
+        let eta_seconds = match (total, per_second) {
+            (Some(total), Some(rate)) if rate > 0.0 => Some(total.saturating_sub(settled) as f64 / rate),
+            _ => None,
+        };
+        let job = &self.session.job;
+        self.session.listener.send_replace(Some(Said::Progress(Line {
+            job: job.id.clone(),
+            kind: job.kind().as_str(),
+            state: State::Running,
+            counters: live,
+            seconds: job.active_ms as f64 / 1000.0 + self.began.elapsed().as_secs_f64(),
+            total,
+            per_second,
+            eta_seconds,
+            limit: Some(limit),
+        })));
+    }
+}

@@ -1,0 +1,307 @@
+//! The way through a stream: a producer puts requests onto it, a consumer runs them, both in this worker.
+//!
+//! Each record's partition key says its number within the job. The source's ledger never runs further ahead of its
+//! stored mark than the shards' tallies remember, so each record counts once, however often it was sent.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::direct::{BATCH, with_effort, writer};
+use super::source::{RecordPosition, Source};
+use super::{Begun, Drive, Resume, Settled, Way, source_checkpoint};
+use crate::backup::Record;
+use crate::cloud::inventory::Table;
+use crate::cloud::{Class, CloudError};
+use crate::flow::{
+    AwsStream, Consumer, ConsumerOptions, Counters, Ledger, Limit, Producer, ProducerOptions, Settled as Passed,
+    ShardCheckpoint, Sink, StartAt, Tables, Tally,
+};
+use crate::item::Checker;
+use crate::jobs::journal::{Job, ShardSample, to_json};
+use crate::jobs::spec::RestoreSpec;
+use crate::jobs::worker::{JobError, Session};
+
+/// Shards are read from this long before the job was written down, since clocks differ; AWS refuses signatures that
+/// are off by more than five minutes.
+const CLOCKS_DIFFER: Duration = Duration::from_mins(10);
+
+/// How long all shards may stay empty while records are missing before the job says that the stream lost them.
+const LOST_AFTER: Duration = Duration::from_mins(2);
+
+/// How often the end is looked for.
+const LOOK: Duration = Duration::from_millis(100);
+
+struct Through {
+    ledger: Arc<Ledger<RecordPosition>>,
+    producer: Arc<Producer>,
+    workers: Option<Arc<Workers>>,
+    held: watch::Sender<bool>,
+    /// What was taken last, until it is stored.
+    taken: Mutex<Option<Passed<RecordPosition>>>,
+}
+
+/// The reading end.
+struct Workers {
+    consumer: Consumer,
+    sink: Sink,
+    /// What each shard has counted below its mark, from the beginning of the job.
+    shards: Mutex<BTreeMap<String, Counters>>,
+}
+
+/// The one table that a restore's records name.
+struct OneTable {
+    table: String,
+    sink: Sink,
+}
+
+impl Tables for OneTable {
+    fn sink<'a>(&'a self, table: &'a str) -> BoxFuture<'a, Result<Sink, CloudError>> {
+        let found = if table == self.table {
+            Ok(self.sink.clone())
+        } else {
+            Err(CloudError::new(Class::NotFound, format!("this job writes {}, not {table}", self.table), ""))
+        };
+        Box::pin(std::future::ready(found))
+    }
+}
+
+/// Starts putting `source` onto `stream` and the stream into `table`.
+pub(super) async fn begin(
+    session: &Session<'_>,
+    spec: &RestoreSpec,
+    table: &Table,
+    stream: &str,
+    source: Source,
+    resume: &Resume,
+    begun: Begun,
+) -> Result<(Arc<dyn Way>, Drive), JobError> {
+    let job = &session.job;
+    let ledger = Arc::new(Ledger::until_committed(Tally::WINDOW).resumed(resume.counters));
+    let aws = Arc::new(AwsStream::new(session.cloud.kinesis.clone(), session.cloud.bulk.kinesis.clone(), stream));
+    let options = ProducerOptions::new(stream, &job.id.0);
+    let producer = Arc::new(Producer::start(options, Arc::clone(&aws) as _, Arc::clone(&begun.clock)).await?);
+    let workers =
+        if spec.no_workers { None } else { Some(Arc::new(workers(session, spec, table, stream, aws, &begun)?)) };
+    let (held, holding) = watch::channel(false);
+    let feed = Feed {
+        source,
+        checker: Checker::new(table.key.clone()),
+        table: table.name.clone(),
+        ledger: Arc::clone(&ledger),
+        producer: Arc::clone(&producer),
+        holding,
+    };
+    let drive = drive(feed, workers.clone());
+    Ok((Arc::new(Through { ledger, producer, workers, held, taken: Mutex::default() }), Box::pin(drive)))
+}
+
+fn workers(
+    session: &Session<'_>,
+    spec: &RestoreSpec,
+    table: &Table,
+    stream: &str,
+    aws: Arc<AwsStream>,
+    begun: &Begun,
+) -> Result<Workers, JobError> {
+    let job = &session.job;
+    let writer = Arc::new(writer(session, spec, table, begun));
+    let sink = Sink { checker: Arc::new(Checker::new(table.key.clone())), writer };
+    let resume = shard_checkpoints(session, job)?;
+    let shards = resume.iter().map(|c| (c.shard.clone(), c.counters)).collect();
+    let mut options = ConsumerOptions::new(stream);
+    options.job = Some(job.id.0.clone());
+    options.from = StartAt::Time(job.created_ms - CLOCKS_DIFFER.as_millis() as i64);
+    options.resume = resume;
+    let tables = OneTable { table: table.name.clone(), sink: sink.clone() };
+    let consumer = Consumer::start(options, aws, Arc::new(tables), Arc::clone(&begun.clock));
+    Ok(Workers { consumer, sink, shards: Mutex::new(shards) })
+}
+
+/// Name of a shard's checkpoint in the journal.
+const SHARD: &str = "shard:";
+
+fn shard_checkpoints(session: &Session<'_>, job: &Job) -> Result<Vec<ShardCheckpoint>, JobError> {
+    let stored = session.journal().checkpoints(&job.id, SHARD)?;
+    stored
+        .iter()
+        .map(|(name, value)| {
+            serde_json::from_slice(value)
+                .map_err(|e| JobError::Unfit(format!("the checkpoint {name} of job {} can't be read: {e}", job.id)))
+        })
+        .collect()
+}
+
+/// The producing end.
+struct Feed {
+    source: Source,
+    checker: Checker,
+    table: String,
+    ledger: Arc<Ledger<RecordPosition>>,
+    producer: Arc<Producer>,
+    holding: watch::Receiver<bool>,
+}
+
+impl Feed {
+    async fn run(mut self) -> Result<(), JobError> {
+        loop {
+            // The sender lives as long as the job: an error here is the end of it.
+            if self.holding.wait_for(|held| !held).await.is_err() {
+                return Ok(());
+            }
+            let batch = match self.source.next_batch(BATCH).await {
+                Ok(batch) if batch.is_empty() => break,
+                Ok(batch) => batch,
+                Err(error) => {
+                    self.ledger.drained().await;
+                    return Err(error.into());
+                }
+            };
+            for (Record { json, raw, .. }, position) in batch {
+                let ordinal = position.ordinal;
+                let Ok(receipt) = self.ledger.open(position).await else { return Ok(()) };
+                match json.and_then(|json| self.checker.check(json)) {
+                    Ok(item) => self.producer.put(&self.table, &item, ordinal, receipt).await?,
+                    Err(refusal) => receipt.dead(refusal.to_string(), raw),
+                }
+            }
+        }
+        self.ledger.drained().await;
+        Ok(())
+    }
+}
+
+async fn drive(feed: Feed, workers: Option<Arc<Workers>>) -> Result<(), JobError> {
+    let (ledger, producer) = (Arc::clone(&feed.ledger), Arc::clone(&feed.producer));
+    let all = async {
+        feed.run().await?;
+        match &workers {
+            Some(workers) => workers.account_for(ledger.mark().0.on_stream).await,
+            None => Ok(()),
+        }
+    };
+    let reading_fails = async {
+        match &workers {
+            Some(workers) => workers.consumer.failed().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        done = all => done,
+        error = producer.failed() => Err(error.into()),
+        error = reading_fails => Err(error.into()),
+    }
+}
+
+/// Records whose fate is known.
+fn accounted(counters: &Counters) -> u64 {
+    counters.written + counters.deleted + counters.skipped + counters.dead
+}
+
+impl Workers {
+    fn shards(&self) -> MutexGuard<'_, BTreeMap<String, Counters>> {
+        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends once `wanted` records of the job came back from the stream and are settled.
+    async fn account_for(&self, wanted: u64) -> Result<(), JobError> {
+        let (mut best, mut since) = (0, Instant::now());
+        loop {
+            let live = self.consumer.live();
+            let have = accounted(&live);
+            if have >= wanted {
+                return Ok(());
+            }
+            let progress = self.consumer.progress();
+            let idle = live.read == have && progress.iter().all(|shard| shard.done || shard.lag_ms == 0);
+            if have > best || !idle {
+                (best, since) = (have, Instant::now());
+            } else if since.elapsed() > LOST_AFTER {
+                return Err(JobError::Unfit(format!(
+                    "{} of {wanted} records that the stream took never came back from it: was its retention shorter than the restore, \
+                     or was it made anew? Verify, then restore again",
+                    wanted - have
+                )));
+            }
+            sleep(LOOK).await;
+        }
+    }
+}
+
+/// What the shards counted, without what the source's ledger counted already.
+fn from_stream(mut counters: Counters) -> Counters {
+    counters.read = 0;
+    counters.bytes = 0;
+    counters
+}
+
+impl Way for Through {
+    fn take_settled(&self) -> Settled {
+        let passed = self.ledger.take_settled();
+        let mut settled = Settled {
+            counters: passed.counters,
+            checkpoints: source_checkpoint(&passed).into_iter().collect(),
+            letters: passed.letters.clone(),
+        };
+        let effort = self.producer.effort();
+        settled.counters.retried += effort.retried;
+        settled.counters.throttled += effort.throttled;
+        if let Some(workers) = &self.workers {
+            let mut shards = workers.shards();
+            for shard in workers.consumer.settled() {
+                shards.insert(shard.checkpoint.shard.clone(), shard.checkpoint.counters);
+                let name = format!("{SHARD}{}", shard.checkpoint.shard);
+                settled.checkpoints.push((name, to_json(&shard.checkpoint).into_bytes()));
+                settled.letters.extend(shard.letters);
+            }
+            let all = shards.values().fold(Counters::default(), |sum, shard| sum + *shard);
+            settled.counters = with_effort(settled.counters + from_stream(all), &workers.sink.writer);
+        }
+        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(passed);
+        settled
+    }
+
+    fn committed(&self) {
+        if let Some(passed) = self.taken.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            self.ledger.committed(&passed);
+        }
+    }
+
+    fn live(&self) -> Counters {
+        let mut live = self.ledger.live();
+        let effort = self.producer.effort();
+        live.retried += effort.retried;
+        live.throttled += effort.throttled;
+        match &self.workers {
+            Some(workers) => with_effort(live + from_stream(workers.consumer.live()), &workers.sink.writer),
+            None => live,
+        }
+    }
+
+    fn limit(&self) -> Limit {
+        match self.workers.as_ref().map(|workers| workers.sink.writer.limit()) {
+            None | Some(Limit::Source) => self.producer.limit(),
+            Some(limit) => limit,
+        }
+    }
+
+    fn shards(&self) -> Vec<ShardSample> {
+        let progress = self.workers.as_ref().map(|workers| workers.consumer.progress()).unwrap_or_default();
+        progress
+            .into_iter()
+            .filter(|shard| !shard.done)
+            .map(|shard| ShardSample { shard: shard.shard, lag_ms: shard.lag_ms, records: shard.records })
+            .collect()
+    }
+
+    fn hold(&self, held: bool) {
+        self.held.send_replace(held);
+        if let Some(workers) = &self.workers {
+            workers.sink.writer.pacer().hold(held);
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The life of a worker: takes a job's lock, runs it, obeys controls, and says how it ended.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::journal::{Control, Job, Journal, JournalError, State};
+use super::progress::{Ended, Listener};
+use super::spec::{JobId, Spec};
+use super::{audit, bump, restore, verify};
+use crate::backup::BackupError;
+use crate::cloud::{Cloud, CloudError, Mode};
+
+/// Why a job could not be run, or failed while it ran.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// AWS.
+    #[error(transparent)]
+    Cloud(#[from] CloudError),
+    /// The source.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// The disk, while comparing.
+    #[error("{0}: free some space or pass another --state-dir")]
+    Io(#[from] std::io::Error),
+    /// Something is not as the job needs it.
+    #[error("{0}")]
+    Unfit(String),
+}
+
+/// How often a worker looks at its controls.
+pub(super) const CONTROLS: Duration = Duration::from_millis(250);
+
+/// What a job kind has at hand while it runs.
+pub(super) struct Session<'a> {
+    journal: Mutex<Journal>,
+    /// The job as it was begun.
+    pub job: Job,
+    /// Clients, guarded.
+    pub cloud: Cloud,
+    /// Where progress goes.
+    pub listener: &'a Listener,
+    /// Ctrl-C and SIGTERM.
+    pub stop: CancellationToken,
+}
+
+/// Why a job stopped before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Halt {
+    /// The operator cancelled it.
+    Cancelled,
+    /// Its process was told to end.
+    Interrupted,
+}
+
+impl From<Halt> for State {
+    fn from(halt: Halt) -> Self {
+        match halt {
+            Halt::Cancelled => Self::Cancelled,
+            Halt::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
+/// How a job kind ended.
+pub(super) struct End {
+    /// Done, cancelled, interrupted, or failed.
+    pub state: State,
+    /// What a person should know.
+    pub message: String,
+    /// The last line of `--json`.
+    pub report: String,
+    /// Dead letters remain.
+    pub dead: bool,
+    /// A verify found differences.
+    pub differs: bool,
+}
+
+impl Session<'_> {
+    /// The journal, for a moment.
+    pub fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes a note; the job goes on if the journal can't take it.
+    pub fn note(&self, level: &str, words: &str) {
+        tracing::info!(job = %self.job.id, level, words);
+        if let Err(error) = self.journal().note(&self.job.id, level, words) {
+            tracing::error!(%error, "a note could not be written");
+        }
+    }
+
+    /// Resolves when the job must stop.
+    pub async fn halted(&self) -> Halt {
+        let mut look = tokio::time::interval(CONTROLS);
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return Halt::Interrupted,
+                _ = look.tick() => {
+                    if let Ok((Control::Cancel, _)) = self.journal().controls(&self.job.id) {
+                        return Halt::Cancelled;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where a verify lists the keys that differ, one JSON object a line.
+pub fn differences_path(journal: &Path, id: &JobId) -> PathBuf {
+    journal.with_file_name(format!("{id}.differences.jsonl"))
+}
+
+/// Runs job `id` of the journal at `path` in this process until it ends or `stop` is cancelled, then checkpoints.
+///
+/// `mode` is the guard's; a dry run prints each request on stdout and sends none.
+///
+/// # Errors
+/// When it could not begin. A job that began and failed is an [`Ended`] in state [`State::Failed`].
+pub async fn run(
+    path: &Path,
+    id: &JobId,
+    mode: Mode,
+    listener: &Listener,
+    stop: CancellationToken,
+) -> Result<Ended, JobError> {
+    let journal = Journal::open(path)?;
+    let _lock = journal.lock(id)?;
+    let job = journal.job(id)?;
+    journal.begin(id, std::process::id())?;
+    let begun = async {
+        let guard = audit::guard(path, &job.context, Some(id), mode)?;
+        Ok::<_, JobError>(Cloud::connect(&job.context, guard).await?)
+    };
+    let cloud = match begun.await {
+        Ok(cloud) => cloud,
+        Err(error) => {
+            journal.end(id, State::Failed, &error.to_string(), "")?;
+            return Err(error);
+        }
+    };
+    let session = Session { journal: Mutex::new(journal), job, cloud, listener, stop };
+    let ended = match &session.job.spec {
+        Spec::Restore(spec) => restore::run(&session, spec).await,
+        Spec::Verify(spec) => verify::run(&session, spec, path).await,
+    };
+    let end = ended.unwrap_or_else(|error| End {
+        state: State::Failed,
+        message: error.to_string(),
+        report: String::new(),
+        dead: false,
+        differs: false,
+    });
+    if matches!(end.state, State::Done | State::Cancelled) {
+        give_back(&session).await;
+    }
+    let report = if end.report.is_empty() { restore::last_line(&session, end.state) } else { end.report };
+    let level = if end.state == State::Failed { "error" } else { "info" };
+    session.note(
+        level,
+        &format!(
+            "{} {}{}{}",
+            session.job.id,
+            end.state.as_str(),
+            if end.message.is_empty() { "" } else { ": " },
+            end.message
+        ),
+    );
+    session.journal().end(id, end.state, &end.message, &report)?;
+    Ok(Ended { job: id.clone(), state: end.state, message: end.message, report, dead: end.dead, differs: end.differs })
+}
+
+/// Gives back the capacity that was raised for this job.
+async fn give_back(session: &Session<'_>) {
+    let owed = bump::owed(&session.journal(), &session.cloud.context, &session.job.id).unwrap_or_default();
+    for owing in owed {
+        // Its own connection: the session's must not be held across a request.
+        let done = match Journal::open(session.journal().path()) {
+            Ok(journal) => bump::give_back(&session.cloud, &journal, &owing).await.map_err(|e| e.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match done {
+            Ok(words) => session.note("info", &words),
+            Err(words) => session.note(
+                "warn",
+                &format!(
+                    "{} still has {} WCU: {words}; run `sluice capacity {} --give-back`",
+                    owing.table, owing.after, owing.table
+                ),
+            ),
+        }
+    }
+}

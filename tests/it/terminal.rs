@@ -1,0 +1,114 @@
+//! A real terminal: the demo opens in it, follows its size, and leaves it as it was.
+
+use std::io::{Read as _, Write as _};
+use std::sync::{Arc, Mutex};
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+
+use crate::running::until;
+
+/// A program in a terminal of its own.
+struct Terminal {
+    master: Box<dyn MasterPty + Send>,
+    keys: Box<dyn std::io::Write + Send>,
+    child: Box<dyn Child + Send + Sync>,
+    screen: Arc<Mutex<vt100::Parser>>,
+}
+
+impl Terminal {
+    fn start(args: &[&str], rows: u16, cols: u16) -> Self {
+        let pty = native_pty_system().openpty(size(rows, cols)).expect("this system has terminals");
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_sluice"));
+        command.args(args);
+        command.env("TERM", "xterm-256color");
+        command.env("LANG", "C.UTF-8");
+        for name in ["AWS_PROFILE", "AWS_REGION", "AWS_ENDPOINT_URL", "NO_COLOR"] {
+            command.env_remove(name);
+        }
+        let child = pty.slave.spawn_command(command).expect("the binary starts");
+        drop(pty.slave);
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(rows, cols, 0)));
+        let mut reader = pty.master.try_clone_reader().expect("the terminal can be read");
+        let seen = screen.clone();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 8192];
+            while let Ok(n @ 1..) = reader.read(&mut bytes) {
+                seen.lock().unwrap().process(&bytes[..n]);
+            }
+        });
+        let keys = pty.master.take_writer().expect("the terminal takes keys");
+        Self { master: pty.master, keys, child, screen }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+        self.keys.flush().unwrap();
+    }
+
+    fn resize(&self, rows: u16, cols: u16) {
+        self.screen.lock().unwrap().screen_mut().set_size(rows, cols);
+        self.master.resize(size(rows, cols)).unwrap();
+    }
+
+    fn text(&self) -> String {
+        self.screen.lock().unwrap().screen().contents()
+    }
+
+    #[track_caller]
+    fn wait_for(&mut self, words: &str) {
+        let mut last = String::new();
+        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            until(words, || {
+                last = self.text();
+                last.contains(words).then_some(())
+            });
+        }));
+        assert!(found.is_ok(), "never saw {words:?}; the screen was:\n{last}");
+    }
+
+    /// The exit code, once the program has ended.
+    fn end(&mut self) -> u32 {
+        until("the program has ended", || self.child.try_wait().expect("it is our child")).exit_code()
+    }
+
+    /// True when the screen is the shell's again: no alternate screen, the cursor shown, no mouse, no paste brackets.
+    fn is_restored(&self) -> bool {
+        let parser = self.screen.lock().unwrap();
+        let screen = parser.screen();
+        !screen.alternate_screen() && !screen.hide_cursor() && !screen.bracketed_paste()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+    }
+}
+
+fn size(rows: u16, cols: u16) -> PtySize {
+    PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }
+}
+
+#[test]
+fn the_demo_opens_on_its_restore_follows_the_terminals_size_and_leaves_it_as_it_was() {
+    let mut terminal = Terminal::start(&["demo", "--records", "20000"], 40, 120);
+    terminal.wait_for("historical");
+    terminal.wait_for("written");
+    terminal.resize(24, 80);
+    terminal.wait_for("written");
+    terminal.press("1");
+    terminal.wait_for("NAME");
+    terminal.press("q");
+    assert_eq!(terminal.end(), 0);
+    until("the terminal is as it was", || terminal.is_restored().then_some(()));
+}
+
+#[test]
+fn a_term_signal_leaves_the_terminal_as_it_was() {
+    let mut terminal = Terminal::start(&["demo", "--records", "20000"], 30, 100);
+    terminal.wait_for("historical");
+    let pid = terminal.child.process_id().expect("it runs");
+    crate::running::signal(pid, "TERM");
+    terminal.end();
+    until("the terminal is as it was", || terminal.is_restored().then_some(()));
+}

@@ -1,0 +1,133 @@
+"""boto3 against `sluice local`: a foreign client finds the AWS it expects. Usage: boto3_conformance.py ENDPOINT"""
+
+import datetime
+import sys
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+ITEMS = 1_000
+
+
+def client(service, endpoint, **config):
+    return boto3.client(
+        service,
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+        config=Config(retries={"max_attempts": 10, "mode": "standard"}, **config),
+    )
+
+
+def expect(what, got, wanted):
+    assert got == wanted, f"{what}: got {got!r}, wanted {wanted!r}"
+
+
+def table_holds_what_was_put(endpoint):
+    dynamodb = client("dynamodb", endpoint)
+    dynamodb.create_table(
+        TableName="boto",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        ProvisionedThroughput={"ReadCapacityUnits": 500, "WriteCapacityUnits": 500},
+    )
+    dynamodb.get_waiter("table_exists").wait(TableName="boto", WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+    resource = boto3.resource(
+        "dynamodb",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+    ).Table("boto")
+    with resource.batch_writer() as batch:
+        for n in range(ITEMS):
+            batch.put_item(Item={"id": f"key-{n}", "n": n, "set": {n, n + 1}, "bytes": bytes([n % 256])})
+    found, more = {}, {}
+    while True:
+        page = resource.scan(ConsistentRead=True, **more)
+        found.update({item["id"]: item for item in page["Items"]})
+        if "LastEvaluatedKey" not in page:
+            break
+        more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+    expect("items", len(found), ITEMS)
+    expect("a number", int(found["key-7"]["n"]), 7)
+    expect("a set", {int(n) for n in found["key-7"]["set"]}, {7, 8})
+    expect("binary", bytes(found["key-7"]["bytes"]), b"\x07")
+    try:
+        dynamodb.describe_table(TableName="absent")
+        raise AssertionError("an absent table was described")
+    except ClientError as error:
+        expect("its error", error.response["Error"]["Code"], "ResourceNotFoundException")
+
+
+def stream_gives_back_records_in_order(endpoint):
+    kinesis = client("kinesis", endpoint)
+    kinesis.create_stream(StreamName="boto", ShardCount=1)
+    kinesis.get_waiter("stream_exists").wait(StreamName="boto", WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+    sent = [str(n).encode() for n in range(100)]
+    answer = kinesis.put_records(StreamName="boto", Records=[{"Data": data, "PartitionKey": "k"} for data in sent])
+    expect("failed records", answer["FailedRecordCount"], 0)
+    shard = kinesis.list_shards(StreamName="boto")["Shards"][0]["ShardId"]
+    iterator = kinesis.get_shard_iterator(StreamName="boto", ShardId=shard, ShardIteratorType="TRIM_HORIZON")
+    iterator, got = iterator["ShardIterator"], []
+    for _ in range(10):
+        page = kinesis.get_records(ShardIterator=iterator)
+        got += [record["Data"] for record in page["Records"]]
+        iterator = page["NextShardIterator"]
+        if len(got) >= len(sent):
+            break
+    expect("records", got, sent)
+    expect("lag at the tip", page["MillisBehindLatest"], 0)
+
+
+def bucket_keeps_objects(endpoint):
+    s3 = client("s3", endpoint, s3={"addressing_style": "path"})
+    s3.create_bucket(Bucket="boto")
+    body = bytes(range(256)) * 4_096
+    s3.put_object(Bucket="boto", Key="folder/object", Body=body)
+    expect("object", s3.get_object(Bucket="boto", Key="folder/object")["Body"].read(), body)
+    part = s3.get_object(Bucket="boto", Key="folder/object", Range="bytes=10-19")["Body"].read()
+    expect("range", part, body[10:20])
+    listed = s3.list_objects_v2(Bucket="boto", Prefix="folder/")["Contents"]
+    expect("listing", [(entry["Key"], entry["Size"]) for entry in listed], [("folder/object", len(body))])
+
+
+def metrics_count_what_passed(endpoint):
+    cloudwatch = client("cloudwatch", endpoint)
+    now = datetime.datetime.now(datetime.timezone.utc)
+    answer = cloudwatch.get_metric_data(
+        StartTime=now - datetime.timedelta(minutes=30),
+        EndTime=now + datetime.timedelta(minutes=2),
+        MetricDataQueries=[
+            {
+                "Id": "consumed",
+                "MetricStat": {
+                    "Metric": {
+                        "Namespace": "AWS/DynamoDB",
+                        "MetricName": "ConsumedWriteCapacityUnits",
+                        "Dimensions": [{"Name": "TableName", "Value": "boto"}],
+                    },
+                    "Period": 60,
+                    "Stat": "Sum",
+                },
+            }
+        ],
+    )
+    expect("consumed WCU", sum(answer["MetricDataResults"][0]["Values"]), float(ITEMS))
+
+
+def main(endpoint):
+    for check in (
+        table_holds_what_was_put,
+        stream_gives_back_records_in_order,
+        bucket_keeps_objects,
+        metrics_count_what_passed,
+    ):
+        check(endpoint)
+        print(f"ok: {check.__name__.replace('_', ' ')}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -342,6 +342,42 @@ async fn a_reader_beside_many_producers_misses_nothing() {
 }
 
 #[tokio::test]
+async fn records_put_while_shards_split_are_all_found_by_following_the_children() {
+    let (_local, cloud) = aws(false, "").await;
+    stream(&cloud, "s", 2).await;
+    let update = cloud.kinesis.update_shard_count().stream_name("s").target_shard_count(4);
+    update.scaling_type(ScalingType::UniformScaling).send().await.unwrap();
+    let (mut put_so_far, mut after) = (0, 0);
+    let mut next = Vec::new();
+    for shard in shards(&cloud, "s").await {
+        next.push(iterator(&cloud, "s", &shard.shard_id, ShardIteratorType::TrimHorizon).await);
+    }
+    let mut seen = Vec::new();
+    // Readers go to the end of the parents while records keep coming, then on in the children.
+    while after < 10 || seen.len() < put_so_far {
+        if after < 10 {
+            put(&cloud, "s", &(put_so_far..put_so_far + 50).collect::<Vec<_>>()).await;
+            put_so_far += 50;
+        }
+        let mut following = Vec::new();
+        for iterator_now in next.drain(..) {
+            let reply = read(&cloud, &iterator_now).await;
+            seen.extend(numbers(&reply));
+            following.extend(reply.next_shard_iterator);
+            for child in reply.child_shards.unwrap_or_default() {
+                let start = iterator(&cloud, "s", &child.shard_id, ShardIteratorType::TrimHorizon).await;
+                following.push(start);
+            }
+        }
+        next = following;
+        after += usize::from(next.len() == 4);
+        assert!(after < 20, "{} of {put_so_far} records were found", seen.len());
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (0..put_so_far).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn what_passes_is_measured() {
     let metrics = Metrics::new();
     let kinesis = super::Kinesis::new(true, std::sync::Arc::clone(&metrics), std::sync::Arc::default());

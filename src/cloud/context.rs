@@ -40,13 +40,13 @@ pub struct Cloud {
     pub context: Context,
     /// The region that came of it.
     pub region: String,
-    /// `DynamoDB` for inventory and control: the SDK retries.
+    /// DynamoDB for inventory and control: the SDK retries.
     pub dynamodb: aws_sdk_dynamodb::Client,
     /// Kinesis for inventory and control: the SDK retries.
     pub kinesis: aws_sdk_kinesis::Client,
     /// S3; the SDK retries.
     pub s3: aws_sdk_s3::Client,
-    /// `CloudWatch`; the SDK retries.
+    /// CloudWatch; the SDK retries.
     pub cloudwatch: aws_sdk_cloudwatch::Client,
     /// STS, for the account in the header.
     pub sts: aws_sdk_sts::Client,

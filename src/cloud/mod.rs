@@ -6,6 +6,7 @@ pub mod error;
 pub mod guard;
 pub mod inventory;
 pub mod metrics;
+pub mod price;
 
 pub use context::{Cloud, Context};
 pub use error::{Class, CloudError};

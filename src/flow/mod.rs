@@ -1,1 +1,6 @@
 //! Being built.
+
+mod counters;
+mod dead;
+pub use counters::Counters;
+pub use dead::Letter;

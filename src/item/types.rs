@@ -35,7 +35,7 @@ pub struct KeySchema {
 /// A primary key, canonical: equal keys have equal bytes (numbers by value, binary as padded base64).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// `DynamoDB` JSON of the key attributes alone, partition first: `{"id":{"S":"x"}}`.
+    /// DynamoDB JSON of the key attributes alone, partition first: `{"id":{"S":"x"}}`.
     pub json: Bytes,
     /// xxh3-128 of `json`.
     pub hash: u128,
@@ -44,10 +44,10 @@ pub struct Key {
 /// An item that passed the check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
-    /// Compact or not, the item's `DynamoDB` JSON as it goes into a request: the bytes that came in, except that legacy
+    /// Compact or not, the item's DynamoDB JSON as it goes into a request: the bytes that came in, except that legacy
     /// binary is rewritten as base64.
     pub json: Bytes,
-    /// Size by `DynamoDB`'s rule, bytes: names in UTF-8 plus values.
+    /// Size by DynamoDB's rule, bytes: names in UTF-8 plus values.
     pub size: u32,
     /// Its primary key.
     pub key: Key,
@@ -83,7 +83,7 @@ pub enum Refusal {
         /// What is wrong with it.
         reason: String,
     },
-    /// More than 409,600 bytes by `DynamoDB`'s rule.
+    /// More than 409,600 bytes by DynamoDB's rule.
     #[error("item of {0} bytes: DynamoDB takes at most 409,600")]
     TooLarge(u64),
     /// A key attribute is missing.
@@ -102,6 +102,20 @@ pub enum Refusal {
         /// The table's type.
         wanted: KeyKind,
     },
+    /// A key attribute is longer than `DynamoDB` takes: 2,048 bytes for a partition key, 1,024 for a sort key
+    /// (`DynamoDB` developer guide, "Constraints").
+    #[error("key attribute {name} is {bytes} bytes: DynamoDB takes at most {limit}")]
+    KeyTooLong {
+        /// The attribute.
+        name: String,
+        /// Its length, bytes.
+        bytes: u64,
+        /// The longest allowed, bytes.
+        limit: u64,
+    },
+    /// A line of a backup that is longer than [`crate::backup::LONGEST_LINE`].
+    #[error("line of {0} bytes: no item needs more than 16 MiB")]
+    LineTooLong(u64),
     /// A record on a stream that is no put request.
     #[error("not a put request: {0}")]
     NotAPutRequest(String),

@@ -71,6 +71,9 @@ pub enum LocalError {
     /// The address can't be listened on.
     #[error("can't listen on {0}: {1}; choose another address with --listen")]
     Listen(SocketAddr, std::io::Error),
+    /// Another process serves the same folder.
+    #[error("{0} is served by another sluice; stop that one, or choose another folder with --data")]
+    InUse(PathBuf),
     /// The folder of `--data`, or a temporary one, can't be used.
     #[error("can't use the folder {0}: {1}")]
     Folder(PathBuf, std::io::Error),

@@ -43,6 +43,8 @@ pub struct Local {
     stop: watch::Sender<bool>,
     accepting: tokio::task::JoinHandle<()>,
     services: Arc<Services>,
+    /// Held while the folder of `--data` is served.
+    _lock: Option<std::fs::File>,
     /// Removed with everything in it when the server ends.
     _temporary: Option<tempfile::TempDir>,
 }
@@ -75,6 +77,7 @@ impl Local {
         };
         let s3_folder = folder.join("s3");
         std::fs::create_dir_all(&s3_folder).map_err(LocalError::folder(&s3_folder))?;
+        let lock = options.data.as_deref().map(only_server_of).transpose()?;
         let listener =
             TcpListener::bind(options.listen).await.map_err(|error| LocalError::Listen(options.listen, error))?;
         let address = listener.local_addr().map_err(|error| LocalError::Listen(options.listen, error))?;
@@ -91,7 +94,15 @@ impl Local {
         });
         let (stop, stopping) = watch::channel(false);
         let accepting = tokio::spawn(accept(listener, Arc::clone(&services), stopping));
-        Ok(Self { endpoint: format!("http://{address}"), s3_folder, stop, accepting, services, _temporary: temporary })
+        Ok(Self {
+            endpoint: format!("http://{address}"),
+            s3_folder,
+            stop,
+            accepting,
+            services,
+            _lock: lock,
+            _temporary: temporary,
+        })
     }
 
     /// Where it serves, such as `http://127.0.0.1:4566`.
@@ -117,6 +128,17 @@ impl Drop for Local {
     fn drop(&mut self) {
         self.stop.send_replace(true);
         self.accepting.abort();
+    }
+}
+
+/// Two servers would write over each other's settings. The lock goes with the process, however it ends.
+fn only_server_of(folder: &Path) -> Result<std::fs::File, LocalError> {
+    let path = folder.join("lock");
+    let lock = std::fs::File::create(&path).map_err(LocalError::folder(&path))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(std::fs::TryLockError::WouldBlock) => Err(LocalError::InUse(folder.to_owned())),
+        Err(std::fs::TryLockError::Error(error)) => Err(LocalError::folder(&path)(error)),
     }
 }
 

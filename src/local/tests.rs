@@ -90,6 +90,8 @@ async fn what_is_kept_in_a_folder_is_there_after_a_restart() {
     local.stop().await.unwrap();
 
     let local = Local::start(options()).await.unwrap();
+    let second = Local::start(options()).await.unwrap_err().to_string();
+    assert!(second.contains("another sluice"), "{second}");
     assert_eq!(local.s3_folder(), folder.path().join("s3"));
     let reply = cloud(&local).await.dynamodb.scan().table_name("quotes").send().await.unwrap();
     assert_eq!(reply.count, 25);

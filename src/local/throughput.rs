@@ -348,6 +348,28 @@ mod tests {
         assert_eq!(full, Full::Partition);
     }
 
+    proptest::proptest! {
+        /// Whatever comes when: no more passes than was stored and flowed in, and one request's overdraft.
+        #[test]
+        fn no_schedule_gets_more_than_was_bought(
+            rate in 1.0..5000.0f64,
+            requests in proptest::collection::vec((0..2000i64, 0.5..400.0f64, proptest::prelude::any::<u64>()), 1..300),
+        ) {
+            let mut table = table(rate);
+            let (mut now, mut passed, mut largest) = (NOON, 0.0, 0.0f64);
+            for (wait, units, key) in requests {
+                now += wait;
+                if table.check(Write, Some(key), now).is_ok() {
+                    table.take(Write, Some(key), units, now);
+                    passed += units;
+                    largest = largest.max(units);
+                }
+                let bought = rate * 300.0 + rate * (now - NOON) as f64 / 1000.0;
+                proptest::prop_assert!(passed <= bought + largest + 1e-6, "{} of {}", passed, bought);
+            }
+        }
+    }
+
     #[test]
     fn partitions_follow_both_directions() {
         assert_eq!(partitions(5.0, 130.0), 1);

@@ -11,6 +11,7 @@ use dynoxide::actions::delete_table::DeleteTableRequest;
 use dynoxide::actions::describe_table::DescribeTableRequest;
 use dynoxide::actions::list_tables::ListTablesRequest;
 use dynoxide::actions::update_table::UpdateTableRequest;
+use dynoxide::types::ProvisionedThroughput;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -52,8 +53,8 @@ struct Wanted {
     on_demand: Option<bool>,
     table: Option<(u64, u64)>,
     indexes: Vec<(String, (u64, u64))>,
-    /// Of indexes that the same request creates.
-    created: HashMap<String, (u64, u64)>,
+    /// Of indexes that the same request creates; `None` where it says nothing.
+    created: HashMap<String, Option<(u64, u64)>>,
 }
 
 /// Descriptions of all tables, for the start.
@@ -76,12 +77,15 @@ pub(super) fn all_descriptions(database: &Database) -> dynoxide::Result<Vec<Tabl
 impl Dynamo {
     pub(super) async fn create_table(&self, body: &[u8]) -> Outcome {
         let request: CreateTableRequest = parse("CreateTable", body)?;
-        let table = request.provisioned_throughput.iter();
-        let indexes =
-            request.global_secondary_indexes.iter().flatten().filter_map(|it| it.provisioned_throughput.as_ref());
-        for bought in table.chain(indexes) {
+        let units = |bought: &ProvisionedThroughput| {
             let units = |units: Option<i64>| u64::try_from(units.unwrap_or(0)).unwrap_or(0);
-            check_size((units(bought.read_capacity_units), units(bought.write_capacity_units)))?;
+            (units(bought.read_capacity_units), units(bought.write_capacity_units))
+        };
+        // Without throughput for a provisioned table, the engine has AWS's words; for an index it has none.
+        request.provisioned_throughput.as_ref().map(|bought| check_size(units(bought))).transpose()?;
+        let on_demand = request.billing_mode.as_deref() == Some("PAY_PER_REQUEST");
+        for index in request.global_secondary_indexes.iter().flatten() {
+            check_index(&index.index_name, index.provisioned_throughput.as_ref().map(units), on_demand)?;
         }
         let mut reply = self.engine.run(move |database| database.create_table(request)).await?;
         let handle = self.add_table(&reply.table_description);
@@ -97,6 +101,9 @@ impl Dynamo {
     pub(super) async fn delete_table(&self, body: &[u8]) -> Outcome {
         let request: DeleteTableRequest = parse("DeleteTable", body)?;
         let name = request.table_name.clone();
+        if let Some(handle) = self.table(&name) {
+            self.check_idle(&mut lock(&handle))?;
+        }
         let mut reply = self.engine.run(move |database| database.delete_table(request)).await?;
         let handle = self.tables.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&name);
         self.forget_description(&name);
@@ -152,13 +159,16 @@ impl Dynamo {
         let (wanted, rest) = split(request)?;
         let settings = {
             let mut table = lock(&handle);
-            table.advance(self.now());
-            if table.is_updating() {
-                let message =
-                    format!("Attempt to change a resource which is still in use: Table is being updated: {name}");
-                return Err(Failure::named("ResourceInUseException", &message));
+            self.check_idle(&mut table)?;
+            let settings = changed(&table, &wanted, self.now())?;
+            match (settings, &rest) {
+                // Accepted under the same lock as checked: of two changes at a time one is refused.
+                (Some(settings), None) => {
+                    table.accept(settings, self.now() + CHANGE_MS);
+                    None
+                }
+                (settings, _) => settings,
             }
-            changed(&table, &wanted, self.now())?
         };
         if let Some(rest) = rest {
             let request: UpdateTableRequest = parse("UpdateTable", rest.to_string().as_bytes())?;
@@ -177,6 +187,17 @@ impl Dynamo {
         }
         self.keep()?;
         written(&json!({ "TableDescription": self.description(name).await? }))
+    }
+
+    /// Refuses to touch a table that a change is still being made to.
+    fn check_idle(&self, table: &mut Table) -> Result<(), Failure> {
+        table.advance(self.now());
+        if table.is_updating() {
+            let name = &table.name;
+            let message = format!("Attempt to change a resource which is still in use: Table is being updated: {name}");
+            return Err(Failure::named("ResourceInUseException", &message));
+        }
+        Ok(())
     }
 
     fn keep(&self) -> Result<(), Failure> {
@@ -226,9 +247,10 @@ fn split(mut request: Value) -> Result<(Wanted, Option<Value>), Failure> {
                 let name = update["IndexName"].as_str().unwrap_or_default().to_owned();
                 wanted.indexes.push((name, units(&update["ProvisionedThroughput"])?));
             }
-            if let Some(bought) = update.pointer("/Create/ProvisionedThroughput").filter(|it| !it.is_null()) {
-                let name = update["Create"]["IndexName"].as_str().unwrap_or_default().to_owned();
-                wanted.created.insert(name, units(bought)?);
+            if let Some(create) = update.get("Create") {
+                let name = create["IndexName"].as_str().unwrap_or_default().to_owned();
+                let bought = create.get("ProvisionedThroughput").filter(|it| !it.is_null());
+                wanted.created.insert(name, bought.map(&units).transpose()?);
             }
         }
         updates.retain(|update| update.get("Update").is_none());
@@ -264,6 +286,9 @@ fn changed(table: &Table, wanted: &Wanted, now: Millis) -> Result<Option<Setting
                  PROVISIONED, for the table and each of its global secondary indexes",
             ));
         }
+    }
+    for (name, bought) in &wanted.created {
+        check_index(name, *bought, after.on_demand)?;
     }
     if let Some(units) = wanted.table {
         let what = format!("the table {}", table.name);
@@ -304,6 +329,17 @@ fn change(provision: &mut Provision, to: (u64, u64), switched: bool, what: &str,
     }
     (provision.read, provision.write) = to;
     Ok(())
+}
+
+/// A new index has throughput of its own, unless its table is on demand.
+fn check_index(name: &str, bought: Option<(u64, u64)>, on_demand: bool) -> Result<(), Failure> {
+    match bought {
+        Some(bought) => check_size(bought),
+        None if on_demand => Ok(()),
+        None => Err(Failure::invalid(&format!(
+            "One or more parameter values were invalid: ProvisionedThroughput must be specified for index: {name}"
+        ))),
+    }
 }
 
 fn check_size((read, write): (u64, u64)) -> Result<(), Failure> {
@@ -362,7 +398,7 @@ mod tests {
         .unwrap();
         assert_eq!(wanted.table, Some((5, 195)));
         assert_eq!(wanted.indexes, [("old".to_owned(), (1, 2))]);
-        assert_eq!(wanted.created["new"], (3, 4));
+        assert_eq!(wanted.created["new"], Some((3, 4)));
         let rest = rest.unwrap();
         assert_eq!(rest["GlobalSecondaryIndexUpdates"].as_array().unwrap().len(), 1);
         assert!(rest.get("ProvisionedThroughput").is_none());

@@ -31,8 +31,8 @@ use http::Response;
 use self::control::Described;
 use self::engine::Engine;
 use self::table::{Settings, Table, Throttle};
-use self::wire::{Failure, Outcome, parse, respond, written};
-use super::faults::Faults;
+use self::wire::{Failure, Outcome, known, parse, respond, shown, written};
+use super::faults::{Fault, Faults};
 use super::metrics::Metrics;
 use super::throughput::{Direction, Full, Millis};
 use super::{Body, LocalError};
@@ -123,7 +123,19 @@ impl Dynamo {
 
     /// Answers one operation.
     pub(super) async fn handle(&self, operation: &str, body: Bytes) -> Response<Body> {
-        respond(self.outcome(operation, body).await)
+        if touches_data(operation) {
+            return respond(self.outcome(operation, body).await);
+        }
+        // What is about tables and streams speaks of ARNs.
+        let body = match std::str::from_utf8(&body) {
+            Ok(text) => Bytes::from(known(text)),
+            Err(_) => body,
+        };
+        let outcome = self.outcome(operation, body).await;
+        respond(outcome.map(|reply| match String::from_utf8(reply) {
+            Ok(text) => shown(&text).into_bytes(),
+            Err(error) => error.into_bytes(),
+        }))
     }
 
     async fn outcome(&self, operation: &str, body: Bytes) -> Outcome {
@@ -152,6 +164,10 @@ impl Dynamo {
             "ListStreams" => pass_on!(list_streams),
             "DescribeStream" => pass_on!(describe_stream),
             "GetShardIterator" => pass_on!(get_shard_iterator),
+            "GetRecords" if self.faults.roll(Fault::ExpireIterators) => Err(Failure::expired_iterator()),
+            "GetRecords" if self.faults.roll(Fault::Throttle) => {
+                Err(Failure::throttled("ProvisionedThroughputExceededException", TABLE_FULL, &[]))
+            }
             "GetRecords" => pass_on!(get_records),
             "UpdateTimeToLive" => pass_on!(update_time_to_live),
             "DescribeTimeToLive" => pass_on!(describe_time_to_live),

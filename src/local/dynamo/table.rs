@@ -11,6 +11,7 @@ use dynoxide::actions::{
 use dynoxide::types::{AttributeValue, KeySchemaElement, KeyType, Projection, ProjectionType, item_size};
 use serde::{Deserialize, Serialize};
 
+use super::wire::shown;
 use crate::local::throughput::{Decreases, Direction, Full, Millis, Rate, Throughput, hash_of_key};
 
 /// Bought throughput and its history.
@@ -137,7 +138,7 @@ impl Table {
         });
         let mut table = Self {
             name: description.table_name.clone(),
-            arn: description.table_arn.clone(),
+            arn: shown(&description.table_arn),
             partition_key: hash_key(&description.key_schema),
             throughput: Throughput::new(settings.table.rate(settings.on_demand), now),
             settings,
@@ -149,7 +150,12 @@ impl Table {
     }
 
     /// Follows what the description says of indexes: new ones, with the throughput in `bought`, and gone ones.
-    pub(super) fn follow(&mut self, description: &TableDescription, bought: &HashMap<String, (u64, u64)>, now: Millis) {
+    pub(super) fn follow(
+        &mut self,
+        description: &TableDescription,
+        bought: &HashMap<String, Option<(u64, u64)>>,
+        now: Millis,
+    ) {
         let described = description.global_secondary_indexes.as_deref().unwrap_or_default();
         let is_described = |name: &str| described.iter().any(|index| index.index_name == name);
         self.indexes.retain(|name, _| is_described(name));
@@ -160,7 +166,7 @@ impl Table {
             }
             let provision = self.settings.indexes.entry(index.index_name.clone()).or_insert_with(|| {
                 let mut provision = Provision::of(index.provisioned_throughput.as_ref());
-                if let Some((read, write)) = bought.get(&index.index_name) {
+                if let Some(Some((read, write))) = bought.get(&index.index_name) {
                     (provision.read, provision.write) = (*read, *write);
                 }
                 provision
@@ -170,7 +176,7 @@ impl Table {
             self.indexes.insert(
                 Arc::from(index.index_name.as_str()),
                 Index {
-                    arn: index.index_arn.clone(),
+                    arn: shown(&index.index_arn),
                     projected: projected(&index.projection, keys.iter().cloned().chain(table_keys)),
                     keys,
                     throughput: Throughput::new(provision.rate(self.settings.on_demand), now),

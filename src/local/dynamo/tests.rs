@@ -351,6 +351,47 @@ async fn an_index_is_added_to_a_live_table_with_its_own_throughput() {
 }
 
 #[tokio::test]
+async fn an_index_of_a_provisioned_table_must_be_given_throughput() {
+    let bench = Bench::new().await;
+    let keys = |name: &str| json!([{"AttributeName": name, "KeyType": "HASH"}]);
+    let bare = json!({"IndexName": "by-g", "KeySchema": keys("g"), "Projection": {"ProjectionType": "ALL"}});
+    let attributes =
+        json!([{"AttributeName": "id", "AttributeType": "S"}, {"AttributeName": "g", "AttributeType": "S"}]);
+    let (name, _) = bench
+        .refused(
+            "CreateTable",
+            json!({
+                "TableName": "quotes", "KeySchema": keys("id"), "AttributeDefinitions": attributes,
+                "ProvisionedThroughput": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1},
+                "GlobalSecondaryIndexes": [bare],
+            }),
+        )
+        .await;
+    assert_eq!(name, "ValidationException");
+    bench.create(1).await;
+    let update = json!({
+        "TableName": "quotes", "AttributeDefinitions": attributes, "GlobalSecondaryIndexUpdates": [{"Create": bare}],
+    });
+    assert_eq!(bench.refused("UpdateTable", update.clone()).await.0, "ValidationException");
+    bench.done("UpdateTable", json!({"TableName": "quotes", "BillingMode": "PAY_PER_REQUEST"})).await;
+    bench.pass(CHANGE_MS);
+    bench.done("UpdateTable", update).await;
+}
+
+#[tokio::test]
+async fn a_table_that_is_being_updated_is_not_deleted() {
+    let bench = Bench::new().await;
+    bench.create(1).await;
+    assert_eq!(bench.update(2).await.0, 200);
+    let delete = json!({"TableName": "quotes"});
+    assert_eq!(bench.refused("DeleteTable", delete.clone()).await.0, "ResourceInUseException");
+    bench.pass(CHANGE_MS);
+    let reply = bench.done("DeleteTable", delete.clone()).await;
+    assert_eq!(reply["TableDescription"]["TableStatus"], "DELETING");
+    assert_eq!(bench.refused("DescribeTable", delete).await.0, "ResourceNotFoundException");
+}
+
+#[tokio::test]
 async fn faults_throttle_and_split_batches_and_lose_nothing() {
     let bench = Bench::with(None, true, "partial=100%").await;
     bench.create(1000).await;
@@ -370,6 +411,26 @@ async fn faults_throttle_and_split_batches_and_lose_nothing() {
     bench.create(1000).await;
     let (name, _) = bench.refused("BatchWriteItem", batch([put("a", 0)])).await;
     assert_eq!(name, "ProvisionedThroughputExceededException");
+}
+
+#[tokio::test]
+async fn a_run_with_faults_repeats_itself() {
+    let run = async || {
+        let bench = Bench::with(None, true, "partial=30%,throttle=30%").await;
+        bench.create(1000).await;
+        let mut replies = Vec::new();
+        for n in 0..40 {
+            let mut reply = bench.ask("BatchWriteItem", batch((0..5).map(|m| put(&(n * 5 + m).to_string(), 0)))).await;
+            reply.1["ConsumedCapacity"].take();
+            replies.push(reply);
+        }
+        replies
+    };
+    let first = run().await;
+    assert_eq!(first, run().await);
+    assert!(first.iter().any(|(status, _)| *status == 400), "some are throttled");
+    assert!(first.iter().any(|(_, reply)| reply.pointer("/UnprocessedItems/quotes").is_some()), "some are split");
+    assert!(first.iter().any(|(_, reply)| reply["UnprocessedItems"] == json!({})), "some pass");
 }
 
 #[tokio::test]
@@ -402,6 +463,60 @@ async fn a_transaction_beyond_capacity_is_cancelled_as_a_whole() {
     // What the first took was given back.
     bench.done("PutItem", json!({"TableName": "quotes", "Item": {"id": {"S": "d"}}})).await;
     assert_eq!(bench.describe().await["ItemCount"], 4);
+}
+
+/// The sum of a metric in whole units, at whatever time.
+fn sum(bench: &Bench, metric: &str, dimensions: &[(&str, &str)]) -> i64 {
+    let id = crate::local::metrics::SeriesId::new("AWS/DynamoDB", metric, dimensions);
+    bench.dynamo.metrics.query(&id, 0, 2 * NOON, 60_000).iter().map(|(_, it)| it.sum.ceil() as i64).sum()
+}
+
+#[tokio::test]
+async fn what_passed_and_what_was_refused_is_measured() {
+    let bench = Bench::new().await;
+    bench.create_with_index(1000, 1).await;
+    let item = |n: usize| json!({"PutRequest": {"Item": {"id": {"S": n.to_string()}, "g": {"S": "x"}}}});
+    for n in 0..13 {
+        bench.ask("BatchWriteItem", batch((0..25).map(|m| item(n * 25 + m)))).await;
+    }
+    let table = [("TableName", "quotes")];
+    let index = [("TableName", "quotes"), ("GlobalSecondaryIndexName", "by-g")];
+    assert_eq!(sum(&bench, "ConsumedWriteCapacityUnits", &table), 300);
+    assert_eq!(sum(&bench, "ConsumedWriteCapacityUnits", &index), 300);
+    assert_eq!(sum(&bench, "WriteThrottleEvents", &index), 25);
+    assert_eq!(sum(&bench, "WriteThrottleEvents", &table), 0);
+    assert_eq!(sum(&bench, "ThrottledRequests", &[("TableName", "quotes"), ("Operation", "BatchWriteItem")]), 1);
+    assert_eq!(sum(&bench, "ProvisionedWriteCapacityUnits", &table), 1000);
+    bench.done("Scan", json!({"TableName": "quotes"})).await;
+    assert!(sum(&bench, "ConsumedReadCapacityUnits", &table) > 0);
+}
+
+#[tokio::test]
+async fn metrics_are_kept_without_limits_too() {
+    let bench = Bench::with(None, false, "").await;
+    bench.create(1).await;
+    bench.done("BatchWriteItem", batch([put("a", 399)])).await;
+    assert_eq!(sum(&bench, "ConsumedWriteCapacityUnits", &[("TableName", "quotes")]), 400);
+}
+
+#[tokio::test]
+async fn a_stream_is_read_by_the_arns_that_were_shown() {
+    let bench = Bench::new().await;
+    bench.create(100).await;
+    let stream = json!({"StreamEnabled": true, "StreamViewType": "NEW_IMAGE"});
+    bench.done("UpdateTable", json!({"TableName": "quotes", "StreamSpecification": stream})).await;
+    bench.done("BatchWriteItem", batch([put("a", 0)])).await;
+    let table = bench.describe().await;
+    assert_eq!(table["TableArn"], "arn:aws:dynamodb:us-east-1:000000000000:table/quotes");
+    let arn = table["LatestStreamArn"].clone();
+    let stream = bench.done("DescribeStream", json!({"StreamArn": arn})).await["StreamDescription"].clone();
+    let shard = stream["Shards"][0]["ShardId"].clone();
+    let iterator = bench
+        .done("GetShardIterator", json!({"StreamArn": arn, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"}))
+        .await;
+    let records = bench.done("GetRecords", json!({"ShardIterator": iterator["ShardIterator"]})).await;
+    assert_eq!(records["Records"][0]["eventName"], "INSERT");
+    assert_eq!(records["Records"][0]["dynamodb"]["NewImage"]["id"], json!({"S": "a"}));
 }
 
 #[tokio::test]

@@ -38,6 +38,14 @@ impl Failure {
         Self { status: StatusCode::BAD_REQUEST, body: body.to_vec() }
     }
 
+    /// A stream's iterator that is too old.
+    pub(super) fn expired_iterator() -> Self {
+        Self::named(
+            "ExpiredIteratorException",
+            "The shard iterator has expired. Shard iterators are only valid for 15 minutes",
+        )
+    }
+
     /// Throughput is used up. `resources` are the reasons and the ARNs they concern.
     pub(super) fn throttled(error: &str, message: &str, resources: &[(String, String)]) -> Self {
         let reasons: Vec<_> =
@@ -68,6 +76,21 @@ pub(super) fn enveloped(operation: &str, error: DynoxideError) -> DynoxideError 
         }
         other => other,
     }
+}
+
+/// How dynoxide begins an ARN: its region is its own name.
+const ENGINE_ARN: &str = "arn:aws:dynamodb:dynoxide:";
+/// How the gateway does.
+const AWS_ARN: &str = "arn:aws:dynamodb:us-east-1:";
+
+/// ARNs of the engine, as the gateway shows them.
+pub(super) fn shown(text: &str) -> String {
+    text.replace(ENGINE_ARN, AWS_ARN)
+}
+
+/// ARNs that the gateway showed, as the engine knows them.
+pub(super) fn known(text: &str) -> String {
+    text.replace(AWS_ARN, ENGINE_ARN)
 }
 
 /// Reads a request. Dynoxide's own types mark what kind of error a refused value is.
@@ -165,6 +188,13 @@ mod tests {
             body.contains("\"The parameter 'TableName' is required but was not present in the request\""),
             "{body}"
         );
+    }
+
+    #[test]
+    fn arns_have_a_region_that_exists_and_come_back_as_they_were() {
+        let inside = "arn:aws:dynamodb:dynoxide:000000000000:table/quotes/index/by-g";
+        assert_eq!(shown(inside), "arn:aws:dynamodb:us-east-1:000000000000:table/quotes/index/by-g");
+        assert_eq!(known(&shown(inside)), inside);
     }
 
     #[tokio::test]

@@ -1,0 +1,160 @@
+//! The journal: the SQLite file where workers record state and consoles read it.
+//!
+//! ```text
+//!  jobs ─┬─ checkpoints   name -> value, committed with the counters they stand for
+//!        ├─ samples       one a second: counters, capacity, shards
+//!        ├─ letters       dead letters, each once
+//!        └─ notes         what happened, in words
+//!  bumps                  capacity to give back          audit   every change made, by whom and when
+//! ```
+//!
+//! WAL mode, file mode 0600, schema versioned. A worker also holds an OS lock on `<id>.lock` beside the file for as
+//! long as it lives, so that "is it running" never depends on a process number being reused.
+
+mod bumps;
+mod jobs;
+mod rows;
+mod schema;
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use rustix::fs::FlockOperation;
+
+pub use bumps::{AuditLine, Bump};
+pub use jobs::{Commit, Control, Job, State};
+pub use rows::{DeadLetter, Note, Sample, ShardSample};
+
+use super::spec::JobId;
+
+/// What can go wrong with the journal.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// SQLite said no.
+    #[error("the journal {path} could not be used: {source}")]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's word.
+        source: rusqlite::Error,
+    },
+    /// The file or folder could not be made.
+    #[error("the state folder {path} could not be used: {source}: pass --state-dir or set SLUICE_STATE_DIR")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// A newer `sluice` made it.
+    #[error(
+        "the journal {path} was written by a newer sluice (schema {found}, this one knows {known}): use that one, or another --state-dir"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its schema version.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// No such job.
+    #[error("there is no job {0}: `sluice jobs` lists them")]
+    NoSuchJob(JobId),
+    /// Another worker runs it.
+    #[error("job {0} is being run by another process: `sluice jobs {0}` shows it")]
+    Running(JobId),
+}
+
+/// An open journal. One per thread: SQLite's WAL lets many read while one writes.
+#[derive(Debug)]
+pub struct Journal {
+    conn: Connection,
+    path: PathBuf,
+}
+
+/// Held by a worker while it lives.
+#[derive(Debug)]
+pub struct WorkerLock {
+    _file: fs::File,
+}
+
+impl Journal {
+    /// Opens the journal at `path`, making it and its folder if absent.
+    ///
+    /// # Errors
+    /// When the folder can't be made, the file is no SQLite, or a newer `sluice` wrote it.
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let io = |source| JournalError::Io { path: path.to_owned(), source };
+        if let Some(folder) = path.parent() {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
+        }
+        let file = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(io)?;
+        let mut mode = file.metadata().map_err(io)?.permissions();
+        if mode.mode() & 0o077 != 0 {
+            mode.set_mode(0o600);
+            file.set_permissions(mode).map_err(io)?;
+        }
+        drop(file);
+        let sqlite = |source| JournalError::Sqlite { path: path.to_owned(), source };
+        let mut conn = Connection::open(path).map_err(sqlite)?;
+        conn.busy_timeout(Duration::from_secs(10)).map_err(sqlite)?;
+        conn.pragma_update(None, "journal_mode", "WAL").map_err(sqlite)?;
+        conn.pragma_update(None, "synchronous", "NORMAL").map_err(sqlite)?;
+        conn.pragma_update(None, "foreign_keys", true).map_err(sqlite)?;
+        schema::migrate(&mut conn, path)?;
+        Ok(Self { conn, path: path.to_owned() })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A number that changes whenever another connection commits: cheap to poll.
+    pub fn version(&self) -> Result<i64, JournalError> {
+        self.ok(self.conn.pragma_query_value(None, "data_version", |row| row.get(0)))
+    }
+
+    /// Takes the lock of job `id` for this process.
+    ///
+    /// # Errors
+    /// [`JournalError::Running`] when another process holds it.
+    pub fn lock(&self, id: &JobId) -> Result<WorkerLock, JournalError> {
+        let path = self.lock_path(id);
+        let io = |source| JournalError::Io { path: path.clone(), source };
+        let file = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(io)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(WorkerLock { _file: file }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(JournalError::Running(id.clone())),
+            Err(errno) => Err(io(errno.into())),
+        }
+    }
+
+    /// True while a worker process holds job `id`.
+    pub fn is_alive(&self, id: &JobId) -> bool {
+        fs::OpenOptions::new().append(true).open(self.lock_path(id)).is_ok_and(|file| {
+            rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
+        })
+    }
+
+    fn lock_path(&self, id: &JobId) -> PathBuf {
+        self.path.with_file_name(format!("{id}.lock"))
+    }
+
+    fn ok<T>(&self, result: rusqlite::Result<T>) -> Result<T, JournalError> {
+        result.map_err(|source| JournalError::Sqlite { path: self.path.clone(), source })
+    }
+}
+
+/// Milliseconds since the epoch, now.
+pub fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! What a job prints: the lines of `--json`, and where it stands at its end.
+
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::journal::State;
+use super::spec::JobId;
+use crate::flow::Counters;
+
+/// One line of a restore, running or last, as `--json` prints it. The contract is CLI.md's.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Line {
+    /// The job.
+    pub job: JobId,
+    /// Its kind.
+    pub kind: &'static str,
+    /// `running`, or how it ended.
+    pub state: State,
+    /// What became of its records.
+    #[serde(flatten)]
+    pub counters: Counters,
+    /// Time that workers spent on it, s.
+    pub seconds: f64,
+    /// Records that the source holds, when known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+    /// Records settled per second, over the last seconds. Only while running.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_second: Option<f64>,
+    /// Seconds left at that rate. Only while running.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eta_seconds: Option<f64>,
+    /// What binds now, in words. Only while running.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
+}
+
+/// The last line of a verify.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct VerifyLine {
+    /// Always `verify`.
+    pub kind: &'static str,
+    /// Keys compared.
+    pub checked: u64,
+    /// Keys whose items are equal.
+    pub equal: u64,
+    /// Keys of the source that the table lacks.
+    pub missing: u64,
+    /// Keys of the table that the source lacks.
+    pub extra: u64,
+    /// Keys whose items differ.
+    pub different: u64,
+    /// Lines of the source that hold no item.
+    pub dead: u64,
+    /// Order-free digest of the source, hex.
+    pub digest_source: String,
+    /// Order-free digest of the table, hex.
+    pub digest_table: String,
+}
+
+impl VerifyLine {
+    /// True when source and table hold the same items.
+    pub fn is_equal(&self) -> bool {
+        self.missing + self.extra + self.different == 0
+    }
+}
+
+/// Something a running job says.
+#[derive(Clone, Debug)]
+pub enum Said {
+    /// A restore's line, each second.
+    Progress(Line),
+    /// A verify's progress: keys read so far and in all, when known.
+    Reading {
+        /// Keys read so far, of source and table together.
+        read: u64,
+        /// Keys to read, when known.
+        total: Option<u64>,
+    },
+}
+
+/// Where a job puts what it says; the newest wins.
+pub type Listener = watch::Sender<Option<Said>>;
+
+/// How a job ended, for whoever ran it in the foreground.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// The job.
+    pub job: JobId,
+    /// How it ended.
+    pub state: State,
+    /// Why, when it failed; what to know, otherwise. May be empty.
+    pub message: String,
+    /// Its last line, as `--json` prints it.
+    pub report: String,
+    /// True when dead letters remain: exit code 3.
+    pub dead: bool,
+    /// True when a verify found differences: exit code 4.
+    pub differs: bool,
+}
+
+impl Ended {
+    /// The exit code of DESIGN.md.
+    pub fn exit_code(&self) -> u8 {
+        match self.state {
+            State::Done if self.differs => 4,
+            State::Done if self.dead => 3,
+            State::Done => 0,
+            State::Interrupted => 130,
+            _ => 1,
+        }
+    }
+}

@@ -145,7 +145,8 @@ fn object_path(path: &str) -> Option<PathBuf> {
     (is_plain(bucket) && key.split('/').all(is_plain)).then(|| Path::new(bucket).join(key))
 }
 
-fn percent_decoded(text: &str) -> Option<String> {
+/// What percent-encoded `text` stands for. `None` when it is no such text.
+pub(super) fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {

@@ -424,6 +424,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             }
             app.jobs = Some(jobs);
             app.bumps = bumps;
+            return app.due();
         }
         Msg::Samples(id, samples) => app.histories.entry(id).or_default().extend(samples),
         Msg::Notes(id, notes) => {

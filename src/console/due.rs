@@ -83,7 +83,7 @@ impl App {
         }
         if self.table_minutes_ms.is_none_or(|at| self.now_ms - at >= self.minutes_every()) {
             self.table_minutes_ms = Some(self.now_ms);
-            let from = self.chart_end(table) - WINDOWS[self.window] - 60_000;
+            let from = self.chart_end(table) - WINDOWS[self.window % WINDOWS.len()] - 60_000;
             effects.push(Effect::LoadTableMinutes(vec![table.to_owned()], from, self.now_ms));
         }
     }

@@ -193,7 +193,7 @@ impl Plan {
             ("bytes", super::widget::quantity::bytes(self.bytes as f64)),
             ("items", about(self.items, "unknown until read")),
             ("WCU", about(self.wcu, "unknown until read")),
-            ("table's WCU/s", self.provisioned.map_or("on demand or unknown".to_owned(), |p| exact(p as u64))),
+            ("table's WCU/s", self.provisioned.map_or("no fixed".to_owned(), |p| exact(p as u64))),
             ("time at that", self.time_ms.map_or("unknown".to_owned(), |ms| format!("about {}", duration(ms)))),
             ("cost of that", self.dollars.map_or("unknown".to_owned(), |d| format!("about ${d:.2}"))),
         ]

@@ -458,7 +458,7 @@ fn pause(app: &mut App) {
 fn rate(app: &mut App) {
     let Some(job) = app.selected_job().and_then(|id| app.job(&id)) else { return };
     if app.place.mode == Mode::ReadOnly {
-        app.say("read-only: the rate stays as it is. Start sluice without --read-only to change anything", true);
+        app.say("read-only: a rate is refused; start sluice without --read-only", true);
         return;
     }
     if !job.state.is_live() {

@@ -19,6 +19,8 @@ pub const JOB_SORTS: [&str; 3] = ["newest", "state", "name"];
 
 /// Rates are means over so many ms.
 pub const RATE_MS: i64 = 5000;
+/// Windows for jobs that have only just begun, ms.
+const SHORT_WINDOWS: [i64; 2] = [60_000, 120_000];
 /// The sparkline's window, ms, and its columns.
 const SPARK: (i64, usize) = (300_000, 12);
 
@@ -242,9 +244,13 @@ impl App {
         last.or(job.ended_ms).unwrap_or(self.now_ms)
     }
 
-    /// The charts' window, ms: what `zoom` chose, made shorter for a job that has run for less.
-    pub fn window_ms(&self) -> i64 {
-        WINDOWS[self.window % WINDOWS.len()]
+    /// The window of the charts of `job`, ms: what `zoom` chose, or less for a job that has run for less.
+    pub fn window_ms(&self, job: &Job) -> i64 {
+        let chosen = WINDOWS[self.window % WINDOWS.len()];
+        let first = self.histories.get(&job.id).and_then(|past| past.seconds.first()).map(|second| second.at_ms);
+        let age = first.map_or(0, |first| self.window_end(job) - first);
+        let enough = SHORT_WINDOWS.iter().chain(&WINDOWS).find(|window| **window >= age);
+        enough.copied().unwrap_or(chosen).min(chosen)
     }
 
     /// Write capacity of `table` as it was last seen: by its job's newest sample or by DescribeTable.

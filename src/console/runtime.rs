@@ -78,6 +78,7 @@ where
     }
 
     /// The terminal, for tests to read.
+    #[cfg(test)]
     pub fn terminal(&self) -> &Terminal<B> {
         &self.terminal
     }

@@ -135,6 +135,7 @@ impl Tester {
     }
 
     async fn press(&mut self, keys: &str) {
+        self.look().await;
         for word in keys.split(' ') {
             let named = match word {
                 "enter" => Some(KeyCode::Enter),
@@ -280,7 +281,9 @@ async fn read_only_refuses_with_a_sentence() {
     let mut tester = Tester::watching(r7f3a(), Mode::ReadOnly, (120, 40));
     for key in ["+", "p", "x", "v", "a"] {
         tester.press(key).await;
-        tester.sees("Start sluice without --read-only to change anything").await;
+        tester.sees("read-only: ").await;
+        tester.sees("start sluice without --read-only").await;
+        tester.pass(13_000).await;
     }
     tester.sees("READ-ONLY").await;
     assert_eq!(tester.changed(), []);
@@ -317,6 +320,8 @@ async fn a_job_is_paused_taken_up_again_and_cancelled_by_keys() {
     tester.press("y").await;
     assert_eq!(tester.changed(), [Effect::Control(id.clone(), Control::Cancel)]);
     tester.send(Msg::Jobs(vec![fixture::job("r-7f3a", State::Interrupted)], Vec::new()));
+    tester.sees("r-7f3a interrupted").await;
+    tester.pass(13_000).await;
     tester.sees("takes it up at its last checkpoint").await;
     tester.press("p y").await;
     assert_eq!(tester.changed(), [Effect::Resume(id)]);

@@ -44,6 +44,10 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
     right.push(Span::raw(format!("{}Z ", clock(app.now_ms))));
     let right = Line::from(right);
     let room = area.width.saturating_sub(right.width() as u16 + 1);
+    // Whole parts leave where there is no room: half an account number is a wrong one.
+    while parts.len() > 1 && Span::raw(parts.join(dot)).width() + 10 > usize::from(room) {
+        parts.pop();
+    }
     let left = Line::from(vec![Span::styled(" sluice   ", theme.strong), Span::raw(parts.join(dot))]);
     write(buf, Rect { width: room, ..area }, 0, &left);
     write_right(buf, area, 0, &right);

@@ -1,6 +1,6 @@
 //! The line above the footer: what is wrong now in a whole sentence with its numbers, and which key mends it.
 
-use ratatui::text::Line;
+use ratatui::style::Style;
 
 use crate::cloud::inventory::Table;
 use crate::console::app::{App, Screen};
@@ -9,12 +9,13 @@ use crate::console::keymap::{Action, Scope};
 use crate::console::keys::stepped;
 use crate::console::load::TableLoad;
 use crate::console::widget::quantity::{duration, exact, percent, rate};
+use crate::console::widget::text::shown;
 use crate::jobs::journal::{Control, Job, State};
 use crate::jobs::spec::Spec;
 
 /// The most pressing thing about what is on screen.
-pub fn hint(app: &App) -> Option<Line<'static>> {
-    let warn = |words: String| Line::styled(format!(" {} {words}", app.theme.glyphs.warn), app.theme.warn);
+pub fn hint(app: &App) -> Option<(String, Style)> {
+    let warn = |words: String| (format!("{} {words}", app.theme.glyphs.warn), app.theme.warn);
     match &app.screen {
         Screen::Tables => {
             let rows = app.shown_tables();
@@ -26,10 +27,9 @@ pub fn hint(app: &App) -> Option<Line<'static>> {
             }
             let bump = app.bumps.iter().find(|bump| bump.job.is_none() && bump.after > bump.before)?;
             let key = app.keymap.chord(Scope::Tables, Action::GiveBack)?;
-            Some(Line::raw(format!(
-                " {} was raised from {} to {} WCU; {key} gives it back",
-                bump.table, bump.before, bump.after
-            )))
+            let words =
+                format!("{} was raised from {} to {} WCU; {key} gives it back", bump.table, bump.before, bump.after);
+            Some((words, Style::new()))
         }
         Screen::Job(id) => {
             let job = app.job(id)?;
@@ -83,7 +83,7 @@ fn job_hint(app: &App, job: &Job) -> Option<String> {
     match (job.state, job.control) {
         (State::Interrupted | State::Failed, _) => {
             let why = if job.message.is_empty() { "its worker is gone".to_owned() } else { job.message.clone() };
-            let words = super::super::widget::text::shown(&why);
+            let words = shown(&why);
             return Some(format!(
                 "{}: {words}. {} takes it up at its last checkpoint",
                 job.state.as_str(),

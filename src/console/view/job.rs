@@ -32,6 +32,9 @@ use crate::jobs::JobId;
 use crate::jobs::journal::{Job, Note};
 use crate::jobs::spec::{Kind, Spec};
 
+/// From this width on, columns, everything has its place beside everything else.
+const WIDE: u16 = 100;
+
 /// Draws it.
 pub fn draw(buf: &mut Buffer, area: Rect, app: &App, id: &JobId) {
     let Some(job) = app.job(id) else {
@@ -111,7 +114,7 @@ fn draw_bar(buf: &mut Buffer, inner: Rect, app: &App, job: &Job, progress: &Prog
         let took = if job.active_ms > 0 { job.active_ms } else { ended - started };
         words.push(Span::raw(format!("   took {}", duration(took as f64))));
     }
-    if !job.limit.is_empty() && job.state.is_live() {
+    if !job.limit.is_empty() && job.state.is_live() && inner.width >= WIDE {
         words.push(Span::raw("   limit: "));
         words.push(Span::styled(shown(&job.limit), theme.accent));
     }
@@ -128,7 +131,11 @@ fn counts_lines(app: &App, job: &Job, progress: &Progress, width: u16) -> Vec<Li
     let theme = &app.theme;
     let c = &progress.counters;
     let plain = Style::new();
-    let mut cells: Vec<(&str, String, Style)> = vec![("read", exact(c.read), plain)];
+    let mut cells: Vec<(&str, String, Style)> = Vec::new();
+    if !job.limit.is_empty() && job.state.is_live() && width < WIDE {
+        cells.push(("limit:", shown(&job.limit), theme.accent));
+    }
+    cells.push(("read", exact(c.read), plain));
     if matches!(&job.spec, Spec::Restore(spec) if spec.stream.is_some()) {
         cells.push(("on stream", exact(c.on_stream), plain));
     }
@@ -175,13 +182,13 @@ fn draw_charts(buf: &mut Buffer, area: Rect, app: &App, job: &Job) {
     let past = app.histories.get(&job.id).unwrap_or(&empty);
     let has_shards = past.newest.as_ref().is_some_and(|sample| !sample.shards.is_empty());
     let is_restore = job.kind() == Kind::Restore;
-    let constraints: Vec<Constraint> = match (is_restore, has_shards, area.width >= 100) {
+    let constraints: Vec<Constraint> = match (is_restore, has_shards, area.width >= WIDE) {
         (false, ..) => vec![Constraint::Fill(1)],
         (true, true, true) => vec![Constraint::Fill(10), Constraint::Fill(7), Constraint::Fill(11)],
         (true, ..) => vec![Constraint::Fill(1), Constraint::Fill(1)],
     };
     let areas = Layout::horizontal(constraints).split(area);
-    let window = app.window_ms();
+    let window = app.window_ms(job);
     let frozen = if app.frozen_ms.is_some() { " frozen" } else { "" };
     let worst = past.worst_lag_ms().map_or(String::new(), |ms| format!("lag {} ", duration(ms as f64)));
     let narrow_lag = if has_shards && areas.len() == 2 { worst } else { String::new() };
@@ -200,6 +207,8 @@ fn draw_charts(buf: &mut Buffer, area: Rect, app: &App, job: &Job) {
 
 fn window_words(ms: i64) -> &'static str {
     match ms / 60_000 {
+        1 => "1m",
+        2 => "2m",
         5 => "5m",
         15 => "15m",
         60 => "1h",
@@ -227,11 +236,11 @@ fn pane(buf: &mut Buffer, area: Rect, app: &App, title: &str, right: &str, divid
 fn chart<'a>(app: &App, job: &Job, series: Vec<Series<'a>>) -> Chart<'a> {
     let to_ms = app.window_end(job);
     let end = if job.state.is_live() && app.frozen_ms.is_none() { "now" } else { "end" };
-    Chart { from_ms: to_ms - app.window_ms(), to_ms, series, marks: None, end }
+    Chart { from_ms: to_ms - app.window_ms(job), to_ms, series, marks: None, end }
 }
 
 fn records_chart<'a>(app: &App, job: &Job, past: &History) -> Chart<'a> {
-    let from = app.window_end(job) - app.window_ms();
+    let from = app.window_end(job) - app.window_ms(job);
     let line = |name, style, points| Series { name, style, shape: Shape::Line(GAP_MS), points };
     let mut series = vec![line("read", app.theme.dim, past.rates(from, |c| c.read as f64))];
     if matches!(&job.spec, Spec::Restore(spec) if spec.stream.is_some()) {
@@ -246,7 +255,7 @@ fn records_chart<'a>(app: &App, job: &Job, past: &History) -> Chart<'a> {
 /// What our writers consumed each second, what the table consumed in all each minute, and what it has.
 fn capacity_chart<'a>(app: &App, job: &Job, past: &History) -> Chart<'a> {
     let to = app.window_end(job);
-    let from = to - app.window_ms();
+    let from = to - app.window_ms(job);
     let minutes = app.consumed.get(job.spec.table()).into_iter().flatten().filter(|(at, _)| **at < to);
     let all: Vec<(i64, f64)> = minutes.map(|(at, sum)| (*at, sum / 60.0)).collect();
     let series = vec![
@@ -256,9 +265,9 @@ fn capacity_chart<'a>(app: &App, job: &Job, past: &History) -> Chart<'a> {
             shape: Shape::Step(GAP_MS),
             points: past.provisioned(from),
         },
-        Series { name: "all, by minute", style: Style::new(), shape: Shape::Step(60_000), points: all },
+        Series { name: "all/min", style: Style::new(), shape: Shape::Step(60_000), points: all },
         Series {
-            name: "used by us",
+            name: "used",
             style: app.theme.accent,
             shape: Shape::Line(GAP_MS),
             points: past.rates(from, |c| c.wcu),

@@ -30,7 +30,7 @@ use ratatui::widgets::{Block, Clear, Widget as _};
 
 use super::app::{App, Overlay, Purpose, Screen};
 use super::theme::Theme;
-use super::widget::text::{clip, wrap};
+use super::widget::text::{clip, shown, wrap};
 use super::widget::{below, write};
 
 /// The smallest screen that has everything.
@@ -58,14 +58,18 @@ fn paint(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
     let mut top = 2;
     top += draw_trouble(buf, below(area, top), app);
     let footer = footer_lines(app, area.width);
-    let bottom = footer.len() as u16 + 1;
+    let hints = hint_lines(app, area.width);
+    let bottom = footer.len() as u16 + hints.len().max(1) as u16;
     let body = below(area, top);
     let body = Rect { height: body.height.saturating_sub(bottom), ..body };
     let mut cursor = draw_screen(buf, body, app);
-    let hint = Rect { y: area.bottom() - bottom, height: 1, ..area };
-    cursor = draw_hint(buf, hint, app).or(cursor);
+    let hint = Rect { y: area.bottom() - bottom, height: bottom, ..area };
+    cursor = draw_prompt(buf, hint, app).or(cursor);
+    for (i, line) in hints.iter().enumerate() {
+        write(buf, hint, i as u16, line);
+    }
     for (i, line) in footer.iter().enumerate() {
-        write(buf, Rect { y: hint.y + 1, height: area.bottom() - hint.y - 1, ..area }, i as u16, line);
+        write(buf, hint, bottom - footer.len() as u16 + i as u16, line);
     }
     match &app.overlay {
         Some(Overlay::Prompt(_)) | None => cursor,
@@ -89,7 +93,11 @@ fn paint_small(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
     let mut cursor = None;
     if area.height >= 4 {
         bottom = 1;
-        cursor = draw_hint(buf, Rect { y: area.bottom() - 1, height: 1, ..area }, app);
+        let last = Rect { y: area.bottom() - 1, height: 1, ..area };
+        cursor = draw_prompt(buf, last, app);
+        if let Some(line) = hint_lines(app, u16::MAX).first() {
+            write(buf, last, 0, line);
+        }
     }
     let body = below(area, top);
     draw_screen(buf, Rect { height: body.height - bottom, ..body }, app);
@@ -113,13 +121,13 @@ fn draw_trouble(buf: &mut Buffer, area: Rect, app: &App) -> u16 {
     let mut lines: Vec<String> = Vec::new();
     let width = usize::from(area.width).saturating_sub(4);
     if let Some(error) = &app.trouble {
-        lines.extend(wrap(&format!("{} {}.", app.theme.glyphs.warn, super::widget::text::shown(&error.what)), width));
+        lines.extend(wrap(&format!("{} {}.", app.theme.glyphs.warn, shown(&error.what)), width));
         let hint = if error.hint.is_empty() { "It is tried again every few seconds" } else { error.hint.as_str() };
         let age = app.tables.rows.as_ref().map_or("", |_| " What is shown below is as of before.");
-        lines.extend(wrap(&format!("  {}.{age}", super::widget::text::shown(hint.trim_end_matches('.'))), width));
+        lines.extend(wrap(&format!("  {}.{age}", shown(hint.trim_end_matches('.'))), width));
     }
     if let Some(words) = &app.journal_trouble {
-        lines.extend(wrap(&format!("{} {}", app.theme.glyphs.warn, super::widget::text::shown(words)), width));
+        lines.extend(wrap(&format!("{} {}", app.theme.glyphs.warn, shown(words)), width));
     }
     let rows = lines.len().min(6).min(usize::from(area.height) / 2);
     for (i, line) in lines.iter().take(rows).enumerate() {
@@ -128,31 +136,36 @@ fn draw_trouble(buf: &mut Buffer, area: Rect, app: &App) -> u16 {
     rows as u16
 }
 
-fn draw_hint(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
-    if let Some(Overlay::Prompt(prompt)) = &app.overlay {
-        let label = match &prompt.purpose {
-            Purpose::Filter => " filter: ".to_owned(),
-            Purpose::Rate(id) => format!(" items per second for {id}, nothing for no cap: "),
-        };
-        let mut spans = vec![
-            Span::styled(label.clone(), app.theme.accent),
-            Span::raw(super::widget::text::shown(prompt.input.value())),
-        ];
-        if let Some(error) = &prompt.error {
-            spans.push(Span::styled(format!("   {error}"), app.theme.bad));
-        }
-        write(buf, area, 0, &Line::from(spans));
-        return Some((area.x + (label.len() + prompt.input.visual_cursor()) as u16, area.y));
-    }
-    let line = match &app.notice {
-        Some(notice) if notice.is_bad => {
-            Line::styled(format!(" {} {}", app.theme.glyphs.warn, notice.words), app.theme.bad)
-        }
-        Some(notice) => Line::styled(format!(" {}", notice.words), app.theme.accent),
-        None => hint::hint(app)?,
+/// The line that is typed into, where the hint would be; returns where the cursor stands.
+fn draw_prompt(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
+    let Some(Overlay::Prompt(prompt)) = &app.overlay else { return None };
+    let label = match &prompt.purpose {
+        Purpose::Filter => " filter: ".to_owned(),
+        Purpose::Rate(id) => format!(" items per second for {id}, nothing for no cap: "),
     };
-    write(buf, area, 0, &line);
-    None
+    let mut spans = vec![Span::styled(label.clone(), app.theme.accent), Span::raw(shown(prompt.input.value()))];
+    if let Some(error) = &prompt.error {
+        spans.push(Span::styled(format!("   {error}"), app.theme.bad));
+    }
+    write(buf, area, 0, &Line::from(spans));
+    Some((area.x + (label.len() + prompt.input.visual_cursor()) as u16, area.y))
+}
+
+/// What was just done or refused, else what is wrong, in at most two lines.
+fn hint_lines(app: &App, width: u16) -> Vec<Line<'static>> {
+    if matches!(app.overlay, Some(Overlay::Prompt(_))) {
+        return Vec::new();
+    }
+    let (words, style) = match &app.notice {
+        Some(notice) if notice.is_bad => (format!("{} {}", app.theme.glyphs.warn, notice.words), app.theme.bad),
+        Some(notice) => (notice.words.clone(), app.theme.accent),
+        None => match hint::hint(app) {
+            Some(hint) => hint,
+            None => return Vec::new(),
+        },
+    };
+    let lines = wrap(&words, usize::from(width).saturating_sub(1));
+    lines.into_iter().take(2).map(|line| Line::styled(format!(" {line}"), style)).collect()
 }
 
 fn footer_lines(app: &App, width: u16) -> Vec<Line<'static>> {
@@ -176,7 +189,8 @@ fn footer_lines(app: &App, width: u16) -> Vec<Line<'static>> {
 
 /// A box with a title to the left and one to the right; without a box where there is no room for one.
 fn boxed(buf: &mut Buffer, area: Rect, theme: &Theme, left: Line<'_>, right: Line<'_>) -> Rect {
-    if area.height < 8 || area.width < WHOLE.0 {
+    let screen = buf.area();
+    if area.height < 4 || area.width < 20 || screen.width < WHOLE.0 || screen.height < WHOLE.1 {
         return area;
     }
     let block = Block::bordered()

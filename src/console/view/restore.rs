@@ -30,19 +30,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
     let cursor = draw_fields(buf, inner, app, form);
     if plan_width > 0 {
         let beside = Rect { x: fields.right(), width: plan_width, ..area };
-        let inner = if beside.width < 60 && area.height >= 8 {
-            // A box as wide as a plan is narrower than the smallest that `boxed` draws.
-            use ratatui::widgets::{Block, Widget as _};
-            let block = Block::bordered()
-                .border_set(theme.glyphs.border)
-                .border_style(theme.dim)
-                .title_top(Line::styled(" plan ", theme.strong));
-            let inner = block.inner(beside);
-            block.render(beside, buf);
-            inner
-        } else {
-            beside
-        };
+        let inner = boxed(buf, beside, theme, Line::styled(" plan ", theme.strong), Line::default());
         draw_plan(buf, inner, app, form);
     }
     cursor

@@ -98,7 +98,7 @@ fn cells(app: &App, table: &Table, load: &TableLoad) -> Vec<Cell> {
         (count(table.items as f64), plain),
         (bytes(table.bytes as f64), plain),
         (rate(load.used), busy),
-        (provisioned.map_or("/ on demand".to_owned(), |p| format!("/ {:>5}", exact(p))), plain),
+        (provisioned.map_or("/ on demand".to_owned(), |p| format!("/ {}", exact(p))), plain),
         (gauge, busy),
         (sparkline(theme, &load.recent, top), busy),
         (rate(load.throttled), if is_throttled { theme.warn } else { theme.dim }),

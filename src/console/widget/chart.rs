@@ -68,7 +68,7 @@ impl Chart<'_> {
         let top_label = quantity::rate(top);
         let gutter = top_label.len().max(3) as u16;
         let legend_beside = area.width >= 44;
-        let legend_width = if legend_beside { self.legend_width().min(area.width / 3) } else { 0 };
+        let legend_width = if legend_beside { self.legend_width().min(area.width * 2 / 5) } else { 0 };
         let legend_rows = u16::from(!legend_beside);
         let mark_rows = u16::from(self.marks.is_some());
         let axis_rows = if area.height > 5 + legend_rows + mark_rows { 2 } else { 1 };
@@ -78,6 +78,8 @@ impl Chart<'_> {
             width: area.width.saturating_sub(gutter + 1 + legend_width),
             height: area.height.saturating_sub(legend_rows + mark_rows + axis_rows),
         };
+        // An odd height has a row in its middle, for the label of half.
+        let plot = Rect { height: if plot.height >= 10 { (plot.height - 1) | 1 } else { plot.height }, ..plot };
         if plot.width < 2 || plot.height == 0 {
             return;
         }
@@ -86,7 +88,7 @@ impl Chart<'_> {
             canvas.draw(series, i, (self.from_ms, self.to_ms), top);
         }
         canvas.paint(buf, plot);
-        self.draw_axes(buf, area, plot, theme, &top_label, axis_rows);
+        self.draw_axes(buf, area, plot, theme, top, axis_rows);
         if legend_beside {
             let beside = Rect { x: plot.right(), width: legend_width, ..plot };
             self.draw_legend_beside(buf, beside, top);
@@ -106,7 +108,7 @@ impl Chart<'_> {
         }
     }
 
-    fn draw_axes(&self, buf: &mut Buffer, area: Rect, plot: Rect, theme: &Theme, top_label: &str, rows: u16) {
+    fn draw_axes(&self, buf: &mut Buffer, area: Rect, plot: Rect, theme: &Theme, top: f64, rows: u16) {
         let gutter = plot.x - area.x - 1;
         let [vertical, corner, horizontal] = theme.glyphs.axes;
         let floor = plot.bottom() + u16::from(self.marks.is_some());
@@ -117,9 +119,12 @@ impl Chart<'_> {
             let pad = usize::from(gutter).saturating_sub(text.len());
             buf.set_stringn(area.x + pad as u16, y, text, usize::from(gutter), theme.dim);
         };
-        label(buf, plot.y, top_label);
+        label(buf, plot.y, &quantity::rate(top));
         if plot.height > 1 {
             label(buf, plot.bottom() - 1, "0");
+        }
+        if plot.height >= 9 && plot.height % 2 == 1 {
+            label(buf, plot.y + plot.height / 2, &quantity::rate(top / 2.0));
         }
         if rows == 2 {
             buf.set_stringn(plot.x - 1, floor, corner, 1, theme.dim);
@@ -137,7 +142,8 @@ impl Chart<'_> {
     }
 
     fn legend(&self) -> impl Iterator<Item = (String, &Series<'_>, Option<f64>)> {
-        self.series.iter().map(|series| {
+        // What is drawn on top is named first.
+        self.series.iter().rev().map(|series| {
             let hold = match series.shape {
                 Shape::Line(ms) | Shape::Step(ms) => ms,
             };

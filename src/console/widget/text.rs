@@ -43,14 +43,13 @@ pub fn clip(text: &str, width: usize) -> String {
         return text.to_owned();
     }
     let mut out = String::new();
-    let mut used = 0;
     for c in text.chars() {
-        let w = c.width().unwrap_or(0);
-        if used + w + 1 > width {
+        out.push(c);
+        // Measured whole: a character can change the width of the one before it.
+        if out.width() + 1 > width {
+            out.pop();
             break;
         }
-        used += w;
-        out.push(c);
     }
     if width > 0 {
         out.push('…');
@@ -78,14 +77,10 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
                 lines.push(String::new());
                 continue;
             }
-            let mut used = 0;
-            let cut = word
-                .char_indices()
-                .find(|(_, c)| {
-                    used += c.width().unwrap_or(0);
-                    used > width
-                })
-                .map_or(word.len(), |(at, c)| if at == 0 { c.len_utf8() } else { at });
+            let fits = |(at, c): &(usize, char)| word[..at + c.len_utf8()].width() <= width;
+            // At least one character a line, or it would never end.
+            let cut = word.char_indices().take_while(fits).last().or(word.char_indices().next());
+            let cut = cut.map_or(word.len(), |(at, c)| at + c.len_utf8());
             line.push_str(&word[..cut]);
             word = &word[cut..];
             if word.is_empty() {

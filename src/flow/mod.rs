@@ -35,6 +35,9 @@ mod tally;
 mod waiting;
 mod writer;
 
+#[cfg(test)]
+mod faults;
+
 pub use aws_stream::AwsStream;
 pub use backoff::Backoff;
 pub use clock::{Clock, SystemClock};

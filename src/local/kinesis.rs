@@ -197,6 +197,7 @@ impl Kinesis {
         some_fail: bool,
     ) -> Result<Vec<Outcome>, Refusal> {
         let log = self.log(name);
+        locked(&log).trim(kept_since_ms(&stream, now_ms()));
         let mut outcomes: Vec<Outcome> = Vec::with_capacity(records.len());
         loop {
             let routes = Routes::of(&stream.shards);
@@ -334,13 +335,18 @@ impl Kinesis {
         let shard = shard.ok_or_else(invalid_iterator)?;
         let ask = Ask {
             now_ms,
-            trim_before_ms: now_ms.saturating_sub(u64::from(stream.retention_period_hours) * 3_600_000),
             limit: usize::try_from(limit).unwrap_or_default(),
             bytes: GET_BYTES,
             closed: topology::is_closed(shard),
             limits: self.limits,
         };
-        let Some(batch) = locked(&self.log(name)).read(cursor.shard, cursor.position, &ask) else {
+        let log = self.log(name);
+        let batch = {
+            let mut log = locked(&log);
+            log.trim(kept_since_ms(&stream, now_ms));
+            log.read(cursor.shard, cursor.position, &ask)
+        };
+        let Some(batch) = batch else {
             self.measure(name, "ReadProvisionedThroughputExceeded", 1.0);
             let message = format!(
                 "Rate exceeded for shard {} in stream {name} under account {}.",
@@ -461,6 +467,11 @@ impl<'a> Cursor<'a> {
             stream: parts.next()?,
         })
     }
+}
+
+/// When the oldest record that `stream` still keeps arrived, ms since epoch.
+fn kept_since_ms(stream: &Stream, now_ms: u64) -> u64 {
+    now_ms.saturating_sub(u64::from(stream.retention_period_hours) * 3_600_000)
 }
 
 fn made(stream: &Stream) -> u64 {

@@ -8,9 +8,11 @@ use std::time::Duration;
 use etcetera::BaseStrategy as _;
 
 use super::args::Global;
+use super::keymap;
 use super::report::{Exit, Report};
 use crate::cloud::guard::NoWitness;
 use crate::cloud::{Cloud, CloudError, Context, Guard, Mode};
+use crate::console::{self, ConsoleError, Place};
 use crate::jobs::{JobId, Journal, JournalError, audit};
 
 /// How long a person waits for a first answer before being told that there is none.
@@ -114,8 +116,24 @@ impl Session {
 
     /// Opens the console, on a job when one is given.
     pub async fn console(&self, job: Option<JobId>) -> Result<Exit, Report> {
-        let _ = job;
-        Err(Report::failed("the console is not built yet", ""))
+        let options = console::Options {
+            cloud: self.reading().await?,
+            journal_path: self.journal_path(),
+            mode: self.mode(),
+            open: job.map(Place::Job),
+            keymap: keymap::users_file(),
+        };
+        console::run(options).await?;
+        Ok(Exit::Done)
+    }
+}
+
+impl From<ConsoleError> for Report {
+    fn from(error: ConsoleError) -> Self {
+        match error {
+            ConsoleError::Cloud(error) => error.into(),
+            error => Self::failed(error.to_string(), ""),
+        }
     }
 }
 

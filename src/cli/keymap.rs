@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use etcetera::BaseStrategy as _;
+use serde_json::json;
 
 use super::report::{Exit, Report};
 use super::session::Session;
+use crate::console::keymap;
 
 /// Which keymap.
 #[derive(Debug, Args)]
@@ -24,6 +26,14 @@ pub fn users_file() -> Option<PathBuf> {
 
 /// Prints every binding.
 pub fn run(args: &KeymapArgs, session: &Session) -> Result<Exit, Report> {
-    let _ = (args, session);
-    Err(Report::failed("the keymap is not built yet", ""))
+    let file = args.file.clone().or_else(users_file);
+    let keymap = keymap::load(file.as_deref()).map_err(|error| Report::failed(error.to_string(), ""))?;
+    for row in keymap.rows() {
+        if session.global.json {
+            println!("{}", json!({ "scope": row.scope, "action": row.action, "chords": row.chords, "does": row.help }));
+        } else {
+            println!("{:<8} {:<16} {:<14} {}", row.scope, row.action, row.chords.join(" "), row.help);
+        }
+    }
+    Ok(Exit::Done)
 }

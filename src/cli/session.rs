@@ -11,6 +11,7 @@ use super::args::Global;
 use super::report::{Exit, Report};
 use crate::cloud::guard::NoWitness;
 use crate::cloud::{Cloud, CloudError, Context, Guard, Mode};
+use crate::console::{self, ConsoleError};
 use crate::jobs::{JobId, Journal, JournalError, audit};
 
 /// How long a person waits for a first answer before being told that there is none.
@@ -114,8 +115,18 @@ impl Session {
 
     /// Opens the console, on a job when one is given.
     pub async fn console(&self, job: Option<JobId>) -> Result<Exit, Report> {
-        let _ = job;
-        Err(Report::failed("the console is not built yet", ""))
+        let options = console::Options {
+            cloud: self.reading().await?,
+            journal_path: self.journal_path(),
+            mode: self.mode(),
+            open: job.map(console::Place::Job),
+            keymap: super::keymap::users_file(),
+        };
+        console::run(options).await.map(|()| Exit::Done).map_err(|error| match error {
+            ConsoleError::NoTerminal => Report::bad_arguments(error.to_string(), ""),
+            ConsoleError::Cloud(error) => error.into(),
+            error => Report::failed(error.to_string(), ""),
+        })
     }
 }
 

@@ -82,14 +82,14 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
         Some(_) => {
             let selected = list.index(rows.iter().map(|stream| stream.name.as_str()));
             let cells: Vec<Vec<Cell>> = rows.iter().map(|stream| cells(app, stream)).collect();
-            table::draw(buf, inner, theme, &COLUMNS, &cells, selected);
+            table::draw(buf, inner, theme, &COLUMNS, &cells, Some(selected));
         }
     }
     if let Some(stream) = app.selected_stream().filter(|_| top.height < area.height) {
         let title = format!(" shards of {} ", shown(&stream.name));
         let inner = boxed(buf, below(area, top.height), theme, Line::styled(title, theme.strong), Line::default());
         let cells: Vec<Vec<Cell>> = open_first(stream).map(|shard| shard_cells(app, stream, shard)).collect();
-        table::draw(buf, inner, theme, &SHARDS, &cells, usize::MAX);
+        table::draw(buf, inner, theme, &SHARDS, &cells, None);
     }
 }
 

@@ -49,11 +49,11 @@ pub fn draw(
     }
     let widths = widths(columns, rows, usize::from(area.width).saturating_sub(1));
     let header: Vec<Cell> = columns.iter().map(|c| (c.title.to_owned(), theme.dim)).collect();
-    let headed = area.height > 2;
-    if headed {
+    let has_header = area.height > 2;
+    if has_header {
         write(buf, area, 0, &row_line(columns, &widths, &header, " ", theme.dim));
     }
-    let top = u16::from(headed);
+    let top = u16::from(has_header);
     let visible = usize::from(area.height - top);
     let first = selected.unwrap_or(0).saturating_sub(visible.saturating_sub(1));
     for (i, row) in rows.iter().enumerate().skip(first).take(visible) {
@@ -82,17 +82,16 @@ fn widths(columns: &[Column], rows: &[Vec<Cell>], room: usize) -> Vec<Option<usi
             return widths;
         }
         let last = (0..columns.len()).filter(|i| widths[*i].is_some() && columns[*i].leaves > 0);
-        match last.max_by_key(|i| columns[*i].leaves) {
-            Some(i) => widths[i] = None,
-            None => {
-                // Only what must stay is left: its first column gives way.
-                let rest: usize = widths.iter().skip(1).flatten().map(|w| w + 2).sum();
-                if let Some(first) = widths.first_mut() {
-                    *first = Some(room.saturating_sub(rest));
-                }
-                return widths;
-            }
+        if let Some(i) = last.max_by_key(|i| columns[*i].leaves) {
+            widths[i] = None;
+            continue;
         }
+        // Only what must stay is left: its first column gives way.
+        let rest: usize = widths.iter().skip(1).flatten().map(|w| w + 2).sum();
+        if let Some(first) = widths.first_mut() {
+            *first = Some(room.saturating_sub(rest));
+        }
+        return widths;
     }
 }
 

@@ -1,5 +1,8 @@
 //! Reading a backup record by record, from any place in it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -51,6 +54,7 @@ pub struct Reader {
     current: std::vec::IntoIter<(Record, Place)>,
     place: Place,
     format: Format,
+    passed: Arc<AtomicU64>,
 }
 
 impl Reader {
@@ -69,13 +73,15 @@ impl Reader {
         let location = input.location.clone();
         let source = source::open(&location, s3, from.offset).await?;
         let (batches, received) = mpsc::channel(BATCHES_AHEAD);
+        let passed = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&passed);
         let (opened, ready) = tokio::sync::oneshot::channel();
         // Not spawn_blocking: a read of standard input may never return, and the runtime would wait for it at exit.
         std::thread::Builder::new()
             .name("backup".into())
             .spawn(move || {
                 let start = || {
-                    let Source { text, head, at, compressed } = source.start(&location, from.offset)?;
+                    let Source { text, head, at, compressed } = source.start(&location, from.offset, &counted)?;
                     let format = format.map_or_else(|| detect(&location, &head), Ok)?;
                     let splitter = Splitter::new(location, text, compressed, format, at, from)?;
                     Ok((format, splitter))
@@ -97,7 +103,7 @@ impl Reader {
             let cause = std::io::Error::other("its reader stopped");
             Err(BackupError::Open { location: input.location.clone(), cause })
         })?;
-        Ok(Self { batches: received, current: Vec::new().into_iter(), place: from, format })
+        Ok(Self { batches: received, current: Vec::new().into_iter(), place: from, format, passed })
     }
 
     /// The next record; `None` at the end.
@@ -147,6 +153,12 @@ impl Reader {
     /// Where the next record begins: opening there goes on exactly after what [`Reader::next`] gave last.
     pub fn place(&self) -> Place {
         self.place
+    }
+
+    /// How far into the file as it is stored (compressed, perhaps) reading has come, bytes. It runs ahead of the records
+    /// by what is in flight, a few hundred KiB: good for a progress bar, not for a checkpoint.
+    pub fn stored_bytes_read(&self) -> u64 {
+        self.passed.load(Relaxed)
     }
 
     /// The format that was detected or given.

@@ -151,6 +151,20 @@ async fn reading_goes_on_exactly_where_it_stopped() {
 }
 
 #[tokio::test]
+async fn progress_counts_the_bytes_as_they_are_stored() {
+    let text = rows(3000);
+    let middle = text.iter().skip(text.len() / 2).position(|byte| *byte == b'\n').unwrap() + text.len() / 2 + 1;
+    for bytes in [text.clone(), gzip(&text), zstd(&text)] {
+        let file = File::of(&bytes);
+        for offset in [0, middle as u64] {
+            let mut reader = file.open(None, Place { line: 1, offset }).await.unwrap();
+            while reader.next().await.unwrap().is_some() {}
+            assert_eq!(reader.stored_bytes_read(), bytes.len() as u64);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_place_behind_the_end_says_that_the_file_changed() {
     for bytes in [b"e30=\n".to_vec(), gzip(b"e30=\n")] {
         let error = File::of(&bytes).open(None, Place { line: 3, offset: 10 }).await.unwrap_err();

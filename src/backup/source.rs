@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,6 +33,20 @@ pub(super) struct Source {
     pub(super) at: u64,
     /// True for gzip and zstd.
     pub(super) compressed: bool,
+}
+
+/// Counts the bytes that pass, as they are stored.
+struct Counted<R> {
+    bytes: R,
+    count: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.bytes.read(out)?;
+        self.count.fetch_add(read as u64, Relaxed);
+        Ok(read)
+    }
 }
 
 /// A source that was found, to be started on the thread that reads it.
@@ -72,13 +88,15 @@ pub(super) async fn open(
 }
 
 impl Found {
-    /// Starts reading, on the thread that goes on reading.
-    pub(super) fn start(self, location: &Location, from: u64) -> Result<Source, BackupError> {
+    /// Starts reading, on the thread that goes on reading. `passed` is kept at how far into the stored bytes it is.
+    pub(super) fn start(self, location: &Location, from: u64, passed: &Arc<AtomicU64>) -> Result<Source, BackupError> {
         let opened = match self {
-            Self::File(path) => start_file(&path, from),
-            Self::Stdin => start_whole(Box::new(io::stdin())),
-            Self::Whole(pieces) => start_whole(Box::new(pieces)),
-            Self::From { at, head, rest } => Ok(Source { text: Box::new(rest), head, at, compressed: false }),
+            Self::File(path) => start_file(&path, from, passed),
+            Self::Stdin => start_whole(io::stdin(), passed),
+            Self::Whole(pieces) => start_whole(pieces, passed),
+            Self::From { at, head, rest } => {
+                Ok(Source { text: counted(rest, passed, at), head, at, compressed: false })
+            }
         };
         opened.map_err(|cause| match cause.kind() {
             io::ErrorKind::NotFound => BackupError::NotFound { location: location.clone(), nearest: None },
@@ -91,19 +109,25 @@ impl Found {
     }
 }
 
-fn start_file(path: &std::path::Path, from: u64) -> io::Result<Source> {
-    let mut source = start_whole(Box::new(File::open(path)?))?;
+/// `bytes`, counted from `at` on.
+fn counted(bytes: impl Read + Send + 'static, passed: &Arc<AtomicU64>, at: u64) -> Box<dyn Read + Send> {
+    passed.store(at, Relaxed);
+    Box::new(Counted { bytes, count: Arc::clone(passed) })
+}
+
+fn start_file(path: &std::path::Path, from: u64, passed: &Arc<AtomicU64>) -> io::Result<Source> {
+    let mut source = start_whole(File::open(path)?, passed)?;
     if from > 0 && !source.compressed {
         let mut file = File::open(path)?;
         // Past the end there is nothing to seek to: what is missing then shows when it is read.
         source.at = file.seek(SeekFrom::Start(from.min(file.metadata()?.len())))?;
-        source.text = Box::new(file);
+        source.text = counted(file, passed, source.at);
     }
     Ok(source)
 }
 
-fn start_whole(bytes: Box<dyn Read + Send>) -> io::Result<Source> {
-    let (mut text, compressed) = decompressed(bytes)?;
+fn start_whole(bytes: impl Read + Send + 'static, passed: &Arc<AtomicU64>) -> io::Result<Source> {
+    let (mut text, compressed) = decompressed(counted(bytes, passed, 0))?;
     let mut head = Vec::new();
     let read = text.by_ref().take(HEAD).read_to_end(&mut head);
     match read {

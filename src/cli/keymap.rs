@@ -6,6 +6,7 @@ use clap::Args;
 use etcetera::BaseStrategy as _;
 use serde_json::json;
 
+use super::print::{self, Columns, Side};
 use super::report::{Exit, Report};
 use super::session::Session;
 use crate::console::keymap;
@@ -27,13 +28,20 @@ pub fn users_file() -> Option<PathBuf> {
 /// Prints every binding.
 pub fn run(args: &KeymapArgs, session: &Session) -> Result<Exit, Report> {
     let file = args.file.clone().or_else(users_file);
-    let keymap = keymap::load(file.as_deref()).map_err(|error| Report::failed(error.to_string(), ""))?;
+    let keymap = keymap::load(file.as_deref()).map_err(|error| {
+        Report::failed(error.to_string(), "mend that line; `sluice keymap --file keymap.toml` checks a file")
+    })?;
+    let mut columns =
+        Columns::new(&[("SCOPE", Side::Left), ("ACTION", Side::Left), ("KEYS", Side::Left), ("DOES", Side::Left)]);
     for row in keymap.rows() {
         if session.global.json {
-            println!("{}", json!({ "scope": row.scope, "action": row.action, "chords": row.chords, "does": row.help }));
+            print::json(&json!({ "scope": row.scope, "action": row.action, "chords": row.chords, "help": row.help }))?;
         } else {
-            println!("{:<8} {:<16} {:<14} {}", row.scope, row.action, row.chords.join(" "), row.help);
+            columns.row(&[row.scope.to_owned(), row.action.to_owned(), row.chords.join(" "), row.help.to_owned()]);
         }
+    }
+    if !session.global.json {
+        print::columns(&columns)?;
     }
     Ok(Exit::Done)
 }

@@ -40,7 +40,13 @@ use session::Session;
 /// Parses the arguments, runs what they ask for, and says how it ended.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let outcome = log::start(&cli.global, cli.command.is_none()).and_then(|_log| {
+    let on_screen = match &cli.command {
+        None => true,
+        #[cfg(feature = "local")]
+        Some(Command::Demo(demo)) => !demo.headless,
+        Some(_) => false,
+    };
+    let outcome = log::start(&cli.global, on_screen).and_then(|_log| {
         let session = Session::new(cli.global)?;
         tokio::runtime::Builder::new_multi_thread()
             .enable_all()

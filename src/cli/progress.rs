@@ -87,11 +87,18 @@ async fn each(heard: &mut watch::Receiver<Option<Said>>, every: Duration, mut sa
             say(&said);
         }
         // Sleeping through what comes in between; a job that ends meanwhile ends the sleep.
-        let closed = async { while heard.changed().await.is_ok() {} };
+        let mut more = false;
+        let closed = async {
+            while heard.changed().await.is_ok() {
+                more = true;
+            }
+        };
         if tokio::time::timeout(every, closed).await.is_ok() {
             return;
         }
-        heard.mark_changed();
+        if more {
+            heard.mark_changed();
+        }
     }
 }
 

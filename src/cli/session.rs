@@ -8,10 +8,11 @@ use std::time::Duration;
 use etcetera::BaseStrategy as _;
 
 use super::args::Global;
+use super::keymap;
 use super::report::{Exit, Report};
 use crate::cloud::guard::NoWitness;
 use crate::cloud::{Cloud, CloudError, Context, Guard, Mode};
-use crate::console::{self, ConsoleError};
+use crate::console::{self, ConsoleError, Place};
 use crate::jobs::{JobId, Journal, JournalError, audit};
 
 /// How long a person waits for a first answer before being told that there is none.
@@ -119,14 +120,20 @@ impl Session {
             cloud: self.reading().await?,
             journal_path: self.journal_path(),
             mode: self.mode(),
-            open: job.map(console::Place::Job),
-            keymap: super::keymap::users_file(),
+            open: job.map(Place::Job),
+            keymap: keymap::users_file(),
         };
-        console::run(options).await.map(|()| Exit::Done).map_err(|error| match error {
-            ConsoleError::NoTerminal => Report::bad_arguments(error.to_string(), ""),
+        console::run(options).await?;
+        Ok(Exit::Done)
+    }
+}
+
+impl From<ConsoleError> for Report {
+    fn from(error: ConsoleError) -> Self {
+        match error {
             ConsoleError::Cloud(error) => error.into(),
-            error => Report::failed(error.to_string(), ""),
-        })
+            error => Self::failed(error.to_string(), ""),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A Kinesis stream behind the SDK.
 
 use aws_sdk_kinesis::operation::get_records::GetRecordsError;
-use aws_sdk_kinesis::types::ShardIteratorType;
+use aws_sdk_kinesis::types::{HashKeyRange, ShardIteratorType};
 use aws_smithy_types::DateTime;
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -54,8 +54,8 @@ impl AwsStream {
                     id: shard.shard_id().to_owned(),
                     parents: parents.into_iter().flatten().map(str::to_owned).collect(),
                     hash_keys: (
-                        bound(range.map(|r| r.starting_hash_key()), 0),
-                        bound(range.map(|r| r.ending_hash_key()), u128::MAX),
+                        bound(range.map(HashKeyRange::starting_hash_key), 0),
+                        bound(range.map(HashKeyRange::ending_hash_key), u128::MAX),
                     ),
                     open: shard.sequence_number_range().is_none_or(|r| r.ending_sequence_number().is_none()),
                 });

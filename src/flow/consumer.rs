@@ -198,7 +198,7 @@ impl Consumer {
         let since = clock.now().as_micros() as u64;
         loop {
             let caught_up = |state: &Arc<ShardState>| {
-                let read = state.done.load(Ordering::Acquire) || state.caught_up_at.load(Ordering::Acquire) >= since;
+                let read = state.done.load(Ordering::Acquire) || state.caught_up_at.load(Ordering::Acquire) > since;
                 read && state.ledger.open_records() == 0
             };
             // Listed first: a shard that ends after this look is one whose state is looked at below.
@@ -326,10 +326,11 @@ async fn supervise(shared: &Arc<Shared>) -> Result<(), CloudError> {
             error = shared.course.health.failed() => return Err(error),
             Some(ended) = tasks.join_next() => {
                 // A task that panicked ends the consumer as an error does.
-                let (shard, read) = ended.map_err(|e| CloudError::new(Class::Unknown, format!("a shard's reader broke off: {e}"), ""))?;
+                let broke_off = |e| CloudError::new(Class::Unknown, format!("a shard's reader broke off: {e}"), "");
+                let (id, read) = ended.map_err(broke_off)?;
                 read?;
                 shared.listed.store(false, Ordering::Release);
-                if let Some(state) = shared.find(&shard) {
+                if let Some(state) = shared.find(&id) {
                     state.done.store(true, Ordering::Release);
                 }
             }

@@ -134,11 +134,6 @@ impl<T: Send + 'static> Lanes<T> {
         self.inboxes.len()
     }
 
-    /// How they fare.
-    pub fn health(&self) -> &Arc<Health> {
-        &self.health
-    }
-
     /// Runs `task` beside the lanes, for as long as they live.
     pub fn beside(&mut self, task: impl Future<Output = ()> + Send + 'static) -> tokio::task::AbortHandle {
         self.tasks.spawn(task)

@@ -35,6 +35,11 @@ mod tally;
 mod waiting;
 mod writer;
 
+#[cfg(all(test, feature = "local"))]
+mod against_local;
+#[cfg(test)]
+mod faults;
+
 pub use aws_stream::AwsStream;
 pub use backoff::Backoff;
 pub use clock::{Clock, SystemClock};

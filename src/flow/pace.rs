@@ -4,14 +4,18 @@ use std::time::Duration;
 
 /// How often the pace is reconsidered.
 const WINDOW: Duration = Duration::from_millis(250);
+/// Records in a window that can be judged; otherwise it lasts up to four times as long.
+const ENOUGH: u64 = 100;
 /// How much unused allowance is kept, seconds of the rate: enough for the gaps between replies.
 const SLACK: f64 = 0.5;
 /// Where a resource begins whose burst is unknown, times its rate.
 const START: f64 = 4.0;
 /// What is used of a resource right after it refused: the rest fills its bucket again.
 const UNDER: f64 = 0.985;
-/// A share of refusals above this means that nothing is left, below that something else (a partition) is in the way.
-const HEAVY: f64 = 0.25;
+/// Above this multiple of the resource's rate, what still gets through is a burst under another ceiling (a partition's).
+const BURST: f64 = 1.2;
+/// When this share of the last few replies was refused, the window is not waited for.
+const FLOOD: f64 = 0.5;
 /// After a refusal, how long the pace stays at the resource's rate before it asks for more; doubles each time.
 const REST: Duration = Duration::from_secs(8);
 const LONGEST_REST: Duration = Duration::from_secs(64);
@@ -32,7 +36,7 @@ pub(super) struct Resource<K> {
 impl<K> Resource<K> {
     /// A resource of `rate` units a second.
     pub fn new(kind: K, rate: f64, governed: bool) -> Self {
-        Self { kind, rate: rate.max(f64::MIN_POSITIVE), governed, level: 0.0 }
+        Self { kind, rate: rate.max(f64::MIN_POSITIVE), governed, level: (rate * SLACK).min(1.0) }
     }
 
     fn effective(&self, factor: f64) -> f64 {
@@ -48,8 +52,7 @@ impl<K> Resource<K> {
 #[derive(Clone, Debug)]
 struct Governor {
     factor: f64,
-    /// Whether `factor` above 1 still doubles: nothing refused so far.
-    fast: bool,
+    climb: Climb,
     /// False for a resource whose rate is a guess (an on-demand table): then 1 means nothing.
     known: bool,
     /// Replies before this tell of what was sent before the last change.
@@ -58,45 +61,85 @@ struct Governor {
     rest: Duration,
 }
 
+/// How `factor` grows above 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Climb {
+    /// Nothing was ever refused: it doubles.
+    Fast,
+    /// From the resource's rate: slowly at first.
+    Feel,
+    /// Just under a ceiling that is not the resource's own.
+    Gentle,
+}
+
 impl Governor {
     fn new(known: bool) -> Self {
-        Self { factor: START, fast: true, known, deaf_until: Duration::ZERO, climb_at: Duration::ZERO, rest: REST }
+        Self {
+            factor: START,
+            climb: Climb::Fast,
+            known,
+            deaf_until: Duration::ZERO,
+            climb_at: Duration::ZERO,
+            rest: REST,
+        }
     }
 
-    /// A window ended in which `share` of the requests was refused.
+    /// Of what was sent in the window, `share` was refused.
     fn refused(&mut self, now: Duration, share: f64) {
         if now < self.deaf_until {
             return;
         }
         self.deaf_until = now + WINDOW;
-        self.fast = false;
-        if !self.known {
-            self.factor *= if share < HEAVY { 0.85 } else { 0.6 };
-        } else if self.factor > 1.2 && share < HEAVY {
-            self.factor = (self.factor * 0.85).max(1.0);
+        // What got through, and a little less.
+        let through = self.factor * (1.0 - share) * 0.97;
+        if !self.known || through > BURST {
+            self.factor = through;
+            self.climb = Climb::Gentle;
         } else if self.factor > 1.0 {
-            self.factor = UNDER;
-            self.climb_at = now + self.rest;
-            self.rest = (self.rest * 2).min(LONGEST_REST);
-        } else if share < HEAVY {
-            self.factor -= 0.01;
+            self.fall(now);
         } else {
-            self.factor *= 0.7;
+            // A bucket that is just empty refuses a few of each batch, which does not mean that it got smaller.
+            self.factor -= if share < 0.15 { 0.01 } else { self.factor * share };
         }
         self.factor = self.factor.max(0.01);
+    }
+
+    /// The last few replies refused most of what was sent.
+    fn flooded(&mut self, now: Duration) {
+        if now < self.deaf_until {
+            return;
+        }
+        self.deaf_until = now + WINDOW / 4;
+        if self.known && self.factor > 1.0 && self.factor / 2.0 <= BURST {
+            self.fall(now);
+        } else {
+            // Far above there may still be a ceiling to hold on to.
+            self.factor = (self.factor / 2.0).max(0.01);
+            self.climb = Climb::Gentle;
+        }
+    }
+
+    /// Nothing is left but the rate itself.
+    fn fall(&mut self, now: Duration) {
+        self.factor = UNDER;
+        self.climb = Climb::Feel;
+        // A bucket that is just empty refuses a little more.
+        self.deaf_until = now + WINDOW * 4;
+        self.climb_at = now + self.rest;
+        self.rest = (self.rest * 2).min(LONGEST_REST);
     }
 
     /// A window ended in which nothing was refused although all that was allowed was used.
     fn accepted(&mut self, now: Duration) {
         if self.factor < 1.0 && self.known {
             self.factor = (self.factor + ((1.0 - self.factor) * 0.05).max(0.001)).min(1.0);
-        } else if self.fast || !self.known {
-            self.factor *= if self.fast { 2.0 } else { 1.02 };
-        } else if self.factor > 1.2 && self.rest == REST {
-            // Under a ceiling that is not the resource's own: feel for it gently.
-            self.factor *= 1.01;
-        } else if now >= self.climb_at {
-            self.factor = 1.0 + (self.factor - 1.0) * 1.5 + 0.005;
+            return;
+        }
+        match self.climb {
+            Climb::Fast => self.factor *= 2.0,
+            Climb::Gentle => self.factor *= 1.01,
+            Climb::Feel if now >= self.climb_at => self.factor = 1.0 + (self.factor - 1.0) * 1.5 + 0.005,
+            Climb::Feel => {}
         }
         // Beyond any table's limit there is nothing to find.
         self.factor = self.factor.min(1e6);
@@ -121,6 +164,8 @@ pub(super) struct Pace<K> {
     window_ends: Duration,
     sent: u64,
     refused: u64,
+    /// Share refused of the last few replies, an exponential average.
+    flood: f64,
     /// Whether the pace held someone back in this window: without that, success proves nothing.
     held_back: bool,
     /// What held back last, and when.
@@ -137,6 +182,7 @@ impl<K> Pace<K> {
             window_ends: Duration::ZERO,
             sent: 0,
             refused: 0,
+            flood: 0.0,
             held_back: false,
             bound: None,
         }
@@ -168,15 +214,15 @@ impl<K> Pace<K> {
             _ => 1.0,
         };
         if known != self.governor.known {
-            let untouched = self.governor.fast;
+            let untouched = self.governor.climb == Climb::Fast;
             self.governor = Governor::new(known);
             if !untouched {
-                self.governor.fast = false;
+                self.governor.climb = Climb::Feel;
                 self.governor.factor = 1.0;
             }
         } else if (ratio - 1.0).abs() > 1e-9 {
             let governor = &mut self.governor;
-            if governor.factor > 1.2 {
+            if governor.factor > BURST {
                 // In a burst the rate in units is what was learnt.
                 governor.factor = (governor.factor / ratio).max(1.0);
             } else {
@@ -222,6 +268,14 @@ impl<K> Pace<K> {
         self.advance(now);
         self.sent += sent;
         self.refused += refused;
+        if sent > 0 {
+            self.flood += (refused as f64 / sent as f64 - self.flood) / 6.0;
+        }
+        if self.flood > FLOOD {
+            self.governor.flooded(now);
+            self.flood = 0.0;
+            self.end_window(now);
+        }
         for (resource, correction) in self.resources.iter_mut().zip(corrections) {
             resource.level -= correction;
         }
@@ -232,15 +286,21 @@ impl<K> Pace<K> {
         self.bound.filter(|(_, at)| now.saturating_sub(*at) <= Duration::from_secs(1)).map(|(n, _)| n)
     }
 
+    fn end_window(&mut self, now: Duration) {
+        (self.sent, self.refused, self.held_back) = (0, 0, false);
+        self.window_ends = now + WINDOW;
+    }
+
     fn advance(&mut self, now: Duration) {
-        if now >= self.window_ends {
+        // At a slow rate a window of few replies tells little.
+        let enough = self.refused == 0 || self.sent >= ENOUGH || now >= self.window_ends + WINDOW * 3;
+        if now >= self.window_ends && enough {
             if self.refused > 0 {
                 self.governor.refused(now, self.refused as f64 / self.sent.max(1) as f64);
             } else if self.held_back && self.sent > 0 {
                 self.governor.accepted(now);
             }
-            (self.sent, self.refused, self.held_back) = (0, 0, false);
-            self.window_ends = now + WINDOW;
+            self.end_window(now);
         }
         let passed = now.saturating_sub(self.refilled).as_secs_f64();
         self.refilled = now;
@@ -271,7 +331,7 @@ mod tests {
 
         /// Writes `items` of one WCU each; how many were refused.
         fn write(&mut self, now: Duration, items: u64) -> u64 {
-            let passed = (now - self.refilled).as_secs_f64();
+            let passed = now.saturating_sub(self.refilled).as_secs_f64();
             self.refilled = now;
             self.bucket = (self.bucket + passed * self.wcu).min(self.wcu * 300.0);
             if let Some((rate, level)) = &mut self.ceiling {
@@ -360,6 +420,8 @@ mod tests {
     #[test]
     fn the_burst_of_a_rested_table_is_used_at_once() {
         let mut run = Run::new(130.0);
+        // Such a table has one partition.
+        run.table.ceiling = Some((1_000.0, 1_000.0));
         run.run(60);
         let written: u64 = run.seconds.iter().map(|s| s.0).sum();
         let refused: u64 = run.seconds.iter().map(|s| s.1).sum();
@@ -452,7 +514,7 @@ mod tests {
     fn what_an_item_really_cost_is_what_is_paced() {
         let mut run = Run::new(1_000.0);
         run.pace.governor.factor = 1.0;
-        run.pace.governor.fast = false;
+        run.pace.governor.climb = Climb::Feel;
         run.pace.governor.climb_at = Duration::MAX;
         let mut consumed = 0.0;
         for _ in 0..10_000 {

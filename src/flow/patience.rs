@@ -22,7 +22,7 @@ impl Patience {
     /// Two more connection attempts of 2.5 s fit between this and the 10 s that a wrong endpoint may take to be told.
     pub const AT_START: Duration = Duration::from_secs(5);
     /// Long enough for a network that is restarted.
-    pub const LATER: Duration = Duration::from_secs(15 * 60);
+    pub const LATER: Duration = Duration::from_mins(15);
 
     /// Bears `at_start` before anything worked and `later` afterwards.
     pub fn new(at_start: Duration, later: Duration) -> Self {

@@ -147,7 +147,7 @@ impl Producer {
         }
         let memory = self.shared.health.room(size).await?;
         // Even slices of the hash keys: where the shards are even as well, a lane is a shard.
-        let lane = ((hash_key >> 64) * self.lanes.count() as u128 >> 64) as usize;
+        let lane = (((hash_key >> 64) * self.lanes.count() as u128) >> 64) as usize;
         let outgoing = Outgoing { data, partition_key, hash_key, alone: false, receipt, _memory: memory };
         self.lanes.give(lane, outgoing).await
     }
@@ -320,11 +320,15 @@ impl Shared {
             }
             Class::Invalid => {
                 self.health.patience.answered();
-                batch.into_iter().for_each(|outgoing| outgoing.receipt.dead(said(&error), outgoing.data));
+                for outgoing in batch {
+                    outgoing.receipt.dead(said(&error), outgoing.data);
+                }
                 Ok(Vec::new())
             }
             Class::Condition | Class::DryRun => {
-                batch.into_iter().for_each(|outgoing| outgoing.receipt.settle(Outcome::Skipped));
+                for outgoing in batch {
+                    outgoing.receipt.settle(Outcome::Skipped);
+                }
                 Ok(Vec::new())
             }
             Class::Auth | Class::NotFound | Class::ReadOnly => {

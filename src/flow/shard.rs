@@ -109,7 +109,8 @@ pub(super) struct ShardState {
     pub lag_ms: AtomicU64,
     pub records: AtomicU64,
     pub foreign: AtomicU64,
-    /// When the last page was asked for that was empty and without lag, microseconds of the clock.
+    /// One past the moment at which the last page was asked for that was empty and without lag, microseconds of the
+    /// clock; 0 when there was none yet.
     pub caught_up_at: AtomicU64,
     pub done: AtomicBool,
     /// Whether `done` was told to the host.
@@ -202,7 +203,7 @@ pub(super) async fn read(course: &Course, state: &ShardState, start: StartAt, se
         let Page { records, next, behind_ms } = page;
         state.lag_ms.store(behind_ms, Ordering::Relaxed);
         if records.is_empty() && behind_ms == 0 {
-            state.caught_up_at.store(asked.as_micros() as u64, Ordering::Release);
+            state.caught_up_at.store(asked.as_micros() as u64 + 1, Ordering::Release);
             next_poll = asked + IDLE;
         }
         for record in records {

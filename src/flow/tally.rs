@@ -89,6 +89,7 @@ impl Tally {
     }
 
     /// As bytes for a checkpoint, compressed: a shard of many counts few ordinals, a single one nearly all.
+    #[expect(clippy::missing_panics_doc, reason = "it has none")]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut plain = Vec::with_capacity(8 + self.bits.len() * 8);
         plain.extend_from_slice(&self.top.to_le_bytes());

@@ -314,10 +314,13 @@ fn hex4(bytes: &[u8]) -> Option<u32> {
 pub(super) fn write_string(out: &mut Vec<u8>, text: &[u8]) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
-    for byte in text {
+    let mut rest = text;
+    loop {
+        let (plain, special) = rest.split_at(plain_run(rest, &mut 0));
+        out.extend_from_slice(plain);
+        let [byte, tail @ ..] = special else { break };
+        rest = tail;
         match byte {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
             b'\n' => out.extend_from_slice(b"\\n"),
             b'\r' => out.extend_from_slice(b"\\r"),
             b'\t' => out.extend_from_slice(b"\\t"),
@@ -325,7 +328,7 @@ pub(super) fn write_string(out: &mut Vec<u8>, text: &[u8]) {
                 out.extend_from_slice(b"\\u00");
                 out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
             }
-            _ => out.push(*byte),
+            quote_or_backslash => out.extend_from_slice(&[b'\\', *quote_or_backslash]),
         }
     }
     out.push(b'"');

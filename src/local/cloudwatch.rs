@@ -4,6 +4,7 @@
 //! Statistics are Sum, Average, Minimum, Maximum and `SampleCount`, over periods that are multiples of 60 s.
 //! Percentiles and metric math are refused, not guessed.
 
+mod query;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -37,11 +38,11 @@ impl CloudWatch {
     // The other services wait for I/O here; one signature for all keeps the server simple.
     #[allow(clippy::unused_async)]
     pub async fn handle(&self, parts: &http::request::Parts, body: Bytes) -> Response<Body> {
-        let Some((wire, operation)) = Wire::of(parts) else {
+        let Some((wire, operation)) = Wire::of(parts, &body) else {
             let refusal = Refusal::new("UnknownOperationException", "this request is in no protocol served here");
             return Wire::Json.refuse(&refusal);
         };
-        let done = match operation {
+        let done = match operation.as_str() {
             "PutMetricData" => wire.decode(parts, &body).and_then(|request| self.put(request)).map(|()| None),
             "GetMetricData" => wire.decode(parts, &body).and_then(|request| self.get(&request)).map(Some),
             "GetMetricStatistics" => wire.decode(parts, &body).and_then(|request| self.statistics(&request)).map(Some),
@@ -49,7 +50,7 @@ impl CloudWatch {
             other => Err(Refusal::new("UnknownOperationException", format!("{other} is not served here"))),
         };
         match done {
-            Ok(reply) => wire.reply(reply),
+            Ok(reply) => wire.reply(&operation, reply.as_ref()),
             Err(refusal) => wire.refuse(&refusal),
         }
     }

@@ -1,28 +1,38 @@
 //! S3 on a folder: each bucket a folder in it, each object a file. Any credentials do.
+//!
+//! s3s-fs answers; what it does not do as AWS does is mended around it: signatures that it can't know, `aws-chunked`
+//! bodies, folders that look like objects, and reading in pieces of 4 KiB.
 
 mod chunked;
 #[cfg(test)]
 mod service_tests;
 
-use std::path::Path;
+use std::io::SeekFrom;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use futures::TryStreamExt;
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
 use http_body_util::{BodyExt, StreamBody};
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s_fs::FileSystem;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
 
-use super::{Body, LocalError, full};
+use super::{Body, BoxError, LocalError, full};
+
+/// How much of an object is read from its file at once, bytes.
+const READ: usize = 256 * 1024;
 
 const CONTENT_SHA256: &str = "x-amz-content-sha256";
 const DECODED_LENGTH: &str = "x-amz-decoded-content-length";
 const TRAILER: &str = "x-amz-trailer";
 
-/// Query parameters of a presigned URL.
-const PRESIGNED: [&str; 7] = [
+/// Query parameters of a presigned URL: of signature version 4, and of version 2, which boto3 still makes by default.
+const PRESIGNED: [&str; 10] = [
     "X-Amz-Algorithm",
     "X-Amz-Credential",
     "X-Amz-Date",
@@ -30,12 +40,16 @@ const PRESIGNED: [&str; 7] = [
     "X-Amz-SignedHeaders",
     "X-Amz-Signature",
     "X-Amz-Security-Token",
+    "AWSAccessKeyId",
+    "Signature",
+    "Expires",
 ];
 
 /// S3 whose objects are files. Bodies stream both ways.
 #[derive(Debug)]
 pub struct S3 {
     service: S3Service,
+    folder: PathBuf,
 }
 
 impl S3 {
@@ -46,13 +60,18 @@ impl S3 {
     pub fn new(folder: &Path) -> Result<Self, LocalError> {
         std::fs::create_dir_all(folder).map_err(|error| LocalError::Folder(folder.to_owned(), error))?;
         let files = FileSystem::new(folder).map_err(|error| LocalError::S3(format!("{error:?}")))?;
-        Ok(Self { service: S3ServiceBuilder::new(files).build() })
+        Ok(Self { service: S3ServiceBuilder::new(files).build(), folder: folder.to_owned() })
     }
 
     /// Answers one request.
     pub async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
         let (mut parts, body) = request.into_parts();
         let creates_bucket = creates_bucket(&parts);
+        let reads = matches!(parts.method, Method::GET | Method::HEAD);
+        let object = if reads { object_path(parts.uri.path()) } else { None }.map(|path| self.folder.join(path));
+        if object.as_ref().is_some_and(|path| path.is_dir()) {
+            return refusal(StatusCode::NOT_FOUND, "NoSuchKey", "The specified key does not exist.");
+        }
         let framing = take_signature(&mut parts);
         let mismatch = chunked::Mismatch::default();
         let body = match framing {
@@ -82,8 +101,65 @@ impl S3 {
                 "Your previous request to create the named bucket succeeded and you already own it.",
             );
         }
-        reply.map(BodyExt::boxed_unsync)
+        let reply = reply.map(BodyExt::boxed_unsync);
+        match object {
+            Some(path) => read_faster(reply, &path).await,
+            None => reply,
+        }
     }
+}
+
+/// The same reply to a `GetObject`, with the object's bytes read in larger pieces.
+async fn read_faster(reply: Response<Body>, path: &Path) -> Response<Body> {
+    let Some((from, length)) = object_span(reply.headers()) else { return reply };
+    let opened = async {
+        let mut file = tokio::fs::File::open(path).await?;
+        file.seek(SeekFrom::Start(from)).await?;
+        std::io::Result::Ok(file)
+    };
+    let Ok(file) = opened.await else { return reply };
+    let pieces = ReaderStream::with_capacity(file.take(length), READ).map_ok(Frame::data).map_err(BoxError::from);
+    let (parts, _) = reply.into_parts();
+    Response::from_parts(parts, StreamBody::new(pieces).boxed_unsync())
+}
+
+/// Where the bytes of a reply to `GetObject` start in their object, and how many they are. `None` for other replies.
+fn object_span(headers: &HeaderMap) -> Option<(u64, u64)> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    text(ETAG)?;
+    let length = text(CONTENT_LENGTH)?.parse().ok()?;
+    let from = match text(CONTENT_RANGE) {
+        // `bytes 10-19/5000`
+        Some(range) => range.strip_prefix("bytes ")?.split('-').next()?.parse().ok()?,
+        None => 0,
+    };
+    Some((from, length))
+}
+
+/// The file of the object that `path` (`/bucket/key`, percent-encoded) names, from S3's folder on. `None` for a bucket,
+/// for a key that ends in `/`, and for names that a file system reads in its own way.
+fn object_path(path: &str) -> Option<PathBuf> {
+    let decoded = percent_decoded(path)?;
+    let (bucket, key) = decoded.strip_prefix('/')?.split_once('/')?;
+    let is_plain = |part: &str| !part.is_empty() && part != "." && part != "..";
+    (is_plain(bucket) && key.split('/').all(is_plain)).then(|| Path::new(bucket).join(key))
+}
+
+/// What percent-encoded `text` stands for. `None` when it is no such text.
+pub(super) fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        if *first == b'%' {
+            let (digits, after) = after.split_at_checked(2)?;
+            bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+            rest = after;
+        } else {
+            bytes.push(*first);
+            rest = after;
+        }
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// How the body travels.
@@ -189,6 +265,14 @@ mod tests {
         assert_eq!(request.uri, "/b/k?partNumber=1&uploadId=u");
         assert_eq!(request.headers.len(), 1);
         assert_eq!(request.headers[CONTENT_ENCODING], "gzip");
+    }
+
+    #[test]
+    fn an_object_is_the_file_of_its_decoded_name_and_nothing_outside_its_bucket() {
+        assert_eq!(object_path("/b/a%20b/c%2Bd"), Some("b/a b/c+d".into()));
+        for other in ["/b", "/b/", "/b/folder/", "/b/../c", "/b/%2e%2e/c", "/b/a//c", "/b/%zz", "/b/%C3"] {
+            assert_eq!(object_path(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -3,6 +3,9 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use sluicegate::jobs::journal::{Job, State};
+use sluicegate::jobs::{JobId, Journal};
+
 use crate::running::{Ended, Server, Sluice, count, create_stream, create_table, item, signal, until, write_csv64};
 
 const FAULTS: &str = "throttle=5%,error=5%,partial=10%,reset=2%,lose-reply=2%,expire-iterators=2%";
@@ -24,6 +27,10 @@ impl Scene {
         let path = self.folder.path().join("historical.csv");
         write_csv64(&path, (0..items).map(item));
         path
+    }
+
+    fn journal(&self) -> Journal {
+        Journal::open(&self.sluice.state.path().join("journal.sqlite")).unwrap()
     }
 
     fn verify(&self, backup: &Path) -> Ended {
@@ -127,8 +134,9 @@ fn detach(scene: &Scene, args: &[&str]) -> String {
     started["job"].as_str().unwrap().to_owned()
 }
 
-fn job(scene: &Scene, id: &str) -> serde_json::Value {
-    scene.sluice.run(&["jobs", id, "--json"]).expect(0).last_json()
+/// The job as the journal has it.
+fn job(scene: &Scene, id: &str) -> Job {
+    scene.journal().job(&JobId(id.to_owned())).unwrap()
 }
 
 fn killed_three_times(stream: bool) {
@@ -147,13 +155,13 @@ fn killed_three_times(stream: bool) {
         // Killed once it has written more than before, so that each run had something to lose.
         let pid = until("the worker has written", || {
             let job = job(&scene, &id);
-            let written = job["written"].as_u64().unwrap();
-            assert_ne!(job["state"], "done", "the worker was too fast to be killed");
-            (job["state"] == "running" && written > (kill - 1) * 2_000).then(|| job["pid"].as_u64().unwrap())
+            assert_ne!(job.state, State::Done, "the worker was too fast to be killed");
+            let more = job.counters.written > (kill - 1) * 2_000;
+            (job.state == State::Running && more).then(|| job.pid.unwrap())
         });
-        signal(u32::try_from(pid).unwrap(), "KILL");
+        signal(pid, "KILL");
         until("the journal knows that the worker is gone", || {
-            (job(&scene, &id)["state"] == "interrupted").then_some(())
+            (job(&scene, &id).state == State::Interrupted).then_some(())
         });
         if kill < 3 {
             scene.sluice.run(&["restore", "--resume", &id, "--detach"]).expect(0);
@@ -161,7 +169,7 @@ fn killed_three_times(stream: bool) {
     }
     let ended = scene.sluice.run(&["restore", "--resume", &id, "--json"]).expect(0);
     assert_eq!(counts(&ended), (12_000, 12_000, 0));
-    assert_eq!(job(&scene, &id)["runs"], 4);
+    assert_eq!(job(&scene, &id).runs, 4);
     let proof = scene.verify(&backup).expect(0).last_json();
     assert_eq!(proof["equal"], 12_000);
 }
@@ -182,18 +190,17 @@ fn an_interrupt_checkpoints_says_how_to_resume_and_exits_130() {
     let backup = scene.backup(20_000);
     let child =
         scene.sluice.start(&["restore", backup.to_str().unwrap(), "-t", "historical", "--rate", "500", "--json"]);
-    let id = until("the job is running", || {
-        let jobs = scene.sluice.run(&["jobs", "--json"]).out;
-        let job: serde_json::Value = serde_json::from_str(jobs.lines().next()?).unwrap();
-        (job["written"].as_u64()? > 0).then(|| job["job"].as_str().unwrap().to_owned())
+    let id = until("the job has written", || {
+        let job = scene.journal().jobs().unwrap().into_iter().next()?;
+        (job.counters.written > 0).then_some(job.id)
     });
     signal(child.id(), "INT");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains(&format!("sluice restore --resume {id}")), "{said}");
-    let last: serde_json::Value =
-        serde_json::from_slice(output.stdout.split(|b| *b == b'\n').rev().nth(1).unwrap()).unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let last: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
     assert_eq!(last["state"], "interrupted");
 }
 
@@ -205,17 +212,16 @@ fn a_paused_job_writes_nothing_until_it_is_resumed_and_a_cancelled_one_stops() {
         &scene,
         &["restore", backup.to_str().unwrap(), "-t", "historical", "--rate", "500", "--detach", "--json"],
     );
-    until("it writes", || (job(&scene, &id)["written"].as_u64()? > 0).then_some(()));
+    until("it writes", || (job(&scene, &id).counters.written > 0).then_some(()));
     scene.sluice.run(&["pause", &id]).expect(0);
-    until("it is paused", || (job(&scene, &id)["state"] == "paused").then_some(()));
+    until("it is paused", || (job(&scene, &id).state == State::Paused).then_some(()));
     let settled = until("its writes in flight have settled", || {
-        let before = job(&scene, &id)["written"].as_u64()?;
-        let held = count(&scene.server.cloud(), "historical");
-        (before == held).then_some(held)
+        let written = job(&scene, &id).counters.written;
+        (written == count(&scene.server.cloud(), "historical")).then_some(written)
     });
     scene.sluice.run(&["resume", &id]).expect(0);
-    until("it writes again", || (job(&scene, &id)["written"].as_u64()? > settled).then_some(()));
+    until("it writes again", || (job(&scene, &id).counters.written > settled).then_some(()));
     scene.sluice.run(&["cancel", &id]).expect(0);
-    until("it is cancelled", || (job(&scene, &id)["state"] == "cancelled").then_some(()));
+    until("it is cancelled", || (job(&scene, &id).state == State::Cancelled).then_some(()));
     scene.sluice.run(&["resume", &id]).expect(1);
 }

@@ -84,6 +84,9 @@ pub struct WorkerLock {
     _file: fs::File,
 }
 
+/// A lock that stays taken over so many looks is a worker's: whoever only asks whether one lives holds it for a moment.
+const LOOKS_AT_A_LOCK: u32 = 20;
+
 impl Journal {
     /// Opens the journal at `path`, making it and its folder if absent.
     ///
@@ -94,13 +97,17 @@ impl Journal {
         if let Some(folder) = path.parent() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
         }
-        let file = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(io)?;
-        let mut mode = file.metadata().map_err(io)?.permissions();
+        // Made here only when absent, and its mode set by name: closing any descriptor of it would drop the locks that
+        // SQLite holds for this process, and the next process to close the journal would delete the log in use.
+        match fs::OpenOptions::new().create_new(true).append(true).mode(0o600).open(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(io(error)),
+            _ => {}
+        }
+        let mut mode = fs::metadata(path).map_err(io)?.permissions();
         if mode.mode() & 0o077 != 0 {
             mode.set_mode(0o600);
-            file.set_permissions(mode).map_err(io)?;
+            fs::set_permissions(path, mode).map_err(io)?;
         }
-        drop(file);
         let sqlite = |source| JournalError::Sqlite { path: path.to_owned(), source };
         let mut conn = Connection::open(path).map_err(sqlite)?;
         conn.busy_timeout(Duration::from_secs(10)).map_err(sqlite)?;
@@ -129,11 +136,14 @@ impl Journal {
         let path = self.lock_path(id);
         let io = |source| JournalError::Io { path: path.clone(), source };
         let file = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(io)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(WorkerLock { _file: file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(JournalError::Running(id.clone())),
-            Err(errno) => Err(io(errno.into())),
+        for _ in 0..LOOKS_AT_A_LOCK {
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(WorkerLock { _file: file }),
+                Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(Duration::from_millis(10)),
+                Err(errno) => return Err(io(errno.into())),
+            }
         }
+        Err(JournalError::Running(id.clone()))
     }
 
     /// True while a worker process holds job `id`.

@@ -89,6 +89,7 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
     let pacer = Arc::new(Pacer::new(Arc::clone(&clock)));
     pacer.set_provisioned(capacity(&table));
     let resume = resume(session)?;
+    begins(session, spec, &table);
     let source = source::Source::open(&spec.sources, spec.format, &session.cloud.s3, resume.mark).await?;
     let progress = source.progress();
     let begun = Begun { pacer: Arc::clone(&pacer), clock };
@@ -172,6 +173,13 @@ fn source_checkpoint(passed: &flow::Settled<source::RecordPosition>) -> Option<(
 /// What counters tell of effort alone: the rest is the ledgers'.
 fn effort_of(counters: &Counters) -> Counters {
     Counters { retried: counters.retried, throttled: counters.throttled, wcu: counters.wcu, ..Counters::default() }
+}
+
+/// Writes down what a restore begins with, so that its log explains itself.
+fn begins(session: &Session<'_>, spec: &RestoreSpec, table: &Table) {
+    let has = table.provisioned.map_or(String::from("on demand"), |p| format!("{} WCU", p.write));
+    let way = spec.stream.as_ref().map_or(String::from("directly"), |stream| format!("through stream {stream}"));
+    session.note("info", &format!("{} goes into {} ({has}) {way}", spec.sources.join(", "), table.name));
 }
 
 /// Refuses a table that can't be written now.

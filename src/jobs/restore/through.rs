@@ -33,6 +33,10 @@ const CLOCKS_DIFFER: Duration = Duration::from_mins(10);
 /// How long all shards may stay empty while records are missing before the job says that the stream lost them.
 const LOST_AFTER: Duration = Duration::from_mins(2);
 
+/// Records of a shard that are open at once: two seconds of what a shard takes, so that a crash repeats little and the
+/// lag of a shard is what the operator sees of a table that is too slow.
+const WINDOW: usize = 2_000;
+
 /// How often the end is looked for.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -117,6 +121,7 @@ fn workers(
     options.job = Some(job.id.0.clone());
     options.from = StartAt::Time(job.created_ms - CLOCKS_DIFFER.as_millis() as i64);
     options.resume = resume;
+    options.window = WINDOW;
     let tables = OneTable { table: table.name.clone(), sink: sink.clone() };
     let consumer = Consumer::start(options, aws, Arc::new(tables), Arc::clone(&begun.clock));
     Ok(Workers { consumer, sink, shards: Mutex::new(shards) })

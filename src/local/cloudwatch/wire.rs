@@ -1,13 +1,18 @@
-//! How `CloudWatch` requests and replies travel: RPC v2 CBOR, which today's SDKs speak, and AWS JSON 1.0.
+//! How `CloudWatch` requests and replies travel: RPC v2 CBOR, which today's SDKs speak, AWS JSON 1.0, and the query
+//! protocol of older ones.
 //!
-//! Both are read into the same types: a request becomes a JSON value first, with timestamps as seconds since epoch.
+//! All are read into the same types: a request becomes a JSON value first, with timestamps as seconds since epoch.
 
-use bytes::Bytes;
+use std::borrow::Cow;
+use std::io::Read;
+
 use ciborium::Value;
+use flate2::read::MultiGzDecoder;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode, request};
 use serde::de::DeserializeOwned;
 
+use super::query;
 use crate::local::{Body, full};
 
 /// CBOR's tag for "seconds since epoch" (RFC 8949, 3.4.2).
@@ -22,6 +27,7 @@ const JSON_TARGET: &str = "GraniteServiceVersion20100801.";
 pub(super) enum Wire {
     Cbor,
     Json,
+    Query,
 }
 
 /// Why a request is refused: `CloudWatch`'s error code and message.
@@ -49,19 +55,21 @@ impl Refusal {
 
 impl Wire {
     /// The protocol and the operation of a request.
-    pub(super) fn of(parts: &request::Parts) -> Option<(Self, &str)> {
+    pub(super) fn of(parts: &request::Parts, body: &[u8]) -> Option<(Self, String)> {
         if let Some(operation) = parts.uri.path().strip_prefix(RPC_PATH) {
-            return Some((Self::Cbor, operation));
+            return Some((Self::Cbor, operation.to_owned()));
         }
-        let target = parts.headers.get("x-amz-target")?.to_str().ok()?;
-        Some((Self::Json, target.strip_prefix(JSON_TARGET)?))
+        if let Some(target) = parts.headers.get("x-amz-target") {
+            return Some((Self::Json, target.to_str().ok()?.strip_prefix(JSON_TARGET)?.to_owned()));
+        }
+        let body = unpacked(parts, body).ok()?;
+        Some((Self::Query, query::action(&body)?))
     }
 
     /// Reads a request's body.
-    pub(super) fn decode<T: DeserializeOwned>(self, parts: &request::Parts, body: &Bytes) -> Result<T, Refusal> {
+    pub(super) fn decode<T: DeserializeOwned>(self, parts: &request::Parts, body: &[u8]) -> Result<T, Refusal> {
         let malformed = |reason: String| Refusal::new("SerializationException", reason);
-        let gzipped = parts.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding == "gzip");
-        let body = if gzipped { gunzip(body).map_err(|error| malformed(error.to_string()))? } else { body.clone() };
+        let body = unpacked(parts, body).map_err(|error| malformed(error.to_string()))?;
         let request = match self {
             _ if body.is_empty() => serde_json::Value::Object(serde_json::Map::new()),
             Self::Cbor => {
@@ -69,19 +77,26 @@ impl Wire {
                 to_json(request)
             }
             Self::Json => serde_json::from_slice(&body).map_err(|error| malformed(error.to_string()))?,
+            Self::Query => query::decode(&body),
         };
         serde_json::from_value(request).map_err(|error| malformed(error.to_string()))
     }
 
-    /// The reply to a request that was carried out; no value is an empty reply.
-    pub(super) fn reply(self, value: Option<Value>) -> Response<Body> {
-        let body = value.map_or_else(Vec::new, |value| self.encode(value));
+    /// The reply to an operation that was carried out; no value is an empty reply.
+    pub(super) fn reply(self, operation: &str, value: Option<&Value>) -> Response<Body> {
+        let body = match self {
+            Self::Query => query::encode(operation, value),
+            _ => value.map_or_else(Vec::new, |value| self.encode(value)),
+        };
         self.response(StatusCode::OK, body)
     }
 
     /// The reply to a request that is refused.
     pub(super) fn refuse(self, refusal: &Refusal) -> Response<Body> {
-        let body = self.encode(map([
+        if self == Self::Query {
+            return self.response(StatusCode::BAD_REQUEST, query::encode_refusal(refusal.code, &refusal.message));
+        }
+        let body = self.encode(&map([
             ("__type", text(format!("com.amazonaws.cloudwatch#{}", refusal.exception()))),
             ("message", text(refusal.message.as_str())),
         ]));
@@ -93,15 +108,13 @@ impl Wire {
         reply
     }
 
-    fn encode(self, value: Value) -> Vec<u8> {
-        match self {
-            Self::Cbor => {
-                let mut body = Vec::new();
-                ciborium::into_writer(&value, &mut body).expect("writing into memory can't fail");
-                body
-            }
-            Self::Json => to_json(value).to_string().into_bytes(),
+    fn encode(self, value: &Value) -> Vec<u8> {
+        if self == Self::Json {
+            return to_json(value.clone()).to_string().into_bytes();
         }
+        let mut body = Vec::new();
+        ciborium::into_writer(value, &mut body).expect("writing into memory can't fail");
+        body
     }
 
     fn response(self, status: StatusCode, body: Vec<u8>) -> Response<Body> {
@@ -116,15 +129,22 @@ impl Wire {
             Self::Json => {
                 headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.0"));
             }
+            Self::Query => {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
+            }
         }
         reply
     }
 }
 
-fn gunzip(body: &Bytes) -> std::io::Result<Bytes> {
+/// A request's body as it was before the SDK compressed it, which it does with long ones.
+fn unpacked<'a>(parts: &request::Parts, body: &'a [u8]) -> std::io::Result<Cow<'a, [u8]>> {
+    if parts.headers.get(CONTENT_ENCODING).is_none_or(|encoding| encoding != "gzip") {
+        return Ok(Cow::Borrowed(body));
+    }
     let mut whole = Vec::new();
-    std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(&body[..]), &mut whole)?;
-    Ok(whole.into())
+    MultiGzDecoder::new(body).read_to_end(&mut whole)?;
+    Ok(Cow::Owned(whole))
 }
 
 /// A text value.
@@ -171,18 +191,21 @@ mod tests {
             let mut body = Vec::new();
             let request = Value::Map(vec![(text("StartTime"), Value::Tag(EPOCH, Box::new(number)))]);
             ciborium::into_writer(&request, &mut body).unwrap();
-            let read: std::collections::HashMap<String, f64> = Wire::Cbor.decode(&parts, &body.into()).unwrap();
+            let read: std::collections::HashMap<String, f64> = Wire::Cbor.decode(&parts, &body).unwrap();
             assert!((read["StartTime"] - 90.0).abs() < f64::EPSILON);
         }
     }
 
     #[test]
-    fn the_operation_is_in_the_path_or_in_the_target() {
+    fn the_operation_is_in_the_path_or_in_the_target_or_in_the_form() {
         let uri = "/service/GraniteServiceVersion20100801/operation/ListMetrics";
         let (parts, ()) = http::Request::post(uri).body(()).unwrap().into_parts();
-        assert_eq!(Wire::of(&parts), Some((Wire::Cbor, "ListMetrics")));
+        assert_eq!(Wire::of(&parts, b""), Some((Wire::Cbor, "ListMetrics".to_owned())));
         let target = http::Request::post("/").header("x-amz-target", "GraniteServiceVersion20100801.GetMetricData");
         let (parts, ()) = target.body(()).unwrap().into_parts();
-        assert_eq!(Wire::of(&parts), Some((Wire::Json, "GetMetricData")));
+        assert_eq!(Wire::of(&parts, b""), Some((Wire::Json, "GetMetricData".to_owned())));
+        let (parts, ()) = http::Request::post("/").body(()).unwrap().into_parts();
+        assert_eq!(Wire::of(&parts, b"Version=1&Action=A"), Some((Wire::Query, "A".to_owned())));
+        assert_eq!(Wire::of(&parts, b"hello"), None);
     }
 }

@@ -86,7 +86,14 @@ impl Log {
         &mut self.shards[shard]
     }
 
-    /// Appends one record and gives its position. Only with `limits` can it be throttled.
+    /// Forgets what arrived before `before_ms` (ms since epoch).
+    pub(super) fn trim(&mut self, before_ms: u64) {
+        for shard in &mut self.shards {
+            shard.trim(before_ms);
+        }
+    }
+
+    /// Appends one record and gives its position and arrival. Only with `limits` can it be throttled.
     pub(super) fn append(
         &mut self,
         shard: usize,
@@ -117,7 +124,6 @@ impl Log {
     /// routed to this shard any more. `None` when `limits` are on and the shard gave out all it can in this second.
     pub(super) fn read(&mut self, shard: usize, from: u64, ask: &Ask) -> Option<Batch> {
         let shard = self.shard(shard);
-        shard.trim(ask.trim_before_ms);
         if ask.limits && !shard.budget.take_read(ask.now_ms) {
             return None;
         }
@@ -164,8 +170,6 @@ impl Log {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ask {
     pub(super) now_ms: u64,
-    /// Records that arrived before this are gone, ms since epoch.
-    pub(super) trim_before_ms: u64,
     pub(super) limit: usize,
     pub(super) bytes: usize,
     /// Nothing is routed to this shard any more.
@@ -188,8 +192,7 @@ pub(super) enum Start {
 mod tests {
     use super::*;
 
-    const ASK: Ask =
-        Ask { now_ms: 10_000, trim_before_ms: 0, limit: 10_000, bytes: 1 << 20, closed: false, limits: false };
+    const ASK: Ask = Ask { now_ms: 10_000, limit: 10_000, bytes: 1 << 20, closed: false, limits: false };
 
     fn log(arrivals: &[u64]) -> Log {
         let mut log = Log::default();
@@ -225,7 +228,8 @@ mod tests {
     #[test]
     fn expired_records_are_gone_and_the_others_keep_their_positions() {
         let mut log = log(&[1000, 2000, 3000]);
-        let batch = log.read(0, 0, &Ask { trim_before_ms: 2000, ..ASK }).unwrap();
+        log.trim(2000);
+        let batch = log.read(0, 0, &ASK).unwrap();
         assert_eq!(batch.records.iter().map(|record| record.position).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(log.position(0, &Start::TrimHorizon), 1);
         assert_eq!(log.append(0, 5000, false, "k", &Bytes::new()).unwrap().0, 3);

@@ -34,7 +34,10 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(code: &str, message: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, code: code.to_owned(), message: message.into() }
+        // All but this one are the caller's.
+        let own = code == "InternalFailure";
+        let status = if own { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::BAD_REQUEST };
+        Self { status, code: code.to_owned(), message: message.into() }
     }
 
     pub(super) fn invalid(message: impl Into<String>) -> Self {
@@ -135,7 +138,7 @@ impl<'de> Deserialize<'de> for Blob {
                 f.write_str("base64 text or bytes")
             }
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Blob, E> {
-                STANDARD.decode(text).map(|bytes| Blob(bytes.into())).map_err(E::custom)
+                STANDARD.decode(text).map(|bytes| Blob(bytes.into_boxed_slice().into())).map_err(E::custom)
             }
             fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Blob, E> {
                 Ok(Blob(Bytes::copy_from_slice(bytes)))
@@ -312,5 +315,65 @@ impl Serialize for ReadRecord {
         record.serialize_field("Data", &Base64(&stored.data))?;
         record.serialize_field("PartitionKey", &stored.partition_key)?;
         record.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read() -> GetRecordsReply {
+        let data = Bytes::from_static(&[0, 255]);
+        let stored = Stored { position: 0, arrival_ms: 1_520_175_584_031, partition_key: "k".into(), data };
+        let record = ReadRecord { stored: Arc::new(stored), shard: 0, shard_created_ms: 1_520_175_000_000 };
+        GetRecordsReply {
+            records: vec![record],
+            next_shard_iterator: None,
+            millis_behind_latest: 0,
+            child_shards: None,
+        }
+    }
+
+    #[test]
+    fn in_json_bytes_are_base64_and_times_are_seconds_with_their_milliseconds() {
+        let reply = serde_json::to_value(read()).unwrap();
+        assert_eq!(reply["Records"][0]["Data"], "AP8=");
+        assert_eq!(reply["Records"][0]["ApproximateArrivalTimestamp"].to_string(), "1520175584.031");
+        assert!(reply.get("NextShardIterator").is_none());
+        let entry: PutRecordsEntry = Wire::Json.decode(br#"{"Data":"AP8=","PartitionKey":"k"}"#).unwrap();
+        assert_eq!(entry.data, Some(Blob(Bytes::from_static(&[0, 255]))));
+        assert!(serde_json::from_str::<Moment>("1520175584.031").unwrap() == Moment(1_520_175_584_031));
+    }
+
+    #[test]
+    fn in_cbor_bytes_are_bytes_and_times_are_milliseconds() {
+        let mut body = Vec::new();
+        ciborium::into_writer(&read(), &mut body).unwrap();
+        let reply: ciborium::Value = ciborium::from_reader(&body[..]).unwrap();
+        let text = format!("{reply:?}");
+        assert!(text.contains("Bytes([0, 255])"), "{text}");
+        assert!(text.contains("1520175584031"), "{text}");
+
+        let long = vec![7; 100_000];
+        let entry = ciborium::Value::Map(vec![
+            (ciborium::Value::Text("Data".into()), ciborium::Value::Bytes(long.clone())),
+            (ciborium::Value::Text("PartitionKey".into()), ciborium::Value::Text("k".repeat(256))),
+        ]);
+        let mut body = Vec::new();
+        ciborium::into_writer(&entry, &mut body).unwrap();
+        let entry: PutRecordsEntry = Wire::Cbor.decode(&body).unwrap();
+        assert_eq!(entry.data, Some(Blob(long.into())));
+        let mut body = Vec::new();
+        ciborium::into_writer(&1_520_175_584_031_u64, &mut body).unwrap();
+        assert_eq!(Wire::Cbor.decode::<Moment>(&body).unwrap(), Moment(1_520_175_584_031));
+    }
+
+    #[test]
+    fn a_stream_is_named_or_has_an_arn() {
+        let arn = Some("arn:aws:kinesis:us-east-1:000000000000:stream/s");
+        assert_eq!(stream_of(None, arn), Ok("s"));
+        assert_eq!(stream_of(Some("s"), arn), Ok("s"));
+        assert!(stream_of(Some("t"), arn).is_err());
+        assert!(stream_of(None, None).is_err());
     }
 }

@@ -77,6 +77,22 @@ fn throttled(app: &App, table: &Table, load: &TableLoad, scope: Scope, selected:
     }
 }
 
+/// A table that gives all it has without refusing much: more is faster.
+fn full(app: &App, job: &Job) -> Option<String> {
+    let table = app.table(job.spec.table()).filter(|table| table.status == "ACTIVE")?;
+    let provisioned = table.provisioned?.write;
+    let used = app.table_load(&table.name).used;
+    let key = app.keymap.chord(Scope::Job, Action::Raise)?;
+    (used >= provisioned as f64 * 0.9).then(|| {
+        let (used, more) = (rate(used.min(provisioned as f64)), exact(stepped(provisioned, true)));
+        format!(
+            "{} gives {used} of its {} WCU: that is what limits this job. {key} raises it to {more}",
+            table.name,
+            exact(provisioned)
+        )
+    })
+}
+
 fn job_hint(app: &App, job: &Job) -> Option<String> {
     let key = |action| app.keymap.chord(Scope::Job, action);
     let progress = app.progress(job);
@@ -100,6 +116,11 @@ fn job_hint(app: &App, job: &Job) -> Option<String> {
     {
         let load = app.table_load(&table.name);
         return Some(throttled(app, table, &load, Scope::Job, true));
+    }
+    if job.state == State::Running
+        && let Some(full) = full(app, job)
+    {
+        return Some(full);
     }
     let past = app.histories.get(&job.id);
     if let (Spec::Restore(spec), Some(lag)) = (&job.spec, past.and_then(History::worst_lag_ms))

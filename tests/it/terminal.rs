@@ -97,7 +97,7 @@ fn the_demo_opens_on_its_restore_follows_the_terminals_size_and_leaves_it_as_it_
     terminal.resize(24, 80);
     terminal.wait_for("written");
     terminal.press("1");
-    terminal.wait_for("NAME");
+    terminal.wait_for("TABLE");
     terminal.press("q");
     assert_eq!(terminal.end(), 0);
     until("the terminal is as it was", || terminal.is_restored().then_some(()));

@@ -94,8 +94,8 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
     let progress = source.progress();
     let begun = Begun { pacer: Arc::clone(&pacer), clock };
     let (way, mut drive) = match &spec.stream {
-        None => direct::begin(session, spec, &table, source, &resume, begun),
-        Some(stream) => through::begin(session, spec, &table, stream, source, &resume, begun).await?,
+        None => direct::begin(session, spec, &table, source, &resume, &begun),
+        Some(stream) => through::begin(session, spec, &table, stream, source, &resume, &begun).await?,
     };
 
     let provisioned = AtomicU64::new(table.provisioned.map_or(0, |p| p.write));

@@ -113,12 +113,11 @@ impl Source {
                 self.progress.finished.store(true, Ordering::Relaxed);
                 return Ok(Vec::new());
             };
-            let (reader, name) = match &mut self.open {
-                Some(open) => open,
-                None => {
-                    let reader = Reader::open(input, Some(&self.s3), self.format, self.mark.place).await?;
-                    self.open.insert((reader, Arc::from(input.location.to_string())))
-                }
+            let (reader, name) = if let Some(open) = &mut self.open {
+                open
+            } else {
+                let reader = Reader::open(input, Some(&self.s3), self.format, self.mark.place).await?;
+                self.open.insert((reader, Arc::from(input.location.to_string())))
             };
             let records = reader.next_batch(most).await?;
             if records.is_empty() {

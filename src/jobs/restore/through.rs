@@ -82,7 +82,7 @@ pub(super) async fn begin(
     stream: &str,
     source: Source,
     resume: &Resume,
-    begun: Begun,
+    begun: &Begun,
 ) -> Result<(Arc<dyn Way>, Drive), JobError> {
     let job = &session.job;
     let ledger = Arc::new(Ledger::until_committed(Tally::WINDOW).resumed(resume.counters));
@@ -90,7 +90,7 @@ pub(super) async fn begin(
     let options = ProducerOptions::new(stream, &job.id.0);
     let producer = Arc::new(Producer::start(options, Arc::clone(&aws) as _, Arc::clone(&begun.clock)).await?);
     let workers =
-        if spec.no_workers { None } else { Some(Arc::new(workers(session, spec, table, stream, aws, &begun)?)) };
+        if spec.no_workers { None } else { Some(Arc::new(workers(session, spec, table, stream, aws, begun)?)) };
     let (held, holding) = watch::channel(false);
     let feed = Feed {
         source,

@@ -179,7 +179,7 @@ fn effort_of(counters: &Counters) -> Counters {
 fn begins(session: &Session<'_>, spec: &RestoreSpec, table: &Table) {
     let has = table.provisioned.map_or(String::from("on demand"), |p| format!("{} WCU", p.write));
     let way = spec.stream.as_ref().map_or(String::from("directly"), |stream| format!("through stream {stream}"));
-    session.note("info", &format!("{} goes into {} ({has}) {way}", spec.sources.join(", "), table.name));
+    session.note("info", &format!("into {} ({has}) {way}, from {}", table.name, spec.sources.join(", ")));
 }
 
 /// Refuses a table that can't be written now.

@@ -225,3 +225,15 @@ fn a_paused_job_writes_nothing_until_it_is_resumed_and_a_cancelled_one_stops() {
     until("it is cancelled", || (job(&scene, &id).state == State::Cancelled).then_some(()));
     scene.sluice.run(&["resume", &id]).expect(1);
 }
+
+#[test]
+fn a_dry_run_prints_each_request_sends_none_and_leaves_no_job() {
+    let scene = Scene::new(&["--limits", "off"], 1_000);
+    let backup = scene.backup(3);
+    let dry = scene.sluice.run(&["restore", backup.to_str().unwrap(), "-t", "historical", "--dry-run"]).expect(0);
+    assert!(dry.out.contains(r#""would_send":"BatchWriteItem""#), "{dry:?}");
+    assert!(dry.out.contains("aws dynamodb batch-write-item"), "{dry:?}");
+    assert_eq!(count(&scene.server.cloud(), "historical"), 0);
+    assert_eq!(scene.journal().jobs().unwrap(), []);
+    scene.sluice.run(&["restore", "--resume", "r-000000", "--dry-run"]).expect(2);
+}

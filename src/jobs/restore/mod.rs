@@ -242,7 +242,7 @@ fn message(session: &Session<'_>, spec: &RestoreSpec, state: State, counters: &C
         State::Interrupted => format!("go on with `sluice restore --resume {}`", session.job.id),
         State::Done if counters.read == 0 => format!("{} holds no records", spec.sources.join(", ")),
         State::Done if counters.dead > 0 => {
-            format!("{} dead letters: `sluice dead list {}` shows them", counters.dead, session.job.id)
+            format!("{} dead letters; read them with: sluice dead list {}", counters.dead, session.job.id)
         }
         _ => String::new(),
     }

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use sluicegate::cloud::{Cloud, Context, Guard};
@@ -149,8 +150,10 @@ pub fn signal(pid: u32, name: &str) {
     assert!(sent.success(), "no process {pid} to signal");
 }
 
+/// Runs a future on the one runtime of all tests: clients keep their connections on it.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
+    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| tokio::runtime::Runtime::new().expect("a runtime")).block_on(future)
 }
 
 /// Looks until `look` finds something. It gives up after many looks, only so that a broken test ends.

@@ -66,6 +66,15 @@ impl Terminal {
         assert!(found.is_ok(), "never saw {words:?}; the screen was:\n{last}");
     }
 
+    /// Waits until the console has the screen.
+    #[track_caller]
+    fn wait_for_console(&mut self) {
+        until("the console has the screen", || {
+            let parser = self.screen.lock().unwrap();
+            parser.screen().alternate_screen().then_some(())
+        });
+    }
+
     /// The exit code, once the program has ended.
     fn end(&mut self) -> u32 {
         until("the program has ended", || self.child.try_wait().expect("it is our child")).exit_code()
@@ -92,7 +101,7 @@ fn size(rows: u16, cols: u16) -> PtySize {
 #[test]
 fn the_demo_opens_on_its_restore_follows_the_terminals_size_and_leaves_it_as_it_was() {
     let mut terminal = Terminal::start(&["demo", "--records", "20000"], 40, 120);
-    terminal.wait_for("historical");
+    terminal.wait_for_console();
     terminal.wait_for("written");
     terminal.resize(24, 80);
     terminal.wait_for("written");
@@ -106,6 +115,7 @@ fn the_demo_opens_on_its_restore_follows_the_terminals_size_and_leaves_it_as_it_
 #[test]
 fn a_term_signal_leaves_the_terminal_as_it_was() {
     let mut terminal = Terminal::start(&["demo", "--records", "20000"], 30, 100);
+    terminal.wait_for_console();
     terminal.wait_for("historical");
     let pid = terminal.child.process_id().expect("it runs");
     crate::running::signal(pid, "TERM");

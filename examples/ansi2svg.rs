@@ -43,11 +43,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let (width, height) = (usize::from(*columns) * CELL.0, usize::from(*rows) * CELL.1);
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{w}\" height=\"{h}\" viewBox=\"0 0 {w} {h}\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
          font-family=\"'DejaVu Sans Mono',Menlo,Consolas,monospace\" font-size=\"15\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"{BACKGROUND}\"/>\n",
-        w = width,
-        h = height
+         <rect width=\"100%\" height=\"100%\" fill=\"{BACKGROUND}\"/>\n"
     );
     for row in 0..*rows {
         let y = usize::from(row) * CELL.1;

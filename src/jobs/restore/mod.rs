@@ -140,16 +140,37 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
     };
     drop(drive);
     let counters = desk.commit()?;
-    outcome.map(|halt| {
-        let state = halt.map_or(State::Done, State::from);
-        End {
-            state,
-            message: message(session, spec, state, &counters),
-            report: String::new(),
-            dead: counters.dead > 0,
-            differs: false,
-        }
+    let halt = outcome?;
+    if halt.is_none() {
+        adds_up(spec, &counters)?;
+    }
+    let state = halt.map_or(State::Done, State::from);
+    Ok(End {
+        state,
+        message: message(session, spec, state, &counters),
+        report: String::new(),
+        dead: counters.dead > 0,
+        differs: false,
     })
+}
+
+/// Records whose fate is known.
+fn accounted(counters: &Counters) -> u64 {
+    counters.written + counters.deleted + counters.skipped + counters.dead
+}
+
+/// Refuses to call a restore done whose counts don't add up, whatever the reason: better a resume too many than a
+/// record too few.
+fn adds_up(spec: &RestoreSpec, counters: &Counters) -> Result<(), JobError> {
+    let known =
+        if spec.no_workers { counters.on_stream + counters.skipped + counters.dead } else { accounted(counters) };
+    if known == counters.read {
+        return Ok(());
+    }
+    Err(JobError::Unfit(format!(
+        "{} records were read and {known} are accounted for: resume the job, then verify; this is a fault of sluice's, please report it",
+        counters.read
+    )))
 }
 
 /// Name of the source's checkpoint in the journal.
@@ -312,7 +333,7 @@ impl Desk<'_, '_> {
 
     fn say(&mut self, live: Counters, total: Option<u64>, limit: String) {
         let now = Instant::now();
-        let settled = live.written + live.deleted + live.skipped + live.dead;
+        let settled = accounted(&live);
         self.history.push_back((now, settled));
         if self.history.len() > RATE_OVER {
             self.history.pop_front();

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::direct::{BATCH, with_effort, writer};
 use super::source::{RecordPosition, Source};
-use super::{Begun, Drive, Resume, Settled, Way, source_checkpoint};
+use super::{Begun, Drive, Resume, Settled, Way, accounted, source_checkpoint};
 use crate::backup::Record;
 use crate::cloud::inventory::Table;
 use crate::cloud::{Class, CloudError};
@@ -202,27 +202,27 @@ async fn drive(feed: Feed, workers: Option<Arc<Workers>>) -> Result<(), JobError
     }
 }
 
-/// Records whose fate is known.
-fn accounted(counters: &Counters) -> u64 {
-    counters.written + counters.deleted + counters.skipped + counters.dead
-}
-
 impl Workers {
     fn shards(&self) -> MutexGuard<'_, BTreeMap<String, Counters>> {
         self.shards.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends once `wanted` records of the job came back from the stream and are settled.
+    /// What all shards counted below their marks, as the last commit took it.
+    fn settled(&self) -> Counters {
+        self.shards().values().fold(Counters::default(), |sum, shard| sum + *shard)
+    }
+
+    /// Ends once `wanted` records of the job came back from the stream and are settled below the shards' marks: what is
+    /// settled above may be a repetition.
     async fn account_for(&self, wanted: u64) -> Result<(), JobError> {
         let (mut best, mut since) = (0, Instant::now());
         loop {
-            let live = self.consumer.live();
-            let have = accounted(&live);
+            let have = accounted(&self.settled());
             if have >= wanted {
                 return Ok(());
             }
-            let progress = self.consumer.progress();
-            let idle = live.read == have && progress.iter().all(|shard| shard.done || shard.lag_ms == 0);
+            let (live, progress) = (self.consumer.live(), self.consumer.progress());
+            let idle = live.read == accounted(&live) && progress.iter().all(|shard| shard.done || shard.lag_ms == 0);
             if have > best || !idle {
                 (best, since) = (have, Instant::now());
             } else if since.elapsed() > LOST_AFTER {
@@ -256,15 +256,14 @@ impl Way for Through {
         settled.counters.retried += effort.retried;
         settled.counters.throttled += effort.throttled;
         if let Some(workers) = &self.workers {
-            let mut shards = workers.shards();
             for shard in workers.consumer.settled() {
-                shards.insert(shard.checkpoint.shard.clone(), shard.checkpoint.counters);
+                workers.shards().insert(shard.checkpoint.shard.clone(), shard.checkpoint.counters);
                 let name = format!("{SHARD}{}", shard.checkpoint.shard);
                 settled.checkpoints.push((name, to_json(&shard.checkpoint).into_bytes()));
                 settled.letters.extend(shard.letters);
             }
-            let all = shards.values().fold(Counters::default(), |sum, shard| sum + *shard);
-            settled.counters = with_effort(settled.counters + from_stream(all), &workers.sink.writer);
+            let counters = settled.counters + from_stream(workers.settled());
+            settled.counters = with_effort(counters, &workers.sink.writer);
         }
         *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(passed);
         settled

@@ -15,7 +15,8 @@ use super::progress;
 use super::report::{Exit, Report};
 use super::session::Session;
 use crate::backup::{BackupError, Csv64Writer, Location, sample};
-use crate::cloud::{Class, Cloud, CloudError, Context, Guard, inventory};
+use crate::cloud::inventory::{self, Table};
+use crate::cloud::{Class, Cloud, CloudError, Context, Guard};
 use crate::jobs::{JobId, Kind, RestoreSpec, Spec, VerifySpec, start_detached};
 use crate::local::{Local, Options};
 
@@ -27,6 +28,9 @@ const TABLE: &str = "historical";
 const STREAM: &str = "restore";
 /// Read capacity of the table, RCU: so that the verify does not wait for it.
 const READ_CAPACITY: i64 = 1_000;
+/// The table is made with this part of its capacity and raised then: it has 30 s of burst saved up instead of 300 s, so
+/// that its limit soon shows.
+const UNSAVED: u64 = 10;
 /// The sample is the same each time.
 const SEED: u64 = 2016;
 /// How often a table or a stream is asked whether it is ready, and how many times.
@@ -124,7 +128,7 @@ async fn prepare(args: &DemoArgs, session: &Session) -> Result<String, Report> {
     }
     backup.finish().await?;
 
-    there(create_table(&cloud, args.wcu).await)?;
+    there(create_table(&cloud, args.wcu.div_ceil(UNSAVED)).await)?;
     there(
         cloud
             .kinesis
@@ -135,12 +139,22 @@ async fn prepare(args: &DemoArgs, session: &Session) -> Result<String, Report> {
             .await
             .map_err(|e| CloudError::of("make the stream", &e)),
     )?;
+    let table = ready(&cloud).await?;
+    if table.provisioned.is_some_and(|p| p.write != args.wcu) {
+        inventory::set_capacity(&cloud, &table, None, READ_CAPACITY as u64, args.wcu).await?;
+        ready(&cloud).await?;
+    }
+    Ok(source)
+}
+
+/// The table, once it and the stream are ready.
+async fn ready(cloud: &Cloud) -> Result<Table, Report> {
     let (pause, times) = ASK;
     for _ in 0..times {
-        let table = inventory::table(&cloud, TABLE).await?;
-        let stream = inventory::stream(&cloud, STREAM).await?;
+        let table = inventory::table(cloud, TABLE).await?;
+        let stream = inventory::stream(cloud, STREAM).await?;
         if table.status == "ACTIVE" && stream.status == "ACTIVE" {
-            return Ok(source);
+            return Ok(table);
         }
         tokio::time::sleep(pause).await;
     }

@@ -35,9 +35,7 @@ pub fn run(args: &KeymapArgs, session: &Session) -> Result<Exit, Report> {
         Columns::new(&[("SCOPE", Side::Left), ("ACTION", Side::Left), ("KEYS", Side::Left), ("DOES", Side::Left)]);
     for row in keymap.rows() {
         if session.global.json {
-            print::json(
-                &json!({ "scope": row.scope, "action": row.action, "chords": row.chords, "help": row.help }),
-            )?;
+            print::json(&json!({ "scope": row.scope, "action": row.action, "chords": row.chords, "help": row.help }))?;
         } else {
             columns.row(&[row.scope.to_owned(), row.action.to_owned(), row.chords.join(" "), row.help.to_owned()]);
         }

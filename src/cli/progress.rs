@@ -229,9 +229,6 @@ fn done_in_words(ended: &Ended, kind: Kind) -> String {
             shown("different")
         ),
     }];
-    if ended.dead && kind == Kind::Restore {
-        words.push(format!("read the dead letters with: sluice dead list {}", ended.job));
-    }
     // That all keys are equal was said.
     if !ended.message.is_empty() && (ended.differs || kind == Kind::Restore) {
         words.push(ended.message.clone());

@@ -127,6 +127,13 @@ pub async fn run(args: RestoreArgs, session: &Session) -> Result<Exit, Report> {
             "leave out --detach along with --read-only or --dry-run",
         ));
     }
+    // What is not sent must not count as done in a job that is to be finished.
+    if args.resume.is_some() && session.mode() == Mode::DryRun {
+        return Err(Report::bad_arguments(
+            "a dry run resumes nothing",
+            "leave out --resume: name the backup and the table",
+        ));
+    }
     if let Some(id) = &args.resume {
         return resume(&JobId(id.clone()), args.detach, session).await;
     }
@@ -139,6 +146,14 @@ pub async fn run(args: RestoreArgs, session: &Session) -> Result<Exit, Report> {
     if let Some(stream) = &spec.stream {
         session.answered(inventory::stream(&cloud, stream)).await?;
     }
+    // A dry run is no job that anyone should find done: its journal goes with it.
+    let scratch = (session.mode() == Mode::DryRun).then(tempfile::tempdir).transpose().map_err(|error| {
+        Report::failed(format!("no temporary folder for the dry run: {error}"), "set TMPDIR to a folder with room")
+    })?;
+    let session = &match &scratch {
+        Some(folder) => Session { state: folder.path().to_owned(), ..session.clone() },
+        None => session.clone(),
+    };
     let journal = session.journal()?;
     let spec = Spec::Restore(spec);
     if args.detach {

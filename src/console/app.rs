@@ -411,7 +411,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             app.journal_trouble = None;
             for job in &jobs {
                 let before = app.job(&job.id).map(|known| known.state);
-                if before.is_some_and(|before| before.is_live()) && !job.state.is_live() {
+                if before.is_some_and(State::is_live) && !job.state.is_live() {
                     let is_bad = job.state != State::Done;
                     let message =
                         if job.message.is_empty() { String::new() } else { format!(": {}", shown(&job.message)) };

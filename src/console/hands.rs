@@ -62,7 +62,7 @@ impl Hands {
     }
 
     /// Writes a control, unless the mode forbids it; `words` say what it is.
-    fn control(&self, words: String, action: impl FnOnce(&Journal) -> Result<Msg, String> + Send + 'static) {
+    fn control(&self, words: &str, action: impl FnOnce(&Journal) -> Result<Msg, String> + Send + 'static) {
         match self.cloud.guard.mode() {
             Mode::Normal => self.write(move |_, journal| action(journal).map(Some)),
             mode => {
@@ -124,20 +124,20 @@ impl Perform for Hands {
                     Control::Pause => "pause",
                     Control::Cancel => "cancel",
                 };
-                self.control(format!("{word} {id}"), move |journal| {
+                self.control(&format!("{word} {id}"), move |journal| {
                     journal.set_control(&id, control).map_err(|error| error.to_string())?;
                     Ok(Msg::Done(format!("{id} is told to {}", if control == Control::Run { "go on" } else { word })))
                 });
             }
             Effect::SetRate(id, rate) => {
                 let words = rate.map_or("no cap".to_owned(), |rate| format!("at most {rate} items/s"));
-                self.control(format!("set {id} to {words}"), move |journal| {
+                self.control(&format!("set {id} to {words}"), move |journal| {
                     journal.set_rate(&id, rate).map_err(|error| error.to_string())?;
                     Ok(Msg::Done(format!("{id}: {words}")))
                 });
             }
             Effect::Start { spec, parent } => self.start(*spec, parent),
-            Effect::Resume(id) => self.control(format!("resume {id}"), move |journal| {
+            Effect::Resume(id) => self.control(&format!("resume {id}"), move |journal| {
                 jobs::resume_detached(journal, &id).map_err(|error| error.to_string())?;
                 Ok(Msg::Done(format!("{id} is taken up again")))
             }),
@@ -150,7 +150,7 @@ impl Perform for Hands {
 impl Hands {
     fn start(&self, spec: Spec, parent: Option<JobId>) {
         let context = self.cloud.context.clone();
-        self.control(format!("start {} {}", spec.kind(), spec.title()), move |journal| {
+        self.control(&format!("start {} {}", spec.kind(), spec.title()), move |journal| {
             let id = jobs::start_detached(journal, &spec, &context, parent.as_ref());
             id.map(Msg::Started).map_err(|error| error.to_string())
         });

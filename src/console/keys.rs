@@ -216,10 +216,7 @@ fn review(app: &mut App) {
 fn ask(app: &mut App, question: Confirm) {
     match app.place.mode {
         Mode::ReadOnly => {
-            let words = format!(
-                "read-only: not done ({}). Start sluice without --read-only to change anything",
-                question.title
-            );
+            let words = format!("read-only: {:?} is refused; start sluice without --read-only", question.title);
             app.say(words, true);
         }
         _ => app.overlay = Some(Overlay::Confirm(Box::new(question))),

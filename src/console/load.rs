@@ -253,12 +253,12 @@ impl App {
         enough.copied().unwrap_or(chosen).min(chosen)
     }
 
-    /// Write capacity of `table` as it was last seen: by its job's newest sample or by DescribeTable.
+    /// Write capacity of `table` as it was last seen: by its job's newest sample or by its description.
     pub fn provisioned_wcu(&self, table: &str) -> Option<u64> {
         if let Some(described) = self.table(table) {
             return described.provisioned.map(|p| p.write);
         }
-        let sampled = self.writers(table).filter_map(|(_, past)| past.newest.as_ref()?.provisioned_wcu).next();
+        let sampled = self.writers(table).find_map(|(_, past)| past.newest.as_ref()?.provisioned_wcu);
         sampled.map(|wcu| wcu as u64)
     }
 

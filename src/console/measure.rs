@@ -92,7 +92,7 @@ fn line_bytes(head: &[u8]) -> Option<f64> {
     if head.is_empty() || head.starts_with(&[0x1f, 0x8b]) || head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
         return None;
     }
-    let lines = head.iter().filter(|b| **b == b'\n').count();
+    let lines = head.split(|b| *b == b'\n').count() - 1;
     match head.iter().rposition(|b| *b == b'\n') {
         Some(last) => Some((last + 1) as f64 / lines as f64),
         None => (head.len() < HEAD as usize).then_some(head.len() as f64),

@@ -131,9 +131,9 @@ pub async fn run(options: Options) -> Result<(), ConsoleError> {
     let app = App::new(place, keymap, theme, screen, now_ms());
 
     let (interests, interested) = std::sync::mpsc::channel();
-    let watcher = Watcher::new(&options.journal_path);
-    let watched = to.clone();
-    std::thread::spawn(move || watcher::watch(watcher, &interested, &watched));
+    let watched = Watcher::new(&options.journal_path);
+    let journal_to = to.clone();
+    std::thread::spawn(move || watcher::watch(watched, &interested, &journal_to));
     let signals = term::heed_signals(to.clone())?;
     let ticks = tokio::spawn(tick(cloud.guard.clone(), to.clone()));
     let hands = Hands::new(cloud, &options.journal_path, interests, to);

@@ -42,8 +42,10 @@ impl Held {
                 tracing::error!(%panic, "a task of the console panicked");
             }
         }));
+        // Held before it is taken: when that fails halfway, what was taken is given back.
+        let held = Self(());
         take()?;
-        Ok(Self(()))
+        Ok(held)
     }
 }
 
@@ -55,8 +57,8 @@ impl Drop for Held {
 }
 
 fn take() -> io::Result<()> {
-    enable_raw_mode()?;
     TAKEN.store(true, Ordering::SeqCst);
+    enable_raw_mode()?;
     execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)
 }
 

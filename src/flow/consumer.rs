@@ -201,10 +201,13 @@ impl Consumer {
                 let read = state.done.load(Ordering::Acquire) || state.caught_up_at.load(Ordering::Acquire) > since;
                 read && state.ledger.open_records() == 0
             };
-            // Listed first: a shard that ends after this look is one whose state is looked at below.
-            let listed = self.shared.listed.load(Ordering::Acquire);
-            if listed && self.shared.shards().iter().all(caught_up) {
-                return;
+            {
+                // One look at both: a shard that ends is marked unlisted and done under this lock, and is listed again
+                // only when its children are here.
+                let shards = self.shared.shards();
+                if self.shared.listed.load(Ordering::Acquire) && shards.iter().all(caught_up) {
+                    return;
+                }
             }
             clock.sleep(Duration::from_millis(50)).await;
         }
@@ -329,8 +332,9 @@ async fn supervise(shared: &Arc<Shared>) -> Result<(), CloudError> {
                 let broke_off = |e| CloudError::new(Class::Unknown, format!("a shard's reader broke off: {e}"), "");
                 let (id, read) = ended.map_err(broke_off)?;
                 read?;
+                let shards = shared.shards();
                 shared.listed.store(false, Ordering::Release);
-                if let Some(state) = shared.find(&id) {
+                if let Some(state) = shards.iter().find(|state| state.id == id) {
                     state.done.store(true, Ordering::Release);
                 }
             }

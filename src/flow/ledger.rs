@@ -1,7 +1,7 @@
 //! What makes counts exact and crashes harmless: tickets opened in source order, settled in any order, and counted
 //! only once everything before them is settled too.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -224,9 +224,13 @@ impl<P: Position> Ledger<P> {
     pub fn live(&self) -> Counters {
         let state = self.state();
         let mut live = state.counters;
+        // Two copies of one record may be open at once, before the tally knows either.
+        let mut met = HashSet::new();
         for open in &state.open {
-            let repeated =
-                matches!((&state.tally, open.position.ordinal()), (Some(tally), Some(ordinal)) if tally.seen(ordinal));
+            let repeated = matches!(
+                (&state.tally, open.position.ordinal()),
+                (Some(tally), Some(ordinal)) if tally.seen(ordinal) || !met.insert(ordinal)
+            );
             match &open.outcome {
                 _ if repeated => {}
                 Some(outcome) => outcome.count(open.position.bytes(), &mut live),
@@ -421,6 +425,15 @@ pub(super) mod tests {
         let settled = ledger.take_settled();
         assert_eq!((settled.counters.read, settled.counters.dead, settled.passed), (3, 0, 5));
         assert!(ledger.seen(3) && !ledger.seen(4));
+    }
+
+    #[test]
+    fn two_copies_of_a_record_above_the_mark_are_one_in_the_live_count() {
+        let ledger = Arc::new(Ledger::new(9).tallied(Tally::new(64)));
+        let _before = open(&ledger, Numbered(0));
+        open(&ledger, Numbered(1)).settle(Outcome::Written);
+        open(&ledger, Numbered(1)).settle(Outcome::Written);
+        assert_eq!((ledger.live().read, ledger.live().written), (2, 1));
     }
 
     #[test]

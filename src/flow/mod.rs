@@ -35,6 +35,8 @@ mod tally;
 mod waiting;
 mod writer;
 
+#[cfg(all(test, feature = "local"))]
+mod against_local;
 #[cfg(test)]
 mod faults;
 

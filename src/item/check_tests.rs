@@ -475,3 +475,100 @@ proptest! {
         }
     }
 }
+
+/// The check against the embedded `DynamoDB`, whose rules were measured on the service.
+#[cfg(feature = "local")]
+mod embedded {
+    use dynoxide::Database;
+
+    use super::*;
+
+    fn table() -> Database {
+        let database = Database::memory().unwrap();
+        let request = json!({
+            "TableName": "table", "BillingMode": "PAY_PER_REQUEST",
+            "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+            "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+        });
+        database.create_table(serde_json::from_value(request).unwrap()).unwrap();
+        database
+    }
+
+    fn takes(database: &Database, item: &str) -> bool {
+        let request = format!(r#"{{"TableName":"table","Item":{item}}}"#);
+        serde_json::from_str(&request).is_ok_and(|request| database.put_item(request).is_ok())
+    }
+
+    #[test]
+    fn what_the_check_refuses_the_service_refuses_and_what_it_passes_the_service_takes() {
+        let database = table();
+        let mut differ = Vec::new();
+        let nested = |levels: usize| format!(r#"{}{{"NULL":true}}{}"#, r#"{"L":["#.repeat(levels), "]}".repeat(levels));
+        let string = |length: usize| format!(r#"{{"S":"{}"}}"#, "x".repeat(length));
+        for value in [
+            r#"{"N":"+1"}"#,
+            r#"{"N":"5."}"#,
+            r#"{"N":".5"}"#,
+            r#"{"N":"."}"#,
+            r#"{"N":" 1"}"#,
+            r#"{"N":""}"#,
+            r#"{"N":"1e5"}"#,
+            r#"{"N":"1E+125"}"#,
+            r#"{"N":"9.9E125"}"#,
+            r#"{"N":"1E126"}"#,
+            r#"{"N":"1E-130"}"#,
+            r#"{"N":"1E-131"}"#,
+            r#"{"N":"0E500"}"#,
+            r#"{"N":"-0"}"#,
+            r#"{"N":"NaN"}"#,
+            r#"{"N":"0x1"}"#,
+            r#"{"N":"12345678901234567890123456789012345678"}"#,
+            r#"{"N":"123456789012345678901234567890123456789"}"#,
+            r#"{"N":"123456789012345678901234567890123456780000"}"#,
+            r#"{"SS":[]}"#,
+            r#"{"SS":[""]}"#,
+            r#"{"SS":["a","a"]}"#,
+            r#"{"NS":["1","1.0"]}"#,
+            r#"{"NS":["1","x"]}"#,
+            r#"{"BS":["AQ==","AQ=="]}"#,
+            r#"{"BS":[""]}"#,
+            r#"{"B":""}"#,
+            r#"{"B":"AQ"}"#,
+            r#"{"B":"AR=="}"#,
+            r#"{"B":"A*=="}"#,
+            r#"{"NULL":false}"#,
+            r#"{"S":"","N":"1"}"#,
+            r#"{"X":"1"}"#,
+            "{}",
+            r#"{"M":{"":{"S":"x"}}}"#,
+            r#"{"M":{}}"#,
+            r#"{"L":[]}"#,
+            &nested(31),
+            &nested(32),
+            &string(409_596),
+            &string(409_597),
+        ] {
+            let item = format!(r#"{{"id":{{"S":"x"}},"a":{value}}}"#);
+            if check(&item).is_ok() != takes(&database, &item) {
+                differ.push(value[..value.len().min(80)].to_owned());
+            }
+        }
+        for id in [&string(0), &string(1), &string(2048), &string(2049), r#"{"N":"1"}"#] {
+            let item = format!(r#"{{"id":{id}}}"#);
+            if check(&item).is_ok() != takes(&database, &item) {
+                differ.push(id[..id.len().min(80)].to_owned());
+            }
+        }
+        assert_eq!(differ, Vec::<String>::new());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn the_size_is_what_the_service_bills(item in item()) {
+            let json = json_of(&item);
+            let theirs: dynoxide::Item = serde_json::from_str(&json).unwrap();
+            prop_assert_eq!(check(&json).unwrap().size as usize, dynoxide::types::item_size(&theirs));
+        }
+    }
+}

@@ -76,13 +76,13 @@ impl Number {
         if too_precise {
             return Err(NumberFault::TooPrecise);
         }
-        if len == 0 {
-            return Ok(Self { negative: false, point: 0, len: 0, digits });
-        }
-        match point - 1 {
-            LOWEST..=HIGHEST => Ok(Self { negative, point: point as i16, len: len as u8, digits }),
+        // The leading digit's exponent. Zero has none, and the service takes its last written digit's (measured by
+        // dynoxide's author: `0E126` is refused like `1E126`).
+        match point - i64::from(len > 0) {
             exponent if exponent > HIGHEST => Err(NumberFault::Overflow),
-            _ => Err(NumberFault::Underflow),
+            exponent if exponent < LOWEST => Err(NumberFault::Underflow),
+            _ if len == 0 => Ok(Self { negative: false, point: 0, len: 0, digits }),
+            _ => Ok(Self { negative, point: point as i16, len: len as u8, digits }),
         }
     }
 
@@ -220,6 +220,8 @@ mod tests {
         assert_eq!(Number::parse(b"1E126"), Err(NumberFault::Overflow));
         assert_eq!(Number::parse(b"-10E125"), Err(NumberFault::Overflow));
         assert_eq!(Number::parse(b"1E-131"), Err(NumberFault::Underflow));
+        assert_eq!(Number::parse(b"0E126"), Err(NumberFault::Overflow));
+        assert_eq!(Number::parse(b"0.0E-130"), Err(NumberFault::Underflow));
         assert_eq!(Number::parse(b"1E99999999999999999999999"), Err(NumberFault::Overflow));
         assert_eq!(Number::parse(b"1E-99999999999999999999999"), Err(NumberFault::Underflow));
     }

@@ -30,7 +30,7 @@ pub fn guard(path: &Path, context: &Context, job: Option<&JobId>, mode: Mode) ->
 
 /// A request that a dry run did not send.
 #[derive(Serialize)]
-struct WouldSend<'a> {
+struct Unsent<'a> {
     would_send: &'a str,
     service: &'a str,
     target: &'a str,
@@ -49,7 +49,7 @@ impl Witness for Audit {
     }
 
     fn would_send(&self, change: &Change) {
-        let line = WouldSend {
+        let line = Unsent {
             would_send: &change.operation,
             service: &change.service,
             target: &change.target,

@@ -61,7 +61,11 @@ pub async fn set(
         return Err(error.into());
     }
     if let (true, Some(job)) = (remembers, job) {
-        journal.note(job, "info", &format!("set {table} from {from} to {to} WCU"))?;
+        let resource = index.unwrap_or(table);
+        let verb = if to > from { "raised" } else { "lowered" };
+        let back = journal.open_bump(&cloud.context, table, index)?;
+        let back = back.map(|b| format!("; it goes back to {} when this job ends", b.before)).unwrap_or_default();
+        journal.note(job, "info", &format!("{verb} {resource} from {from} to {to} WCU{back}"))?;
     }
     Ok(Bumped { from, to })
 }

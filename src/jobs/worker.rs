@@ -180,7 +180,8 @@ async fn give_back(session: &Session<'_>) {
     let owed = bump::owed(&session.journal(), &session.cloud.context, &session.job.id).unwrap_or_default();
     for owing in owed {
         // Its own connection: the session's must not be held across a request.
-        let done = match Journal::open(session.journal().path()) {
+        let path = session.journal().path().to_owned();
+        let done = match Journal::open(&path) {
             Ok(journal) => bump::give_back(&session.cloud, &journal, &owing).await.map_err(|e| e.to_string()),
             Err(error) => Err(error.to_string()),
         };

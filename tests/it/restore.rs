@@ -71,6 +71,18 @@ fn a_restore_through_a_stream_counts_each_record_once_in_spite_of_faults() {
 }
 
 #[test]
+fn a_record_that_is_on_the_stream_twice_is_waited_for_and_counted_once() {
+    let scene = Scene::new(&["--limits", "off", "--faults", "lose-reply=20%", "--seed", "4"], 1_000);
+    create_stream(&scene.server.cloud(), "restore", 4);
+    let backup = scene.backup(6_000);
+    // Slower than the stream, so that both copies of many records are open at once when the last ones come.
+    let args = ["restore", backup.to_str().unwrap(), "-t", "historical", "-k", "restore", "--rate", "1500", "--json"];
+    let ended = scene.sluice.run(&args).expect(0);
+    assert_eq!(counts(&ended), (6_000, 6_000, 0));
+    scene.verify(&backup).expect(0);
+}
+
+#[test]
 fn malformed_lines_become_dead_letters_and_the_run_goes_on() {
     let scene = Scene::new(&["--limits", "off"], 1_000);
     let path = scene.folder.path().join("mixed.csv");
@@ -140,7 +152,8 @@ fn job(scene: &Scene, id: &str) -> Job {
 }
 
 fn killed_three_times(stream: bool) {
-    let scene = Scene::new(&["--limits", "off", "--faults", "latency=5ms"], 1_000);
+    let faults = format!("{FAULTS},latency=5ms");
+    let scene = Scene::new(&["--limits", "off", "--faults", &faults, "--seed", "3"], 1_000);
     if stream {
         create_stream(&scene.server.cloud(), "restore", 4);
     }
@@ -225,4 +238,16 @@ fn a_paused_job_writes_nothing_until_it_is_resumed_and_a_cancelled_one_stops() {
     scene.sluice.run(&["cancel", &id]).expect(0);
     until("it is cancelled", || (job(&scene, &id).state == State::Cancelled).then_some(()));
     scene.sluice.run(&["resume", &id]).expect(1);
+}
+
+#[test]
+fn a_dry_run_prints_each_request_sends_none_and_leaves_no_job() {
+    let scene = Scene::new(&["--limits", "off"], 1_000);
+    let backup = scene.backup(3);
+    let dry = scene.sluice.run(&["restore", backup.to_str().unwrap(), "-t", "historical", "--dry-run"]).expect(0);
+    assert!(dry.out.contains(r#""would_send":"BatchWriteItem""#), "{dry:?}");
+    assert!(dry.out.contains("aws dynamodb batch-write-item"), "{dry:?}");
+    assert_eq!(count(&scene.server.cloud(), "historical"), 0);
+    assert_eq!(scene.journal().jobs().unwrap(), []);
+    scene.sluice.run(&["restore", "--resume", "r-000000", "--dry-run"]).expect(2);
 }

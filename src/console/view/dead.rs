@@ -44,7 +44,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, id: &JobId) {
         }
         Some((_, rows, _)) => {
             let cells: Vec<Vec<Cell>> = rows.iter().map(cells).collect();
-            table::draw(buf, inner, theme, &COLUMNS, &cells, app.letter_at.min(rows.len() - 1));
+            table::draw(buf, inner, theme, &COLUMNS, &cells, Some(app.letter_at.min(rows.len() - 1)));
         }
     }
 }

@@ -19,7 +19,7 @@ pub fn hint(app: &App) -> Option<(String, Style)> {
     match &app.screen {
         Screen::Tables => {
             let rows = app.shown_tables();
-            let worst = rows.iter().filter(|(_, load)| load.throttled >= 1.0);
+            let worst = rows.iter().filter(|(_, load)| is_throttled(load));
             let worst = worst.max_by(|a, b| a.1.throttled.total_cmp(&b.1.throttled));
             if let Some((table, load)) = worst {
                 let selected = app.selected_table().as_deref() == Some(table.name.as_str());
@@ -77,6 +77,32 @@ fn throttled(app: &App, table: &Table, load: &TableLoad, scope: Scope, selected:
     }
 }
 
+/// A refused write now and then is how a full table feels; from two in a hundred on it is worth a word.
+fn is_throttled(load: &TableLoad) -> bool {
+    load.throttled >= 1.0 && load.throttled >= (load.used + load.throttled) * 0.02
+}
+
+/// A table that gives all it has without refusing much: more is faster.
+fn full(app: &App, job: &Job) -> Option<String> {
+    let table = app.table(job.spec.table()).filter(|table| table.status == "ACTIVE")?;
+    let provisioned = table.provisioned?.write;
+    let used = app.table_load(&table.name).used;
+    let key = app.keymap.chord(Scope::Job, Action::Raise)?;
+    let (name, has, more) = (&table.name, exact(provisioned), exact(stepped(provisioned, true)));
+    match used / provisioned.max(1) as f64 {
+        // FORMATS.md 4: up to 300 s of unused capacity.
+        share if share > 1.2 => Some(format!(
+            "{name} gives {} WCU, more than its {has}: burst from unused capacity, for minutes at most. {key} raises it to {more}",
+            rate(used)
+        )),
+        share if share >= 0.9 => Some(format!(
+            "{name} gives {} of its {has} WCU: that is what limits this job. {key} raises it to {more}",
+            rate(used)
+        )),
+        _ => None,
+    }
+}
+
 fn job_hint(app: &App, job: &Job) -> Option<String> {
     let key = |action| app.keymap.chord(Scope::Job, action);
     let progress = app.progress(job);
@@ -95,11 +121,16 @@ fn job_hint(app: &App, job: &Job) -> Option<String> {
         }
         _ => {}
     }
-    if progress.throttled >= 1.0
-        && let Some(table) = app.table(job.spec.table())
-    {
+    if let Some(table) = app.table(job.spec.table()) {
         let load = app.table_load(&table.name);
-        return Some(throttled(app, table, &load, Scope::Job, true));
+        if is_throttled(&load) {
+            return Some(throttled(app, table, &load, Scope::Job, true));
+        }
+    }
+    if job.state == State::Running
+        && let Some(full) = full(app, job)
+    {
+        return Some(full);
     }
     let past = app.histories.get(&job.id);
     if let (Spec::Restore(spec), Some(lag)) = (&job.spec, past.and_then(History::worst_lag_ms))

@@ -34,6 +34,8 @@ use crate::jobs::spec::{Kind, Spec};
 
 /// From this width on, columns, everything has its place beside everything else.
 const WIDE: u16 = 100;
+/// The bar is never shorter, columns.
+const SHORTEST_BAR: usize = 24;
 
 /// Draws it.
 pub fn draw(buf: &mut Buffer, area: Rect, app: &App, id: &JobId) {
@@ -51,10 +53,10 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, id: &JobId) {
     }
     let state = Line::styled(format!(" {} ", job.state.as_str()), state_style(&app.theme, job));
     let room = usize::from(area.width).saturating_sub(job.state.as_str().len() + 6);
-    let title = clip(&format!("{} {}   {}", job.kind(), job.id, shown(&job.spec.title())), room);
+    let title = clip(&title(job, room), room);
     let inner = boxed(buf, area, &app.theme, Line::styled(format!(" {title} "), app.theme.strong), state);
-    draw_bar(buf, inner, app, job, &progress);
-    let counts = counts_lines(app, job, &progress, inner.width);
+    let limit_is_said = draw_bar(buf, inner, app, job, &progress);
+    let counts = counts_lines(app, job, &progress, inner.width, !limit_is_said);
     for (i, line) in counts.iter().enumerate() {
         write(buf, inner, 1 + i as u16, line);
     }
@@ -64,6 +66,23 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, id: &JobId) {
     let charts = Rect { height: charts.height.saturating_sub(notes), ..charts };
     draw_charts(buf, charts, app, job);
     draw_notes(buf, below(inner, inner.height - notes), app, job);
+}
+
+/// What the job is about; where there is no room for it, without the folders of its source.
+fn title(job: &Job, room: usize) -> String {
+    let whole = format!("{} {}   {}", job.kind(), job.id, shown(&job.spec.title()));
+    match job.spec.sources() {
+        [one] if Span::raw(&whole).width() > room => match one.rsplit_once('/') {
+            Some((_, name)) => whole.replace(&shown(one), &format!("…/{}", shown(name))),
+            None => whole,
+        },
+        _ => whole,
+    }
+}
+
+/// The limit that binds now, if the job is in somebody's hands.
+fn limit(job: &Job) -> Option<String> {
+    (job.state.is_live() && !job.limit.is_empty()).then(|| shown(&job.limit))
 }
 
 /// Below 60×15: the bar and three numbers.
@@ -99,7 +118,8 @@ fn draw_essential(buf: &mut Buffer, area: Rect, app: &App, job: &Job, progress: 
     }
 }
 
-fn draw_bar(buf: &mut Buffer, inner: Rect, app: &App, job: &Job, progress: &Progress) {
+/// Returns true when the limit that binds had room beside the bar.
+fn draw_bar(buf: &mut Buffer, inner: Rect, app: &App, job: &Job, progress: &Progress) -> bool {
     let theme = &app.theme;
     let words = match progress.total {
         Some(total) => {
@@ -114,26 +134,32 @@ fn draw_bar(buf: &mut Buffer, inner: Rect, app: &App, job: &Job, progress: &Prog
         let took = if job.active_ms > 0 { job.active_ms } else { ended - started };
         words.push(Span::raw(format!("   took {}", duration(took as f64))));
     }
-    if !job.limit.is_empty() && job.state.is_live() && inner.width >= WIDE {
-        words.push(Span::raw("   limit: "));
-        words.push(Span::styled(shown(&job.limit), theme.accent));
+    let mut words = Line::from(words);
+    let mut limit_is_here = false;
+    if let Some(limit) = limit(job) {
+        let limit = Line::from(vec![Span::raw("   limit: "), Span::styled(limit, theme.accent)]);
+        // It never takes the bar's place: there is another line.
+        limit_is_here = words.width() + limit.width() + SHORTEST_BAR <= usize::from(inner.width);
+        if limit_is_here {
+            words.spans.extend(limit.spans);
+        }
     }
-    let words = Line::from(words);
     let width = usize::from(inner.width).saturating_sub(words.width() + 3).clamp(8, 50);
     let mut spans = vec![Span::raw(" ")];
     let total = progress.total.unwrap_or(0) as f64;
     spans.extend(bar(theme, progress.settled as f64, total, width, theme.accent, true));
     spans.extend(words.spans);
     write(buf, inner, 0, &Line::from(spans));
+    limit_is_here
 }
 
-fn counts_lines(app: &App, job: &Job, progress: &Progress, width: u16) -> Vec<Line<'static>> {
+fn counts_lines(app: &App, job: &Job, progress: &Progress, width: u16, with_limit: bool) -> Vec<Line<'static>> {
     let theme = &app.theme;
     let c = &progress.counters;
     let plain = Style::new();
     let mut cells: Vec<(&str, String, Style)> = Vec::new();
-    if !job.limit.is_empty() && job.state.is_live() && width < WIDE {
-        cells.push(("limit:", shown(&job.limit), theme.accent));
+    if let Some(limit) = limit(job).filter(|_| with_limit) {
+        cells.push(("limit:", limit, theme.accent));
     }
     cells.push(("read", exact(c.read), plain));
     if matches!(&job.spec, Spec::Restore(spec) if spec.stream.is_some()) {
@@ -326,7 +352,11 @@ fn draw_notes(buf: &mut Buffer, area: Rect, app: &App, job: &Job) {
     let notes = app.histories.get(&job.id).map_or(&[][..], |past| &past.notes);
     let first = notes.len().saturating_sub(usize::from(inner.height));
     if notes.is_empty() {
-        write(buf, inner, 0, &Line::styled(" nothing happened yet", app.theme.dim));
+        let words = match (job.started_ms, job.pid) {
+            (Some(at), Some(pid)) => format!(" {}  taken up by process {pid}", clock(at)),
+            _ => " waiting for its worker".to_owned(),
+        };
+        write(buf, inner, 0, &Line::styled(words, app.theme.dim));
     }
     for (row, note) in notes[first..].iter().enumerate() {
         write(buf, inner, row as u16, &note_line(app, note));

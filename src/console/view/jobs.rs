@@ -72,9 +72,9 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
             let selected = list.index(rows.iter().map(|job| job.id.0.as_str()));
             // What the job is about gets what the other columns leave.
             let mut columns = COLUMNS;
-            columns[2].most = usize::from(inner.width).saturating_sub(88).max(24);
+            columns[2].most = usize::from(inner.width).saturating_sub(78).max(24);
             let cells: Vec<Vec<Cell>> = rows.iter().map(|job| cells(app, job)).collect();
-            table::draw(buf, inner, theme, &columns, &cells, selected);
+            table::draw(buf, inner, theme, &columns, &cells, Some(selected));
         }
     }
 }

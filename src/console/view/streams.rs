@@ -82,14 +82,14 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
         Some(_) => {
             let selected = list.index(rows.iter().map(|stream| stream.name.as_str()));
             let cells: Vec<Vec<Cell>> = rows.iter().map(|stream| cells(app, stream)).collect();
-            table::draw(buf, inner, theme, &COLUMNS, &cells, selected);
+            table::draw(buf, inner, theme, &COLUMNS, &cells, Some(selected));
         }
     }
     if let Some(stream) = app.selected_stream().filter(|_| top.height < area.height) {
         let title = format!(" shards of {} ", shown(&stream.name));
         let inner = boxed(buf, below(area, top.height), theme, Line::styled(title, theme.strong), Line::default());
         let cells: Vec<Vec<Cell>> = open_first(stream).map(|shard| shard_cells(app, stream, shard)).collect();
-        table::draw(buf, inner, theme, &SHARDS, &cells, usize::MAX);
+        table::draw(buf, inner, theme, &SHARDS, &cells, None);
     }
 }
 
@@ -123,13 +123,13 @@ fn cells(app: &App, stream: &Stream) -> Vec<Cell> {
 
 fn shard_cells(app: &App, stream: &Stream, shard: &Shard) -> Vec<Cell> {
     let plain = Style::new();
-    let share = (shard.to.saturating_sub(shard.from) as f64 + 1.0) / u128::MAX as f64 * 100.0;
+    let keys = (shard.to.saturating_sub(shard.from) as f64 + 1.0) / u128::MAX as f64 * 100.0;
     let parents: Vec<&str> =
         [&shard.parent, &shard.adjacent_parent].into_iter().flatten().map(String::as_str).collect();
     vec![
         (shown(&shard.id), plain),
         (if shard.open { "open" } else { "closed" }.to_owned(), if shard.open { plain } else { app.theme.dim }),
-        (format!("{share:.1} %"), plain),
+        (format!("{keys:.1} %"), plain),
         lag_cell(app, app.shard_lag_ms(&stream.name, &shard.id)),
         (shown(&parents.join(" + ")), plain),
     ]

@@ -75,7 +75,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
         Some(_) => {
             let selected = list.index(rows.iter().map(|(table, _)| table.name.as_str()));
             let cells: Vec<Vec<Cell>> = rows.iter().map(|(table, load)| cells(app, table, load)).collect();
-            table::draw(buf, inner, theme, &COLUMNS, &cells, selected);
+            table::draw(buf, inner, theme, &COLUMNS, &cells, Some(selected));
         }
     }
 }

@@ -63,8 +63,7 @@ impl Chart<'_> {
         if area.width < 8 || area.height < 3 {
             return;
         }
-        let highest = self.series.iter().flat_map(|s| &s.points).filter(|p| p.0 >= self.from_ms && p.0 <= self.to_ms);
-        let top = ceiling(highest.map(|p| p.1).fold(0.0, f64::max));
+        let (top, peak) = self.scale();
         let top_label = quantity::rate(top);
         let gutter = top_label.len().max(3) as u16;
         let legend_beside = area.width >= 44;
@@ -89,6 +88,11 @@ impl Chart<'_> {
         }
         canvas.paint(buf, plot);
         self.draw_axes(buf, area, plot, theme, top, axis_rows);
+        if let Some(peak) = peak {
+            let words = format!("peak {} ", quantity::rate(peak));
+            let x = plot.right().saturating_sub(words.len() as u16).max(plot.x);
+            buf.set_stringn(x, plot.y, &words, usize::from(plot.right() - x), theme.dim);
+        }
         if legend_beside {
             let beside = Rect { x: plot.right(), width: legend_width, ..plot };
             self.draw_legend_beside(buf, beside, top);
@@ -105,6 +109,28 @@ impl Chart<'_> {
                 let row = Rect { x: plot.right(), y, width: legend_width, height: 1 };
                 write(buf, row, 0, &Line::styled(format!(" {name}"), theme.warn));
             }
+        }
+    }
+
+    /// The top of the axis, and the highest value where that is beyond it: one second far above all others, such as the
+    /// first burst of a restore, would press the rest of the night against the floor.
+    fn scale(&self) -> (f64, Option<f64>) {
+        let within = |p: &&(i64, f64)| p.0 >= self.from_ms && p.0 <= self.to_ms && p.1.is_finite();
+        let (mut usual, mut highest) = (0.0_f64, 0.0_f64);
+        for series in &self.series {
+            let mut values: Vec<f64> = series.points.iter().filter(within).map(|p| p.1).collect();
+            values.sort_by(f64::total_cmp);
+            highest = values.last().copied().unwrap_or(0.0).max(highest);
+            let common = match series.shape {
+                Shape::Line(_) => values.get(values.len() * 9 / 10),
+                Shape::Step(_) => values.last(),
+            };
+            usual = common.copied().unwrap_or(0.0).max(usual);
+        }
+        if usual > 0.0 && highest > usual * 3.0 {
+            (ceiling(usual * 1.5), Some(highest))
+        } else {
+            (ceiling(highest), None)
         }
     }
 
@@ -393,6 +419,15 @@ mod tests {
         assert!((ceiling(0.0) - 1.0).abs() < 1e-9);
         assert!((ceiling(1389.0) - 1500.0).abs() < 1e-9);
         assert!((ceiling(195.0) - 200.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn one_burst_does_not_press_the_rest_against_the_floor() {
+        let mut burst = chart();
+        assert_eq!(burst.scale(), (200.0, None));
+        burst.series[1].points[3].1 = 5000.0;
+        assert_eq!(burst.scale(), (300.0, Some(5000.0)));
+        assert!(drawn(&burst, 60, 9, true).contains("peak 5.00k"));
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub fn bins(
         if at < from_ms {
             before = Some((at, value));
         } else if at < to_ms {
-            let bin = ((at - from_ms) as i128 * columns as i128 / i128::from(span)) as usize;
+            let bin = (i128::from(at - from_ms) * columns as i128 / i128::from(span)) as usize;
             if let Some(sum) = sums.get_mut(bin) {
                 sum.0 += value;
                 sum.1 += 1;

@@ -35,26 +35,33 @@ pub const fn right(title: &'static str, most: usize, leaves: u8) -> Column {
 /// A cell: one style throughout.
 pub type Cell = (String, Style);
 
-/// Draws headers and rows, scrolled so that the selected row is visible.
-pub fn draw(buf: &mut Buffer, area: Rect, theme: &Theme, columns: &[Column], rows: &[Vec<Cell>], selected: usize) {
+/// Draws headers and rows, scrolled so that the selected row, if there is one, is visible.
+pub fn draw(
+    buf: &mut Buffer,
+    area: Rect,
+    theme: &Theme,
+    columns: &[Column],
+    rows: &[Vec<Cell>],
+    selected: Option<usize>,
+) {
     if area.is_empty() {
         return;
     }
     let widths = widths(columns, rows, usize::from(area.width).saturating_sub(1));
     let header: Vec<Cell> = columns.iter().map(|c| (c.title.to_owned(), theme.dim)).collect();
-    let headed = area.height > 2;
-    if headed {
+    let has_header = area.height > 2;
+    if has_header {
         write(buf, area, 0, &row_line(columns, &widths, &header, " ", theme.dim));
     }
-    let top = u16::from(headed);
+    let top = u16::from(has_header);
     let visible = usize::from(area.height - top);
-    let first = selected.saturating_sub(visible.saturating_sub(1));
+    let first = selected.unwrap_or(0).saturating_sub(visible.saturating_sub(1));
     for (i, row) in rows.iter().enumerate().skip(first).take(visible) {
-        let mark = if i == selected { theme.glyphs.cursor } else { " " };
+        let mark = if Some(i) == selected { theme.glyphs.cursor } else { " " };
         let line = row_line(columns, &widths, row, mark, theme.accent);
         let y = top + (i - first) as u16;
         write(buf, area, y, &line);
-        if i == selected && y < area.height {
+        if Some(i) == selected && y < area.height {
             buf.set_style(Rect { y: area.y + y, height: 1, ..area }, theme.selected);
         }
     }
@@ -75,17 +82,16 @@ fn widths(columns: &[Column], rows: &[Vec<Cell>], room: usize) -> Vec<Option<usi
             return widths;
         }
         let last = (0..columns.len()).filter(|i| widths[*i].is_some() && columns[*i].leaves > 0);
-        match last.max_by_key(|i| columns[*i].leaves) {
-            Some(i) => widths[i] = None,
-            None => {
-                // Only what must stay is left: its first column gives way.
-                let rest: usize = widths.iter().skip(1).flatten().map(|w| w + 2).sum();
-                if let Some(first) = widths.first_mut() {
-                    *first = Some(room.saturating_sub(rest));
-                }
-                return widths;
-            }
+        if let Some(i) = last.max_by_key(|i| columns[*i].leaves) {
+            widths[i] = None;
+            continue;
         }
+        // Only what must stay is left: its first column gives way.
+        let rest: usize = widths.iter().skip(1).flatten().map(|w| w + 2).sum();
+        if let Some(first) = widths.first_mut() {
+            *first = Some(room.saturating_sub(rest));
+        }
+        return widths;
     }
 }
 
@@ -125,7 +131,7 @@ mod tests {
         let row =
             |name: &str, items: &str| [name, items, "new+old"].map(|text| (text.to_owned(), Style::new())).to_vec();
         let rows = [row("historical", "31.2k"), row("quotes", "7")];
-        draw(&mut buf, area, &Theme::plain(true), &COLUMNS, &rows, 1);
+        draw(&mut buf, area, &Theme::plain(true), &COLUMNS, &rows, Some(1));
         (0..4).map(|y| (0..width).map(|x| buf[(x, y)].symbol()).collect::<String>().trim_end().to_owned()).collect()
     }
 
@@ -135,6 +141,15 @@ mod tests {
             drawn(40),
             [" NAME        ITEMS  STREAM", " historical  31.2k  new+old", "▸quotes          7  new+old", ""]
         );
+    }
+
+    #[test]
+    fn rows_are_drawn_when_none_is_selected() {
+        let area = Rect::new(0, 0, 12, 2);
+        let mut buf = Buffer::empty(area);
+        let rows = [vec![("a".to_owned(), Style::new())], vec![("b".to_owned(), Style::new())]];
+        draw(&mut buf, area, &Theme::plain(true), &COLUMNS[..1], &rows, None);
+        assert_eq!((buf[(1, 0)].symbol(), buf[(1, 1)].symbol()), ("a", "b"));
     }
 
     #[test]

@@ -109,7 +109,8 @@ impl Journal {
 
     /// Writes down a change that is about to be sent.
     pub fn audit(&self, context: &Context, job: Option<&JobId>, change: &Change) -> Result<(), JournalError> {
-        let who = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".to_owned());
+        let named = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+        let who = named.unwrap_or_else(|_| format!("uid {}", rustix::process::getuid().as_raw()));
         let inserted = self.conn.execute(
             "insert into audit (at_ms, who, job, context, service, operation, target, request)
              values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",

@@ -29,10 +29,10 @@ pub(super) fn begin(
     table: &Table,
     source: Source,
     resume: &Resume,
-    begun: Begun,
+    begun: &Begun,
 ) -> (Arc<dyn Way>, Drive) {
     let ledger = Arc::new(Ledger::new(WINDOW).resumed(resume.counters));
-    let writer = Arc::new(writer(session, spec, table, &begun));
+    let writer = Arc::new(writer(session, spec, table, begun));
     let checker = Checker::new(table.key.clone());
     let drive = drive(source, checker, Arc::clone(&ledger), Arc::clone(&writer));
     (Arc::new(Direct { ledger, writer }), Box::pin(drive))

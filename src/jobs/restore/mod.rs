@@ -89,12 +89,13 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
     let pacer = Arc::new(Pacer::new(Arc::clone(&clock)));
     pacer.set_provisioned(capacity(&table));
     let resume = resume(session)?;
+    begins(session, spec, &table);
     let source = source::Source::open(&spec.sources, spec.format, &session.cloud.s3, resume.mark).await?;
     let progress = source.progress();
     let begun = Begun { pacer: Arc::clone(&pacer), clock };
     let (way, mut drive) = match &spec.stream {
-        None => direct::begin(session, spec, &table, source, &resume, begun),
-        Some(stream) => through::begin(session, spec, &table, stream, source, &resume, begun).await?,
+        None => direct::begin(session, spec, &table, source, &resume, &begun),
+        Some(stream) => through::begin(session, spec, &table, stream, source, &resume, &begun).await?,
     };
 
     let provisioned = AtomicU64::new(table.provisioned.map_or(0, |p| p.write));
@@ -139,16 +140,37 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
     };
     drop(drive);
     let counters = desk.commit()?;
-    outcome.map(|halt| {
-        let state = halt.map_or(State::Done, State::from);
-        End {
-            state,
-            message: message(session, spec, state, &counters),
-            report: String::new(),
-            dead: counters.dead > 0,
-            differs: false,
-        }
+    let halt = outcome?;
+    if halt.is_none() {
+        adds_up(spec, &counters)?;
+    }
+    let state = halt.map_or(State::Done, State::from);
+    Ok(End {
+        state,
+        message: message(session, spec, state, &counters),
+        report: String::new(),
+        dead: counters.dead > 0,
+        differs: false,
     })
+}
+
+/// Records whose fate is known.
+fn accounted(counters: &Counters) -> u64 {
+    counters.written + counters.deleted + counters.skipped + counters.dead
+}
+
+/// Refuses to call a restore done whose counts don't add up, whatever the reason: better a resume too many than a
+/// record too few.
+fn adds_up(spec: &RestoreSpec, counters: &Counters) -> Result<(), JobError> {
+    let known =
+        if spec.no_workers { counters.on_stream + counters.skipped + counters.dead } else { accounted(counters) };
+    if known == counters.read {
+        return Ok(());
+    }
+    Err(JobError::Unfit(format!(
+        "{} records were read and {known} are accounted for: resume the job, then verify; this is a fault of sluice's, please report it",
+        counters.read
+    )))
 }
 
 /// Name of the source's checkpoint in the journal.
@@ -172,6 +194,13 @@ fn source_checkpoint(passed: &flow::Settled<source::RecordPosition>) -> Option<(
 /// What counters tell of effort alone: the rest is the ledgers'.
 fn effort_of(counters: &Counters) -> Counters {
     Counters { retried: counters.retried, throttled: counters.throttled, wcu: counters.wcu, ..Counters::default() }
+}
+
+/// Writes down what a restore begins with, so that its log explains itself.
+fn begins(session: &Session<'_>, spec: &RestoreSpec, table: &Table) {
+    let has = table.provisioned.map_or(String::from("on demand"), |p| format!("{} WCU", p.write));
+    let way = spec.stream.as_ref().map_or(String::from("directly"), |stream| format!("through stream {stream}"));
+    session.note("info", &format!("into {} ({has}) {way}, from {}", table.name, spec.sources.join(", ")));
 }
 
 /// Refuses a table that can't be written now.
@@ -234,7 +263,7 @@ fn message(session: &Session<'_>, spec: &RestoreSpec, state: State, counters: &C
         State::Interrupted => format!("go on with `sluice restore --resume {}`", session.job.id),
         State::Done if counters.read == 0 => format!("{} holds no records", spec.sources.join(", ")),
         State::Done if counters.dead > 0 => {
-            format!("{} dead letters: `sluice dead list {}` shows them", counters.dead, session.job.id)
+            format!("{} dead letters; read them with: sluice dead list {}", counters.dead, session.job.id)
         }
         _ => String::new(),
     }
@@ -304,7 +333,7 @@ impl Desk<'_, '_> {
 
     fn say(&mut self, live: Counters, total: Option<u64>, limit: String) {
         let now = Instant::now();
-        let settled = live.written + live.deleted + live.skipped + live.dead;
+        let settled = accounted(&live);
         self.history.push_back((now, settled));
         if self.history.len() > RATE_OVER {
             self.history.pop_front();

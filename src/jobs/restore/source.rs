@@ -64,7 +64,7 @@ pub(super) struct Source {
 /// How much of the source was read: enough to foretell how many records it holds.
 #[derive(Debug, Default)]
 pub(super) struct SourceProgress {
-    /// Bytes of all inputs; 0 when some size is not known, or when one is compressed.
+    /// Bytes of all inputs as they are stored; 0 when some size is not known.
     all_bytes: AtomicU64,
     read_bytes: AtomicU64,
     records: AtomicU64,
@@ -113,12 +113,11 @@ impl Source {
                 self.progress.finished.store(true, Ordering::Relaxed);
                 return Ok(Vec::new());
             };
-            let (reader, name) = match &mut self.open {
-                Some(open) => open,
-                None => {
-                    let reader = Reader::open(input, Some(&self.s3), self.format, self.mark.place).await?;
-                    self.open.insert((reader, Arc::from(input.location.to_string())))
-                }
+            let (reader, name) = if let Some(open) = &mut self.open {
+                open
+            } else {
+                let reader = Reader::open(input, Some(&self.s3), self.format, self.mark.place).await?;
+                self.open.insert((reader, Arc::from(input.location.to_string())))
             };
             let records = reader.next_batch(most).await?;
             if records.is_empty() {
@@ -147,7 +146,9 @@ impl Source {
                 })
                 .collect();
             let before: u64 = self.inputs.iter().take(self.mark.input).filter_map(|i| i.bytes).sum();
-            self.progress.read_bytes.store(before + after.offset, Ordering::Relaxed);
+            // Of a compressed file the stored bytes are the fewer; of a plain one they run ahead of the records.
+            let read = after.offset.min(reader.stored_bytes_read());
+            self.progress.read_bytes.store(before + read, Ordering::Relaxed);
             self.progress.records.store(self.mark.ordinal, Ordering::Relaxed);
             return Ok(batch);
         }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::direct::{BATCH, with_effort, writer};
 use super::source::{RecordPosition, Source};
-use super::{Begun, Drive, Resume, Settled, Way, source_checkpoint};
+use super::{Begun, Drive, Resume, Settled, Way, accounted, source_checkpoint};
 use crate::backup::Record;
 use crate::cloud::inventory::Table;
 use crate::cloud::{Class, CloudError};
@@ -32,6 +32,10 @@ const CLOCKS_DIFFER: Duration = Duration::from_mins(10);
 
 /// How long all shards may stay empty while records are missing before the job says that the stream lost them.
 const LOST_AFTER: Duration = Duration::from_mins(2);
+
+/// Records of a shard that are open at once: two seconds of what a shard takes, so that a crash repeats little and the
+/// lag of a shard is what the operator sees of a table that is too slow.
+const WINDOW: usize = 2_000;
 
 /// How often the end is looked for.
 const LOOK: Duration = Duration::from_millis(100);
@@ -78,7 +82,7 @@ pub(super) async fn begin(
     stream: &str,
     source: Source,
     resume: &Resume,
-    begun: Begun,
+    begun: &Begun,
 ) -> Result<(Arc<dyn Way>, Drive), JobError> {
     let job = &session.job;
     let ledger = Arc::new(Ledger::until_committed(Tally::WINDOW).resumed(resume.counters));
@@ -86,7 +90,7 @@ pub(super) async fn begin(
     let options = ProducerOptions::new(stream, &job.id.0);
     let producer = Arc::new(Producer::start(options, Arc::clone(&aws) as _, Arc::clone(&begun.clock)).await?);
     let workers =
-        if spec.no_workers { None } else { Some(Arc::new(workers(session, spec, table, stream, aws, &begun)?)) };
+        if spec.no_workers { None } else { Some(Arc::new(workers(session, spec, table, stream, aws, begun)?)) };
     let (held, holding) = watch::channel(false);
     let feed = Feed {
         source,
@@ -117,6 +121,7 @@ fn workers(
     options.job = Some(job.id.0.clone());
     options.from = StartAt::Time(job.created_ms - CLOCKS_DIFFER.as_millis() as i64);
     options.resume = resume;
+    options.window = WINDOW;
     let tables = OneTable { table: table.name.clone(), sink: sink.clone() };
     let consumer = Consumer::start(options, aws, Arc::new(tables), Arc::clone(&begun.clock));
     Ok(Workers { consumer, sink, shards: Mutex::new(shards) })
@@ -197,27 +202,27 @@ async fn drive(feed: Feed, workers: Option<Arc<Workers>>) -> Result<(), JobError
     }
 }
 
-/// Records whose fate is known.
-fn accounted(counters: &Counters) -> u64 {
-    counters.written + counters.deleted + counters.skipped + counters.dead
-}
-
 impl Workers {
     fn shards(&self) -> MutexGuard<'_, BTreeMap<String, Counters>> {
         self.shards.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends once `wanted` records of the job came back from the stream and are settled.
+    /// What all shards counted below their marks, as the last commit took it.
+    fn settled(&self) -> Counters {
+        self.shards().values().fold(Counters::default(), |sum, shard| sum + *shard)
+    }
+
+    /// Ends once `wanted` records of the job came back from the stream and are settled below the shards' marks: what is
+    /// settled above may be a repetition.
     async fn account_for(&self, wanted: u64) -> Result<(), JobError> {
         let (mut best, mut since) = (0, Instant::now());
         loop {
-            let live = self.consumer.live();
-            let have = accounted(&live);
+            let have = accounted(&self.settled());
             if have >= wanted {
                 return Ok(());
             }
-            let progress = self.consumer.progress();
-            let idle = live.read == have && progress.iter().all(|shard| shard.done || shard.lag_ms == 0);
+            let (live, progress) = (self.consumer.live(), self.consumer.progress());
+            let idle = live.read == accounted(&live) && progress.iter().all(|shard| shard.done || shard.lag_ms == 0);
             if have > best || !idle {
                 (best, since) = (have, Instant::now());
             } else if since.elapsed() > LOST_AFTER {
@@ -251,15 +256,14 @@ impl Way for Through {
         settled.counters.retried += effort.retried;
         settled.counters.throttled += effort.throttled;
         if let Some(workers) = &self.workers {
-            let mut shards = workers.shards();
             for shard in workers.consumer.settled() {
-                shards.insert(shard.checkpoint.shard.clone(), shard.checkpoint.counters);
+                workers.shards().insert(shard.checkpoint.shard.clone(), shard.checkpoint.counters);
                 let name = format!("{SHARD}{}", shard.checkpoint.shard);
                 settled.checkpoints.push((name, to_json(&shard.checkpoint).into_bytes()));
                 settled.letters.extend(shard.letters);
             }
-            let all = shards.values().fold(Counters::default(), |sum, shard| sum + *shard);
-            settled.counters = with_effort(settled.counters + from_stream(all), &workers.sink.writer);
+            let counters = settled.counters + from_stream(workers.settled());
+            settled.counters = with_effort(counters, &workers.sink.writer);
         }
         *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(passed);
         settled

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
 use std::path::Path;
 
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, ReturnConsumedCapacity};
+use aws_sdk_dynamodb::types::{AttributeValue, ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity};
 use base64::Engine as _;
 use bytes::Bytes;
 
@@ -108,7 +108,7 @@ async fn fetch(
                         found.insert(key.json, digest_of_attributes(item));
                     }
                 }
-                pace.pay(reply.consumed_capacity().iter().filter_map(|c| c.capacity_units()).sum());
+                pace.pay(reply.consumed_capacity().iter().filter_map(ConsumedCapacity::capacity_units).sum());
                 let unprocessed = reply.unprocessed_keys.unwrap_or_default().remove(&table.name);
                 let before = left.len();
                 left = unprocessed.map(|u| u.keys).unwrap_or_default();
@@ -119,7 +119,7 @@ async fn fetch(
                 }
             }
             Err(e) if error::classify(&e).is_retryable() && backoff.tries() < TRIES => {
-                tokio::time::sleep(backoff.wait()).await
+                tokio::time::sleep(backoff.wait()).await;
             }
             Err(e) => return Err(CloudError::of(&format!("read keys of table {}", table.name), &e).into()),
         }

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
+use aws_sdk_dynamodb::types::{ConsumedCapacity, ReturnConsumedCapacity};
 use futures::future::try_join_all;
 use tokio::time::Instant;
 
@@ -101,8 +101,8 @@ where
             .set_exclusive_start_key(after.clone())
             .send()
             .await;
-        let page = match answer {
-            Ok(page) => page,
+        let read = match answer {
+            Ok(read) => read,
             Err(e) if error::classify(&e).is_retryable() && backoff.tries() < TRIES => {
                 tokio::time::sleep(backoff.wait()).await;
                 continue;
@@ -110,15 +110,15 @@ where
             Err(e) => return Err(CloudError::of(&format!("scan table {}", table.name), &e).into()),
         };
         backoff.reset();
-        pace.pay(page.consumed_capacity().and_then(|c| c.capacity_units()).unwrap_or_default());
-        let batch = page.items().iter().filter_map(|item| {
+        pace.pay(read.consumed_capacity().and_then(ConsumedCapacity::capacity_units).unwrap_or_default());
+        let batch = read.items().iter().filter_map(|item| {
             // A scanned item always has its table's key.
             Some((Key::of_attributes(&table.key, item)?, digest_of_attributes(item)))
         });
         if !hand_on(batch.collect()).await {
             return Ok(());
         }
-        after = page.last_evaluated_key;
+        after = read.last_evaluated_key;
         if after.is_none() {
             return Ok(());
         }

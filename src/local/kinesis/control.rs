@@ -79,7 +79,7 @@ impl Kinesis {
                 self.store.update_stream(&name, set_mode).await?;
             }
             "DeleteStream" => {
-                locked(&self.logs).remove(&name);
+                locked(&self.logs).retain(|(of, _), _| *of != name);
             }
             _ => {}
         }

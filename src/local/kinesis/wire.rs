@@ -34,7 +34,10 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(code: &str, message: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, code: code.to_owned(), message: message.into() }
+        // All but this one are the caller's.
+        let own = code == "InternalFailure";
+        let status = if own { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::BAD_REQUEST };
+        Self { status, code: code.to_owned(), message: message.into() }
     }
 
     pub(super) fn invalid(message: impl Into<String>) -> Self {

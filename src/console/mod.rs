@@ -26,7 +26,7 @@ mod load;
 mod measure;
 mod msg;
 mod runtime;
-mod term;
+pub mod term;
 #[cfg(test)]
 mod tests;
 mod theme;

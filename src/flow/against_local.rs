@@ -180,7 +180,7 @@ async fn existing_items_stay_and_dry_runs_and_read_only_write_nothing() {
 }
 
 #[tokio::test]
-async fn an_unknown_table_and_a_refused_connection_end_the_writer_with_their_class() {
+async fn an_unknown_table_ends_the_writer_with_its_class_and_nothing_more_is_taken() {
     let local = local("").await;
     let cloud = cloud_in(&local, Mode::Normal).await;
     let ledger = Arc::new(Ledger::new(10));

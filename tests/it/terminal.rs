@@ -1,6 +1,7 @@
 //! A real terminal: the demo opens in it, follows its size, and leaves it as it was.
 
 use std::io::{Read as _, Write as _};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
@@ -17,8 +18,12 @@ struct Terminal {
 
 impl Terminal {
     fn start(args: &[&str], rows: u16, cols: u16) -> Self {
+        Self::start_program(Path::new(env!("CARGO_BIN_EXE_sluice")), args, rows, cols)
+    }
+
+    fn start_program(program: &Path, args: &[&str], rows: u16, cols: u16) -> Self {
         let pty = native_pty_system().openpty(size(rows, cols)).expect("this system has terminals");
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_sluice"));
+        let mut command = CommandBuilder::new(program);
         command.args(args);
         command.env("TERM", "xterm-256color");
         command.env("LANG", "C.UTF-8");
@@ -121,4 +126,14 @@ fn a_term_signal_leaves_the_terminal_as_it_was() {
     crate::running::signal(pid, "TERM");
     terminal.end();
     until("the terminal is as it was", || terminal.is_restored().then_some(()));
+}
+
+#[test]
+fn a_panic_in_the_console_leaves_the_terminal_as_it_was_and_can_be_read() {
+    // `cargo test` builds the examples beside the binary.
+    let program = Path::new(env!("CARGO_BIN_EXE_sluice")).with_file_name("examples").join("panic_in_console");
+    let mut terminal = Terminal::start_program(&program, &[], 24, 80);
+    assert_ne!(terminal.end(), 0);
+    until("the terminal is as it was", || terminal.is_restored().then_some(()));
+    terminal.wait_for("a view went wrong");
 }

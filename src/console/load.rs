@@ -217,10 +217,19 @@ impl App {
         let rate = |over, of: fn(&Counters) -> f64| {
             past.filter(|_| is_running).and_then(|past| past.rate(self.now_ms, over, of))
         };
-        let per_second = rate(RATE_MS, |c| settled(c) as f64);
+        // A verify settles no records: it reads keys.
+        let how_far: fn(&Counters) -> u64 = match job.kind() {
+            Kind::Restore => settled,
+            Kind::Verify => |counters| counters.read,
+        };
+        let speed: fn(&Counters) -> f64 = match job.kind() {
+            Kind::Restore => |counters| settled(counters) as f64,
+            Kind::Verify => |counters| counters.read as f64,
+        };
+        let per_second = rate(RATE_MS, speed);
         // Over half a minute: an ETA that jumps with each second is none.
-        let steady = rate(30_000, |c| settled(c) as f64).filter(|rate| *rate > 0.0);
-        let done = settled(&counters);
+        let steady = rate(30_000, speed).filter(|rate| *rate > 0.0);
+        let done = how_far(&counters);
         let left_ms = job.total.zip(steady).map(|(total, rate)| total.saturating_sub(done) as f64 / rate * 1000.0);
         Progress {
             counters,

@@ -11,18 +11,19 @@ mod spill;
 use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use self::spill::{Difference, Side};
-use super::journal::State;
+use super::journal::{Commit, Sample, State, now_ms};
 use super::progress::{Said, VerifyLine};
 use super::spec::VerifySpec;
 use super::worker::{End, JobError, Session, differences_path};
 use crate::backup::{Location, Place, Reader, expand};
 use crate::cloud::inventory;
+use crate::flow::Counters;
 use crate::item::{Checker, Key};
 
 /// Keys and digests on their way to disk, a few thousand at a time.
@@ -72,7 +73,7 @@ async fn all(session: &Session<'_>, spec: &VerifySpec, journal: &Path) -> Result
     let folder = tempfile::Builder::new()
         .prefix(&format!("{}-", session.job.id))
         .tempdir_in(journal.parent().unwrap_or(Path::new(".")))?;
-    let progress = Progress { session, read: AtomicU64::new(0), table_items: table.items };
+    let progress = Progress { session, read: AtomicU64::new(0), table_items: table.items, told_ms: AtomicI64::new(0) };
 
     let (rows, source) = side(folder.path(), "source");
     let dead = read_source(session, spec, &Checker::new(table.key.clone()), |batch| {
@@ -93,6 +94,8 @@ async fn all(session: &Session<'_>, spec: &VerifySpec, journal: &Path) -> Result
     .await?;
     drop(rows);
     let there = joined(there).await?;
+    let read = progress.read.load(Ordering::Relaxed);
+    progress.tell(now_ms(), read, read, dead);
 
     let file = differences_file(&differences_path(journal, &session.job.id))?;
     let tally = joined(tokio::task::spawn_blocking(move || {
@@ -185,6 +188,9 @@ where
     Ok(dead)
 }
 
+/// How often the journal is told how far a verify is, ms.
+const TELL_MS: i64 = 1000;
+
 /// Records read at a time.
 const READ: usize = 1000;
 
@@ -193,6 +199,8 @@ struct Progress<'s, 'l> {
     session: &'s Session<'l>,
     read: AtomicU64,
     table_items: u64,
+    /// When the journal was told last, ms since epoch.
+    told_ms: AtomicI64,
 }
 
 impl Progress<'_, '_> {
@@ -200,5 +208,20 @@ impl Progress<'_, '_> {
         let read = self.read.fetch_add(keys as u64, Ordering::Relaxed) + keys as u64;
         let total = (self.table_items > 0).then_some(self.table_items * 2);
         self.session.listener.send_replace(Some(Said::Reading { read, total }));
+        let (now, told) = (now_ms(), self.told_ms.load(Ordering::Relaxed));
+        if now - told >= TELL_MS && self.told_ms.swap(now, Ordering::Relaxed) == told {
+            self.tell(now, read, total.unwrap_or_default(), 0);
+        }
+    }
+
+    /// Writes into the journal how far the comparison is, for consoles.
+    fn tell(&self, at_ms: i64, read: u64, total: u64, dead: u64) {
+        let counters = Counters { read, dead, ..Counters::default() };
+        let sample = Sample { at_ms, counters, ..Sample::default() };
+        let total = Some(total.max(read));
+        let commit = Commit { counters, total, sample: Some(&sample), ..Commit::default() };
+        if let Err(error) = self.session.journal().commit(&self.session.job.id, &commit) {
+            tracing::error!(%error, "the journal was not told how far the verify is");
+        }
     }
 }

@@ -71,6 +71,13 @@ impl Terminal {
         assert!(found.is_ok(), "never saw {words:?}; the screen was:\n{last}");
     }
 
+    /// True when a frame ends in that column: what was drawn for a wider terminal has its corner elsewhere.
+    fn has_corner_at(&self, column: u16) -> bool {
+        let parser = self.screen.lock().unwrap();
+        (0..parser.screen().size().0)
+            .any(|row| parser.screen().cell(row, column).is_some_and(|cell| cell.contents() == "┐"))
+    }
+
     /// Waits until the console has the screen.
     #[track_caller]
     fn wait_for_console(&mut self) {
@@ -109,6 +116,7 @@ fn the_demo_opens_on_its_restore_follows_the_terminals_size_and_leaves_it_as_it_
     terminal.wait_for_console();
     terminal.wait_for("written");
     terminal.resize(24, 80);
+    until("it follows the size", || terminal.has_corner_at(79).then_some(()));
     terminal.wait_for("written");
     terminal.press("1");
     terminal.wait_for("TABLE");

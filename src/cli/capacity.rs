@@ -57,7 +57,11 @@ pub async fn run(args: CapacityArgs, session: &Session) -> Result<Exit, Report> 
     if session.mode() == Mode::Normal && !session.global.yes {
         ask(&change)?;
     }
-    set(&args, &cloud, &table, now, after, session).await?;
+    // A dry run makes no journal.
+    let journal =
+        if session.mode() == Mode::Normal && after.write != now.write { Some(session.journal()?) } else { None };
+    let index = args.index.as_deref();
+    bump::change(&cloud, journal.as_ref(), &table, index, now.write, (after.read, after.write), None).await?;
     if session.global.json {
         print::json(&json!({
             "table": table.name, "index": args.index,
@@ -71,30 +75,6 @@ pub async fn run(args: CapacityArgs, session: &Session) -> Result<Exit, Report> 
         }
     }
     Ok(Exit::Done)
-}
-
-/// Sets it, remembering first what was there: a raise that nobody remembers is paid for until somebody looks.
-async fn set(
-    args: &CapacityArgs,
-    cloud: &Cloud,
-    table: &Table,
-    now: Provisioned,
-    after: Provisioned,
-    session: &Session,
-) -> Result<(), Report> {
-    let remembered =
-        if session.mode() == Mode::Normal && after.write != now.write { Some(session.journal()?) } else { None };
-    let index = args.index.as_deref();
-    let remember = |from, to| match &remembered {
-        Some(journal) => journal.remember_bump(&session.context, &table.name, index, from, to, None),
-        None => Ok(()),
-    };
-    remember(now.write, after.write)?;
-    let set = inventory::set_capacity(cloud, table, index, after.read, after.write).await;
-    if set.is_err() {
-        remember(after.write, now.write)?;
-    }
-    Ok(set?)
 }
 
 async fn give_back(args: &CapacityArgs, cloud: &Cloud, session: &Session) -> Result<Exit, Report> {

@@ -50,24 +50,40 @@ pub async fn set(
         return Err(on_demand(index.unwrap_or(table)).into());
     };
     let from = now.write;
-    let remembers = cloud.guard.mode() == Mode::Normal;
-    if remembers {
-        journal.remember_bump(&cloud.context, table, index, from, to, job)?;
-    }
-    if let Err(error) = inventory::set_write_capacity(cloud, &described, index, to).await {
-        if remembers {
-            journal.remember_bump(&cloud.context, table, index, to, from, job)?;
-        }
-        return Err(error.into());
-    }
-    if let (true, Some(job)) = (remembers, job) {
+    change(cloud, Some(journal), &described, index, from, (now.read, to), job).await?;
+    if let (Mode::Normal, Some(job)) = (cloud.guard.mode(), job) {
         let resource = index.unwrap_or(table);
         let verb = if to > from { "raised" } else { "lowered" };
-        let back = journal.open_bump(&cloud.context, table, index)?;
+        // Only a raise is given back: what was lowered by hand stays so.
+        let back = journal.open_bump(&cloud.context, table, index)?.filter(|bump| bump.before < to);
         let back = back.map(|b| format!("; it goes back to {} when this job ends", b.before)).unwrap_or_default();
         journal.note(job, "info", &format!("{verb} {resource} from {from} to {to} WCU{back}"))?;
     }
     Ok(Bumped { from, to })
+}
+
+/// Sets the capacity of `table` or an index, `from` WCU until now, to (RCU, WCU), and remembers in `journal` what was
+/// there; with `None`, or where the guard lets nothing through, nothing is remembered.
+pub async fn change(
+    cloud: &Cloud,
+    journal: Option<&Journal>,
+    table: &Table,
+    index: Option<&str>,
+    from: u64,
+    (rcu, wcu): (u64, u64),
+    job: Option<&JobId>,
+) -> Result<(), BumpError> {
+    let journal = journal.filter(|_| cloud.guard.mode() == Mode::Normal && wcu != from);
+    let remember = |from, to| match journal {
+        Some(journal) => journal.remember_bump(&cloud.context, &table.name, index, from, to, job),
+        None => Ok(()),
+    };
+    remember(from, wcu)?;
+    let set = inventory::set_capacity(cloud, table, index, rcu, wcu).await;
+    if set.is_err() {
+        remember(wcu, from)?;
+    }
+    Ok(set?)
 }
 
 fn on_demand(resource: &str) -> CloudError {

@@ -68,7 +68,8 @@ impl Confirm {
             facts.push(("decreases", format!("{decreases_today} of at most 27 used since midnight UTC")));
         }
         let undo = match job {
-            Some(id) => format!("it is given back when {id} ends"),
+            Some(id) if to > from => format!("it is given back when {id} ends"),
+            Some(_) => "raise it again (+): a lowered table stays lowered when the job ends".to_owned(),
             None => "what it was is remembered: give back (g) sets it back".to_owned(),
         };
         Self {

@@ -106,11 +106,13 @@ impl Perform for Hands {
             Effect::Measure(request, source) => {
                 self.ask(move |cloud| async move { Msg::Measured(request, measure(&cloud, &source).await) });
             }
-            Effect::SetWriteCapacity { table, to, job, .. } => {
+            Effect::SetWriteCapacity { table, from, to, job } => {
                 let here = tokio::runtime::Handle::current();
                 self.write(move |cloud, journal| {
                     let set = here.block_on(bump::set(cloud, journal, &table, None, to, job.as_ref()));
-                    let given_back = job.map_or(String::new(), |id| format!("; it is given back when {id} ends"));
+                    let given_back = job.filter(|_| to > from);
+                    let given_back =
+                        given_back.map_or(String::new(), |id| format!("; it is given back when {id} ends"));
                     told(set.map(|done| format!("set {table} from {} to {} WCU{given_back}", done.from, done.to)))
                 });
             }

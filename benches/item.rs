@@ -73,7 +73,7 @@ fn read(c: &mut Criterion) {
             }
             writer.finish().await.expect("the disk has room");
         };
-        let input = Input { location: location.clone(), bytes: None };
+        let input = Input::plain(location.clone(), None);
         group.throughput(Throughput::Elements(100_000));
         group.sample_size(10);
         group.bench_function(name, |b| {

@@ -50,7 +50,7 @@ pub enum BackupError {
         candidates: String,
     },
     /// No format of this name.
-    #[error("there is no format {given}: it is one of csv64, csv, jsonl")]
+    #[error("there is no format {given}: it is one of csv64, csv, jsonl, export")]
     NoSuchFormat {
         /// As it was given.
         given: String,

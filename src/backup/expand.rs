@@ -16,6 +16,19 @@ pub struct Input {
     pub location: Location,
     /// Its size as it is stored, bytes; `None` for standard input.
     pub bytes: Option<u64>,
+    /// MD5 of its stored bytes, as a manifest says; `None` without one.
+    #[serde(default)]
+    pub md5: Option<[u8; 16]>,
+    /// Items in it, as a manifest says.
+    #[serde(default)]
+    pub items: Option<u64>,
+}
+
+impl Input {
+    /// A file that nothing is known of but its size.
+    pub fn plain(location: Location, bytes: Option<u64>) -> Self {
+        Self { location, bytes, md5: None, items: None }
+    }
 }
 
 /// The files that `locations` name: each location's in the order of their names.
@@ -30,7 +43,7 @@ pub async fn expand(locations: &[Location], s3: Option<&aws_sdk_s3::Client>) -> 
     for location in locations {
         let start = inputs.len();
         match location {
-            Location::Stdin => inputs.push(Input { location: Location::Stdin, bytes: None }),
+            Location::Stdin => inputs.push(Input::plain(Location::Stdin, None)),
             Location::File(path) => {
                 let path = path.clone();
                 let found = tokio::task::spawn_blocking(move || on_disk(&path)).await;
@@ -73,7 +86,7 @@ fn gather(path: &Path, files: &mut Vec<Input>) -> io::Result<()> {
     if !about.is_dir() {
         // A pipe or a device has no size of its own.
         let bytes = about.is_file().then_some(about.len());
-        files.push(Input { location: Location::File(path.to_owned()), bytes });
+        files.push(Input::plain(Location::File(path.to_owned()), bytes));
         return Ok(());
     }
     for entry in std::fs::read_dir(path)? {
@@ -176,10 +189,8 @@ async fn in_s3(
     let wildcard = has_wildcard(key);
     let fixed = &key[..key.find(['*', '?']).unwrap_or(key.len())];
     let all = list(client, location, bucket, fixed).await?;
-    let input = |(key, bytes): (String, u64)| Input {
-        location: Location::S3 { bucket: bucket.to_owned(), key },
-        bytes: Some(bytes),
-    };
+    let input =
+        |(key, bytes): (String, u64)| Input::plain(Location::S3 { bucket: bucket.to_owned(), key }, Some(bytes));
     if let Some(object) = all.iter().find(|(name, _)| name == key && !name.is_empty()) {
         return Ok(vec![input(object.clone())]);
     }
@@ -273,7 +284,7 @@ mod tests {
             [Location::File(folder.path().join("u.csv")), Location::Stdin, Location::File(folder.path().join("t"))];
         let inputs = expand(&locations, None).await.unwrap();
         assert_eq!(inputs.len(), 5);
-        assert_eq!(inputs[1], Input { location: Location::Stdin, bytes: None });
+        assert_eq!(inputs[1], Input::plain(Location::Stdin, None));
     }
 
     #[tokio::test]

@@ -25,6 +25,8 @@ pub enum Format {
     Csv,
     /// An item a line, `{…}` or `{"Item":{…}}`.
     Jsonl,
+    /// A DynamoDB export, full (`{"Item":…}`) or incremental (`{"Keys":…,"NewImage":…}`).
+    Export,
 }
 
 impl fmt::Display for Format {
@@ -33,6 +35,7 @@ impl fmt::Display for Format {
             Self::Csv64 => "csv64",
             Self::Csv => "csv",
             Self::Jsonl => "jsonl",
+            Self::Export => "export",
         })
     }
 }
@@ -45,6 +48,7 @@ impl FromStr for Format {
             "csv64" => Ok(Self::Csv64),
             "csv" => Ok(Self::Csv),
             "jsonl" => Ok(Self::Jsonl),
+            "export" => Ok(Self::Export),
             _ => Err(BackupError::NoSuchFormat { given: text.to_owned() }),
         }
     }
@@ -111,7 +115,7 @@ impl Format {
         match self {
             Self::Csv64 => base64_item(line, decoded),
             Self::Csv => csv_item(line, decoded),
-            Self::Jsonl => Ok(ItemIn::Line(unwrapped(line))),
+            Self::Jsonl | Self::Export => Ok(ItemIn::Line(unwrapped(line))),
         }
     }
 }

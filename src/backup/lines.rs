@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::error::BackupError;
 use super::format::{Format, ItemIn};
 use super::location::Location;
-use super::reader::{Place, Record};
+use super::reader::{Change, Place, Record};
 use crate::item::Refusal;
 
 /// The longest line that is read, bytes: 400 KiB of binary in the legacy form is under 2 MiB.
@@ -157,7 +157,10 @@ impl Splitter {
         self.place = Place { line: start.line + 1, offset: start.offset + bytes + u64::from(newline) };
         batch.extend(self.blank.take());
         let json = Err(Refusal::LineTooLong(bytes));
-        batch.push((Record { line: start.line, offset: start.offset, json, raw: kept }, self.place));
+        batch.push((
+            Record { line: start.line, offset: start.offset, change: Change::Put, json, raw: kept },
+            self.place,
+        ));
     }
 
     /// Cuts `chunk`, which begins at `place` and ends with a line, into records.
@@ -186,6 +189,7 @@ impl Splitter {
             let record = Record {
                 line: self.place.line,
                 offset: self.place.offset,
+                change: Change::Put,
                 raw: chunk.slice(
                     line.start..line.end.min(match item {
                         Err(Refusal::LineTooLong(_)) => line.start + KEPT_OF_TOO_LONG,

@@ -15,6 +15,7 @@ mod lines;
 mod location;
 mod reader;
 pub mod sample;
+mod set;
 mod source;
 #[cfg(all(test, feature = "local"))]
 mod test_s3;
@@ -25,5 +26,6 @@ pub use expand::{Input, expand};
 pub use format::{Format, detect};
 pub use lines::LONGEST_LINE;
 pub use location::Location;
-pub use reader::{Place, Reader, Record};
+pub use reader::{Change, Place, Reader, Record};
+pub use set::{Export, Piece, Set, Stage, Unfit, Wanted, check, pieces};
 pub use writer::{Csv64Writer, Written};

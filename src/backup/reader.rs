@@ -11,6 +11,7 @@ use super::error::BackupError;
 use super::expand::Input;
 use super::format::{Format, detect};
 use super::lines::{Batch, Splitter};
+use super::set::Piece;
 use super::source::{self, Source};
 use crate::item::Refusal;
 
@@ -26,11 +27,28 @@ pub struct Place {
     pub offset: u64,
 }
 
+impl Place {
+    /// Line 1 of what begins at `offset`.
+    pub fn at(offset: u64) -> Self {
+        Self { line: 1, offset }
+    }
+}
+
 impl Default for Place {
     /// The start.
     fn default() -> Self {
         Self { line: 1, offset: 0 }
     }
+}
+
+/// What a line of a backup does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Change {
+    /// It is an item that is put.
+    #[default]
+    Put,
+    /// It is a key that is deleted (incremental exports).
+    Delete,
 }
 
 /// A line of a backup. Its bytes share memory with its neighbours of the same chunk (about 256 KiB): copy what is to be
@@ -41,7 +59,9 @@ pub struct Record {
     pub line: u64,
     /// Where it begins in the decompressed text, bytes.
     pub offset: u64,
-    /// The item's JSON, not checked yet; or why there is none.
+    /// What it does.
+    pub change: Change,
+    /// The item's JSON, or the key's of a delete, not checked yet; or why there is none.
     pub json: Result<Bytes, Refusal>,
     /// The line as it stands there, without its ending. Of a line that is too long only the first 4 KiB.
     pub raw: Bytes,
@@ -58,6 +78,20 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// Opens a piece of a file at `from`, which begins in it ([`Place::at`] its first byte to begin with). Ends after the
+    /// last line that begins in the piece.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub async fn open_piece(
+        piece: &Piece,
+        s3: Option<&aws_sdk_s3::Client>,
+        format: Option<Format>,
+        from: Place,
+    ) -> Result<Self, BackupError> {
+        Self::open(&piece.input, s3, format, from).await
+    }
+
     /// Opens `input` at `from`. Without `format` it is detected from the first lines.
     ///
     /// A plain file is sought (S3: a ranged request); a compressed one and standard input are read again up to there.

@@ -50,7 +50,7 @@ impl File {
 }
 
 fn input(path: &Path) -> Input {
-    Input { location: Location::File(path.to_owned()), bytes: None }
+    Input::plain(Location::File(path.to_owned()), None)
 }
 
 async fn all(mut reader: Reader) -> (Vec<Record>, Option<BackupError>) {
@@ -308,7 +308,7 @@ mod s3 {
         {
             s3.put(key, &bytes).await;
             let wanted = if bytes.is_empty() { &[][..] } else { &whole[..] };
-            let input = Input { location: Location::S3 { bucket: "bucket".into(), key: key.into() }, bytes: None };
+            let input = Input::plain(Location::S3 { bucket: "bucket".into(), key: key.into() }, None);
             let open = async |from| Reader::open(&input, Some(&s3.client), None, from).await;
             let (records, error) = all(open(Place::default()).await.unwrap()).await;
             assert!(error.is_none(), "{error:?}");
@@ -361,7 +361,7 @@ mod s3 {
     #[tokio::test]
     async fn a_download_that_breaks_off_is_taken_up_where_it_broke() {
         let (client, mut ranges) = breaking_once(b"e30=\ne30=\ne30=\ne30=").await;
-        let input = Input { location: "s3://bucket/t".parse().unwrap(), bytes: None };
+        let input = Input::plain("s3://bucket/t".parse().unwrap(), None);
         let (records, error) = all(Reader::open(&input, Some(&client), None, Place::default()).await.unwrap()).await;
         assert!(error.is_none(), "{error:?}");
         assert_eq!(records.len(), 4);
@@ -371,7 +371,7 @@ mod s3 {
     #[tokio::test]
     async fn a_missing_object_is_not_found() {
         let s3 = TestS3::start().await;
-        let input = Input { location: "s3://bucket/none".parse().unwrap(), bytes: None };
+        let input = Input::plain("s3://bucket/none".parse().unwrap(), None);
         let error = Reader::open(&input, Some(&s3.client), None, Place::default()).await.unwrap_err();
         assert!(matches!(error, BackupError::NotFound { .. }), "{error}");
         let error = Reader::open(&input, None, None, Place::default()).await.unwrap_err();

@@ -4,7 +4,7 @@ use super::*;
 use crate::backup::{Input, Place, Reader, sample};
 
 async fn read_back(location: &Location, s3: Option<&aws_sdk_s3::Client>) -> Vec<Vec<u8>> {
-    let input = Input { location: location.clone(), bytes: None };
+    let input = Input::plain(location.clone(), None);
     let mut reader = Reader::open(&input, s3, None, Place::default()).await.unwrap();
     let mut items = Vec::new();
     while let Some(record) = reader.next().await.unwrap() {
@@ -99,7 +99,7 @@ proptest! {
             let folder = tempfile::tempdir().unwrap();
             let location = Location::File(folder.path().join("t.csv"));
             write(&location, None, &items, gzip).await;
-            let input = Input { location, bytes: None };
+            let input = Input::plain(location, None);
             let mut reader =
                 Reader::open(&input, None, Some(crate::backup::Format::Csv64), Place::default()).await.unwrap();
             let mut back = Vec::new();

@@ -94,6 +94,8 @@ fn live(job: &Job) -> Result<Job, Report> {
     let hint = match (job.state.can_resume(), job.kind()) {
         (true, Kind::Restore) => format!("take it up again with: sluice restore --resume {}", job.id),
         (true, Kind::Verify) => "start the verify again".to_owned(),
+        (true, Kind::Backup) => format!("take it up again with: sluice backup --resume {}", job.id),
+        (true, Kind::Autoscale) => "start it again with: sluice autoscale".to_owned(),
         (false, _) => "it has ended".to_owned(),
     };
     Err(Report::failed(format!("job {} is {}: no worker runs it", job.id, job.state.as_str()), hint))

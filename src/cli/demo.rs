@@ -17,7 +17,7 @@ use super::session::Session;
 use crate::backup::{BackupError, Csv64Writer, Location, sample};
 use crate::cloud::inventory::{self, Table};
 use crate::cloud::{Class, Cloud, CloudError, Context, Guard};
-use crate::jobs::{JobId, Kind, RestoreSpec, Spec, VerifySpec, start_detached};
+use crate::jobs::{JobId, Kind, RestoreSpec, SourceSpec, Spec, VerifySpec, start_detached};
 use crate::local::{Local, Options};
 
 /// The bucket that the sample backup is put into.
@@ -198,14 +198,10 @@ async fn create_table(cloud: &Cloud, wcu: u64) -> Result<(), CloudError> {
 
 fn restore_spec(source: &str) -> Spec {
     Spec::Restore(RestoreSpec {
-        sources: vec![source.to_owned()],
+        source: SourceSpec { sources: vec![source.to_owned()], ..SourceSpec::default() },
         table: TABLE.to_owned(),
         stream: Some(STREAM.to_owned()),
-        format: None,
-        rate: None,
-        max_wcu: None,
-        if_not_exists: false,
-        no_workers: false,
+        ..RestoreSpec::default()
     })
 }
 
@@ -217,8 +213,8 @@ async fn headless(source: String, session: &Session) -> Result<Exit, Report> {
     if restored == Exit::Interrupted {
         return Ok(restored);
     }
-    let spec =
-        VerifySpec { sources: vec![source], table: TABLE.to_owned(), format: None, sample: None, read_budget: None };
+    let source = SourceSpec { sources: vec![source], ..SourceSpec::default() };
+    let spec = VerifySpec { source, table: TABLE.to_owned(), ..VerifySpec::default() };
     let verify = journal.create_job(&Spec::Verify(spec), &session.context, Some(&restore))?;
     let (verified, _) = progress::run(session, &verify, Kind::Verify).await?;
     Ok(if verified == Exit::Done { restored } else { verified })

@@ -24,6 +24,7 @@ mod restore;
 mod session;
 mod shell;
 mod signal;
+mod source;
 mod streams;
 mod tables;
 mod verify;

@@ -184,6 +184,8 @@ fn again(ended: &Ended, kind: Kind) -> String {
     match kind {
         Kind::Restore => format!("sluice restore --resume {}", ended.job),
         Kind::Verify => "the same verify again".to_owned(),
+        Kind::Backup => format!("sluice backup --resume {}", ended.job),
+        Kind::Autoscale => "the same command again".to_owned(),
     }
 }
 
@@ -219,6 +221,7 @@ fn done_in_words(ended: &Ended, kind: Kind) -> String {
                 print::grouped(rate)
             )
         }
+        Kind::Backup | Kind::Autoscale => format!("{kind} {} done", ended.job),
         Kind::Verify => format!(
             "verify {}: {} checked, {} equal, {} missing, {} extra, {} different",
             if ended.differs { "found differences" } else { "proven" },

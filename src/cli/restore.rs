@@ -8,10 +8,11 @@ use super::print;
 use super::progress;
 use super::report::{Exit, Report};
 use super::session::Session;
+use super::source::SourceArgs;
 use crate::backup::Format;
 use crate::cloud::{Mode, inventory};
 use crate::jobs::journal::{JournalError, State};
-use crate::jobs::{JobId, Kind, RestoreSpec, Spec, StartError, resume_detached, start_detached};
+use crate::jobs::{JobId, Kind, Part, RestoreSpec, SourceSpec, Spec, StartError, resume_detached, start_detached};
 
 /// What to restore, into what, and how.
 #[derive(Clone, Debug, Default, Args)]
@@ -37,21 +38,36 @@ pub struct RestoreArgs {
     /// The column is base64 (csv64); --decode=false reads plain quoted JSON (csv) [else seen from the content]
     #[arg(short, long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub decode: Option<bool>,
-    /// Format of the files [else seen from the content]
-    #[arg(long, value_name = "csv64|csv|jsonl")]
-    pub format: Option<Format>,
+    /// How the backup is read.
+    #[command(flatten)]
+    pub source_args: SourceArgs,
     /// Write at most so many items per second.
     #[arg(long, value_name = "N", value_parser = per_second)]
     pub rate: Option<f64>,
     /// Consume at most so much write capacity, WCU.
     #[arg(long, value_name = "WCU", value_parser = per_second)]
     pub max_wcu: Option<f64>,
+    /// Leave this share of the table's write capacity to others, such as 20%.
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub leave: Option<f64>,
+    /// Keep to the provisioned rate from the first second; the capacity that the table saved up is left alone.
+    #[arg(long)]
+    pub no_burst: bool,
     /// Leave items alone whose key the table holds already.
     #[arg(long)]
     pub if_not_exists: bool,
     /// Only produce onto the stream; workers elsewhere write the table.
     #[arg(long, requires = "kinesis_stream")]
     pub no_workers: bool,
+    /// How many parts of the backup are read and checked at the same time [else one for each processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub producers: Option<u32>,
+    /// Take only this machine's share of the backup, such as 3/10: the others take the rest.
+    #[arg(long, value_name = "I/N")]
+    pub part: Option<Part>,
+    /// Memory in which records are shuffled, so that a sorted backup heats no partition; 0 keeps the files' order.
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    pub shuffle: Option<u64>,
     /// Start it and come back at once; `sluice jobs` shows how it goes.
     #[arg(long)]
     pub detach: bool,
@@ -97,16 +113,51 @@ impl RestoreArgs {
         };
         let from_decode = self.decode.map(|decode| if decode { Format::Csv64 } else { Format::Csv });
         Ok(RestoreSpec {
-            sources: self.sources()?,
+            source: SourceSpec {
+                format: self.source_args.format.or(from_decode),
+                ..self.source_args.spec(&self.sources()?)?
+            },
             table,
             stream: self.kinesis_stream.clone(),
-            format: self.format.or(from_decode),
             rate: self.rate,
             max_wcu: self.max_wcu,
             if_not_exists: self.if_not_exists,
             no_workers: self.no_workers,
+            leave: self.leave,
+            no_burst: self.no_burst,
+            raise: None,
+            producers: self.producers,
+            part: self.part,
+            shuffle_bytes: self.shuffle,
         })
     }
+}
+
+/// `20%`, or `0.2`.
+fn share(text: &str) -> Result<f64, String> {
+    let parsed = match text.strip_suffix('%') {
+        Some(percent) => percent.trim().parse::<f64>().map(|n| n / 100.0),
+        None => text.parse(),
+    };
+    parsed.ok().filter(|share| (0.0..1.0).contains(share)).ok_or_else(|| format!("{text:?} is no share: write 20%"))
+}
+
+/// `64MiB`, `500k`, or a number of bytes.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        _ => 0,
+    };
+    digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(factor))
+        .filter(|_| factor > 0)
+        .ok_or_else(|| format!("{text:?} is no size: write 64MiB"))
 }
 
 /// A worker may have another working directory, and a resume surely has.
@@ -138,7 +189,7 @@ pub async fn run(args: RestoreArgs, session: &Session) -> Result<Exit, Report> {
         return resume(&JobId(id.clone()), args.detach, session).await;
     }
     let spec = args.spec()?;
-    if args.detach && spec.sources.iter().any(|source| source == "-") {
+    if args.detach && spec.source.sources.iter().any(|source| source == "-") {
         return Err(Report::bad_arguments("a detached restore has no standard input", "name a file"));
     }
     let cloud = session.reading().await?;
@@ -229,8 +280,8 @@ mod tests {
             decode,
             ..RestoreArgs::default()
         };
-        assert_eq!(with(Some(true)).spec().unwrap().format, Some(Format::Csv64));
-        assert_eq!(with(Some(false)).spec().unwrap().format, Some(Format::Csv));
-        assert_eq!(with(None).spec().unwrap().format, None);
+        assert_eq!(with(Some(true)).spec().unwrap().source.format, Some(Format::Csv64));
+        assert_eq!(with(Some(false)).spec().unwrap().source.format, Some(Format::Csv));
+        assert_eq!(with(None).spec().unwrap().source.format, None);
     }
 }

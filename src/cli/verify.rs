@@ -5,9 +5,8 @@ use clap::Args;
 use super::control::per_second;
 use super::progress;
 use super::report::{Exit, Report};
-use super::restore::absolute;
 use super::session::Session;
-use crate::backup::Format;
+use super::source::SourceArgs;
 use crate::cloud::inventory;
 use crate::jobs::{Kind, Spec, VerifySpec};
 
@@ -20,9 +19,9 @@ pub struct VerifyArgs {
     /// The table that is read.
     #[arg(short, long, value_name = "TABLE", env = "TABLE_NAME")]
     pub table: String,
-    /// Format of the files [else seen from the content]
-    #[arg(long, value_name = "csv64|csv|jsonl")]
-    pub format: Option<Format>,
+    /// How the backup is read.
+    #[command(flatten)]
+    pub source_args: SourceArgs,
     /// Compare only so many keys, evenly spread; extra keys of the table are not looked for.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub sample: Option<u64>,
@@ -33,11 +32,9 @@ pub struct VerifyArgs {
 
 /// Compares.
 pub async fn run(args: VerifyArgs, session: &Session) -> Result<Exit, Report> {
-    let sources = args.source.iter().map(|source| absolute(source)).collect::<Result<_, _>>()?;
     let spec = VerifySpec {
-        sources,
+        source: args.source_args.spec(&args.source)?,
         table: args.table,
-        format: args.format,
         sample: args.sample,
         read_budget: args.read_budget,
     };

@@ -6,7 +6,7 @@ use crate::flow::{Counters, Letter};
 use crate::item::{KeyAttr, KeyKind, KeySchema};
 use crate::jobs::JobId;
 use crate::jobs::journal::{Control, Job, Note, Sample, ShardSample, State};
-use crate::jobs::spec::{RestoreSpec, Spec};
+use crate::jobs::spec::{RestoreSpec, SourceSpec, Spec};
 
 /// 2026-11-21T14:03:27Z, ms since epoch.
 pub const NOW_MS: i64 = 1_795_269_807_000;
@@ -64,14 +64,13 @@ pub fn streams() -> Vec<Stream> {
 /// A restore through a stream.
 pub fn spec() -> Spec {
     Spec::Restore(RestoreSpec {
-        sources: vec!["s3://backups/historical/historical_2026-11-20.csv".into()],
+        source: SourceSpec {
+            sources: vec!["s3://backups/historical/historical_2026-11-20.csv".into()],
+            ..SourceSpec::default()
+        },
         table: "historical".into(),
         stream: Some("restore".into()),
-        format: None,
-        rate: None,
-        max_wcu: None,
-        if_not_exists: false,
-        no_workers: false,
+        ..RestoreSpec::default()
     })
 }
 

@@ -7,7 +7,7 @@ use super::widget::quantity::{count, duration, exact};
 use crate::backup::Format;
 use crate::cloud::inventory::{Stream, Table, nearest};
 use crate::cloud::price;
-use crate::jobs::spec::{RestoreSpec, Spec};
+use crate::jobs::spec::{RestoreSpec, SourceSpec, Spec};
 
 /// Which field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,14 +150,17 @@ impl RestoreForm {
     /// The job that the form describes. Call it once there are no errors.
     pub fn spec(&self) -> Spec {
         Spec::Restore(RestoreSpec {
-            sources: vec![self.value(Name::Source).to_owned()],
+            source: SourceSpec {
+                sources: vec![self.value(Name::Source).to_owned()],
+                format: self.format().ok().flatten(),
+                ..SourceSpec::default()
+            },
             table: self.value(Name::Table).to_owned(),
             stream: Some(self.value(Name::Stream)).filter(|s| !s.is_empty()).map(str::to_owned),
-            format: self.format().ok().flatten(),
             rate: self.value(Name::Rate).parse().ok(),
             max_wcu: self.value(Name::MaxWcu).parse().ok(),
             if_not_exists: self.only_new(),
-            no_workers: false,
+            ..RestoreSpec::default()
         })
     }
 
@@ -259,8 +262,8 @@ mod tests {
         form.measured = Some(Ok(Measured::default()));
         assert_eq!(form.first_error(Some(&tables), Some(&[])), None);
         let Spec::Restore(spec) = form.spec() else { panic!("no restore") };
-        assert_eq!(spec.sources, ["s3://b/k"]);
+        assert_eq!(spec.source.sources, ["s3://b/k"]);
         assert_eq!((spec.stream, spec.rate, spec.if_not_exists), (None, Some(100.0), true));
-        assert_eq!(spec.format, Some(Format::Csv64));
+        assert_eq!(spec.source.format, Some(Format::Csv64));
     }
 }

@@ -465,7 +465,7 @@ fn rate(app: &mut App) {
     }
     let capped = job.rate.or(match &job.spec {
         Spec::Restore(spec) => spec.rate,
-        Spec::Verify(_) => None,
+        Spec::Verify(_) | Spec::Backup(_) | Spec::Autoscale(_) => None,
     });
     let input = Input::new(capped.map_or(String::new(), |rate| rate.to_string()));
     app.overlay = Some(Overlay::Prompt(Prompt { purpose: Purpose::Rate(job.id.clone()), input, error: None }));
@@ -474,15 +474,13 @@ fn rate(app: &mut App) {
 fn verify(app: &mut App) {
     let Some(job) = app.selected_job().and_then(|id| app.job(&id)) else { return };
     let Spec::Restore(restore) = &job.spec else {
-        app.say(format!("{} is a verify itself", job.id), true);
+        app.say(format!("{} is a {}: a restore can be verified", job.id, job.kind()), true);
         return;
     };
     let spec = Spec::Verify(VerifySpec {
-        sources: restore.sources.clone(),
+        source: restore.source.clone(),
         table: restore.table.clone(),
-        format: restore.format,
-        sample: None,
-        read_budget: None,
+        ..VerifySpec::default()
     });
     let mut facts = vec![("verify", spec.title()), ("reads", "the whole backup and the whole table".to_owned())];
     if job.state.is_live() {

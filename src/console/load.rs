@@ -219,11 +219,11 @@ impl App {
         };
         // A verify settles no records: it reads keys.
         let how_far: fn(&Counters) -> u64 = match job.kind() {
-            Kind::Restore => settled,
+            Kind::Restore | Kind::Backup | Kind::Autoscale => settled,
             Kind::Verify => |counters| counters.read,
         };
         let speed: fn(&Counters) -> f64 = match job.kind() {
-            Kind::Restore => |counters| settled(counters) as f64,
+            Kind::Restore | Kind::Backup | Kind::Autoscale => |counters| settled(counters) as f64,
             Kind::Verify => |counters| counters.read as f64,
         };
         let per_second = rate(RATE_MS, speed);

@@ -355,7 +355,7 @@ async fn a_restore_is_reviewed_then_started() {
     let started = tester.changed();
     assert!(
         matches!(&started[..], [Effect::Start { spec, parent: None }]
-            if matches!(&**spec, Spec::Restore(r) if r.table == "historical" && r.sources == ["s3://b/k"])),
+            if matches!(&**spec, Spec::Restore(r) if r.table == "historical" && r.source.sources == ["s3://b/k"])),
         "{started:?}"
     );
     assert_eq!(tester.runtime.app.screen, Screen::Job(JobId("r-0001".into())));

@@ -34,6 +34,8 @@ pub struct Counters {
     pub bytes: u64,
     /// Write capacity consumed, WCU, as the service told it; indexes included.
     pub wcu: f64,
+    /// Read capacity consumed, RCU, as the service told it.
+    pub rcu: f64,
 }
 
 impl AddAssign for Counters {
@@ -49,6 +51,7 @@ impl AddAssign for Counters {
         self.throttled += other.throttled;
         self.bytes += other.bytes;
         self.wcu += other.wcu;
+        self.rcu += other.rcu;
     }
 }
 

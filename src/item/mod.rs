@@ -13,10 +13,12 @@ mod digest;
 mod key;
 mod number;
 pub mod request;
+mod shape;
 mod types;
 
 pub use check::Checker;
 pub use digest::digest_of_attributes;
 pub use key::explicit_hash_key;
 pub use request::PutRequest;
+pub use shape::{Shape, ShapeError, ShapeSpec, Shaped};
 pub use types::{Checked, Key, KeyAttr, KeyKind, KeySchema, Refusal};

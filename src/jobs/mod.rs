@@ -1,6 +1,8 @@
 //! What can be started: one file per job kind, the process that runs it, and the journal where everyone meets.
 
 pub mod audit;
+mod autoscale;
+mod backup;
 pub mod bump;
 pub mod journal;
 mod process;
@@ -13,5 +15,5 @@ mod worker;
 pub use journal::{Journal, JournalError};
 pub use process::{StartError, leave_terminal, log_path, resume_detached, start_detached};
 pub use progress::{Ended, Line, Listener, Said, VerifyLine};
-pub use spec::{JobId, Kind, RestoreSpec, Spec, VerifySpec};
+pub use spec::{AutoscaleSpec, BackupSpec, JobId, Kind, Part, Raise, RestoreSpec, SourceSpec, Spec, VerifySpec};
 pub use worker::{JobError, differences_path, run};

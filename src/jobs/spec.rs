@@ -30,6 +30,10 @@ pub enum Kind {
     Restore,
     /// A backup against a table, key by key.
     Verify,
+    /// A table into files.
+    Backup,
+    /// Rules that follow the load of tables with their capacity.
+    Autoscale,
 }
 
 impl Kind {
@@ -38,6 +42,8 @@ impl Kind {
         match self {
             Self::Restore => 'r',
             Self::Verify => 'v',
+            Self::Backup => 'b',
+            Self::Autoscale => 'a',
         }
     }
 
@@ -46,6 +52,8 @@ impl Kind {
         match self {
             Self::Restore => "restore",
             Self::Verify => "verify",
+            Self::Backup => "backup",
+            Self::Autoscale => "autoscale",
         }
     }
 }
@@ -64,6 +72,10 @@ pub enum Spec {
     Restore(RestoreSpec),
     /// A backup against a table, key by key.
     Verify(VerifySpec),
+    /// A table into files.
+    Backup(BackupSpec),
+    /// Rules that follow the load of tables with their capacity.
+    Autoscale(AutoscaleSpec),
 }
 
 impl Spec {
@@ -72,22 +84,27 @@ impl Spec {
         match self {
             Self::Restore(_) => Kind::Restore,
             Self::Verify(_) => Kind::Verify,
+            Self::Backup(_) => Kind::Backup,
+            Self::Autoscale(_) => Kind::Autoscale,
         }
     }
 
-    /// The table it writes or reads.
+    /// The table it writes or reads; empty for a job of many tables.
     pub fn table(&self) -> &str {
         match self {
             Self::Restore(spec) => &spec.table,
             Self::Verify(spec) => &spec.table,
+            Self::Backup(spec) => &spec.table,
+            Self::Autoscale(_) => "",
         }
     }
 
     /// Where its records come from, as the operator named them.
     pub fn sources(&self) -> &[String] {
         match self {
-            Self::Restore(spec) => &spec.sources,
-            Self::Verify(spec) => &spec.sources,
+            Self::Restore(spec) => &spec.source.sources,
+            Self::Verify(spec) => &spec.source.sources,
+            Self::Backup(_) | Self::Autoscale(_) => &[],
         }
     }
 
@@ -104,50 +121,179 @@ impl Spec {
                 format!("{} ← {sources}{via}", spec.table)
             }
             Self::Verify(spec) => format!("{} = {sources}", spec.table),
+            Self::Backup(spec) => format!("{} → {}", spec.table, spec.to),
+            Self::Autoscale(spec) => spec.config.clone(),
         }
     }
 }
 
-/// A restore: items of a backup into a table, direct or through a stream.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RestoreSpec {
-    /// Files, folders, globs, `-` or `s3://bucket/prefix`.
+/// What is read of a backup, and as what: a restore and the verify that proves it share one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SourceSpec {
+    /// Files, folders, globs, `-` or `s3://bucket/prefix`; an export by its folder, a chain of exports as a list or by
+    /// the prefix above them.
     pub sources: Vec<String>,
+    /// Forced format of the files; detected from content when `None`.
+    #[serde(default)]
+    pub format: Option<crate::backup::Format>,
+    /// A chain of exports is applied up to the increment that ends here; `None` applies all.
+    #[serde(default)]
+    pub until: Option<jiff::Timestamp>,
+    /// Files that don't pass their check are left out, and said; otherwise nothing is begun.
+    #[serde(default)]
+    pub keep_going: bool,
+    /// Which items are taken, and as what.
+    #[serde(flatten)]
+    pub shape: crate::item::ShapeSpec,
+}
+
+/// A restore: items of a backup into a table, direct or through a stream.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RestoreSpec {
+    /// What is read.
+    #[serde(flatten)]
+    pub source: SourceSpec,
     /// The table that is written.
     pub table: String,
     /// The Kinesis stream that the put requests travel over; `None` writes straight into the table.
     pub stream: Option<String>,
-    /// Forced format of the files; detected from content when `None`.
-    #[serde(default)]
-    pub format: Option<crate::backup::Format>,
     /// Cap on items per second.
     #[serde(default)]
     pub rate: Option<f64>,
     /// Cap on consumed write capacity, WCU.
     #[serde(default)]
     pub max_wcu: Option<f64>,
+    /// Share of the table's write capacity that is left to others, 0 to 1: their use and ours together stay below the rest.
+    #[serde(default)]
+    pub leave: Option<f64>,
+    /// Keep to the provisioned rate from the first second: the capacity that the table has saved up is not touched.
+    #[serde(default)]
+    pub no_burst: bool,
+    /// Capacity to raise to at the beginning, and to give back at the end.
+    #[serde(default)]
+    pub raise: Option<Raise>,
     /// Leave items alone whose key exists already.
     #[serde(default)]
     pub if_not_exists: bool,
     /// Only produce onto the stream; the table is written by workers elsewhere.
     #[serde(default)]
     pub no_workers: bool,
+    /// How many parts of the source are read and checked at the same time; `None` is as many as there are processors.
+    #[serde(default)]
+    pub producers: Option<u32>,
+    /// The share of the source that this machine takes; `None` is all of it.
+    #[serde(default)]
+    pub part: Option<Part>,
+    /// Memory in which records are shuffled, bytes; `None` is the default, 0 keeps the order of the files.
+    #[serde(default)]
+    pub shuffle_bytes: Option<u64>,
+}
+
+/// Write capacity to have while a job runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Raise {
+    /// Of the table, WCU.
+    pub table: u64,
+    /// Of each index that needs more than it has, WCU.
+    #[serde(default)]
+    pub indexes: Vec<(String, u64)>,
+}
+
+/// The `number`th of `of` machines that share a backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Which, from 1.
+    pub number: u32,
+    /// Of how many.
+    pub of: u32,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.number, self.of)
+    }
+}
+
+impl std::str::FromStr for Part {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
+        match parsed {
+            Some((number, of)) if number >= 1 && number <= of => Ok(Self { number, of }),
+            _ => Err(format!("{text:?} is no part: write 1/10 to 10/10")),
+        }
+    }
 }
 
 /// A comparison of a backup with a table, key by key.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct VerifySpec {
-    /// Files, folders, globs, `-` or `s3://bucket/prefix`.
-    pub sources: Vec<String>,
+    /// What is read.
+    #[serde(flatten)]
+    pub source: SourceSpec,
     /// The table that is read.
     pub table: String,
-    /// Forced format of the files; detected from content when `None`.
-    #[serde(default)]
-    pub format: Option<crate::backup::Format>,
     /// Compare only this many keys, evenly spread; `None` compares all, and finds extra ones.
     #[serde(default)]
     pub sample: Option<u64>,
     /// Cap on consumed read capacity, RCU.
     #[serde(default)]
     pub read_budget: Option<f64>,
+}
+
+/// A backup: a table into files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackupSpec {
+    /// The table that is read.
+    pub table: String,
+    /// A file, a folder or `s3://bucket/prefix`.
+    pub to: String,
+    /// The files' shape.
+    pub format: crate::backup::Format,
+    /// How many segments are scanned at the same time; `None` chooses.
+    #[serde(default)]
+    pub segments: Option<u32>,
+    /// Cap on consumed read capacity, RCU.
+    #[serde(default)]
+    pub read_budget: Option<f64>,
+    /// Compress the files with gzip.
+    #[serde(default)]
+    pub gzip: bool,
+}
+
+/// Rules that follow the load of tables with their capacity.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AutoscaleSpec {
+    /// The configuration file, for titles; empty for the defaults.
+    pub config: String,
+    /// The configuration itself, as TOML: the job does what it said when it was started.
+    pub rules: String,
+    /// Look once, decide, and end.
+    #[serde(default)]
+    pub once: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restore_that_an_older_journal_holds_is_still_read() {
+        let stored = r#"{"kind":"restore","sources":["a.csv"],"table":"t","stream":null,"format":"csv64","rate":5.0}"#;
+        let Spec::Restore(spec) = serde_json::from_str(stored).unwrap() else { panic!("no restore") };
+        assert_eq!(spec.source.sources, ["a.csv"]);
+        assert_eq!(spec.source.format, Some(crate::backup::Format::Csv64));
+        assert_eq!((spec.rate, spec.part, spec.source.until), (Some(5.0), None, None));
+        let again = Spec::Restore(spec);
+        assert_eq!(serde_json::from_str::<Spec>(&serde_json::to_string(&again).unwrap()).unwrap(), again);
+    }
+
+    #[test]
+    fn a_part_is_one_of_how_many() {
+        assert_eq!("3/10".parse(), Ok(Part { number: 3, of: 10 }));
+        for wrong in ["0/10", "11/10", "3", "3/", "a/b", "1/0"] {
+            assert!(wrong.parse::<Part>().is_err(), "{wrong}");
+        }
+    }
 }

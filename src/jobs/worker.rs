@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::journal::{Control, Job, Journal, JournalError, State};
 use super::progress::{Ended, Listener};
 use super::spec::{JobId, Spec};
-use super::{audit, bump, restore, verify};
+use super::{audit, autoscale, backup, bump, restore, verify};
 use crate::backup::BackupError;
 use crate::cloud::{Cloud, CloudError, Mode};
 
@@ -148,6 +148,8 @@ pub async fn run(
     let ended = match &session.job.spec {
         Spec::Restore(spec) => restore::run(&session, spec).await,
         Spec::Verify(spec) => verify::run(&session, spec, path).await,
+        Spec::Backup(spec) => backup::run(&session, spec).await,
+        Spec::Autoscale(spec) => autoscale::run(&session, spec).await,
     };
     let end = ended.unwrap_or_else(|error| End {
         state: State::Failed,

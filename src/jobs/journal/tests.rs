@@ -3,18 +3,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use super::*;
 use crate::cloud::Context;
 use crate::flow::{Counters, Letter};
-use crate::jobs::spec::{RestoreSpec, Spec};
+use crate::jobs::spec::{RestoreSpec, SourceSpec, Spec};
 
 fn spec() -> Spec {
     Spec::Restore(RestoreSpec {
-        sources: vec!["s3://backups/x.csv".into()],
+        source: SourceSpec { sources: vec!["s3://backups/x.csv".into()], ..SourceSpec::default() },
         table: "historical".into(),
         stream: Some("restore".into()),
-        format: None,
-        rate: None,
-        max_wcu: None,
-        if_not_exists: false,
-        no_workers: false,
+        ..RestoreSpec::default()
     })
 }
 

@@ -90,7 +90,7 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
     pacer.set_provisioned(capacity(&table));
     let resume = resume(session)?;
     begins(session, spec, &table);
-    let source = source::Source::open(&spec.sources, spec.format, &session.cloud.s3, resume.mark).await?;
+    let source = source::Source::open(&spec.source.sources, spec.source.format, &session.cloud.s3, resume.mark).await?;
     let progress = source.progress();
     let begun = Begun { pacer: Arc::clone(&pacer), clock };
     let (way, mut drive) = match &spec.stream {
@@ -200,7 +200,7 @@ fn effort_of(counters: &Counters) -> Counters {
 fn begins(session: &Session<'_>, spec: &RestoreSpec, table: &Table) {
     let has = table.provisioned.map_or(String::from("on demand"), |p| format!("{} WCU", p.write));
     let way = spec.stream.as_ref().map_or(String::from("directly"), |stream| format!("through stream {stream}"));
-    session.note("info", &format!("into {} ({has}) {way}, from {}", table.name, spec.sources.join(", ")));
+    session.note("info", &format!("into {} ({has}) {way}, from {}", table.name, spec.source.sources.join(", ")));
 }
 
 /// Refuses a table that can't be written now.
@@ -261,7 +261,7 @@ fn obey(
 fn message(session: &Session<'_>, spec: &RestoreSpec, state: State, counters: &Counters) -> String {
     match state {
         State::Interrupted => format!("go on with `sluice restore --resume {}`", session.job.id),
-        State::Done if counters.read == 0 => format!("{} holds no records", spec.sources.join(", ")),
+        State::Done if counters.read == 0 => format!("{} holds no records", spec.source.sources.join(", ")),
         State::Done if counters.dead > 0 => {
             format!("{} dead letters; read them with: sluice dead list {}", counters.dead, session.job.id)
         }

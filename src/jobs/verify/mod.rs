@@ -164,9 +164,9 @@ where
 {
     let mut dead = 0;
     let s3 = Some(&session.cloud.s3);
-    let locations = spec.sources.iter().map(|source| source.parse()).collect::<Result<Vec<Location>, _>>()?;
+    let locations = spec.source.sources.iter().map(|source| source.parse()).collect::<Result<Vec<Location>, _>>()?;
     for input in expand(&locations, s3).await? {
-        let mut reader = Reader::open(&input, s3, spec.format, Place::default()).await?;
+        let mut reader = Reader::open(&input, s3, spec.source.format, Place::default()).await?;
         loop {
             let records = reader.next_batch(READ).await?;
             if records.is_empty() {

@@ -81,6 +81,30 @@ pub enum BackupError {
         /// Where to go on, bytes.
         from: u64,
     },
+    /// Not the file any more that was looked up.
+    #[error(
+        "{location} has changed: it had {then} bytes when it was looked up and has {now} now. Start anew, or put back \
+         what it was"
+    )]
+    Changed {
+        /// The file.
+        location: Location,
+        /// Its size when it was looked up, bytes.
+        then: u64,
+        /// Its size now, bytes.
+        now: u64,
+    },
+    /// What an export says of itself does not hold, or is none that can be read.
+    #[error("{manifest}: {reason}")]
+    BadExport {
+        /// Its manifest.
+        manifest: Location,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// Exports that make no chain.
+    #[error("{0}")]
+    NoChain(String),
     /// A file could not be opened or looked at.
     #[error("could not open {location}: {cause}. Check that it may be read")]
     Open {

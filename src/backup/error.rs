@@ -81,6 +81,27 @@ pub enum BackupError {
         /// Where to go on, bytes.
         from: u64,
     },
+    /// A file has another size than when the job began.
+    #[error(
+        "{location} had {was} bytes when the job began and has {is} now: it is still being written, or another took its \
+         place. Start anew once it is whole"
+    )]
+    Changed {
+        /// The file.
+        location: Location,
+        /// Its size at the beginning, bytes.
+        was: u64,
+        /// Its size now, bytes.
+        is: u64,
+    },
+    /// A file is not the one that a job began with: what it has written of it can't be told from what it has not.
+    #[error("{location} is not what it was when the job began, at byte {byte}: start anew")]
+    Another {
+        /// The file.
+        location: Location,
+        /// Where the job had come to in it, bytes.
+        byte: u64,
+    },
     /// A file could not be opened or looked at.
     #[error("could not open {location}: {cause}. Check that it may be read")]
     Open {

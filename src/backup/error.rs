@@ -83,8 +83,8 @@ pub enum BackupError {
     },
     /// Not the file any more that was looked up.
     #[error(
-        "{location} has changed: it had {then} bytes when it was looked up and has {now} now. Start anew, or put back \
-         what it was"
+        "{location} has changed: it had {then} bytes when it was looked up and has {now} now, so it is still being \
+         written, or another took its place. Start anew once it is whole"
     )]
     Changed {
         /// The file.
@@ -105,6 +105,14 @@ pub enum BackupError {
     /// Exports that make no chain.
     #[error("{0}")]
     NoChain(String),
+    /// A file is not the one that a job began with: what it has written of it can't be told from what it has not.
+    #[error("{location} is not what it was when the job began, at byte {byte}: start anew")]
+    Another {
+        /// The file.
+        location: Location,
+        /// Where the job had come to in it, bytes.
+        byte: u64,
+    },
     /// A file could not be opened or looked at.
     #[error("could not open {location}: {cause}. Check that it may be read")]
     Open {

@@ -17,6 +17,8 @@ mod keymap;
 #[cfg(feature = "local")]
 mod local;
 mod log;
+mod plan;
+mod preview;
 mod print;
 mod progress;
 mod report;

@@ -17,11 +17,13 @@ mod keymap;
 #[cfg(feature = "local")]
 mod local;
 mod log;
+mod owed;
 mod print;
 mod progress;
 mod report;
 mod restore;
 mod session;
+mod settings;
 mod shell;
 mod signal;
 mod source;
@@ -67,6 +69,9 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(command: Option<Command>, session: &Session) -> Result<Exit, Report> {
+    if let Some(command) = &command {
+        owed::tell(command, session).await;
+    }
     match command {
         None => session.console(None).await,
         #[cfg(feature = "local")]

@@ -126,6 +126,9 @@ async fn anew(session: &Session<'_>, spec: &RestoreSpec) -> Result<Reading, JobE
     let source = &spec.source;
     let wanted = Wanted { sources: source.sources.clone(), format: source.format, until: source.until };
     let set = Set::resolve(&wanted, s3).await?;
+    for note in &set.notes {
+        session.note("warn", note);
+    }
     refuse(spec, &set)?;
     let unfit = check(session, &set).await?;
     let left_out: Vec<LeftOut> =

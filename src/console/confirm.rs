@@ -45,8 +45,15 @@ impl Confirm {
         }
     }
 
-    /// Whether to change the write capacity of `table`.
-    pub fn capacity(table: &str, from: u64, to: u64, decreases_today: u64, job: Option<&JobId>) -> Self {
+    /// Whether to change the write capacity of `table`, or of its index `index`.
+    pub fn capacity(
+        table: &str,
+        index: Option<&str>,
+        from: u64,
+        to: u64,
+        decreases_today: u64,
+        job: Option<&JobId>,
+    ) -> Self {
         let (before, after) = (price::write_dollars_per_hour(from), price::write_dollars_per_hour(to));
         let difference = after - before;
         let sign = if difference < 0.0 { "-" } else { "+" };
@@ -73,20 +80,31 @@ impl Confirm {
             None => "what it was is remembered: give back (g) sets it back".to_owned(),
         };
         Self {
-            title: format!("{} the write capacity of {table}", if to > from { "Raise" } else { "Lower" }),
+            title: format!(
+                "{} the write capacity of {}{table}",
+                if to > from { "Raise" } else { "Lower" },
+                index.map_or(String::new(), |index| format!("index {index} of "))
+            ),
             facts,
             undo,
             token: Token::Yes,
             typed: Input::default(),
-            effect: Effect::SetWriteCapacity { table: table.to_owned(), from, to, job: job.cloned() },
+            effect: Effect::SetWriteCapacity {
+                table: table.to_owned(),
+                index: index.map(str::to_owned),
+                from,
+                to,
+                job: job.cloned(),
+            },
         }
     }
 
     /// Whether to give a table's capacity back.
     pub fn give_back(bump: Bump) -> Self {
         let table = &bump.table;
-        let mut question = Self::capacity(table, bump.after, bump.before, 0, None);
-        question.title = format!("Give back the write capacity of {table}");
+        let mut question = Self::capacity(table, bump.index.as_deref(), bump.after, bump.before, 0, None);
+        let of_index = bump.index.as_ref().map_or(String::new(), |index| format!("index {index} of "));
+        question.title = format!("Give back the write capacity of {of_index}{table}");
         question.facts.truncate(3);
         "more (+) raises it again".clone_into(&mut question.undo);
         question.effect = Effect::GiveBack(bump);
@@ -127,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_raise_shows_before_after_and_dollars_an_hour() {
-        let question = Confirm::capacity("historical", 130, 195, 0, Some(&JobId("r-7f3a".into())));
+        let question = Confirm::capacity("historical", None, 130, 195, 0, Some(&JobId("r-7f3a".into())));
         let text: Vec<String> = question.facts.iter().map(|(name, value)| format!("{name} {value}")).collect();
         assert_eq!(text[0], "now 130 WCU   $0.0845/h");
         assert_eq!(text[1], "then 195 WCU   $0.1268/h");
@@ -137,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_name_must_be_typed_in_full() {
-        let mut question = Confirm::capacity("t", 1, 2, 0, None);
+        let mut question = Confirm::capacity("t", None, 1, 2, 0, None);
         assert!(question.is_given());
         question.token = Token::Name("historical".into());
         assert!(!question.is_given());

@@ -32,10 +32,12 @@ pub enum Effect {
     LoadStreamMinutes(Vec<String>, i64, i64),
     /// Look at a restore's sources: how much is there.
     Measure(Request, String),
-    /// Set a table's write capacity and remember what it was.
+    /// Set the write capacity of a table or of one of its indexes, and remember what it was.
     SetWriteCapacity {
         /// The table.
         table: String,
+        /// The index; `None` is the table itself.
+        index: Option<String>,
         /// Before, WCU.
         from: u64,
         /// After, WCU.

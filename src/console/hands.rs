@@ -106,14 +106,15 @@ impl Perform for Hands {
             Effect::Measure(request, source) => {
                 self.ask(move |cloud| async move { Msg::Measured(request, measure(&cloud, &source).await) });
             }
-            Effect::SetWriteCapacity { table, from, to, job } => {
+            Effect::SetWriteCapacity { table, index, from, to, job } => {
                 let here = tokio::runtime::Handle::current();
                 self.write(move |cloud, journal| {
-                    let set = here.block_on(bump::set(cloud, journal, &table, None, to, job.as_ref()));
+                    let set = here.block_on(bump::set(cloud, journal, &table, index.as_deref(), to, job.as_ref()));
                     let given_back = job.filter(|_| to > from);
                     let given_back =
                         given_back.map_or(String::new(), |id| format!("; it is given back when {id} ends"));
-                    told(set.map(|done| format!("set {table} from {} to {} WCU{given_back}", done.from, done.to)))
+                    let what = index.as_ref().map_or(table.clone(), |index| format!("index {index} of {table}"));
+                    told(set.map(|done| format!("set {what} from {} to {} WCU{given_back}", done.from, done.to)))
                 });
             }
             Effect::GiveBack(bump) => {

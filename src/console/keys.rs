@@ -419,7 +419,7 @@ fn change_capacity(app: &mut App, raise: bool) {
     }
     let decreases = described.and_then(|table| table.provisioned).map_or(0, |p| p.decreases_today);
     let job = app.writer(&name).map(|job| job.id.clone());
-    ask(app, Confirm::capacity(&name, from, to, decreases, job.as_ref()));
+    ask(app, Confirm::capacity(&name, None, from, to, decreases, job.as_ref()));
 }
 
 fn give_back(app: &mut App) {

@@ -261,7 +261,10 @@ async fn plus_raises_the_capacity_of_the_jobs_table_after_a_yes() {
     assert_eq!(tester.changed(), []);
     tester.press("y").await;
     let job = Some(JobId("r-7f3a".into()));
-    assert_eq!(tester.changed(), [Effect::SetWriteCapacity { table: "historical".into(), from: 130, to: 195, job }]);
+    assert_eq!(
+        tester.changed(),
+        [Effect::SetWriteCapacity { table: "historical".into(), index: None, from: 130, to: 195, job }]
+    );
 }
 
 #[tokio::test]

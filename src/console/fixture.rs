@@ -122,6 +122,7 @@ pub fn samples() -> Vec<Sample> {
             counters: counters(s as u64),
             provisioned_wcu: Some(130.0),
             limit: "table write capacity".into(),
+            binding: None,
             shards: (0..4)
                 .map(|n| ShardSample {
                     shard: format!("shardId-{n:012}"),

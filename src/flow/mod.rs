@@ -29,6 +29,7 @@ mod producer;
 mod records;
 mod shard;
 mod shard_pace;
+mod stopwatch;
 mod stream;
 mod table;
 mod tally;
@@ -51,6 +52,7 @@ pub use pacer::{Caps, Pacer, PacerSnapshot, Provisioned};
 pub use patience::Patience;
 pub use producer::{Producer, ProducerOptions, partition_key};
 pub use shard::{RecordAt, Sink, Tables};
+pub use stopwatch::{Inside, LaneTimes, Stopwatch};
 pub use stream::{
     Failed, Page, PutReply, ReadError, SequenceNumber, Shard, StartAt, StreamPut, StreamRecord, StreamSource,
 };

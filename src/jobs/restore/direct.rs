@@ -1,13 +1,15 @@
 //! The straight way: source, check, writer.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::source::{RecordPosition, Source};
-use super::{Begun, Drive, Resume, Settled, Way, source_checkpoint};
+use super::{Begun, Drive, FeedWatch, Resume, Settled, Way, source_checkpoint, stage_of};
 use crate::backup::Record;
 use crate::cloud::inventory::Table;
-use crate::flow::{AwsTable, Counters, Ledger, Limit, Writer, WriterOptions};
+use crate::flow::{AwsTable, Counters, Ledger, Writer, WriterOptions};
 use crate::item::Checker;
+use crate::jobs::binding::Stages;
 use crate::jobs::spec::RestoreSpec;
 use crate::jobs::worker::{JobError, Session};
 
@@ -18,6 +20,7 @@ const WINDOW: usize = 50_000;
 pub(super) const BATCH: usize = 500;
 
 struct Direct {
+    feed: Arc<FeedWatch>,
     ledger: Arc<Ledger<RecordPosition>>,
     writer: Arc<Writer>,
 }
@@ -34,8 +37,9 @@ pub(super) fn begin(
     let ledger = Arc::new(Ledger::new(WINDOW).resumed(resume.counters));
     let writer = Arc::new(writer(session, spec, table, begun));
     let checker = Checker::new(table.key.clone());
-    let drive = drive(source, checker, Arc::clone(&ledger), Arc::clone(&writer));
-    (Arc::new(Direct { ledger, writer }), Box::pin(drive))
+    let feed = Arc::clone(&begun.feed);
+    let drive = drive(source, checker, Arc::clone(&feed), Arc::clone(&ledger), Arc::clone(&writer));
+    (Arc::new(Direct { feed, ledger, writer }), Box::pin(drive))
 }
 
 /// The writer of a restore's table.
@@ -49,6 +53,7 @@ pub(super) fn writer(session: &Session<'_>, spec: &RestoreSpec, table: &Table, b
 async fn drive(
     mut source: Source,
     checker: Checker,
+    watch: Arc<FeedWatch>,
     ledger: Arc<Ledger<RecordPosition>>,
     writer: Arc<Writer>,
 ) -> Result<(), JobError> {
@@ -65,12 +70,17 @@ async fn drive(
             };
             for (Record { json, raw, .. }, position) in batch {
                 let Ok(receipt) = ledger.open(position).await else { return Ok(()) };
-                match json.and_then(|json| checker.check(json)) {
+                let checked = {
+                    let _busy = watch.checking.enter();
+                    json.and_then(|json| checker.check(json))
+                };
+                match checked {
                     Ok(item) => writer.put(item, receipt).await?,
                     Err(refusal) => receipt.dead(refusal.to_string(), raw),
                 }
             }
         }
+        watch.all_read.store(true, Ordering::Relaxed);
         ledger.drained().await;
         Ok(())
     };
@@ -96,8 +106,9 @@ impl Way for Direct {
         with_effort(self.ledger.live(), &self.writer)
     }
 
-    fn limit(&self) -> Limit {
-        self.writer.limit()
+    fn stages(&self) -> Stages {
+        let (held, writer) = stage_of(&self.writer);
+        Stages { held, into_table: Some(writer), ..self.feed.stages() }
     }
 
     fn hold(&self, held: bool) {

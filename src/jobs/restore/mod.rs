@@ -16,18 +16,19 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::binding::{Names, Recent, Stage, Stages};
 use super::journal::{Commit, Control, Sample, ShardSample, State, now_ms, to_json};
 use super::progress::{Line, Said};
 use super::spec::RestoreSpec;
 use super::worker::{CONTROLS, End, Halt, JobError, Session};
 use crate::cloud::inventory::{self, Table};
-use crate::flow::{self, Caps, Clock, Counters, Letter, Limit, Pacer, Provisioned, SystemClock};
+use crate::flow::{self, Caps, Clock, Counters, Letter, Limit, Pacer, Provisioned, Stopwatch, SystemClock, Writer};
 
 /// How often the table's capacity is asked for, so that a raise is followed within seconds.
 const DESCRIBE: Duration = Duration::from_secs(2);
@@ -55,8 +56,8 @@ trait Way: Send + Sync {
     fn committed(&self);
     /// The same, ahead of the marks: for display.
     fn live(&self) -> Counters;
-    /// What binds now.
-    fn limit(&self) -> Limit;
+    /// What its stages did with their time since it began.
+    fn stages(&self) -> Stages;
     /// The shards being read.
     fn shards(&self) -> Vec<ShardSample> {
         Vec::new()
@@ -77,6 +78,49 @@ struct Resume {
 struct Begun {
     pacer: Arc<Pacer>,
     clock: Arc<dyn Clock>,
+    feed: Arc<FeedWatch>,
+}
+
+/// How the reading end spends its time.
+#[derive(Debug)]
+struct FeedWatch {
+    /// Processors decompress or check records.
+    checking: Stopwatch,
+    /// All was read.
+    all_read: AtomicBool,
+    /// How many processors may check at once.
+    cpus: usize,
+}
+
+impl FeedWatch {
+    fn new(clock: &Arc<dyn Clock>, cpus: usize) -> Self {
+        Self { checking: Stopwatch::new(Arc::clone(clock)), all_read: AtomicBool::new(false), cpus }
+    }
+
+    /// What it has to say of a job whose writers and readers say the rest.
+    fn stages(&self) -> Stages {
+        Stages {
+            all_read: self.all_read.load(Ordering::Relaxed),
+            checking: self.checking.total(),
+            cpus: self.cpus,
+            ..Stages::default()
+        }
+    }
+}
+
+/// The writer's part of what a job's stages did.
+fn stage_of(writer: &Writer) -> (bool, Stage) {
+    let pacer = writer.pacer().snapshot();
+    let held = pacer.limit == Limit::Paused;
+    let stage = Stage {
+        times: writer.times(),
+        held_back_by: Some(pacer.limit).filter(|limit| !held && *limit != Limit::Source),
+        sent: pacer.sent,
+        refused: pacer.refused,
+        used: pacer.consumed_by_table,
+        used_by_index: pacer.consumed_by_index,
+    };
+    (held, stage)
 }
 
 /// Work in progress: ends when all is written, or with what stopped it.
@@ -92,7 +136,8 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
     begins(session, spec, &table);
     let source = source::Source::open(&spec.source.sources, spec.source.format, &session.cloud.s3, resume.mark).await?;
     let progress = source.progress();
-    let begun = Begun { pacer: Arc::clone(&pacer), clock };
+    let feed = Arc::new(FeedWatch::new(&clock, 1));
+    let begun = Begun { pacer: Arc::clone(&pacer), clock, feed };
     let (way, mut drive) = match &spec.stream {
         None => direct::begin(session, spec, &table, source, &resume, &begun),
         Some(stream) => through::begin(session, spec, &table, stream, source, &resume, &begun).await?,
@@ -109,6 +154,12 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
         provisioned: &provisioned,
         history: VecDeque::new(),
         began: Instant::now(),
+        recent: Recent::default(),
+        names: Names {
+            table: table.name.clone(),
+            stream: spec.stream.clone().unwrap_or_default(),
+            source: spec.source.sources.join(", "),
+        },
     };
     let mut looks = tokio::time::interval(CONTROLS);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -297,6 +348,8 @@ struct Desk<'a, 'l> {
     /// Records settled at the last few commits.
     history: VecDeque<(Instant, u64)>,
     began: Instant,
+    recent: Recent,
+    names: Names,
 }
 
 impl Desk<'_, '_> {
@@ -305,7 +358,8 @@ impl Desk<'_, '_> {
         let settled = self.way.take_settled();
         let counters = self.earlier + settled.counters;
         let live = self.earlier + self.way.live();
-        let limit = self.way.limit().to_string();
+        let binding = self.recent.next(self.began.elapsed(), self.way.stages(), &self.names);
+        let limit = binding.short();
         let total = self.progress.total();
         let provisioned = self.provisioned.load(Ordering::Relaxed);
         let sample = Sample {
@@ -313,6 +367,7 @@ impl Desk<'_, '_> {
             counters: live,
             provisioned_wcu: (provisioned > 0).then_some(provisioned as f64),
             limit: limit.clone(),
+            binding: Some(binding),
             shards: self.way.shards(),
         };
         self.session.journal().commit(

@@ -4,6 +4,7 @@
 //! stored mark than the shards' tallies remember, so each record counts once, however often it was sent.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,15 +14,16 @@ use tokio::time::{Instant, sleep};
 
 use super::direct::{BATCH, with_effort, writer};
 use super::source::{RecordPosition, Source};
-use super::{Begun, Drive, Resume, Settled, Way, accounted, source_checkpoint};
+use super::{Begun, Drive, FeedWatch, Resume, Settled, Way, accounted, source_checkpoint, stage_of};
 use crate::backup::Record;
 use crate::cloud::inventory::Table;
 use crate::cloud::{Class, CloudError};
 use crate::flow::{
-    AwsStream, Consumer, ConsumerOptions, Counters, Ledger, Limit, Producer, ProducerOptions, Settled as Passed,
+    AwsStream, Consumer, ConsumerOptions, Counters, Ledger, Producer, ProducerOptions, Settled as Passed,
     ShardCheckpoint, Sink, StartAt, Tables, Tally,
 };
 use crate::item::Checker;
+use crate::jobs::binding::{Stage, Stages};
 use crate::jobs::journal::{Job, ShardSample, to_json};
 use crate::jobs::spec::RestoreSpec;
 use crate::jobs::worker::{JobError, Session};
@@ -41,6 +43,7 @@ const WINDOW: usize = 2_000;
 const LOOK: Duration = Duration::from_millis(100);
 
 struct Through {
+    watch: Arc<FeedWatch>,
     ledger: Arc<Ledger<RecordPosition>>,
     producer: Arc<Producer>,
     workers: Option<Arc<Workers>>,
@@ -99,9 +102,11 @@ pub(super) async fn begin(
         ledger: Arc::clone(&ledger),
         producer: Arc::clone(&producer),
         holding,
+        watch: Arc::clone(&begun.feed),
     };
+    let watch = Arc::clone(&begun.feed);
     let drive = drive(feed, workers.clone());
-    Ok((Arc::new(Through { ledger, producer, workers, held, taken: Mutex::default() }), Box::pin(drive)))
+    Ok((Arc::new(Through { watch, ledger, producer, workers, held, taken: Mutex::default() }), Box::pin(drive)))
 }
 
 fn workers(
@@ -149,6 +154,7 @@ struct Feed {
     ledger: Arc<Ledger<RecordPosition>>,
     producer: Arc<Producer>,
     holding: watch::Receiver<bool>,
+    watch: Arc<FeedWatch>,
 }
 
 impl Feed {
@@ -169,12 +175,17 @@ impl Feed {
             for (Record { json, raw, .. }, position) in batch {
                 let ordinal = position.ordinal;
                 let Ok(receipt) = self.ledger.open(position).await else { return Ok(()) };
-                match json.and_then(|json| self.checker.check(json)) {
+                let checked = {
+                    let _busy = self.watch.checking.enter();
+                    json.and_then(|json| self.checker.check(json))
+                };
+                match checked {
                     Ok(item) => self.producer.put(&self.table, &item, ordinal, receipt).await?,
                     Err(refusal) => receipt.dead(refusal.to_string(), raw),
                 }
             }
         }
+        self.watch.all_read.store(true, Ordering::Relaxed);
         self.ledger.drained().await;
         Ok(())
     }
@@ -286,10 +297,26 @@ impl Way for Through {
         }
     }
 
-    fn limit(&self) -> Limit {
-        match self.workers.as_ref().map(|workers| workers.sink.writer.limit()) {
-            None | Some(Limit::Source) => self.producer.limit(),
-            Some(limit) => limit,
+    fn stages(&self) -> Stages {
+        let effort = self.producer.effort();
+        let producer = Stage {
+            times: self.producer.times(),
+            held_back_by: self.producer.held_back_by(),
+            sent: self.ledger.live().on_stream + effort.retried,
+            refused: effort.throttled,
+            ..Stage::default()
+        };
+        let into_table = self.workers.as_ref().map(|workers| stage_of(&workers.sink.writer));
+        Stages {
+            held: *self.held.borrow(),
+            onto_stream: Some(producer),
+            behind: self.workers.as_ref().map(|workers| {
+                let open: Vec<u64> =
+                    workers.consumer.progress().iter().filter(|shard| !shard.done).map(|shard| shard.lag_ms).collect();
+                (open.len(), open.iter().copied().max().unwrap_or(0))
+            }),
+            into_table: into_table.map(|(_, stage)| stage),
+            ..self.watch.stages()
         }
     }
 

@@ -8,6 +8,8 @@
 //! The stage that binds is the last one before which work is kept waiting: what comes before it has no room, what comes
 //! after it has nothing to do. Rules are pure functions of [`Measured`] and [`MeasuredReads`]; time comes in shares.
 
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::collections::VecDeque;

@@ -73,6 +73,11 @@ const CONNECT: Duration = Duration::from_millis(2500);
 const ATTEMPT: Duration = Duration::from_secs(30);
 
 impl Cloud {
+    /// How much is asked of AWS, and the rate of questions.
+    pub fn budget(&self) -> &Arc<super::Budget> {
+        self.guard.budget()
+    }
+
     /// Clients for `context`. Sends nothing: credentials are looked up with the first request.
     ///
     /// # Errors

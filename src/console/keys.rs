@@ -3,7 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tui_input::{Input, InputRequest};
 
-use super::app::{App, Overlay, Prompt, Purpose, Screen, WINDOWS};
+use super::app::{App, Overlay, Prompt, Purpose, Screen};
 use super::confirm::{Confirm, Token};
 use super::effect::Effect;
 use super::form::{Name, RestoreForm};
@@ -248,13 +248,7 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
         Action::First => step(app, isize::MIN + 1),
         Action::Last => step(app, isize::MAX / 2),
         Action::Refresh => {
-            app.tables.at_ms = i64::MIN;
-            app.tables.asked_ms = None;
-            app.streams.at_ms = i64::MIN;
-            app.streams.asked_ms = None;
-            app.table_minutes_ms = None;
-            app.stream_minutes_ms = None;
-            app.table_asked_ms = None;
+            app.ask_again();
             app.identified_ms = None;
             return app.due();
         }
@@ -276,7 +270,11 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
         }
         Action::Open => return open(app),
         Action::Restore => {
-            let table = if app.screen == Screen::Tables { app.selected_table() } else { None };
+            let table = match &app.screen {
+                Screen::Tables => app.selected_table(),
+                Screen::Table(name) => Some(name.clone()),
+                _ => None,
+            };
             let form = app.form.get_or_insert_with(|| RestoreForm::new(None, None));
             if let Some(field) = form.fields.iter_mut().find(|field| field.name == Name::Table)
                 && let Some(table) = table
@@ -313,11 +311,7 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
                 app.overlay = Some(Overlay::Text(format!("log of {id}"), lines, last));
             }
         }
-        Action::Zoom => {
-            app.window = (app.window + 1) % WINDOWS.len();
-            app.table_minutes_ms = None;
-            return app.due();
-        }
+        Action::Zoom | Action::ZoomIn => return app.zoom(action == Action::Zoom),
         Action::Freeze => {
             app.frozen_ms = if app.frozen_ms.is_some() { None } else { Some(app.now_ms) };
         }
@@ -328,7 +322,12 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
 
 fn step(app: &mut App, rows: isize) {
     let names: Vec<String> = match &app.screen {
-        Screen::Tables => app.shown_tables().iter().map(|(table, _)| table.name.clone()).collect(),
+        Screen::Tables => app.table_rows().iter().map(|row| row.name.to_owned()).collect(),
+        Screen::Table(name) => {
+            let last = app.table(name).map_or(0, |table| table.indexes.len());
+            app.index_at = app.index_at.saturating_add_signed(rows).min(last);
+            return;
+        }
         Screen::Streams => app.shown_streams().iter().map(|stream| stream.name.clone()).collect(),
         Screen::Jobs => app.shown_jobs().iter().map(|job| job.id.0.clone()).collect(),
         Screen::Dead(_) => {
@@ -346,7 +345,12 @@ fn step(app: &mut App, rows: isize) {
 fn open(app: &mut App) -> Vec<Effect> {
     match app.screen {
         Screen::Tables => {
-            if let Some(table) = app.selected_table().and_then(|name| app.table(&name)) {
+            if let Some(name) = app.selected_table() {
+                return app.go(Screen::Table(name));
+            }
+        }
+        Screen::Table(ref name) => {
+            if let Some(table) = app.table(name) {
                 let text = view::tables::exact_lines(app, table);
                 app.overlay = Some(Overlay::Text(format!("table {}", table.name), text, 0));
             }
@@ -378,6 +382,7 @@ fn open(app: &mut App) -> Vec<Effect> {
 fn table_at_hand(app: &App) -> Option<String> {
     match &app.screen {
         Screen::Tables => app.selected_table(),
+        Screen::Table(name) => Some(name.clone()),
         Screen::Job(id) => app.job(id).map(|job| job.spec.table().to_owned()),
         _ => None,
     }
@@ -408,7 +413,12 @@ fn change_capacity(app: &mut App, raise: bool) {
         app.say(words, true);
         return;
     }
-    let Some(from) = app.provisioned_wcu(&name) else {
+    let index = app.selected_index().cloned();
+    let capacity = match &index {
+        Some(index) => index.provisioned.map(|p| p.write),
+        None => app.provisioned_wcu(&name),
+    };
+    let Some(from) = capacity else {
         app.say(format!("the capacity of {name} is not known yet: try again in a moment"), true);
         return;
     };
@@ -417,14 +427,17 @@ fn change_capacity(app: &mut App, raise: bool) {
         app.say(format!("{name} has {from} WCU: it can't have less"), true);
         return;
     }
-    let decreases = described.and_then(|table| table.provisioned).map_or(0, |p| p.decreases_today);
+    let provisioned = index.as_ref().map_or(described.and_then(|table| table.provisioned), |index| index.provisioned);
+    let decreases = provisioned.map_or(0, |p| p.decreases_today);
     let job = app.writer(&name).map(|job| job.id.clone());
-    ask(app, Confirm::capacity(&name, None, from, to, decreases, job.as_ref()));
+    let index = index.map(|index| index.name);
+    ask(app, Confirm::capacity(&name, index.as_deref(), from, to, decreases, job.as_ref()));
 }
 
 fn give_back(app: &mut App) {
     let Some(name) = table_at_hand(app) else { return };
-    let Some(bump) = app.bump(&name) else {
+    let index = app.selected_index().map(|index| index.name.clone());
+    let Some(bump) = app.bump(&name, index.as_deref()) else {
         app.say(format!("{name} was not raised from here: there is nothing to give back"), true);
         return;
     };

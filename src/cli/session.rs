@@ -10,6 +10,7 @@ use etcetera::BaseStrategy as _;
 use super::args::Global;
 use super::keymap;
 use super::report::{Exit, Report};
+use super::settings;
 use crate::cloud::guard::NoWitness;
 use crate::cloud::{Cloud, CloudError, Context, Guard, Mode};
 use crate::console::{self, ConsoleError, Place};
@@ -130,6 +131,7 @@ impl Session {
             open: job.map(Place::Job),
             api_rate: self.global.api_rate,
             keymap: keymap::users_file(),
+            step: settings::load()?.bump,
         };
         console::run(options).await?;
         Ok(Exit::Done)

@@ -8,6 +8,7 @@ pub mod guard;
 pub mod inventory;
 pub mod metrics;
 pub mod price;
+pub mod schema;
 
 pub use budget::Budget;
 pub use context::{Cloud, Context};

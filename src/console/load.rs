@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::app::{App, Screen};
 use super::history::{History, settled};
 use super::widget::sparkline::bins;
+use crate::capacity::Resource;
 use crate::cloud::Context;
 use crate::cloud::inventory::{Index, Stream, Table};
 use crate::flow::Counters;
@@ -90,10 +91,9 @@ impl App {
         self.live_restores().find(|job| job.spec.table() == table)
     }
 
-    /// The capacity of `table`, or of its index `index`, that was raised by hand and is to be given back.
-    pub fn bump(&self, table: &str, index: Option<&str>) -> Option<&Bump> {
-        let is_it = |bump: &&Bump| bump.table == table && bump.index.as_deref() == index;
-        self.bumps.iter().filter(is_it).find(|bump| self.is_here(&bump.context))
+    /// The newest raise of `resource` that is to be given back.
+    pub fn bump(&self, resource: &Resource) -> Option<&Bump> {
+        self.bumps.iter().rfind(|bump| bump.resource == *resource && self.is_here(&bump.context))
     }
 
     /// What `table` bears now.
@@ -325,6 +325,11 @@ impl App {
     pub fn selected_index(&self) -> Option<&Index> {
         let Screen::Table(name) = &self.screen else { return None };
         self.table(name)?.indexes.get(self.index_at.checked_sub(1)?)
+    }
+
+    /// A stream by its name.
+    pub fn stream(&self, name: &str) -> Option<&Stream> {
+        self.streams.rows.as_ref()?.iter().find(|stream| stream.name == name)
     }
 
     /// The selected stream.

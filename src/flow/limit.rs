@@ -11,7 +11,7 @@ pub enum Limit {
     /// Nothing refuses and nothing waits: the source gives no more.
     #[default]
     Source,
-    /// Decompressing and checking records takes all the processors that it may use.
+    /// Checking records takes all the processors that it may use.
     Checking {
         /// How many processors.
         cpus: usize,

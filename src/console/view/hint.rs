@@ -6,7 +6,6 @@ use crate::cloud::inventory::Table;
 use crate::console::app::{App, Screen};
 use crate::console::history::History;
 use crate::console::keymap::{Action, Scope};
-use crate::console::keys::stepped;
 use crate::console::load::TableLoad;
 use crate::console::widget::quantity::{duration, exact, percent, rate};
 use crate::console::widget::text::shown;
@@ -49,8 +48,8 @@ fn pressing(app: &App) -> Option<(String, Style)> {
             }
             let bump = app.bumps.iter().find(|bump| bump.job.is_none() && bump.after > bump.before)?;
             let key = app.keymap.chord(Scope::Tables, Action::GiveBack)?;
-            let words =
-                format!("{} was raised from {} to {} WCU; {key} gives it back", bump.table, bump.before, bump.after);
+            let (unit, before, after) = (bump.resource.unit(), bump.before, bump.after);
+            let words = format!("{} was raised from {before} to {after} {unit}; {key} gives it back", bump.resource);
             Some((words, Style::new()))
         }
         Screen::Table(name) => {
@@ -100,8 +99,8 @@ fn throttled(app: &App, table: &Table, load: &TableLoad, scope: Scope, selected:
         );
     }
     match app.keymap.chord(scope, Action::Raise) {
-        Some(key) if selected => format!("{told}. {key} raises it to {}", exact(stepped(provisioned.write, true))),
-        Some(key) => format!("{told}. Select it: {key} raises it to {}", exact(stepped(provisioned.write, true))),
+        Some(key) if selected => format!("{told}. {key} raises it to {}", exact(app.step.up(provisioned.write))),
+        Some(key) => format!("{told}. Select it: {key} raises it to {}", exact(app.step.up(provisioned.write))),
         None => told,
     }
 }
@@ -123,7 +122,7 @@ fn explained(app: &App, binding: &Binding) -> Option<String> {
     let words = shown(&binding.explain());
     Some(match binding.remedy() {
         Some(Remedy::Raise { table, index, from }) => {
-            let to = exact(stepped(from, true));
+            let to = exact(app.step.up(from));
             match (&index, app.table(&table).filter(|table| table.status != "ACTIVE")) {
                 (_, Some(table)) => format!("{words} It is {}.", table.status),
                 (Some(_), _) => format!("{words} Its row on the table's screen takes {} to {to}", key(Action::Raise)?),

@@ -18,6 +18,7 @@ use ratatui::text::{Line, Span};
 
 use super::job::{end_word, pane, window_words};
 use super::{boxed, say};
+use crate::capacity::Resource;
 use crate::cloud::inventory::{Provisioned, Table};
 use crate::cloud::price;
 use crate::console::app::App;
@@ -133,6 +134,10 @@ fn cells(
 ) -> Vec<Cell> {
     let theme = &app.theme;
     let plain = Style::new();
+    let resource = index.map_or_else(
+        || Resource::Table(table.name.clone()),
+        |index| Resource::Index { table: table.name.clone(), index: index.to_owned() },
+    );
     let lines = chart.and_then(|chart| Some((chart, chart.lines(index)?)));
     let of_lines = |of: fn(&Lines) -> &[(i64, f64)]| lines.and_then(|(chart, lines)| newest(app, chart, of(lines)));
     let refused = of_lines(|l| &l.writes_refused).unwrap_or(0.0) + of_lines(|l| &l.reads_refused).unwrap_or(0.0);
@@ -157,7 +162,7 @@ fn cells(
         .map(|spans| spans.iter().map(|s| s.content.to_string()).collect())
         .unwrap_or_default();
     let number = |n: Option<f64>| n.map_or("-".to_owned(), rate);
-    let owed = app.bump(&table.name, index).map_or("-".to_owned(), |bump| exact(bump.before));
+    let owed = app.bump(&resource).map_or("-".to_owned(), |bump| exact(bump.before));
     vec![
         (index.map_or("the table".to_owned(), shown), plain),
         (status.to_owned(), if status == "ACTIVE" { theme.dim } else { theme.accent }),
@@ -167,7 +172,7 @@ fn cells(
         (number(read), plain),
         (units(|p| p.read), plain),
         (rate(refused), if refused >= 0.5 { theme.warn } else { theme.dim }),
-        (owed, if app.bump(&table.name, index).is_some() { theme.accent } else { theme.dim }),
+        (owed, if app.bump(&resource).is_some() { theme.accent } else { theme.dim }),
     ]
 }
 

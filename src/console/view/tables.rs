@@ -13,6 +13,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::{boxed, say};
+use crate::capacity::Resource;
 use crate::cloud::inventory::Table;
 use crate::cloud::price;
 use crate::console::app::App;
@@ -158,14 +159,14 @@ pub fn exact_lines(app: &App, table: &Table) -> Vec<String> {
         Some(p) => {
             lines.push(format!("write          {} WCU, {:.1} used", exact(p.write), load.used));
             lines.push(format!("read           {} RCU", exact(p.read)));
-            let hour = price::write_dollars_per_hour(p.write) + p.read as f64 * price::DOLLARS_PER_RCU_HOUR;
+            let hour = price::write_dollars_per_hour(p.write) + price::read_dollars_per_hour(p.read);
             lines.push(format!("cost           {}/h at the us-east-1 on-page price", dollars(hour)));
             lines.push(format!("decreases      {} since midnight UTC", p.decreases_today));
         }
         None => lines.push(format!("capacity       on demand, {:.1} WCU used", load.used)),
     }
     lines.push(format!("throttled      {:.1} writes/s", load.throttled));
-    if let Some(bump) = app.bump(&table.name, None) {
+    if let Some(bump) = app.bump(&Resource::Table(table.name.clone())) {
         lines.push(format!("to give back   {} WCU, from {}", exact(bump.before), exact(bump.after)));
     }
     for index in &table.indexes {

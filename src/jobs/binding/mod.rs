@@ -59,7 +59,7 @@ pub struct Side {
 pub enum Feed {
     /// The source is being read.
     Reading {
-        /// Share of the processors' time that went into decompressing and checking, 0 to 1.
+        /// Share of the processors' time that went into checking, 0 to 1.
         checking: f64,
         /// How many processors may do so.
         cpus: usize,
@@ -132,7 +132,7 @@ pub struct MeasuredReads {
     pub writing: f64,
     /// Waiting for the backup that is compared.
     pub source: f64,
-    /// Share of the processors' time that went into decompressing and checking.
+    /// Share of the processors' time that went into checking.
     pub checking: f64,
 }
 
@@ -195,7 +195,7 @@ pub struct Stages {
     pub held: bool,
     /// All of the source was read.
     pub all_read: bool,
-    /// Time that processors spent on decompressing and checking.
+    /// Time that processors spent on checking.
     pub checking: Duration,
     /// Processors that may do so.
     pub cpus: usize,

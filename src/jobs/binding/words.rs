@@ -108,7 +108,7 @@ impl Binding {
                 percent(self.share)
             ),
             Limit::Checking { cpus } => format!(
-                "decompressing and checking records took {} of {} ({over}); more processors, or --part on several machines, would change that",
+                "checking records took {} of {} ({over}); more processors, or --part on several machines, would change that",
                 percent(self.share),
                 if *cpus == 1 { "one processor".to_owned() } else { format!("{cpus} processors") }
             ),

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::source::{RecordPosition, Source};
+use super::source::{Next, RecordPosition, Source};
+use super::strand::Intent;
 use super::{Begun, Drive, FeedWatch, Resume, Settled, Way, source_checkpoint, stage_of};
-use crate::backup::Record;
 use crate::cloud::inventory::Table;
-use crate::flow::{AwsTable, Counters, Ledger, Writer, WriterOptions};
-use crate::item::Checker;
+use crate::flow::{AwsTable, Counters, Ledger, Outcome, Writer, WriterOptions};
 use crate::jobs::binding::Stages;
 use crate::jobs::spec::RestoreSpec;
 use crate::jobs::worker::{JobError, Session};
@@ -36,9 +35,8 @@ pub(super) fn begin(
 ) -> (Arc<dyn Way>, Drive) {
     let ledger = Arc::new(Ledger::new(WINDOW).resumed(resume.counters));
     let writer = Arc::new(writer(session, spec, table, begun));
-    let checker = Checker::new(table.key.clone());
     let feed = Arc::clone(&begun.feed);
-    let drive = drive(source, checker, Arc::clone(&feed), Arc::clone(&ledger), Arc::clone(&writer));
+    let drive = drive(source, Arc::clone(&feed), Arc::clone(&ledger), Arc::clone(&writer));
     (Arc::new(Direct { feed, ledger, writer }), Box::pin(drive))
 }
 
@@ -52,31 +50,34 @@ pub(super) fn writer(session: &Session<'_>, spec: &RestoreSpec, table: &Table, b
 
 async fn drive(
     mut source: Source,
-    checker: Checker,
     watch: Arc<FeedWatch>,
     ledger: Arc<Ledger<RecordPosition>>,
     writer: Arc<Writer>,
 ) -> Result<(), JobError> {
     let feed = async {
         loop {
-            let batch = match source.next_batch(BATCH).await {
-                Ok(batch) if batch.is_empty() => break,
-                Ok(batch) => batch,
+            let records = match source.next(BATCH).await {
+                Ok(Next::Records(records)) => records,
+                Ok(Next::StageEnds) => {
+                    watch.all_read.store(true, Ordering::Relaxed);
+                    ledger.drained().await;
+                    watch.all_read.store(false, Ordering::Relaxed);
+                    continue;
+                }
+                Ok(Next::End) => break,
                 Err(error) => {
                     // What was read before is written first, so that the resume begins where reading stopped.
                     ledger.drained().await;
                     return Err(error.into());
                 }
             };
-            for (Record { json, raw, .. }, position) in batch {
+            for (intent, position) in records {
                 let Ok(receipt) = ledger.open(position).await else { return Ok(()) };
-                let checked = {
-                    let _busy = watch.checking.enter();
-                    json.and_then(|json| checker.check(json))
-                };
-                match checked {
-                    Ok(item) => writer.put(item, receipt).await?,
-                    Err(refusal) => receipt.dead(refusal.to_string(), raw),
+                match intent {
+                    Intent::Put(item) => writer.put(item, receipt).await?,
+                    Intent::Delete(key) => writer.delete(key, receipt).await?,
+                    Intent::LeaveOut => receipt.settle(Outcome::Skipped),
+                    Intent::Refuse(reason, raw) => receipt.dead(reason, raw),
                 }
             }
         }

@@ -289,6 +289,10 @@ impl Way for Through {
         }
     }
 
+    fn open_records(&self) -> usize {
+        self.ledger.open_records()
+    }
+
     fn live(&self) -> Counters {
         let mut live = self.ledger.live();
         let effort = self.producer.effort();

@@ -17,6 +17,7 @@ mod keymap;
 #[cfg(feature = "local")]
 mod local;
 mod log;
+mod plan;
 mod preview;
 mod print;
 mod progress;

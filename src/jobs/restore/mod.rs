@@ -10,6 +10,7 @@
 
 mod block;
 mod direct;
+mod follow;
 mod reading;
 mod source;
 mod strand;
@@ -20,7 +21,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -31,11 +31,8 @@ use super::progress::{Line, Said};
 use super::spec::RestoreSpec;
 use super::worker::{CONTROLS, End, Halt, JobError, Session};
 use crate::cloud::inventory::{self, Table};
-use crate::flow::{self, Caps, Clock, Counters, Letter, Limit, Pacer, Provisioned, SystemClock};
+use crate::flow::{self, Caps, Clock, Counters, Letter, Limit, Pacer, SystemClock};
 use crate::item::{Checker, Shape};
-
-/// How often the table's capacity is asked for, so that a raise is followed within seconds.
-const DESCRIBE: Duration = Duration::from_secs(2);
 
 /// Controls are looked at this many times for each commit.
 const LOOKS_PER_COMMIT: u32 = 4;
@@ -95,7 +92,7 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
     fit(&table)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let pacer = Arc::new(Pacer::new(Arc::clone(&clock)));
-    pacer.set_provisioned(capacity(&table));
+    pacer.set_provisioned(follow::capacity(&table));
     let resume = resume(session)?;
     begins(session, spec, &table);
     let reading = match reading::settle(session, spec, resume.mark.as_ref()).await? {
@@ -113,7 +110,7 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
     };
 
     let provisioned = AtomicU64::new(table.provisioned.map_or(0, |p| p.write));
-    let follow = follow_capacity(session, &table.name, &pacer, &provisioned);
+    let follow = follow::follow_capacity(session, &table.name, &pacer, &provisioned);
     tokio::pin!(follow);
     let mut desk = Desk {
         session,
@@ -255,31 +252,6 @@ fn fit(table: &Table) -> Result<(), JobError> {
     match table.status.as_str() {
         "ACTIVE" | "UPDATING" => Ok(()),
         status => Err(JobError::Unfit(format!("table {} is {status}: wait until it is ACTIVE", table.name))),
-    }
-}
-
-fn capacity(table: &Table) -> Option<Provisioned> {
-    table.provisioned.map(|p| Provisioned {
-        table: p.write as f64,
-        indexes: table.indexes.iter().filter_map(|i| Some((i.name.clone(), i.provisioned?.write as f64))).collect(),
-    })
-}
-
-/// Tells the pacer what the table has, every few seconds, for ever.
-async fn follow_capacity(session: &Session<'_>, table: &str, pacer: &Pacer, provisioned: &AtomicU64) {
-    let mut every = tokio::time::interval(DESCRIBE);
-    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        every.tick().await;
-        // A failed look leaves the pacer with what it knows; the writer meets the error itself.
-        if let Ok(table) = inventory::table(&session.cloud, table).await {
-            let write = table.provisioned.map_or(0, |p| p.write);
-            let before = provisioned.swap(write, Ordering::Relaxed);
-            if before != write {
-                session.note("info", &format!("{} went from {before} to {write} WCU", table.name));
-            }
-            pacer.set_provisioned(capacity(&table));
-        }
     }
 }
 

@@ -238,7 +238,9 @@ fn unchanged(piece: &Piece) -> Result<(), BackupError> {
     let (Location::File(path), Some(bytes)) = (&piece.input.location, piece.input.bytes) else { return Ok(()) };
     match std::fs::metadata(path) {
         Ok(about) if about.len() == bytes => Ok(()),
-        Ok(about) => Err(BackupError::Changed { location: piece.input.location.clone(), was: bytes, is: about.len() }),
+        Ok(about) => {
+            Err(BackupError::Changed { location: piece.input.location.clone(), then: bytes, now: about.len() })
+        }
         Err(cause) => Err(BackupError::Open { location: piece.input.location.clone(), cause }),
     }
 }

@@ -174,7 +174,7 @@ async fn look_again(
                 continue;
             }
             if !may_differ || input.md5.is_some() {
-                return Err(BackupError::Changed { location: input.location.clone(), was, is }.into());
+                return Err(BackupError::Changed { location: input.location.clone(), then: was, now: is }.into());
             }
             session
                 .note("warn", &format!("{} had {was} bytes and has {is} now: it is read as it is now", input.location));

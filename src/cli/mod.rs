@@ -18,6 +18,7 @@ mod keymap;
 mod local;
 mod log;
 mod plan;
+mod preview;
 mod print;
 mod progress;
 mod report;

@@ -130,11 +130,10 @@ fn killed_ten_times(stream: bool) {
     }
     let id = scene.sluice.run(&args).expect(0).last_json()["job"].as_str().unwrap().to_owned();
     // Any moment: from before the first record to near the end, not only right after a checkpoint.
-    let mut moment = proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha);
-    let mut random = |below: u64| proptest::prelude::Rng::random_range(&mut moment, 0..below);
     let mut killed = 0;
     while killed < 10 {
-        let (more, mut looks) = (scene.job(&id).counters.written + random(1_500), random(60));
+        let (more, mut looks) =
+            (scene.job(&id).counters.written + rand::random_range(0..1_500_u64), rand::random_range(0..60_u32));
         let pid = until("the worker is at the moment", || {
             let job = scene.job(&id);
             assert_ne!(job.state, State::Done, "the worker was too fast to be killed ten times");
@@ -290,18 +289,19 @@ fn what_options_leave_out_is_counted_as_skipped() {
         adds_up(&ended);
         let counted = ["read", "written", "skipped", "dead"].map(|field| of(&ended, field));
         assert_eq!(counted, [301, 200, 100, 1]);
+        let cloud = scene.server.cloud();
         let kept = block_on(async {
             let key = aws_sdk_dynamodb::types::AttributeValue::S("250".into());
-            let got = scene.server.cloud().dynamodb.get_item().table_name("historical").key("id", key).send().await;
+            let got = cloud.dynamodb.get_item().table_name("historical").key("id", key).send().await;
             got.unwrap().item.unwrap()["what"].as_s().unwrap().clone()
         });
         assert_eq!(kept, "old");
 
         options.remove(0);
         options.extend(["--filter", ".n >= 400", "--skip-expired", "n"]);
-        let ended = scene.restore(&second, &options).expect(3);
+        let ended = scene.restore(&second, &options).expect(0);
         adds_up(&ended);
-        assert_eq!(["read", "written", "skipped", "dead"].map(|field| of(&ended, field)), [301, 100, 200, 1]);
+        assert_eq!(["read", "written", "skipped", "dead"].map(|field| of(&ended, field)), [301, 100, 201, 0]);
     }
 }
 
@@ -320,7 +320,7 @@ fn export(root: &Path, id: &str, window: (Option<u32>, u32), lines: &[String]) {
         let key = name.strip_prefix(root).unwrap().to_str().unwrap();
         let md5 = BASE64_STANDARD.encode(md5::Md5::digest(&bytes));
         let line = json!({ "itemCount": lines.len(), "md5Checksum": md5, "etag": "x-1", "dataFileS3Key": key });
-        listed.push_str(&format!("{line}\n"));
+        listed += &(line.to_string() + "\n");
         std::fs::write(name, bytes).unwrap();
     }
     std::fs::write(folder.join("manifest-files.json"), listed).unwrap();
@@ -356,7 +356,7 @@ fn chain(root: &Path) -> Vec<BTreeMap<String, String>> {
             .iter()
             .map(|id| {
                 let written = json!({"WriteTimestampMicros": {"N": "1"}});
-                if (id + step) % 3 == 0 {
+                if (id / 7 + step) % 3 == 0 {
                     held.remove(&format!("i{id}"));
                     json!({"Metadata": written, "Keys": key(*id)}).to_string()
                 } else {
@@ -414,13 +414,13 @@ fn a_chain_killed_in_every_stage_ends_as_its_newest_export() {
         let root = scene.path("exports");
         let states = chain(&root);
         let mut args = vec!["restore", root.to_str().unwrap(), "-t", "historical", "--detach", "--json"];
-        args.extend(["--shuffle", "50k", "--rate", "700"]);
+        args.extend(["--shuffle", "50k", "--rate", "350"]);
         if stream {
             create_stream(&scene.server.cloud(), "restore", 3);
             args.extend(["-k", "restore"]);
         }
         let id = scene.sluice.run(&args).expect(0).last_json()["job"].as_str().unwrap().to_owned();
-        for at in [500, 1_500, 2_100, 2_700, 3_200] {
+        for at in [500, 1_500, 2_100, 2_600, 3_000] {
             let pid = until("the worker is that far", || {
                 let job = scene.job(&id);
                 assert_ne!(job.state, State::Done, "the worker was too fast to be killed");

@@ -111,7 +111,7 @@ pub(super) async fn settle(
             .map_err(|e| JobError::Unfit(format!("what job {id} reads can't be read: {e}")))?;
         let drained = drained(session, mark)?;
         // Over a stream a record is known by its number: where more was sent than is stored, the same must be read again.
-        look_again(session, &mut reading, mark, spec.stream.is_none() || drained).await?;
+        look_again(session, &mut reading, mark, spec.stream.is_none() || drained)?;
         return Ok(Ok(reading));
     }
     if mark.is_some() {
@@ -146,7 +146,7 @@ fn drained(session: &Session<'_>, mark: Option<&Mark>) -> Result<bool, JobError>
 
 /// Looks at the files that are still to be read. One that was mended, or grew, is read as it is now, where that can't
 /// confuse what was read of it already.
-async fn look_again(
+fn look_again(
     session: &Session<'_>,
     reading: &mut Reading,
     mark: Option<&Mark>,
@@ -194,6 +194,9 @@ async fn anew(session: &Session<'_>, spec: &RestoreSpec) -> Result<Reading, JobE
     let source = &spec.source;
     let wanted = Wanted { sources: source.sources.clone(), format: source.format, until: source.until };
     let set = Set::resolve(&wanted, s3).await?;
+    for words in &set.notes {
+        session.note("warn", words);
+    }
     refuse(spec, &set)?;
     let unfit = check(session, &set).await?;
     let left_out: Vec<LeftOut> =

@@ -171,7 +171,9 @@ impl Feed {
                 }
                 Ok(Next::End) => return self.settled().await,
                 Err(error) => {
-                    self.ledger.drained().await;
+                    // What was sent is written first, so that the counts tell of the table. Why reading stopped is the
+                    // job's reason, whatever becomes of that.
+                    let _ = self.settled().await;
                     return Err(error.into());
                 }
             };

@@ -23,7 +23,7 @@ pub fn table(name: &str, items: u64, bytes: u64, write: Option<u64>, stream: Opt
         status: "ACTIVE".into(),
         items,
         bytes,
-        provisioned: write.map(|write| Provisioned { read: 10, write, decreases_today: 1 }),
+        provisioned: write.map(|write| Provisioned { read: 10, write, decreases_today: 1, ..Provisioned::default() }),
         indexes: Vec::new(),
         stream: stream.map(str::to_owned),
         key: KeySchema { partition: KeyAttr { name: "id".into(), kind: KeyKind::S }, sort: None },

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_credential_types::provider::ProvideCredentials as _;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -23,6 +24,8 @@ use crate::jobs::{self, JobId};
 
 /// How many descriptions are asked for at once.
 const AT_ONCE: usize = 8;
+/// How long a give-back waits for a change that is under way.
+const CHANGING: Duration = Duration::from_secs(20);
 
 /// The hands of a console on a real cloud and journal.
 pub struct Hands {
@@ -106,19 +109,23 @@ impl Perform for Hands {
             Effect::Measure(request, source) => {
                 self.ask(move |cloud| async move { Msg::Measured(request, measure(&cloud, &source).await) });
             }
-            Effect::SetWriteCapacity { table, from, to, job } => {
+            Effect::SetCapacity { resource, from, to, job } => {
                 let here = tokio::runtime::Handle::current();
                 self.write(move |cloud, journal| {
-                    let set = here.block_on(bump::set(cloud, journal, &table, None, to, job.as_ref()));
+                    let set = here.block_on(bump::set(cloud, journal, &resource, to, job.as_ref()));
                     let given_back = job.filter(|_| to > from);
                     let given_back =
                         given_back.map_or(String::new(), |id| format!("; it is given back when {id} ends"));
-                    told(set.map(|done| format!("set {table} from {} to {} WCU{given_back}", done.from, done.to)))
+                    let unit = resource.unit();
+                    told(set.map(|done| format!("set {resource} from {} to {} {unit}{given_back}", done.from, done.to)))
                 });
             }
-            Effect::GiveBack(bump) => {
+            Effect::GiveBack(bumps) => {
                 let here = tokio::runtime::Handle::current();
-                self.write(move |cloud, journal| told(here.block_on(bump::give_back(cloud, journal, &bump))));
+                self.write(move |cloud, journal| {
+                    let settled = here.block_on(bump::give_back(cloud, journal, &bumps, CHANGING));
+                    told(settled.map(|all| all.into_iter().map(|one| one.words).collect::<Vec<_>>().join("; ")))
+                });
             }
             Effect::Control(id, control) => {
                 let word = match control {

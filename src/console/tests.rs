@@ -20,6 +20,7 @@ use super::measure::Measured;
 use super::msg::{Msg, TableMinutes};
 use super::runtime::{Perform, Runtime};
 use super::theme::Theme;
+use crate::capacity::Resource;
 use crate::cloud::guard::Change;
 use crate::cloud::{Class, CloudError, Mode};
 use crate::jobs::JobId;
@@ -179,7 +180,7 @@ impl Tester {
         did.retain(|effect| {
             matches!(
                 effect,
-                Effect::SetWriteCapacity { .. }
+                Effect::SetCapacity { .. }
                     | Effect::GiveBack(_)
                     | Effect::Control(..)
                     | Effect::SetRate(..)
@@ -261,7 +262,10 @@ async fn plus_raises_the_capacity_of_the_jobs_table_after_a_yes() {
     assert_eq!(tester.changed(), []);
     tester.press("y").await;
     let job = Some(JobId("r-7f3a".into()));
-    assert_eq!(tester.changed(), [Effect::SetWriteCapacity { table: "historical".into(), from: 130, to: 195, job }]);
+    assert_eq!(
+        tester.changed(),
+        [Effect::SetCapacity { resource: Resource::Table("historical".into()), from: 130, to: 195, job }]
+    );
 }
 
 #[tokio::test]
@@ -426,18 +430,18 @@ async fn what_was_raised_without_a_job_can_be_given_back() {
     let bump = Bump {
         number: 1,
         context: fixture::context(),
-        table: "historical".into(),
-        index: None,
+        resource: Resource::Table("historical".into()),
         before: 65,
         after: 130,
+        from: 65,
         at_ms: NOW_MS,
         job: None,
     };
     tester.send(Msg::Jobs(Vec::new(), vec![bump.clone()]));
     tester.pass(13_000).await;
-    tester.sees("historical was raised from 65 to 130 WCU; g gives it back").await;
+    tester.sees("table historical was raised from 65 to 130 WCU; g gives it back").await;
     tester.press("g y").await;
-    assert_eq!(tester.changed(), [Effect::GiveBack(bump)]);
+    assert_eq!(tester.changed(), [Effect::GiveBack(vec![bump])]);
 }
 
 #[tokio::test]

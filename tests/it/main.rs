@@ -6,5 +6,6 @@ mod local;
 mod peers;
 mod restore;
 mod running;
+mod sources;
 #[cfg(unix)]
 mod terminal;

@@ -113,7 +113,7 @@ fn facts(app: &App, table: &Table) -> Line<'static> {
 /// What the table and its indexes cost in an hour; `None` on demand.
 fn dollars_per_hour(table: &Table) -> Option<String> {
     let all = std::iter::once(table.provisioned).chain(table.indexes.iter().map(|index| index.provisioned));
-    let cost = |p: Provisioned| price::write_dollars_per_hour(p.write) + p.read as f64 * price::DOLLARS_PER_RCU_HOUR;
+    let cost = |p: Provisioned| price::write_dollars_per_hour(p.write) + price::read_dollars_per_hour(p.read);
     table.provisioned.map(|_| dollars(all.flatten().map(cost).sum()))
 }
 

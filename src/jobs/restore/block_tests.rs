@@ -6,6 +6,7 @@ use tokio::sync::Semaphore;
 
 use super::super::reading::Cut;
 use super::super::source::{Next, Source};
+use super::super::strand::Intent;
 use super::*;
 use crate::backup::{Input, Location};
 use crate::flow::{Position as _, Stopwatch, SystemClock};

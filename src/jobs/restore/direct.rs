@@ -101,6 +101,10 @@ impl Way for Direct {
         }
     }
 
+    fn open_records(&self) -> usize {
+        self.ledger.open_records()
+    }
+
     fn committed(&self) {}
 
     fn live(&self) -> Counters {

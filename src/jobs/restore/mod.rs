@@ -64,6 +64,8 @@ trait Way: Send + Sync {
     fn shards(&self) -> Vec<ShardSample> {
         Vec::new()
     }
+    /// Records that were read and are not settled.
+    fn open_records(&self) -> usize;
     /// Holds (true) or goes on.
     fn hold(&self, held: bool);
 }
@@ -137,10 +139,11 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
     pacer.set_provisioned(follow::capacity(&table));
     let resume = resume(session)?;
     begins(session, spec, &table);
-    let reading = match reading::settle(session, spec, resume.mark.is_some()).await? {
+    let reading = match reading::settle(session, spec, resume.mark.as_ref()).await? {
         Ok(reading) => Arc::new(reading),
         Err(halt) => return Ok(stopped(session, halt)),
     };
+    reading::note_drained(session, None)?;
     let feed = Arc::new(FeedWatch::new(&clock, producers(spec)));
     let taking = taking(session, spec, &table, &feed)?;
     let source = source::Source::open(Arc::clone(&reading), taking, resume.mark.clone());
@@ -199,6 +202,9 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
     };
     drop(drive);
     let counters = desk.commit()?;
+    if way.open_records() == 0 {
+        reading::note_drained(session, Some(counters.read))?;
+    }
     let halt = outcome?;
     if halt.is_none() {
         adds_up(spec, &counters)?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::backup::{BackupError, Change, Format, Input, Location, Piece, Place, Reader, Record};
 use crate::flow::Stopwatch;
@@ -55,17 +56,29 @@ pub(super) struct Taking {
 }
 
 impl Taken {
-    /// True when both act on one key.
-    pub fn has_key_of(&self, other: &Self) -> bool {
-        self.key().is_some() && self.key() == other.key()
+    /// A digest of a block's records up to this one of `piece`, from that of those before it.
+    pub fn digest(&self, piece: usize, before: u64) -> u64 {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&(piece as u64).to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.offset.to_le_bytes());
+        bytes[16..].copy_from_slice(&self.intent.key().map_or(0, |key| key.hash).to_le_bytes());
+        xxh3_64_with_seed(&bytes, before)
+    }
+}
+
+impl Intent {
+    /// The key that it acts on.
+    pub fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Put(item) => Some(&item.key),
+            Self::Delete(key) => Some(key),
+            Self::LeaveOut | Self::Refuse(..) => None,
+        }
     }
 
-    fn key(&self) -> Option<u128> {
-        match &self.intent {
-            Intent::Put(item) => Some(item.key.hash),
-            Intent::Delete(key) => Some(key.hash),
-            Intent::LeaveOut | Intent::Refuse(..) => None,
-        }
+    /// True when both act on one key.
+    pub fn has_key_of(&self, other: &Self) -> bool {
+        self.key().is_some_and(|key| other.key().is_some_and(|other| key.hash == other.hash))
     }
 }
 

@@ -177,7 +177,9 @@ impl Feed {
                 }
                 Ok(Next::End) => return self.settled().await,
                 Err(error) => {
-                    self.ledger.drained().await;
+                    // What was sent is written first, so that the counts tell of the table. Why reading stopped is the
+                    // job's reason, whatever becomes of that.
+                    let _ = self.settled().await;
                     return Err(error.into());
                 }
             };
@@ -295,6 +297,10 @@ impl Way for Through {
         if let Some(passed) = self.taken.lock().unwrap_or_else(PoisonError::into_inner).take() {
             self.ledger.committed(&passed);
         }
+    }
+
+    fn open_records(&self) -> usize {
+        self.ledger.open_records()
     }
 
     fn live(&self) -> Counters {

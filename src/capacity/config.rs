@@ -191,7 +191,9 @@ fn window(raw: RawWindow) -> Result<(Option<Regex>, Window), ConfigError> {
         (Some(span), None) => (span, false),
         (None, Some(span)) => (span, true),
         _ => {
-            return Err(ConfigError::new("a [[window]] has either within or outside, such as within = \"22:00-04:00\""));
+            return Err(ConfigError::new(
+                "a [[window]] has either within or outside, such as within = \"22:00-04:00\"",
+            ));
         }
     };
     let zone = raw.zone.as_deref().unwrap_or("UTC");

@@ -78,8 +78,10 @@ pub enum Command {
     Restore(super::restore::RestoreArgs),
     /// Compare a backup with a table, key by key.
     Verify(super::verify::VerifyArgs),
-    /// Show or set the provisioned capacity of a table.
+    /// Show or set the capacity of a table, an index or a stream, and give back what was raised.
     Capacity(super::capacity::CapacityArgs),
+    /// Follow the load of tables with their capacity, by rules.
+    Autoscale(super::autoscale::AutoscaleArgs),
     /// Let a job write nothing until it is resumed.
     Pause(super::control::JobArgs),
     /// Let a paused job go on.

@@ -1,7 +1,7 @@
 //! What can be started: one file per job kind, the process that runs it, and the journal where everyone meets.
 
 pub mod audit;
-mod autoscale;
+pub mod autoscale;
 mod backup;
 pub mod binding;
 pub mod bump;

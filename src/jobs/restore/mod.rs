@@ -137,6 +137,7 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let pacer = Arc::new(Pacer::new(Arc::clone(&clock)));
     pacer.set_provisioned(follow::capacity(&table));
+    pacer.set_burst(!spec.no_burst);
     let resume = resume(session)?;
     begins(session, spec, &table);
     let reading = match reading::settle(session, spec, resume.mark.as_ref()).await? {

@@ -17,6 +17,7 @@ mod keymap;
 #[cfg(feature = "local")]
 mod local;
 mod log;
+mod owed;
 mod plan;
 mod preview;
 mod print;
@@ -24,6 +25,7 @@ mod progress;
 mod report;
 mod restore;
 mod session;
+mod settings;
 mod shell;
 mod signal;
 mod source;
@@ -69,6 +71,9 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(command: Option<Command>, session: &Session) -> Result<Exit, Report> {
+    if let Some(command) = &command {
+        owed::tell(command, session).await;
+    }
     match command {
         None => session.console(None).await,
         #[cfg(feature = "local")]

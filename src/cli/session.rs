@@ -10,6 +10,7 @@ use etcetera::BaseStrategy as _;
 use super::args::Global;
 use super::keymap;
 use super::report::{Exit, Report};
+use super::settings;
 use crate::cloud::guard::NoWitness;
 use crate::cloud::{Cloud, CloudError, Context, Guard, Mode};
 use crate::console::{self, ConsoleError, Place};
@@ -122,6 +123,7 @@ impl Session {
             mode: self.mode(),
             open: job.map(Place::Job),
             keymap: keymap::users_file(),
+            step: settings::load()?.bump,
         };
         console::run(options).await?;
         Ok(Exit::Done)

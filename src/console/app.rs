@@ -13,6 +13,7 @@ use super::listing::{Listing, Loaded};
 use super::msg::Msg;
 use super::theme::Theme;
 use super::widget::text::shown;
+use crate::capacity::{Resource, Step};
 use crate::cloud::inventory::{Stream, Table};
 use crate::cloud::{Class, CloudError, Context, Mode};
 use crate::jobs::JobId;
@@ -46,6 +47,8 @@ pub enum Overlay {
     Confirm(Box<Confirm>),
     /// A line that is typed.
     Prompt(Prompt),
+    /// The capacity of a table and of its indexes, one of them selected.
+    Capacity(String, usize),
 }
 
 /// A line that is typed below the screen.
@@ -66,6 +69,8 @@ pub enum Purpose {
     Filter,
     /// The cap of a job's items per second.
     Rate(JobId),
+    /// A capacity, in the resource's unit.
+    Capacity(Resource),
 }
 
 /// Words that come and go above the footer.
@@ -158,6 +163,10 @@ pub struct App {
     pub jobs_list: Listing,
     /// Capacity to give back.
     pub bumps: Vec<Bump>,
+    /// By how much + and - change a capacity.
+    pub step: Step,
+    /// Whether it was asked about what jobs that no longer run left raised.
+    pub(super) asked_owed: bool,
     /// The past of jobs.
     pub histories: HashMap<JobId, History>,
     /// Dead letters of the job on screen, and how many there are.
@@ -170,7 +179,7 @@ pub struct App {
     pub frozen_ms: Option<i64>,
     /// The restore form, kept when it is left.
     pub form: Option<RestoreForm>,
-    pub(super) measure_request: Request,
+    pub(super) look_request: Request,
     pub(super) table_asked_ms: Option<i64>,
     /// True when the screen no longer shows the state.
     pub dirty: bool,
@@ -216,13 +225,15 @@ impl App {
             jobs: None,
             jobs_list: Listing::default(),
             bumps: Vec::new(),
+            step: Step::default(),
+            asked_owed: false,
             histories: HashMap::new(),
             letters: None,
             letter_at: 0,
             window: 1,
             frozen_ms: None,
             form: None,
-            measure_request: Request::default(),
+            look_request: Request::default(),
             table_asked_ms: None,
             dirty: true,
             done: false,
@@ -245,6 +256,7 @@ impl App {
                 Token::Name(_) => Scope::Prompt,
             },
             Some(Overlay::Prompt(_)) => Scope::Prompt,
+            Some(Overlay::Capacity(..)) => Scope::Capacity,
             Some(Overlay::Help(_) | Overlay::Text(..)) => Scope::Global,
             None => self.screen_scope(),
         }
@@ -424,6 +436,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             }
             app.jobs = Some(jobs);
             app.bumps = bumps;
+            super::keys::ask_owed(app);
             return app.due();
         }
         Msg::Samples(id, samples) => app.histories.entry(id).or_default().extend(samples),
@@ -434,9 +447,9 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
         }
         Msg::Letters(id, letters, total) => app.letters = Some((id, letters, total)),
         Msg::JournalLost(words) => app.journal_trouble = Some(words),
-        Msg::Measured(request, answer) => {
-            if let Some(form) = app.form.as_mut().filter(|_| request == app.measure_request) {
-                form.measured = Some(answer);
+        Msg::Looked(request, answer) => {
+            if let Some(form) = app.form.as_mut().filter(|_| request == app.look_request) {
+                form.looked = Some(answer);
             }
         }
         Msg::Started(id) => {
@@ -452,6 +465,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             app.say(words, false);
             // What was changed is looked at again without waiting for its turn.
             app.tables.at_ms = i64::MIN;
+            app.streams.at_ms = i64::MIN;
             app.table_asked_ms = None;
             return app.due();
         }

@@ -2,7 +2,6 @@
 
 use super::app::{App, Screen, WINDOWS};
 use super::effect::Effect;
-use super::form::Name;
 
 /// How often lists are asked for, ms.
 const LIST_MS: i64 = 5000;
@@ -25,7 +24,7 @@ impl App {
             Screen::Restore => {
                 self.due_tables(&mut effects);
                 self.due_streams(&mut effects);
-                self.due_measure(&mut effects);
+                self.due_look(&mut effects);
             }
             Screen::Job(id) => {
                 if let Some(table) = self.job(&id).map(|job| job.spec.table().to_owned()) {
@@ -94,16 +93,18 @@ impl App {
         self.job(id).filter(|job| job.spec.table() == table).map_or(self.now_ms, |job| self.window_end(job))
     }
 
-    fn due_measure(&mut self, effects: &mut Vec<Effect>) {
+    fn due_look(&mut self, effects: &mut Vec<Effect>) {
         let now = self.now_ms;
         let request = self.next_request();
+        let (tables, streams) = (self.tables.rows.as_deref(), self.streams.rows.as_deref());
         let Some(form) = &mut self.form else { return };
-        let source = form.value(Name::Source).to_owned();
         if form.changed_ms.is_some_and(|at| now - at >= TYPING_MS) {
             form.changed_ms = None;
-            if !source.is_empty() {
-                self.measure_request = request;
-                effects.push(Effect::Measure(request, source));
+            if form.can_be_looked_at(tables, streams) {
+                let spec = form.restore();
+                form.is_looked_at = true;
+                self.look_request = request;
+                effects.push(Effect::Look(request, Box::new(spec)));
             }
         }
     }

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_credential_types::provider::ProvideCredentials as _;
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::mpsc::Sender;
 
 use super::effect::Effect;
-use super::measure::measure;
+use super::form::Unseen;
 use super::msg::{Msg, StreamMinutes, TableMinutes};
 use super::runtime::Perform;
 use super::watcher::Interest;
@@ -18,11 +19,14 @@ use crate::cloud::metrics::{self, Query};
 use crate::cloud::{Class, Cloud, CloudError, Context, Mode};
 use crate::jobs::bump::{self, BumpError};
 use crate::jobs::journal::{Control, Journal};
+use crate::jobs::plan;
 use crate::jobs::spec::Spec;
 use crate::jobs::{self, JobId};
 
 /// How many descriptions are asked for at once.
 const AT_ONCE: usize = 8;
+/// How long a give-back waits for a change that is under way.
+const CHANGING: Duration = Duration::from_secs(20);
 
 /// The hands of a console on a real cloud and journal.
 pub struct Hands {
@@ -103,22 +107,29 @@ impl Perform for Hands {
                     move |cloud| async move { Msg::StreamMinutes(stream_minutes(&cloud, streams, from, to).await) },
                 );
             }
-            Effect::Measure(request, source) => {
-                self.ask(move |cloud| async move { Msg::Measured(request, measure(&cloud, &source).await) });
+            Effect::Look(request, spec) => {
+                self.ask(move |cloud| async move {
+                    let looked = plan::facts(&cloud, &spec).await;
+                    Msg::Looked(request, looked.map(Box::new).map_err(Unseen::from))
+                });
             }
-            Effect::SetWriteCapacity { table, from, to, job } => {
+            Effect::SetCapacity { resource, from, to, job } => {
                 let here = tokio::runtime::Handle::current();
                 self.write(move |cloud, journal| {
-                    let set = here.block_on(bump::set(cloud, journal, &table, None, to, job.as_ref()));
+                    let set = here.block_on(bump::set(cloud, journal, &resource, to, job.as_ref()));
                     let given_back = job.filter(|_| to > from);
                     let given_back =
                         given_back.map_or(String::new(), |id| format!("; it is given back when {id} ends"));
-                    told(set.map(|done| format!("set {table} from {} to {} WCU{given_back}", done.from, done.to)))
+                    let unit = resource.unit();
+                    told(set.map(|done| format!("set {resource} from {} to {} {unit}{given_back}", done.from, done.to)))
                 });
             }
-            Effect::GiveBack(bump) => {
+            Effect::GiveBack(bumps) => {
                 let here = tokio::runtime::Handle::current();
-                self.write(move |cloud, journal| told(here.block_on(bump::give_back(cloud, journal, &bump))));
+                self.write(move |cloud, journal| {
+                    let settled = here.block_on(bump::give_back(cloud, journal, &bumps, CHANGING));
+                    told(settled.map(|all| all.into_iter().map(|one| one.words).collect::<Vec<_>>().join("; ")))
+                });
             }
             Effect::Control(id, control) => {
                 let word = match control {

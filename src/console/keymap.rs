@@ -35,6 +35,10 @@ pub enum Scope {
     Confirm,
     /// A form that was filled in and is looked at once more.
     Review,
+    /// The capacity of a table and of its indexes.
+    Capacity,
+    /// The autoscaler's rules and decisions.
+    Autoscale,
 }
 
 /// What a key does.
@@ -62,6 +66,9 @@ pub enum Action {
     Raise,
     Lower,
     GiveBack,
+    SetCapacity,
+    Indexes,
+    Autoscale,
     Sort,
     Filter,
     Pause,
@@ -104,12 +111,18 @@ const fn bindable(
 const BINDABLE: &[Bindable] = &[
     bindable(Scope::Tables, "open", Action::Open, "exact", "exact numbers, key, indexes and stream of the table"),
     bindable(Scope::Tables, "restore", Action::Restore, "restore into", "restore a backup into the table"),
-    bindable(Scope::Tables, "raise", Action::Raise, "more", "raise the table's write capacity by half"),
-    bindable(Scope::Tables, "lower", Action::Lower, "less", "lower the table's write capacity by half"),
+    bindable(Scope::Tables, "raise", Action::Raise, "more", "raise the table's write capacity by a step"),
+    bindable(Scope::Tables, "lower", Action::Lower, "less", "lower the table's write capacity by a step"),
     bindable(Scope::Tables, "give_back", Action::GiveBack, "give back", "set the capacity back to what it was"),
+    bindable(Scope::Tables, "set", Action::SetCapacity, "set", "type the table's write capacity"),
+    bindable(Scope::Tables, "indexes", Action::Indexes, "indexes", "the capacity of the table and of each index"),
     bindable(Scope::Tables, "sort", Action::Sort, "sort", "sort by the next column"),
     bindable(Scope::Tables, "filter", Action::Filter, "filter", "show only names that contain a text"),
     bindable(Scope::Streams, "open", Action::Open, "shards", "every shard of the stream"),
+    bindable(Scope::Streams, "raise", Action::Raise, "more", "raise the number of shards by a step"),
+    bindable(Scope::Streams, "lower", Action::Lower, "less", "lower the number of shards by a step"),
+    bindable(Scope::Streams, "set", Action::SetCapacity, "set", "type the number of shards"),
+    bindable(Scope::Streams, "give_back", Action::GiveBack, "give back", "set the shards back to what they were"),
     bindable(Scope::Streams, "sort", Action::Sort, "sort", "sort by the next column"),
     bindable(Scope::Streams, "filter", Action::Filter, "filter", "show only names that contain a text"),
     bindable(Scope::Jobs, "open", Action::Open, "watch", "watch the job"),
@@ -118,8 +131,11 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Jobs, "cancel", Action::Cancel, "cancel", "end the job for good"),
     bindable(Scope::Jobs, "sort", Action::Sort, "sort", "sort by the next column"),
     bindable(Scope::Jobs, "filter", Action::Filter, "filter", "show only jobs that contain a text"),
-    bindable(Scope::Job, "raise", Action::Raise, "more WCU", "raise the write capacity of the job's table by half"),
-    bindable(Scope::Job, "lower", Action::Lower, "less", "lower the write capacity of the job's table by half"),
+    bindable(Scope::Job, "raise", Action::Raise, "more WCU", "raise the write capacity of the job's table by a step"),
+    bindable(Scope::Job, "lower", Action::Lower, "less", "lower the write capacity of the job's table by a step"),
+    bindable(Scope::Job, "set", Action::SetCapacity, "set", "type the write capacity of the job's table"),
+    bindable(Scope::Job, "indexes", Action::Indexes, "indexes", "the capacity of the job's table and of each index"),
+    bindable(Scope::Job, "give_back", Action::GiveBack, "", "set the capacity back to what it was"),
     bindable(Scope::Job, "pause", Action::Pause, "pause/resume", "pause the job, or let it go on"),
     bindable(Scope::Job, "cancel", Action::Cancel, "cancel", "end the job for good"),
     bindable(Scope::Job, "rate", Action::Rate, "rate", "cap the job's items per second"),
@@ -135,6 +151,12 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Form, "back", Action::Back, "leave", "leave the form; what was typed stays"),
     bindable(Scope::Prompt, "accept", Action::Accept, "accept", "take what was typed"),
     bindable(Scope::Prompt, "back", Action::Back, "leave", "leave it"),
+    bindable(Scope::Capacity, "raise", Action::Raise, "more", "raise its write capacity by a step"),
+    bindable(Scope::Capacity, "lower", Action::Lower, "less", "lower its write capacity by a step"),
+    bindable(Scope::Capacity, "set", Action::SetCapacity, "set", "type its write capacity"),
+    bindable(Scope::Capacity, "give_back", Action::GiveBack, "give back", "set it back to what it was"),
+    bindable(Scope::Autoscale, "cancel", Action::Cancel, "cancel", "end the autoscaler for good"),
+    bindable(Scope::Autoscale, "log", Action::Log, "log", "everything that happened to the job"),
     bindable(Scope::Confirm, "yes", Action::Yes, "do it", "do what is asked about"),
     bindable(Scope::Confirm, "no", Action::No, "leave it", "leave everything as it is"),
     bindable(Scope::Review, "yes", Action::Yes, "start", "start what the form says"),
@@ -145,6 +167,7 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Global, "tables", Action::Tables, "", "the list of tables"),
     bindable(Scope::Global, "streams", Action::Streams, "", "the list of streams"),
     bindable(Scope::Global, "jobs", Action::Jobs, "", "the list of jobs"),
+    bindable(Scope::Global, "autoscale", Action::Autoscale, "", "the autoscaler's rules and last decisions"),
     bindable(Scope::Global, "next_screen", Action::NextScreen, "", "the next list"),
     bindable(Scope::Global, "previous_screen", Action::PreviousScreen, "", "the list before"),
     bindable(Scope::Global, "up", Action::Up, "", "up"),
@@ -163,7 +186,7 @@ const BINDABLE: &[Bindable] = &[
     ),
 ];
 
-const SCOPES: [(&str, Scope); 10] = [
+const SCOPES: [(&str, Scope); 12] = [
     ("global", Scope::Global),
     ("tables", Scope::Tables),
     ("streams", Scope::Streams),
@@ -174,6 +197,8 @@ const SCOPES: [(&str, Scope); 10] = [
     ("prompt", Scope::Prompt),
     ("confirm", Scope::Confirm),
     ("review", Scope::Review),
+    ("capacity", Scope::Capacity),
+    ("autoscale", Scope::Autoscale),
 ];
 
 impl Scope {

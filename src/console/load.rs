@@ -3,6 +3,7 @@
 use super::app::{App, Screen, WINDOWS};
 use super::history::{History, settled};
 use super::widget::sparkline::bins;
+use crate::capacity::Resource;
 use crate::cloud::Context;
 use crate::cloud::inventory::{Stream, Table};
 use crate::flow::Counters;
@@ -79,9 +80,9 @@ impl App {
         self.live_restores().find(|job| job.spec.table() == table)
     }
 
-    /// The capacity of `table` that was raised by hand and is to be given back.
-    pub fn bump(&self, table: &str) -> Option<&Bump> {
-        self.bumps.iter().find(|bump| bump.table == table && bump.index.is_none() && self.is_here(&bump.context))
+    /// The newest raise of `resource` that is to be given back.
+    pub fn bump(&self, resource: &Resource) -> Option<&Bump> {
+        self.bumps.iter().rfind(|bump| bump.resource == *resource && self.is_here(&bump.context))
     }
 
     /// What `table` bears now.
@@ -276,6 +277,11 @@ impl App {
         let rows = self.shown_tables();
         let at = self.tables_list.index(rows.iter().map(|(table, _)| table.name.as_str()));
         rows.get(at).map(|(table, _)| table.name.clone())
+    }
+
+    /// A stream by its name.
+    pub fn stream(&self, name: &str) -> Option<&Stream> {
+        self.streams.rows.as_ref()?.iter().find(|stream| stream.name == name)
     }
 
     /// The selected stream.

@@ -23,7 +23,6 @@ pub mod keymap;
 mod keys;
 mod listing;
 mod load;
-mod measure;
 mod msg;
 mod runtime;
 pub mod term;
@@ -43,6 +42,7 @@ use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use tokio::sync::mpsc;
 
+use crate::capacity::Step;
 use crate::cloud::{Cloud, CloudError, Guard, guard};
 use crate::jobs::JobId;
 use crate::jobs::journal::now_ms;
@@ -80,6 +80,8 @@ pub struct Options {
     pub open: Option<Place>,
     /// A keymap file that overlays the shipped one.
     pub keymap: Option<PathBuf>,
+    /// By how much + and - change a capacity.
+    pub step: Step,
 }
 
 /// Why there is no console, or no more.
@@ -128,7 +130,8 @@ pub async fn run(options: Options) -> Result<(), ConsoleError> {
         Some(Place::Job(id)) => Screen::Job(id),
     };
     let theme = Theme::from_environment(|name| std::env::var_os(name));
-    let app = App::new(place, keymap, theme, screen, now_ms());
+    let mut app = App::new(place, keymap, theme, screen, now_ms());
+    app.step = options.step;
 
     let (interests, interested) = std::sync::mpsc::channel();
     let watched = Watcher::new(&options.journal_path);

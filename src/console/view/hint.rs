@@ -6,7 +6,6 @@ use crate::cloud::inventory::Table;
 use crate::console::app::{App, Screen};
 use crate::console::history::History;
 use crate::console::keymap::{Action, Scope};
-use crate::console::keys::stepped;
 use crate::console::load::TableLoad;
 use crate::console::widget::quantity::{duration, exact, percent, rate};
 use crate::console::widget::text::shown;
@@ -27,8 +26,8 @@ pub fn hint(app: &App) -> Option<(String, Style)> {
             }
             let bump = app.bumps.iter().find(|bump| bump.job.is_none() && bump.after > bump.before)?;
             let key = app.keymap.chord(Scope::Tables, Action::GiveBack)?;
-            let words =
-                format!("{} was raised from {} to {} WCU; {key} gives it back", bump.table, bump.before, bump.after);
+            let (unit, before, after) = (bump.resource.unit(), bump.before, bump.after);
+            let words = format!("{} was raised from {before} to {after} {unit}; {key} gives it back", bump.resource);
             Some((words, Style::new()))
         }
         Screen::Job(id) => {
@@ -71,8 +70,8 @@ fn throttled(app: &App, table: &Table, load: &TableLoad, scope: Scope, selected:
         );
     }
     match app.keymap.chord(scope, Action::Raise) {
-        Some(key) if selected => format!("{told}. {key} raises it to {}", exact(stepped(provisioned.write, true))),
-        Some(key) => format!("{told}. Select it: {key} raises it to {}", exact(stepped(provisioned.write, true))),
+        Some(key) if selected => format!("{told}. {key} raises it to {}", exact(app.step.up(provisioned.write))),
+        Some(key) => format!("{told}. Select it: {key} raises it to {}", exact(app.step.up(provisioned.write))),
         None => told,
     }
 }
@@ -88,7 +87,7 @@ fn full(app: &App, job: &Job) -> Option<String> {
     let provisioned = table.provisioned?.write;
     let used = app.table_load(&table.name).used;
     let key = app.keymap.chord(Scope::Job, Action::Raise)?;
-    let (name, has, more) = (&table.name, exact(provisioned), exact(stepped(provisioned, true)));
+    let (name, has, more) = (&table.name, exact(provisioned), exact(app.step.up(provisioned)));
     match used / provisioned.max(1) as f64 {
         // FORMATS.md 4: up to 300 s of unused capacity.
         share if share > 1.2 => Some(format!(

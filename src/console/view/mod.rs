@@ -12,6 +12,7 @@
 //!
 //! Below 60×15 only the essential is left: the body, without its box, and a header when there is room.
 
+pub mod capacity;
 pub mod dead;
 mod header;
 mod hint;
@@ -142,6 +143,7 @@ fn draw_prompt(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
     let label = match &prompt.purpose {
         Purpose::Filter => " filter: ".to_owned(),
         Purpose::Rate(id) => format!(" items per second for {id}, nothing for no cap: "),
+        Purpose::Capacity(resource) => format!(" {} of {}: ", resource.unit(), shown(&resource.to_string())),
     };
     let mut spans = vec![Span::styled(label.clone(), app.theme.accent), Span::raw(shown(prompt.input.value()))];
     if let Some(error) = &prompt.error {

@@ -13,6 +13,7 @@ use ratatui::style::Style;
 use ratatui::text::Line;
 
 use super::{boxed, say};
+use crate::capacity::Resource;
 use crate::cloud::inventory::Table;
 use crate::cloud::price;
 use crate::console::app::App;
@@ -140,7 +141,7 @@ pub fn exact_lines(app: &App, table: &Table) -> Vec<String> {
         None => lines.push(format!("capacity       on demand, {:.1} WCU used", load.used)),
     }
     lines.push(format!("throttled      {:.1} writes/s", load.throttled));
-    if let Some(bump) = app.bump(&table.name) {
+    if let Some(bump) = app.bump(&Resource::Table(table.name.clone())) {
         lines.push(format!("to give back   {} WCU, from {}", exact(bump.before), exact(bump.after)));
     }
     for index in &table.indexes {

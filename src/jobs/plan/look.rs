@@ -207,9 +207,9 @@ enum Where {
 }
 
 /// Which files are looked at, and where. Places are spread evenly over all bytes, so that a large file has more.
-fn places(inputs: &[Input], bytes: u64) -> Vec<(&Input, Where)> {
+fn places(inputs: &[Input], bytes: u64) -> Vec<(Input, Where)> {
     if bytes <= WHOLE {
-        return inputs.iter().map(|input| (input, Where::Whole)).collect();
+        return inputs.iter().map(|input| (input.clone(), Where::Whole)).collect();
     }
     let mut found: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
     for place in 0..PLACES {
@@ -223,7 +223,7 @@ fn places(inputs: &[Input], bytes: u64) -> Vec<(&Input, Where)> {
             at -= size;
         }
     }
-    found.into_iter().map(|(n, at)| (&inputs[n], Where::At(at))).collect()
+    found.into_iter().map(|(n, at)| (inputs[n].clone(), Where::At(at))).collect()
 }
 
 /// What was seen in one file.
@@ -245,13 +245,13 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    async fn at(&self, input: &Input, place: Where) -> Result<Looked, PlanError> {
+    async fn at(&self, input: Input, place: Where) -> Result<Looked, PlanError> {
         let mut sampler = Sampler::new(self.schema, self.shape.clone());
         let places = match &place {
             Where::Whole => input.bytes.unwrap_or_default().max(1),
             Where::At(at) => at.len() as u64,
         };
-        let compressed = compression(&stored_head(self.cloud, input, 4).await?).is_some();
+        let compressed = compression(&stored_head(self.cloud, &input, 4).await?).is_some();
         // A few stored megabytes may unpack to gigabytes: enough is enough.
         let most = if compressed { RECORDS * places.min(PLACES) } else { u64::MAX };
         let (format, whole) = match place {
@@ -265,7 +265,7 @@ impl Look<'_> {
             }
             _ => self.piece(&Piece::whole(input.clone()), most, &mut sampler).await?,
         };
-        let head = if compressed { Some(unpack(&stored_head(self.cloud, input, HEAD).await?)) } else { None };
+        let head = if compressed { Some(unpack(&stored_head(self.cloud, &input, HEAD).await?)) } else { None };
         Ok(Looked { sample: sampler.sample, format, whole, head, places })
     }
 

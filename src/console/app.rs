@@ -199,7 +199,7 @@ pub struct App {
     pub frozen_ms: Option<i64>,
     /// The restore form, kept when it is left.
     pub form: Option<RestoreForm>,
-    pub(super) measure_request: Request,
+    pub(super) look_request: Request,
     /// True when the screen no longer shows the state.
     pub dirty: bool,
     /// True when the console is to end.
@@ -258,7 +258,7 @@ impl App {
             window: None,
             frozen_ms: None,
             form: None,
-            measure_request: Request::default(),
+            look_request: Request::default(),
             dirty: true,
             done: false,
         }
@@ -521,9 +521,9 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
         }
         Msg::Letters(id, letters, total) => app.letters = Some((id, letters, total)),
         Msg::JournalLost(words) => app.journal_trouble = Some(words),
-        Msg::Measured(request, answer) => {
-            if let Some(form) = app.form.as_mut().filter(|_| request == app.measure_request) {
-                form.measured = Some(answer);
+        Msg::Looked(request, answer) => {
+            if let Some(form) = app.form.as_mut().filter(|_| request == app.look_request) {
+                form.looked = Some(answer);
             }
         }
         Msg::Started(id) => {

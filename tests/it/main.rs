@@ -4,6 +4,7 @@
 mod errors;
 mod local;
 mod peers;
+mod plan;
 mod restore;
 mod running;
 mod sources;

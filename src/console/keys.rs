@@ -3,7 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tui_input::{Input, InputRequest};
 
-use super::app::{App, Overlay, Prompt, Purpose, Screen, WINDOWS};
+use super::app::{App, Overlay, Prompt, Purpose, Screen};
 use super::confirm::{Confirm, Token};
 use super::effect::Effect;
 use super::form::{Name, RestoreForm};
@@ -90,9 +90,8 @@ fn edit(app: &mut App, change: impl FnOnce(&mut Input)) {
                 let field = &mut form.fields[form.at];
                 let before = field.input.value().to_owned();
                 change(&mut field.input);
-                if field.name == Name::Source && before != field.input.value() {
-                    form.measured = None;
-                    form.changed_ms = Some(now_ms);
+                if field.name.is_looked_at() && before != field.input.value() {
+                    form.unseen(now_ms);
                 }
             }
         }
@@ -218,12 +217,16 @@ fn review(app: &mut App) {
         app.say(error, true);
         return;
     }
-    let spec = form.spec();
+    let plan = form.plan(tables);
+    let spec = form.spec(tables);
     let table = tables.and_then(|tables| tables.iter().find(|t| t.name == spec.table()));
     let held = table.map_or(0, |table| table.items);
     let overwrites = held > 0 && !form.only_new();
     let mut facts = vec![("restore", spec.title())];
-    facts.extend(form.plan(tables).map(|plan| plan.lines()).unwrap_or_default());
+    match &plan {
+        Some(plan) => facts.extend(super::form::facts_of(plan, form.bumps(), table, app.now_ms)),
+        None => facts.push(("plan", "not known yet: esc and wait for it, or start without".to_owned())),
+    }
     if held > 0 {
         let then = if overwrites { "same keys are overwritten" } else { "same keys are left alone" };
         facts.push(("in the table", format!("{} items: {then}", exact(held))));
@@ -279,13 +282,7 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
         Action::First => step(app, isize::MIN + 1),
         Action::Last => step(app, isize::MAX / 2),
         Action::Refresh => {
-            app.tables.at_ms = i64::MIN;
-            app.tables.asked_ms = None;
-            app.streams.at_ms = i64::MIN;
-            app.streams.asked_ms = None;
-            app.table_minutes_ms = None;
-            app.stream_minutes_ms = None;
-            app.table_asked_ms = None;
+            app.ask_again();
             app.identified_ms = None;
             return app.due();
         }
@@ -307,12 +304,19 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
         }
         Action::Open => return open(app),
         Action::Restore => {
-            let table = if app.screen == Screen::Tables { app.selected_table() } else { None };
+            let table = match &app.screen {
+                Screen::Tables => app.selected_table(),
+                Screen::Table(name) => Some(name.clone()),
+                _ => None,
+            };
+            let now_ms = app.now_ms;
             let form = app.form.get_or_insert_with(|| RestoreForm::new(None, None));
             if let Some(field) = form.fields.iter_mut().find(|field| field.name == Name::Table)
                 && let Some(table) = table
+                && field.input.value() != table
             {
                 field.input = Input::new(table);
+                form.unseen(now_ms);
             }
             return app.go(Screen::Restore);
         }
@@ -362,11 +366,7 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
                 app.overlay = Some(Overlay::Text(format!("log of {id}"), lines, last));
             }
         }
-        Action::Zoom => {
-            app.window = (app.window + 1) % WINDOWS.len();
-            app.table_minutes_ms = None;
-            return app.due();
-        }
+        Action::Zoom | Action::ZoomIn => return app.zoom(action == Action::Zoom),
         Action::Freeze => {
             app.frozen_ms = if app.frozen_ms.is_some() { None } else { Some(app.now_ms) };
         }
@@ -377,7 +377,12 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
 
 fn step(app: &mut App, rows: isize) {
     let names: Vec<String> = match &app.screen {
-        Screen::Tables => app.shown_tables().iter().map(|(table, _)| table.name.clone()).collect(),
+        Screen::Tables => app.table_rows().iter().map(|row| row.name.to_owned()).collect(),
+        Screen::Table(name) => {
+            let last = app.table(name).map_or(0, |table| table.indexes.len());
+            app.index_at = app.index_at.saturating_add_signed(rows).min(last);
+            return;
+        }
         Screen::Streams => app.shown_streams().iter().map(|stream| stream.name.clone()).collect(),
         Screen::Jobs => app.shown_jobs().iter().map(|job| job.id.0.clone()).collect(),
         Screen::Dead(_) => {
@@ -395,7 +400,12 @@ fn step(app: &mut App, rows: isize) {
 fn open(app: &mut App) -> Vec<Effect> {
     match app.screen {
         Screen::Tables => {
-            if let Some(table) = app.selected_table().and_then(|name| app.table(&name)) {
+            if let Some(name) = app.selected_table() {
+                return app.go(Screen::Table(name));
+            }
+        }
+        Screen::Table(ref name) => {
+            if let Some(table) = app.table(name) {
                 let text = view::tables::exact_lines(app, table);
                 app.overlay = Some(Overlay::Text(format!("table {}", table.name), text, 0));
             }
@@ -427,6 +437,10 @@ fn open(app: &mut App) -> Vec<Effect> {
 fn resource_at_hand(app: &App) -> Option<Resource> {
     match &app.screen {
         Screen::Tables => app.selected_table().map(Resource::Table),
+        Screen::Table(table) => Some(match app.selected_index() {
+            Some(index) => Resource::Index { table: table.clone(), index: index.name.clone() },
+            None => Resource::Table(table.clone()),
+        }),
         Screen::Streams => app.selected_stream().map(|stream| Resource::Stream(stream.name.clone())),
         Screen::Job(id) => {
             let table = app.job(id).map(|job| job.spec.table().to_owned());

@@ -4,7 +4,9 @@
 mod errors;
 mod local;
 mod peers;
+mod plan;
 mod restore;
 mod running;
+mod sources;
 #[cfg(unix)]
 mod terminal;

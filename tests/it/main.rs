@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // A test that can't go on says why by its line.
 
 mod errors;
+mod exports;
 mod local;
 mod peers;
 mod plan;

@@ -19,7 +19,7 @@ mod set;
 mod source;
 #[cfg(all(test, feature = "local"))]
 mod test_s3;
-mod writer;
+pub mod write;
 
 pub use error::BackupError;
 pub use expand::{Input, expand};
@@ -28,4 +28,4 @@ pub use lines::LONGEST_LINE;
 pub use location::Location;
 pub use reader::{Change, Place, Reader, Record};
 pub use set::{Export, Piece, Set, Stage, Unfit, Wanted, check, pieces};
-pub use writer::{Csv64Writer, Written};
+pub use write::{Csv64Writer, Written};

@@ -2,7 +2,7 @@
 
 pub mod audit;
 mod autoscale;
-mod backup;
+pub mod backup;
 pub mod bump;
 pub mod journal;
 mod process;

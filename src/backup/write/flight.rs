@@ -104,6 +104,11 @@ impl Flight {
         Ok((self.after.blocks, self.after.mark.clone(), fresh))
     }
 
+    /// True when nothing is on its way.
+    pub fn is_idle(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
     /// All stored pieces, in order.
     pub fn stored(&self) -> &[Piece] {
         &self.stored

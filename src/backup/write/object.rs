@@ -110,6 +110,8 @@ impl ObjectSink {
 
     pub fn settle(&mut self) -> Result<(u64, Mark, Vec<Piece>), BackupError> {
         let (blocks, mut mark, fresh) = self.flight.settle(&self.to.location)?;
+        // Blocks without rows come with no piece: once nothing is on its way, all that came count.
+        let blocks = if self.waiting.is_empty() && self.flight.is_idle() { self.blocks } else { blocks };
         // Known as soon as it is open, so that a resume goes on with it and a cancel finds it.
         mark.upload.clone_from(&self.upload);
         Ok((blocks, mark, fresh))

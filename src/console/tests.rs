@@ -20,6 +20,7 @@ use super::measure::Measured;
 use super::msg::{Msg, TableMinutes};
 use super::runtime::{Perform, Runtime};
 use super::theme::Theme;
+use crate::capacity::Resource;
 use crate::cloud::guard::Change;
 use crate::cloud::{Class, CloudError, Mode};
 use crate::jobs::JobId;
@@ -40,15 +41,21 @@ impl Perform for World {
             let lost = self.lost.lock().unwrap().clone();
             let or_lost = |msg: Msg, error: fn(CloudError) -> Msg| lost.clone().map_or(msg, error);
             match &effect {
-                Effect::LoadTables(request) => {
-                    let request = *request;
-                    Some(match lost.clone() {
-                        Some(error) => Msg::Tables(request, Err(error)),
-                        None => Msg::Tables(request, Ok(fixture::tables())),
-                    })
+                Effect::ListTables(request) => {
+                    let names = fixture::tables().into_iter().map(|table| table.name).collect();
+                    Some(Msg::TableNames(*request, lost.clone().map_or(Ok(names), Err)))
                 }
-                Effect::LoadTable(_) => {
-                    Some(or_lost(Msg::Table(Ok(fixture::tables().remove(0))), |error| Msg::Table(Err(error))))
+                Effect::LoadTables(request, names) => {
+                    let mut tables = fixture::tables();
+                    tables.retain(|table| names.contains(&table.name));
+                    Some(Msg::Tables(*request, lost.clone().map_or(Ok(tables), Err)))
+                }
+                Effect::LoadChart(request, question) => {
+                    Some(Msg::Chart(*request, lost.clone().map_or_else(|| Ok(fixture::chart(question)), Err)))
+                }
+                Effect::LoadTable(name) => {
+                    let table = fixture::tables().into_iter().find(|table| table.name == *name).unwrap();
+                    Some(or_lost(Msg::Table(Ok(table)), |error| Msg::Table(Err(error))))
                 }
                 Effect::LoadStreams(request) => Some(Msg::Streams(*request, Ok(fixture::streams()))),
                 Effect::Identify => Some(Msg::Account(Ok("111122223333".into()))),
@@ -179,7 +186,7 @@ impl Tester {
         did.retain(|effect| {
             matches!(
                 effect,
-                Effect::SetWriteCapacity { .. }
+                Effect::SetCapacity { .. }
                     | Effect::GiveBack(_)
                     | Effect::Control(..)
                     | Effect::SetRate(..)
@@ -221,6 +228,11 @@ screens!(the_tables, async |size| Tester::watching(Screen::Tables, Mode::Normal,
 screens!(the_streams, async |size| Tester::watching(Screen::Streams, Mode::Normal, size));
 screens!(the_jobs, async |size| Tester::watching(Screen::Jobs, Mode::Normal, size));
 screens!(a_job, async |size| Tester::watching(r7f3a(), Mode::ReadOnly, size));
+screens!(a_table, async |size| {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, size);
+    tester.press("down enter down").await;
+    tester
+});
 screens!(a_raise_is_confirmed, async |size| {
     let mut tester = Tester::watching(r7f3a(), Mode::Normal, size);
     tester.press("+").await;
@@ -261,7 +273,10 @@ async fn plus_raises_the_capacity_of_the_jobs_table_after_a_yes() {
     assert_eq!(tester.changed(), []);
     tester.press("y").await;
     let job = Some(JobId("r-7f3a".into()));
-    assert_eq!(tester.changed(), [Effect::SetWriteCapacity { table: "historical".into(), from: 130, to: 195, job }]);
+    assert_eq!(
+        tester.changed(),
+        [Effect::SetCapacity { resource: Resource::Table("historical".into()), from: 130, to: 195, job }]
+    );
 }
 
 #[tokio::test]
@@ -426,18 +441,18 @@ async fn what_was_raised_without_a_job_can_be_given_back() {
     let bump = Bump {
         number: 1,
         context: fixture::context(),
-        table: "historical".into(),
-        index: None,
+        resource: Resource::Table("historical".into()),
         before: 65,
         after: 130,
+        from: 65,
         at_ms: NOW_MS,
         job: None,
     };
     tester.send(Msg::Jobs(Vec::new(), vec![bump.clone()]));
     tester.pass(13_000).await;
-    tester.sees("historical was raised from 65 to 130 WCU; g gives it back").await;
+    tester.sees("table historical was raised from 65 to 130 WCU; g gives it back").await;
     tester.press("g y").await;
-    assert_eq!(tester.changed(), [Effect::GiveBack(bump)]);
+    assert_eq!(tester.changed(), [Effect::GiveBack(vec![bump])]);
 }
 
 #[tokio::test]
@@ -472,7 +487,7 @@ async fn many_messages_at_once_are_one_frame() {
 async fn answers_to_questions_that_nobody_asks_any_more_are_dropped() {
     let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (110, 30));
     tester.sees("quotes").await;
-    tester.send(Msg::Tables(super::effect::Request(0), Ok(Vec::new())));
+    tester.send(Msg::TableNames(super::effect::Request(0), Ok(Vec::new())));
     tester.sees("quotes").await;
 }
 
@@ -496,8 +511,8 @@ async fn empty_lists_say_what_to_do() {
     tester.send(Msg::JournalLost("the journal could not be used".into()));
     tester.sees("the journal could not be used").await;
     tester.press("1").await;
-    let request = tester.runtime.app.tables.request;
-    tester.send(Msg::Tables(request, Ok(Vec::new())));
+    let request = tester.runtime.app.table_names.request;
+    tester.send(Msg::TableNames(request, Ok(Vec::new())));
     tester.sees("No tables in eu-west-1").await;
 }
 

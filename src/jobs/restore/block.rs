@@ -76,6 +76,8 @@ impl Blocks {
         let mut resumed = mark;
         self.ended_bytes = read_before(&reading, &start);
         while start.stage < reading.stages.len() {
+            // A block is made only when there is room for it: one is written while the next one waits.
+            let Ok(room) = made.reserve().await else { return Ok(()) };
             let begins = Arc::new(start.clone());
             let mut records = self.block(&mut start).await?;
             let (done, digest) = match resumed.take() {
@@ -89,9 +91,7 @@ impl Blocks {
             let ends = start.strands.is_empty();
             if done > 0 || !records.is_empty() {
                 let block = Block { start: begins, done, digest, records: records.into_iter() };
-                if made.send(Ok(Made::Block(block))).await.is_err() {
-                    return Ok(());
-                }
+                room.send(Ok(Made::Block(block)));
             }
             if ends {
                 start = Start::of_stage(&reading, start.stage + 1, start.ordinal, start.damaged);

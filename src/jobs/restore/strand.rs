@@ -10,7 +10,7 @@ use crate::backup::{BackupError, Change, Format, Input, Location, Piece, Place, 
 use crate::item::{Checked, Checker, Key, Refusal, Shape, Shaped};
 
 /// Checked chunks that wait, for each strand; a chunk is 256 KiB of text, or one line that is longer.
-const CHUNKS_AHEAD: usize = 4;
+const CHUNKS_AHEAD: usize = 2;
 
 /// What is to be done with a record.
 #[derive(Clone, Debug, PartialEq, Eq)]

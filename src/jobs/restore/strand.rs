@@ -7,6 +7,7 @@ use tokio::sync::{Semaphore, mpsc};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::backup::{BackupError, Change, Format, Input, Location, Piece, Place, Reader, Record};
+use crate::flow::Stopwatch;
 use crate::item::{Checked, Checker, Key, Refusal, Shape, Shaped};
 
 /// Checked chunks that wait, for each strand; a chunk is 256 KiB of text, or one line that is longer.
@@ -50,6 +51,8 @@ pub(super) struct Taking {
     pub keep_going: bool,
     /// As many pieces are checked at the same time.
     pub producers: Semaphore,
+    /// Time that goes into that.
+    pub checking: Arc<Stopwatch>,
 }
 
 impl Taken {
@@ -213,6 +216,7 @@ async fn read(
             return unchanged(piece);
         }
         let Ok(turn) = taking.producers.acquire().await else { return Ok(()) };
+        let busy = taking.checking.enter();
         let starts = records.iter().skip(1).map(|record| Place { line: record.line, offset: record.offset });
         let nexts: Vec<Place> = starts.chain([reader.place()]).collect();
         let taken = records
@@ -226,7 +230,7 @@ async fn read(
                 next,
             })
             .collect();
-        drop(turn);
+        drop((busy, turn));
         if chunks.send(Ok(Said::Chunk(Chunk { taken, stored: reader.stored_bytes_read() }))).await.is_err() {
             return Ok(());
         }

@@ -6,6 +6,7 @@
 
 mod args;
 mod audit;
+mod autoscale;
 mod capacity;
 mod control;
 mod dead;
@@ -86,6 +87,7 @@ async fn run(command: Option<Command>, session: &Session) -> Result<Exit, Report
         Some(Command::Restore(args)) => restore::run(args, session).await,
         Some(Command::Verify(args)) => verify::run(args, session).await,
         Some(Command::Capacity(args)) => capacity::run(args, session).await,
+        Some(Command::Autoscale(args)) => autoscale::run(args, session).await,
         Some(Command::Pause(args)) => control::pause(&args, session),
         Some(Command::Resume(args)) => control::resume(&args, session),
         Some(Command::Cancel(args)) => control::cancel(&args, session),

@@ -23,6 +23,8 @@ pub enum Scope {
     Streams,
     /// The list of jobs.
     Jobs,
+    /// One table.
+    Table,
     /// One job.
     Job,
     /// The dead letters of a job.
@@ -78,6 +80,7 @@ pub enum Action {
     Verify,
     Log,
     Zoom,
+    ZoomIn,
     Freeze,
     Next,
     Previous,
@@ -109,7 +112,7 @@ const fn bindable(
 
 /// Everything that can be bound, in the order of footer and help.
 const BINDABLE: &[Bindable] = &[
-    bindable(Scope::Tables, "open", Action::Open, "exact", "exact numbers, key, indexes and stream of the table"),
+    bindable(Scope::Tables, "open", Action::Open, "open", "the table's charts, capacity and indexes"),
     bindable(Scope::Tables, "restore", Action::Restore, "restore into", "restore a backup into the table"),
     bindable(Scope::Tables, "raise", Action::Raise, "more", "raise the table's write capacity by a step"),
     bindable(Scope::Tables, "lower", Action::Lower, "less", "lower the table's write capacity by a step"),
@@ -118,6 +121,14 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Tables, "indexes", Action::Indexes, "indexes", "the capacity of the table and of each index"),
     bindable(Scope::Tables, "sort", Action::Sort, "sort", "sort by the next column"),
     bindable(Scope::Tables, "filter", Action::Filter, "filter", "show only names that contain a text"),
+    bindable(Scope::Table, "raise", Action::Raise, "more", "raise the write capacity of the selected row by half"),
+    bindable(Scope::Table, "lower", Action::Lower, "less", "lower the write capacity of the selected row by half"),
+    bindable(Scope::Table, "give_back", Action::GiveBack, "give back", "set the capacity back to what it was"),
+    bindable(Scope::Table, "restore", Action::Restore, "restore into", "restore a backup into the table"),
+    bindable(Scope::Table, "zoom", Action::Zoom, "wider", "a wider window, up to 15 days"),
+    bindable(Scope::Table, "zoom_in", Action::ZoomIn, "narrower", "a narrower window, down to one minute"),
+    bindable(Scope::Table, "freeze", Action::Freeze, "freeze", "hold the charts still; collecting goes on"),
+    bindable(Scope::Table, "open", Action::Open, "exact", "exact numbers, key, indexes and stream of the table"),
     bindable(Scope::Streams, "open", Action::Open, "shards", "every shard of the stream"),
     bindable(Scope::Streams, "raise", Action::Raise, "more", "raise the number of shards by a step"),
     bindable(Scope::Streams, "lower", Action::Lower, "less", "lower the number of shards by a step"),
@@ -142,7 +153,8 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Job, "dead", Action::Dead, "dead letters", "records that can never succeed, and why"),
     bindable(Scope::Job, "verify", Action::Verify, "verify", "compare the backup with the table, key by key"),
     bindable(Scope::Job, "log", Action::Log, "log", "everything that happened to the job"),
-    bindable(Scope::Job, "zoom", Action::Zoom, "zoom", "change the charts' window: 5m 15m 1h 6h 24h"),
+    bindable(Scope::Job, "zoom", Action::Zoom, "wider", "a wider window, up to 15 days"),
+    bindable(Scope::Job, "zoom_in", Action::ZoomIn, "narrower", "a narrower window, down to one minute"),
     bindable(Scope::Job, "freeze", Action::Freeze, "freeze", "hold the charts still while the job goes on"),
     bindable(Scope::Dead, "open", Action::Open, "whole record", "the whole record and where it came from"),
     bindable(Scope::Form, "accept", Action::Accept, "review", "review, then start"),
@@ -186,9 +198,10 @@ const BINDABLE: &[Bindable] = &[
     ),
 ];
 
-const SCOPES: [(&str, Scope); 12] = [
+const SCOPES: [(&str, Scope); 13] = [
     ("global", Scope::Global),
     ("tables", Scope::Tables),
+    ("table", Scope::Table),
     ("streams", Scope::Streams),
     ("jobs", Scope::Jobs),
     ("job", Scope::Job),

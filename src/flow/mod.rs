@@ -31,6 +31,7 @@ mod records;
 mod scan;
 mod shard;
 mod shard_pace;
+mod stopwatch;
 mod stream;
 mod table;
 mod tally;
@@ -55,6 +56,7 @@ pub use producer::{Producer, ProducerOptions, partition_key};
 pub use read_pace::ReadPace;
 pub use scan::{ScanOptions, ScanPage, ScanTimes, Scanner, TableScan};
 pub use shard::{RecordAt, Sink, Tables};
+pub use stopwatch::{Inside, LaneTimes, Stopwatch};
 pub use stream::{
     Failed, Page, PutReply, ReadError, SequenceNumber, Shard, StartAt, StreamPut, StreamRecord, StreamSource,
 };

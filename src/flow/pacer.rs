@@ -39,6 +39,8 @@ pub struct PacerSnapshot {
     pub consumed: f64,
     /// Of `consumed`: in the table alone, WCU.
     pub consumed_by_table: f64,
+    /// Of `consumed`: in each global index that has written anything, WCU.
+    pub consumed_by_index: Vec<(String, f64)>,
     /// Write capacity of the table that is let through now, WCU a second; may be above the provisioned in a burst.
     pub target: f64,
     /// Items sent since the pacer began, repetitions included.
@@ -80,6 +82,7 @@ struct State {
     index_ratios: HashMap<String, f64>,
     consumed: f64,
     consumed_by_table: f64,
+    consumed_by_index: Vec<(String, f64)>,
     sent: u64,
     refused: u64,
 }
@@ -96,6 +99,7 @@ impl Pacer {
             index_ratios: HashMap::new(),
             consumed: 0.0,
             consumed_by_table: 0.0,
+            consumed_by_index: Vec::new(),
             sent: 0,
             refused: 0,
         };
@@ -189,6 +193,7 @@ impl Pacer {
             limit: state.limit(self.clock.now()),
             consumed: state.consumed,
             consumed_by_table: state.consumed_by_table,
+            consumed_by_index: state.consumed_by_index.clone(),
             target: state.target(),
             sent: state.sent,
             refused: state.refused,
@@ -230,6 +235,12 @@ impl State {
     fn learn(&mut self, wcu: f64, consumed: &Consumed) -> Vec<f64> {
         self.consumed += consumed.total();
         self.consumed_by_table += consumed.table;
+        for (name, wcu) in &consumed.indexes {
+            match self.consumed_by_index.iter_mut().find(|(known, _)| known == name) {
+                Some((_, sum)) => *sum += wcu,
+                None => self.consumed_by_index.push((name.clone(), *wcu)),
+            }
+        }
         if wcu <= 0.0 {
             return Vec::new();
         }

@@ -17,6 +17,7 @@ use super::lanes::{Health, INBOX, Lanes};
 use super::ledger::Receipt;
 use super::limit::Limit;
 use super::pacer::Pacer;
+use super::stopwatch::LaneTimes;
 use super::table::{BatchReply, Consumed, TablePut};
 use super::waiting::{Waiting, Write, WriteKind};
 use crate::cloud::{Class, CloudError};
@@ -124,6 +125,11 @@ impl Writer {
         *self.shared.health.effort()
     }
 
+    /// What its lanes did with their time.
+    pub fn times(&self) -> LaneTimes {
+        self.shared.health.watch.times(self.lanes.count())
+    }
+
     /// The pacer that it writes by.
     pub fn pacer(&self) -> &Arc<Pacer> {
         &self.shared.pacer
@@ -217,9 +223,10 @@ enum After {
 async fn lane(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Write>, n: u64) {
     let mut waiting = Waiting::new(!shared.options.if_not_exists);
     let mut backoff = Backoff::new(BASE, CAP, shared.options.seed ^ n);
+    let watch = &shared.health.watch;
     loop {
         if waiting.is_empty() {
-            let Some(write) = inbox.recv().await else { return };
+            let Some(write) = watch.idle.during(inbox.recv()).await else { return };
             waiting.push(write);
         }
         while waiting.len() < INBOX
@@ -228,15 +235,16 @@ async fn lane(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Write>, n: u64) {
             waiting.push(write);
         }
         let batch = shared.next(&mut waiting);
-        shared.pacer.acquire(batch.iter().map(|write| write.wcu).sum(), batch.len()).await;
+        let wcu = batch.iter().map(|write| write.wcu).sum();
+        watch.paced.during(shared.pacer.acquire(wcu, batch.len())).await;
         if shared.health.is_over() {
             return;
         }
         let sent = shared.health.clock.now();
-        let reply = shared.send(&batch).await;
+        let reply = watch.send(shared.send(&batch)).await;
         match shared.settle(sent, batch, reply, &mut waiting) {
             After::Next => backoff.reset(),
-            After::BackOff => shared.health.clock.sleep(backoff.wait()).await,
+            After::BackOff => watch.backing_off.during(shared.health.clock.sleep(backoff.wait())).await,
             After::End => return,
         }
     }

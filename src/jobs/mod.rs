@@ -1,8 +1,9 @@
 //! What can be started: one file per job kind, the process that runs it, and the journal where everyone meets.
 
 pub mod audit;
-mod autoscale;
+pub mod autoscale;
 mod backup;
+pub mod binding;
 pub mod bump;
 pub mod create_table;
 pub mod journal;
@@ -14,6 +15,7 @@ pub mod spec;
 mod verify;
 mod worker;
 
+pub use binding::{Binding, Remedy};
 pub use journal::{Journal, JournalError};
 pub use process::{StartError, leave_terminal, log_path, resume_detached, start_detached};
 pub use progress::{Ended, Line, Listener, Said, VerifyLine};

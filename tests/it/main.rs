@@ -7,5 +7,6 @@ mod peers;
 mod plan;
 mod restore;
 mod running;
+mod sources;
 #[cfg(unix)]
 mod terminal;

@@ -67,7 +67,9 @@ impl App {
 
     /// Asks for what is to be described: what is visible again and again, what the form names, of few tables all once.
     fn due_descriptions(&mut self, visible: &[String], effects: &mut Vec<Effect>) {
-        if !self.tables.is_due(self.now_ms, 0) {
+        // What failed is not asked for again at once.
+        let every = if self.trouble.is_some() { LIST_MS } else { TYPING_MS };
+        if !self.tables.is_due(self.now_ms, every) {
             return;
         }
         let Some(names) = &self.table_names.rows else { return };

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use tui_input::Input;
 
 use super::api::Api;
+use super::backup::BackupForm;
 use super::charts::TableChart;
 use super::confirm::{Confirm, Token};
 use super::effect::{Effect, Request};
@@ -38,6 +39,8 @@ pub enum Screen {
     Dead(JobId),
     /// The restore form.
     Restore,
+    /// The backup form.
+    Backup,
 }
 
 /// What lies over the screen.
@@ -199,6 +202,8 @@ pub struct App {
     pub frozen_ms: Option<i64>,
     /// The restore form, kept when it is left.
     pub form: Option<RestoreForm>,
+    /// The backup form, kept when it is left.
+    pub backup_form: Option<BackupForm>,
     pub(super) look_request: Request,
     /// True when the screen no longer shows the state.
     pub dirty: bool,
@@ -258,6 +263,7 @@ impl App {
             window: None,
             frozen_ms: None,
             form: None,
+            backup_form: None,
             look_request: Request::default(),
             dirty: true,
             done: false,
@@ -295,7 +301,7 @@ impl App {
             Screen::Table(_) => Scope::Table,
             Screen::Job(_) => Scope::Job,
             Screen::Dead(_) => Scope::Dead,
-            Screen::Restore => Scope::Form,
+            Screen::Restore | Screen::Backup => Scope::Form,
         }
     }
 
@@ -529,8 +535,9 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
         Msg::Started(id) => {
             app.say(format!("{id} was started; it goes on when the console is closed"), false);
             app.form = None;
-            app.behind.retain(|screen| *screen != Screen::Restore);
-            if app.screen == Screen::Restore {
+            app.backup_form = None;
+            app.behind.retain(|screen| !matches!(screen, Screen::Restore | Screen::Backup));
+            if matches!(app.screen, Screen::Restore | Screen::Backup) {
                 app.screen = app.behind.pop().unwrap_or(Screen::Jobs);
             }
             return app.go(Screen::Job(id));

@@ -1,6 +1,7 @@
 //! What is due to be asked of AWS: only what is on screen, and no oftener than it changes or costs.
 
 use super::app::{App, Screen};
+use super::backup;
 use super::effect::Effect;
 use super::form::Name;
 
@@ -35,6 +36,7 @@ impl App {
                     self.due_table(&table, &mut effects);
                 }
             }
+            Screen::Backup => self.due_tables(&mut effects),
             Screen::Jobs | Screen::Dead(_) => {}
         }
         effects
@@ -65,12 +67,18 @@ impl App {
 
     /// Asks for what is to be described: what is visible again and again, what the form names, of few tables all once.
     fn due_descriptions(&mut self, visible: &[String], effects: &mut Vec<Effect>) {
-        if !self.tables.is_due(self.now_ms, 0) {
+        // What failed is not asked for again at once.
+        let every = if self.trouble.is_some() { LIST_MS } else { TYPING_MS };
+        if !self.tables.is_due(self.now_ms, every) {
             return;
         }
         let Some(names) = &self.table_names.rows else { return };
         let mut wanted: Vec<String> = visible.iter().filter(|name| self.is_description_old(name)).cloned().collect();
-        let typed = self.form.as_ref().filter(|_| self.screen == Screen::Restore).map(|form| form.value(Name::Table));
+        let typed = match self.screen {
+            Screen::Restore => self.form.as_ref().map(|form| form.value(Name::Table)),
+            Screen::Backup => self.backup_form.as_ref().map(|form| form.value(backup::Name::Table)),
+            _ => None,
+        };
         let few = if names.len() <= FEW { names.as_slice() } else { &[] };
         let unknown = few.iter().map(String::as_str).chain(typed).filter(|name| {
             !self.described_ms.contains_key(*name) && names.binary_search_by(|known| known.as_str().cmp(name)).is_ok()

@@ -65,6 +65,7 @@ pub enum Action {
     Suspend,
     Open,
     Restore,
+    Backup,
     Raise,
     Lower,
     GiveBack,
@@ -114,6 +115,7 @@ const fn bindable(
 const BINDABLE: &[Bindable] = &[
     bindable(Scope::Tables, "open", Action::Open, "open", "the table's charts, capacity and indexes"),
     bindable(Scope::Tables, "restore", Action::Restore, "restore into", "restore a backup into the table"),
+    bindable(Scope::Tables, "backup", Action::Backup, "back up", "write the table into files"),
     bindable(Scope::Tables, "raise", Action::Raise, "more", "raise the table's write capacity by a step"),
     bindable(Scope::Tables, "lower", Action::Lower, "less", "lower the table's write capacity by a step"),
     bindable(Scope::Tables, "give_back", Action::GiveBack, "give back", "set the capacity back to what it was"),
@@ -121,6 +123,7 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Tables, "indexes", Action::Indexes, "indexes", "the capacity of the table and of each index"),
     bindable(Scope::Tables, "sort", Action::Sort, "sort", "sort by the next column"),
     bindable(Scope::Tables, "filter", Action::Filter, "filter", "show only names that contain a text"),
+    bindable(Scope::Table, "backup", Action::Backup, "back up", "write the table into files"),
     bindable(Scope::Table, "raise", Action::Raise, "more", "raise the write capacity of the selected row by half"),
     bindable(Scope::Table, "lower", Action::Lower, "less", "lower the write capacity of the selected row by half"),
     bindable(Scope::Table, "give_back", Action::GiveBack, "give back", "set the capacity back to what it was"),

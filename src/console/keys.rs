@@ -4,6 +4,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tui_input::{Input, InputRequest};
 
 use super::app::{App, Overlay, Prompt, Purpose, Screen};
+use super::backup;
 use super::confirm::{Confirm, Token};
 use super::effect::Effect;
 use super::form::{Name, RestoreForm};
@@ -30,6 +31,7 @@ pub(super) fn pressed(app: &mut App, key: &KeyEvent) -> Vec<Effect> {
         Some(Action::Suspend) => vec![Effect::Suspend],
         Some(action) if app.overlay.is_some() => on_overlay(app, action),
         Some(action) if app.screen == Screen::Restore => on_form(app, action),
+        Some(action) if app.screen == Screen::Backup => backup::on_form(app, action),
         Some(action) => on_screen(app, action),
         None => {
             if let Some(request) = typed(key) {
@@ -93,6 +95,11 @@ fn edit(app: &mut App, change: impl FnOnce(&mut Input)) {
                 if field.name.is_looked_at() && before != field.input.value() {
                     form.unseen(now_ms);
                 }
+            }
+        }
+        None if app.screen == Screen::Backup => {
+            if let Some(form) = &mut app.backup_form {
+                change(&mut form.fields[form.at].input);
             }
         }
         _ => {}
@@ -247,7 +254,7 @@ fn review(app: &mut App) {
 }
 
 /// Asks before anything changes; refuses where nothing may, and says what a dry run would do.
-fn ask(app: &mut App, question: Confirm) {
+pub(super) fn ask(app: &mut App, question: Confirm) {
     match app.place.mode {
         Mode::ReadOnly => {
             let words = format!("read-only: {:?} is refused; start sluice without --read-only", question.title);
@@ -320,6 +327,14 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
             }
             return app.go(Screen::Restore);
         }
+        Action::Backup => {
+            let table = match &app.screen {
+                Screen::Tables => app.selected_table(),
+                Screen::Table(name) => Some(name.clone()),
+                _ => None,
+            };
+            return backup::open(app, table);
+        }
         Action::Raise | Action::Lower => {
             if let Some(resource) = resource_at_hand(app) {
                 change_capacity(app, &resource, action == Action::Raise);
@@ -390,7 +405,7 @@ fn step(app: &mut App, rows: isize) {
             app.letter_at = app.letter_at.saturating_add_signed(rows).min(last);
             return;
         }
-        Screen::Job(_) | Screen::Restore => return,
+        Screen::Job(_) | Screen::Restore | Screen::Backup => return,
     };
     if let Some(list) = list(app) {
         list.step(&names, rows);
@@ -428,7 +443,7 @@ fn open(app: &mut App) -> Vec<Effect> {
                 app.overlay = Some(Overlay::Text(title, view::dead::whole(letter), 0));
             }
         }
-        Screen::Job(_) | Screen::Restore => {}
+        Screen::Job(_) | Screen::Restore | Screen::Backup => {}
     }
     Vec::new()
 }

@@ -11,6 +11,7 @@
 
 mod api;
 pub mod app;
+mod backup;
 mod charts;
 mod chord;
 mod confirm;

@@ -567,6 +567,131 @@ async fn capacity_of_an_on_demand_table_can_not_be_set() {
     assert_eq!(tester.changed(), []);
 }
 
+#[tokio::test]
+async fn enter_on_a_table_shows_its_indexes_and_plus_raises_the_selected_one() {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 40));
+    tester.press("down enter").await;
+    assert_eq!(tester.runtime.app.screen, Screen::Table("quotes".into()));
+    tester.sees("write, WCU/s").await;
+    tester.press("down").await;
+    tester.sees("write, WCU/s of by_day").await;
+    tester.press("+ y").await;
+    let resource = Resource::Index { table: "quotes".into(), index: "by_day".into() };
+    assert_eq!(tester.changed(), [Effect::SetCapacity { resource, from: 50, to: 75, job: None }]);
+    tester.press("esc").await;
+    assert_eq!(tester.runtime.app.screen, Screen::Tables);
+}
+
+/// The windows and periods that CloudWatch was asked for.
+fn asked(tester: &Tester) -> Vec<(i64, i32)> {
+    let did = tester.did();
+    let charts = did.iter().filter_map(|effect| match effect {
+        Effect::LoadChart(_, question) => Some(question),
+        _ => None,
+    });
+    charts.map(|q| ((q.to_ms - q.from_ms) / 60_000, q.period_s)).collect()
+}
+
+#[tokio::test]
+async fn zoom_goes_from_a_minute_to_fifteen_days_with_the_period_that_is_kept() {
+    let mut tester = Tester::watching(Screen::Table("historical".into()), Mode::Normal, (120, 40));
+    tester.look().await;
+    asked(&tester);
+    let mut wider = Vec::new();
+    for window in ["6h", "24h", "3d", "15d"] {
+        tester.press("z").await;
+        tester.sees(&format!(" {window} ")).await;
+        wider.extend(asked(&tester).last().copied());
+    }
+    assert_eq!(wider.iter().map(|(_, period)| *period).collect::<Vec<_>>(), [60, 60, 300, 900]);
+    for (minutes, period_s) in wider {
+        // The period that the window begins in is asked for whole.
+        assert!(minutes * 60 / i64::from(period_s) <= 1_440, "{minutes} min in periods of {period_s} s");
+    }
+    tester.press("z").await;
+    tester.sees("15 days is the widest window").await;
+    tester.press("Z Z Z Z Z Z Z").await;
+    tester.sees(" 1m ").await;
+}
+
+#[tokio::test]
+async fn a_frozen_chart_stays_while_its_job_goes_on() {
+    let mut tester = Tester::watching(r7f3a(), Mode::Normal, (120, 40));
+    tester.press("f").await;
+    tester.sees("frozen").await;
+    let chart = |screen: String| screen.lines().skip(5).take(25).map(str::to_owned).collect::<Vec<_>>();
+    let before = chart(tester.look().await);
+    let id = JobId("r-7f3a".into());
+    let later = crate::jobs::journal::Sample {
+        at_ms: NOW_MS + 5_000,
+        counters: fixture::counters(300),
+        ..fixture::samples().remove(0)
+    };
+    tester.send(Msg::Samples(id.clone(), vec![later]));
+    tester.pass(6_000).await;
+    assert_eq!(chart(tester.look().await), before);
+    assert_eq!(tester.runtime.app.histories[&id].seconds.last().unwrap().at_ms, NOW_MS + 5_000);
+    tester.press("f").await;
+    tester.misses("frozen").await;
+}
+
+#[tokio::test]
+async fn the_header_tells_what_is_asked_of_aws_and_a_hint_what_is_held_back() {
+    let mut tester = Tester::open(Screen::Tables, Mode::Normal, (120, 40));
+    let asked = |metrics, waiting| crate::cloud::budget::Asked { metrics, waiting, ..Default::default() };
+    for second in 0..60 {
+        tester.send(Msg::Tick { now_ms: NOW_MS + second * 1_000, requests: second as u64 * 3 });
+        tester.send(Msg::Api(asked(second as u64 * 2, if second < 50 { 0 } else { 12 }), 10.0));
+        tester.look().await;
+    }
+    // Two metrics a second are 7,200 an hour.
+    tester.sees("cw $0.07").await;
+    tester.sees("12 held").await;
+    tester.sees("the budget of 10 questions/s to AWS holds 12 back: what is shown is up to").await;
+}
+
+/// One minute of the list of a thousand tables.
+#[test]
+fn a_thousand_tables_make_no_storm() {
+    let mut app = app(Screen::Tables, Mode::Normal);
+    app.size = (120, 40);
+    let names: Vec<String> = (0..1_000).map(|n| format!("table-{n:04}")).collect();
+    let (mut calls, mut metrics, mut most) = (0, 0, 0);
+    let mut queue: VecDeque<Effect> = app.begin().into();
+    for tick in 0..240 {
+        let before = calls;
+        while let Some(effect) = queue.pop_front() {
+            let answer = match effect {
+                Effect::ListTables(request) => {
+                    // A hundred names a page.
+                    calls += names.len() / 100;
+                    Msg::TableNames(request, Ok(names.clone()))
+                }
+                Effect::LoadTables(request, wanted) => {
+                    calls += wanted.len();
+                    let tables = wanted.iter().map(|name| fixture::table(name, 1, 1, Some(5), None));
+                    Msg::Tables(request, Ok(tables.collect()))
+                }
+                Effect::LoadTable(_) => panic!("nobody asked for one table"),
+                Effect::LoadTableMinutes(tables, ..) => {
+                    calls += 1;
+                    metrics += tables.len() * 2;
+                    Msg::TableMinutes(Ok(Vec::new()))
+                }
+                _ => continue,
+            };
+            queue.extend(super::app::update(&mut app, answer));
+        }
+        most = most.max(calls - before);
+        queue.extend(super::app::update(&mut app, Msg::Tick { now_ms: NOW_MS + tick * 250, requests: 0 }));
+    }
+    assert!(calls / 60 <= 10, "{calls} calls in a minute");
+    assert!(most <= 60, "{most} calls at once");
+    // Forty rows, two metrics, each half minute.
+    assert!(metrics <= 240, "{metrics} metrics in a minute");
+    assert_eq!(app.tables.rows.as_ref().map(Vec::len), Some(40), "only what is on screen is described");
+}
+
 fn any_key() -> impl Strategy<Value = KeyEvent> {
     let codes = prop_oneof![
         proptest::char::range(' ', '~').prop_map(KeyCode::Char),

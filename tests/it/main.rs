@@ -1,6 +1,7 @@
 //! The real binary, from outside: its commands, its exit codes, its terminal, and other people's tools beside it.
 #![allow(clippy::unwrap_used)] // A test that can't go on says why by its line.
 
+mod backup;
 mod errors;
 mod exports;
 mod local;

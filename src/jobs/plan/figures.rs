@@ -333,7 +333,7 @@ impl Facts {
     }
 
     fn notes(&self, spec: &RestoreSpec, plan: &Plan) -> Vec<String> {
-        let mut notes = Vec::new();
+        let mut notes = self.source.notes.clone();
         let sample = &self.source.sample;
         if sample.looked_at > 0 && sample.refused > 0 {
             notes.push(format!(

@@ -57,6 +57,8 @@ pub struct SourceFacts {
     pub in_s3: bool,
     /// It is a chain: increments are applied after a full export.
     pub is_chain: bool,
+    /// What was found out on the way to its files, a sentence each.
+    pub notes: Vec<String>,
 }
 
 /// What a stream has.
@@ -141,6 +143,7 @@ pub async fn source(cloud: &Cloud, spec: &SourceSpec, schema: &Schema) -> Result
         whole: true,
         in_s3: in_one_bucket(&inputs),
         is_chain: set.is_chain(),
+        notes: set.notes.clone(),
         ..SourceFacts::default()
     };
     let look = Look { cloud, spec, schema, shape };

@@ -3,7 +3,6 @@
 
 mod backup;
 mod errors;
-mod exports;
 mod local;
 mod peers;
 mod plan;

@@ -4,7 +4,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::backup::{LONGEST_LINE, Location, sample};
+use crate::backup::{LONGEST_LINE, Location, pieces, sample};
 
 fn gzip(text: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -396,6 +396,44 @@ proptest! {
                 let (rest, _) = all(file.open(Some(Format::Jsonl), from).await.unwrap()).await;
                 assert_eq!(rest, whole[at..]);
             }
+        });
+    }
+
+    #[test]
+    fn pieces_together_give_exactly_the_lines_of_the_whole_file(
+        lines in proptest::collection::vec("[ -~]{0,30}\r?", 0..30), ended: bool, marked: bool,
+        bytes in 1..120u64, stops in proptest::collection::vec(1..9usize, 40)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mark = if marked { "\u{feff}" } else { "" };
+            let file = File::of(format!("{mark}{}{}", lines.join("\n"), if ended { "\n" } else { "" }).as_bytes());
+            let (whole, error) = file.read(Some(Format::Jsonl)).await;
+            assert!(error.is_none());
+            let about = std::fs::metadata(file.folder.path().join("f")).unwrap();
+            let input = Input { bytes: Some(about.len()), ..file.input() };
+            let cut = pieces(&[input], None, bytes).await.unwrap();
+            assert_eq!(cut.len() as u64, about.len().div_ceil(bytes).max(1));
+            let mut together = Vec::new();
+            for piece in &cut {
+                let mut from = Place::at(piece.from);
+                // Read in goes of a few lines, each resumed where the one before stopped.
+                for most in stops.iter().cycle() {
+                    let mut reader = Reader::open_piece(piece, None, Some(Format::Jsonl), from).await.unwrap();
+                    let mut count = 0;
+                    while count < *most && let Some(record) = reader.next().await.unwrap() {
+                        assert!(record.offset >= piece.from && piece.to.is_none_or(|to| record.offset < to));
+                        assert_eq!(record.line, from.line + count as u64);
+                        together.push(record);
+                        count += 1;
+                    }
+                    if count < *most {
+                        break;
+                    }
+                    from = reader.place();
+                }
+            }
+            let of = |records: &[Record]| told(records).into_iter().map(|(_, offset, json)| (offset, json)).collect::<Vec<_>>();
+            assert_eq!(of(&together), of(&whole));
         });
     }
 }

@@ -178,7 +178,7 @@ fn in_words(what: &str, before: Provisioned, after: Provisioned) -> String {
 }
 
 fn dollars_per_hour(capacity: Provisioned) -> f64 {
-    price::write_dollars_per_hour(capacity.write) + capacity.read as f64 * price::DOLLARS_PER_RCU_HOUR
+    price::write_dollars_per_hour(capacity.write) + price::read_dollars_per_hour(capacity.read)
 }
 
 /// Asks on the terminal; without one there is nobody to ask.

@@ -14,7 +14,7 @@ use super::print;
 use super::progress;
 use super::report::{Exit, Report};
 use super::session::Session;
-use crate::backup::{BackupError, Csv64Writer, Location, sample};
+use crate::backup::{Csv64Writer, Location, sample};
 use crate::cloud::inventory::{self, Table};
 use crate::cloud::{Class, Cloud, CloudError, Context, Guard};
 use crate::jobs::{JobId, Kind, RestoreSpec, SourceSpec, Spec, VerifySpec, start_detached};
@@ -54,12 +54,6 @@ pub struct DemoArgs {
     /// Keep everything in this folder; a temporary one is used and removed without it.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-}
-
-impl From<BackupError> for Report {
-    fn from(error: BackupError) -> Self {
-        Self::failed(error.to_string(), "")
-    }
 }
 
 /// Where a demo keeps its things. Its state is its own, so that it never mixes with production's.

@@ -19,6 +19,8 @@ mod keymap;
 mod local;
 mod log;
 mod owed;
+mod plan;
+mod preview;
 mod print;
 mod progress;
 mod report;

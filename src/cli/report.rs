@@ -3,6 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use crate::backup::BackupError;
 use crate::cloud::{Class, CloudError};
 
 /// How a command ended, as scripts see it.
@@ -91,6 +92,12 @@ impl From<CloudError> for Report {
             return Self { sentence: String::new(), hint: String::new(), exit };
         }
         Self { sentence: error.what, hint: error.hint, exit }
+    }
+}
+
+impl From<BackupError> for Report {
+    fn from(error: BackupError) -> Self {
+        Self::failed(error.to_string(), "")
     }
 }
 

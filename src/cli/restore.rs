@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::control::per_second;
+use super::preview;
 use super::print;
 use super::progress;
 use super::report::{Exit, Report};
@@ -15,6 +16,8 @@ use crate::jobs::journal::{JournalError, State};
 use crate::jobs::{JobId, Kind, Part, RestoreSpec, SourceSpec, Spec, StartError, resume_detached, start_detached};
 
 /// What to restore, into what, and how.
+// Each is a switch of its own on the command line.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Clone, Debug, Default, Args)]
 pub struct RestoreArgs {
     /// Files, folders, globs, - for standard input, or `s3://bucket/prefix`.
@@ -68,6 +71,9 @@ pub struct RestoreArgs {
     /// Memory in which records are shuffled, so that a sorted backup heats no partition; 0 keeps the files' order.
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub shuffle: Option<u64>,
+    /// Show what becomes of the first so many records, and write nothing.
+    #[arg(long, value_name = "N", conflicts_with_all = ["detach", "resume"])]
+    pub preview: Option<usize>,
     /// Start it and come back at once; `sluice jobs` shows how it goes.
     #[arg(long)]
     pub detach: bool,
@@ -189,6 +195,9 @@ pub async fn run(args: RestoreArgs, session: &Session) -> Result<Exit, Report> {
         return resume(&JobId(id.clone()), args.detach, session).await;
     }
     let spec = args.spec()?;
+    if let Some(most) = args.preview {
+        return preview::run(&spec, most, session).await;
+    }
     if args.detach && spec.source.sources.iter().any(|source| source == "-") {
         return Err(Report::bad_arguments("a detached restore has no standard input", "name a file"));
     }

@@ -5,7 +5,7 @@ use clap::Args;
 use super::report::Report;
 use super::restore::absolute;
 use crate::backup::Format;
-use crate::item::ShapeSpec;
+use crate::item::{Shape, ShapeSpec};
 use crate::jobs::SourceSpec;
 
 /// How a backup is read, and which of its items are taken as what.
@@ -32,22 +32,34 @@ pub struct SourceArgs {
     /// Leave out items whose time in this attribute (seconds since the epoch, as TTL has it) is past.
     #[arg(long, value_name = "ATTR")]
     pub skip_expired: Option<String>,
+    /// The moment that decides what --skip-expired leaves out [else now]
+    #[arg(long, value_name = "TIME", requires = "skip_expired")]
+    pub expired_at: Option<jiff::Timestamp>,
 }
 
 impl SourceArgs {
     /// What is read from `sources`.
     pub fn spec(&self, sources: &[String]) -> Result<SourceSpec, Report> {
+        let shape = self.shape();
+        // Told now rather than by the worker.
+        Shape::new(&shape).map_err(|error| Report::bad_arguments(error.to_string(), "see docs/shaping.md"))?;
         Ok(SourceSpec {
             sources: sources.iter().map(|source| absolute(source)).collect::<Result<_, _>>()?,
             format: self.format,
             until: self.until,
             keep_going: self.keep_going,
-            shape: ShapeSpec {
-                filter: self.filter.clone(),
-                rename: self.rename.clone(),
-                set: self.set.clone(),
-                skip_expired: self.skip_expired.clone(),
-            },
+            shape,
         })
+    }
+
+    fn shape(&self) -> ShapeSpec {
+        let expired_at = || self.expired_at.unwrap_or_else(jiff::Timestamp::now).as_second();
+        ShapeSpec {
+            filter: self.filter.clone(),
+            rename: self.rename.clone(),
+            set: self.set.clone(),
+            skip_expired: self.skip_expired.clone(),
+            expired_at: self.skip_expired.is_some().then(expired_at),
+        }
     }
 }

@@ -7,6 +7,7 @@ pub mod guard;
 pub mod inventory;
 pub mod metrics;
 pub mod price;
+pub mod schema;
 
 pub use context::{Cloud, Context};
 pub use error::{Class, CloudError};

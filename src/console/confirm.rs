@@ -71,7 +71,7 @@ impl Confirm {
                         "{sign}{}/h (us-east-1 on-page price of {})",
                         dollars(difference.abs()),
                         // What a WCU costs is known to the cent's thousandth.
-                        format_args!("${:.5} per WCU-hour", price::DOLLARS_PER_WCU_HOUR)
+                        format_args!("${:.5} per WCU-hour", price::write_dollars_per_hour(1))
                     ),
                 ),
             ];

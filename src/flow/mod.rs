@@ -26,7 +26,9 @@ mod pace;
 mod pacer;
 mod patience;
 mod producer;
+mod read_pace;
 mod records;
+mod scan;
 mod shard;
 mod shard_pace;
 mod stream;
@@ -50,6 +52,8 @@ pub use limit::Limit;
 pub use pacer::{Caps, Pacer, PacerSnapshot, Provisioned};
 pub use patience::Patience;
 pub use producer::{Producer, ProducerOptions, partition_key};
+pub use read_pace::ReadPace;
+pub use scan::{ScanOptions, ScanPage, ScanTimes, Scanner, TableScan};
 pub use shard::{RecordAt, Sink, Tables};
 pub use stream::{
     Failed, Page, PutReply, ReadError, SequenceNumber, Shard, StartAt, StreamPut, StreamRecord, StreamSource,

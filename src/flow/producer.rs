@@ -21,7 +21,7 @@ use super::shard_pace::ShardPaces;
 use super::stream::{PutReply, StreamPut};
 use super::writer::said;
 use crate::cloud::{Class, CloudError};
-use crate::item::{Checked, explicit_hash_key, request};
+use crate::item::{Checked, Key, explicit_hash_key, request};
 
 /// How a producer puts.
 #[derive(Clone, Debug)]
@@ -137,18 +137,54 @@ impl Producer {
     /// # Errors
     /// What made the producer fail. The job stops, and can go on later from its checkpoint.
     pub async fn put(&self, table: &str, item: &Checked, ordinal: u64, receipt: Receipt) -> Result<(), CloudError> {
-        let hash_key = explicit_hash_key(table, &item.key);
+        self.send(table, &item.key, request::encode(table, &item.json), &item.json, ordinal, receipt).await
+    }
+
+    /// The same, as a request that leaves alone what the table holds under the item's key; `partition_key` is the name
+    /// of the table's.
+    ///
+    /// # Errors
+    /// As [`Producer::put`].
+    pub async fn put_if_absent(
+        &self,
+        table: &str,
+        partition_key: &str,
+        item: &Checked,
+        ordinal: u64,
+        receipt: Receipt,
+    ) -> Result<(), CloudError> {
+        let request = request::encode_if_absent(table, partition_key, &item.json);
+        self.send(table, &item.key, request, &item.json, ordinal, receipt).await
+    }
+
+    /// The same for the removal of the item of `key`. Only our own consumers know this request.
+    ///
+    /// # Errors
+    /// As [`Producer::put`].
+    pub async fn delete(&self, table: &str, key: &Key, ordinal: u64, receipt: Receipt) -> Result<(), CloudError> {
+        self.send(table, key, request::encode_delete(table, &key.json), &key.json, ordinal, receipt).await
+    }
+
+    async fn send(
+        &self,
+        table: &str,
+        key: &Key,
+        request: Bytes,
+        json: &Bytes,
+        ordinal: u64,
+        receipt: Receipt,
+    ) -> Result<(), CloudError> {
+        let hash_key = explicit_hash_key(table, key);
         let partition_key = partition_key(&self.shared.options.job, ordinal);
-        let data = request::encode(table, &item.json);
-        let (size, most) = (data.len() + partition_key.len(), self.shared.options.record_bytes);
+        let (size, most) = (request.len() + partition_key.len(), self.shared.options.record_bytes);
         if size > most {
-            receipt.dead(format!("record of {size} bytes: the stream takes at most {most}"), item.json.clone());
+            receipt.dead(format!("record of {size} bytes: the stream takes at most {most}"), json.clone());
             return Ok(());
         }
         let memory = self.shared.health.room(size).await?;
         // Even slices of the hash keys: where the shards are even as well, a lane is a shard.
         let lane = (((hash_key >> 64) * self.lanes.count() as u128) >> 64) as usize;
-        let outgoing = Outgoing { data, partition_key, hash_key, alone: false, receipt, _memory: memory };
+        let outgoing = Outgoing { data: request, partition_key, hash_key, alone: false, receipt, _memory: memory };
         self.lanes.give(lane, outgoing).await
     }
 

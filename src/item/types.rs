@@ -116,6 +116,12 @@ pub enum Refusal {
     /// A line of a backup that is longer than [`crate::backup::LONGEST_LINE`].
     #[error("line of {0} bytes: no item needs more than 16 MiB")]
     LineTooLong(u64),
+    /// An expression of the options can't be computed on this item.
+    #[error("expression {0:?}: {1}")]
+    Expression(String, String),
+    /// A line of a `DynamoDB` export that is neither an item nor a change.
+    #[error("not a line of an export: {0}")]
+    NotAnExportLine(String),
     /// A record on a stream that is no put request.
     #[error("not a put request: {0}")]
     NotAPutRequest(String),

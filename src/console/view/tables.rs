@@ -134,7 +134,7 @@ pub fn exact_lines(app: &App, table: &Table) -> Vec<String> {
         Some(p) => {
             lines.push(format!("write          {} WCU, {:.1} used", exact(p.write), load.used));
             lines.push(format!("read           {} RCU", exact(p.read)));
-            let hour = price::write_dollars_per_hour(p.write) + p.read as f64 * price::DOLLARS_PER_RCU_HOUR;
+            let hour = price::write_dollars_per_hour(p.write) + price::read_dollars_per_hour(p.read);
             lines.push(format!("cost           {}/h at the us-east-1 on-page price", dollars(hour)));
             lines.push(format!("decreases      {} since midnight UTC", p.decreases_today));
         }

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use super::source::{RecordPosition, Source};
+use super::source::{Next, RecordPosition, Source};
+use super::strand::Intent;
 use super::{Begun, Drive, Resume, Settled, Way, source_checkpoint};
-use crate::backup::Record;
 use crate::cloud::inventory::Table;
-use crate::flow::{AwsTable, Counters, Ledger, Limit, Writer, WriterOptions};
-use crate::item::Checker;
+use crate::flow::{AwsTable, Counters, Ledger, Limit, Outcome, Writer, WriterOptions};
 use crate::jobs::spec::RestoreSpec;
 use crate::jobs::worker::{JobError, Session};
 
@@ -33,8 +32,7 @@ pub(super) fn begin(
 ) -> (Arc<dyn Way>, Drive) {
     let ledger = Arc::new(Ledger::new(WINDOW).resumed(resume.counters));
     let writer = Arc::new(writer(session, spec, table, begun));
-    let checker = Checker::new(table.key.clone());
-    let drive = drive(source, checker, Arc::clone(&ledger), Arc::clone(&writer));
+    let drive = drive(source, Arc::clone(&ledger), Arc::clone(&writer));
     (Arc::new(Direct { ledger, writer }), Box::pin(drive))
 }
 
@@ -46,28 +44,29 @@ pub(super) fn writer(session: &Session<'_>, spec: &RestoreSpec, table: &Table, b
     Writer::start(options, Arc::new(put), Arc::clone(&begun.pacer), Arc::clone(&begun.clock))
 }
 
-async fn drive(
-    mut source: Source,
-    checker: Checker,
-    ledger: Arc<Ledger<RecordPosition>>,
-    writer: Arc<Writer>,
-) -> Result<(), JobError> {
+async fn drive(mut source: Source, ledger: Arc<Ledger<RecordPosition>>, writer: Arc<Writer>) -> Result<(), JobError> {
     let feed = async {
         loop {
-            let batch = match source.next_batch(BATCH).await {
-                Ok(batch) if batch.is_empty() => break,
-                Ok(batch) => batch,
+            let records = match source.next(BATCH).await {
+                Ok(Next::Records(records)) => records,
+                Ok(Next::StageEnds) => {
+                    ledger.drained().await;
+                    continue;
+                }
+                Ok(Next::End) => break,
                 Err(error) => {
                     // What was read before is written first, so that the resume begins where reading stopped.
                     ledger.drained().await;
                     return Err(error.into());
                 }
             };
-            for (Record { json, raw, .. }, position) in batch {
+            for (intent, position) in records {
                 let Ok(receipt) = ledger.open(position).await else { return Ok(()) };
-                match json.and_then(|json| checker.check(json)) {
-                    Ok(item) => writer.put(item, receipt).await?,
-                    Err(refusal) => receipt.dead(refusal.to_string(), raw),
+                match intent {
+                    Intent::Put(item) => writer.put(item, receipt).await?,
+                    Intent::Delete(key) => writer.delete(key, receipt).await?,
+                    Intent::LeaveOut => receipt.settle(Outcome::Skipped),
+                    Intent::Refuse(reason, raw) => receipt.dead(reason, raw),
                 }
             }
         }

@@ -1,15 +1,19 @@
 //! Restore: the items of a backup into a table, straight or through a stream.
 //!
 //! ```text
-//!  Source ─ check ─┬─ direct ───────> Writer ─────────────────────────────> table
-//!                  └─ by a stream ──> Producer ─> shards ─> Consumer ─> Writer ─┘
+//!  Reading ─> Source ─┬─ direct ───────> Writer ─────────────────────────────> table
+//!  what, how   blocks └─ by a stream ──> Producer ─> shards ─> Consumer ─> Writer ─┘
 //! ```
 //!
 //! Each second the counters, the place in the source, the shards' checkpoints and the dead letters that they cover go
 //! into the journal in one transaction; a restore that is resumed goes on from there.
 
+mod block;
 mod direct;
+mod follow;
+mod reading;
 mod source;
+mod strand;
 mod through;
 
 use std::collections::VecDeque;
@@ -17,9 +21,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::journal::{Commit, Control, Sample, ShardSample, State, now_ms, to_json};
@@ -27,10 +31,8 @@ use super::progress::{Line, Said};
 use super::spec::RestoreSpec;
 use super::worker::{CONTROLS, End, Halt, JobError, Session};
 use crate::cloud::inventory::{self, Table};
-use crate::flow::{self, Caps, Clock, Counters, Letter, Limit, Pacer, Provisioned, SystemClock};
-
-/// How often the table's capacity is asked for, so that a raise is followed within seconds.
-const DESCRIBE: Duration = Duration::from_secs(2);
+use crate::flow::{self, Caps, Clock, Counters, Letter, Limit, Pacer, SystemClock};
+use crate::item::{Checker, Shape};
 
 /// Controls are looked at this many times for each commit.
 const LOOKS_PER_COMMIT: u32 = 4;
@@ -68,7 +70,8 @@ trait Way: Send + Sync {
 /// Where a restore goes on.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Resume {
-    mark: source::Mark,
+    /// `None` at the beginning.
+    mark: Option<source::Mark>,
     /// What the source's ledger had counted up to there.
     counters: Counters,
 }
@@ -87,10 +90,15 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
     fit(&table)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let pacer = Arc::new(Pacer::new(Arc::clone(&clock)));
-    pacer.set_provisioned(capacity(&table));
+    pacer.set_provisioned(follow::capacity(&table));
     let resume = resume(session)?;
     begins(session, spec, &table);
-    let source = source::Source::open(&spec.source.sources, spec.source.format, &session.cloud.s3, resume.mark).await?;
+    let reading = match reading::settle(session, spec, resume.mark.is_some()).await? {
+        Ok(reading) => Arc::new(reading),
+        Err(halt) => return Ok(stopped(session, halt)),
+    };
+    let taking = taking(session, spec, &table)?;
+    let source = source::Source::open(Arc::clone(&reading), taking, resume.mark.clone());
     let progress = source.progress();
     let begun = Begun { pacer: Arc::clone(&pacer), clock };
     let (way, mut drive) = match &spec.stream {
@@ -99,7 +107,7 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
     };
 
     let provisioned = AtomicU64::new(table.provisioned.map_or(0, |p| p.write));
-    let follow = follow_capacity(session, &table.name, &pacer, &provisioned);
+    let follow = follow::follow_capacity(session, &table.name, &pacer, &provisioned);
     tokio::pin!(follow);
     let mut desk = Desk {
         session,
@@ -145,12 +153,41 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
         adds_up(spec, &counters)?;
     }
     let state = halt.map_or(State::Done, State::from);
+    let left_out = reading.left_out.len() as u64 + progress.damaged();
     Ok(End {
         state,
-        message: message(session, spec, state, &counters),
+        message: message(session, spec, state, &counters, left_out),
         report: String::new(),
-        dead: counters.dead > 0,
+        // What was left out is not in the table, as dead letters are not: a script must see it.
+        dead: counters.dead + left_out > 0,
         differs: false,
+    })
+}
+
+/// The end of a job that was stopped before its first record.
+fn stopped(session: &Session<'_>, halt: Halt) -> End {
+    let state = State::from(halt);
+    let message = match halt {
+        Halt::Interrupted => format!("go on with `sluice restore --resume {}`", session.job.id),
+        Halt::Cancelled => String::new(),
+    };
+    End { state, message, report: String::new(), dead: false, differs: false }
+}
+
+/// How the records of this job are taken.
+fn taking(session: &Session<'_>, spec: &RestoreSpec, table: &Table) -> Result<strand::Taking, JobError> {
+    let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let producers = spec.producers.map_or_else(processors, |producers| producers.max(1) as usize);
+    let mut shape = spec.source.shape.clone();
+    // Each run of the job must decide as its first one did: what is expired is counted by then.
+    shape.expired_at.get_or_insert(session.job.created_ms / 1000);
+    Ok(strand::Taking {
+        checker: Checker::new(table.key.clone()),
+        shape: Shape::new(&shape).map_err(|error| JobError::Unfit(error.to_string()))?,
+        format: spec.source.format,
+        s3: Some(session.cloud.s3.clone()),
+        keep_going: spec.source.keep_going,
+        producers: Semaphore::new(producers),
     })
 }
 
@@ -181,13 +218,14 @@ fn resume(session: &Session<'_>) -> Result<Resume, JobError> {
     let Some(stored) = session.journal().checkpoint(id, SOURCE)? else { return Ok(Resume::default()) };
     let resume: Resume = serde_json::from_slice(&stored)
         .map_err(|e| JobError::Unfit(format!("the checkpoint of job {id} can't be read: {e}")))?;
-    session.note("info", &format!("goes on after record {} of the source", resume.mark.ordinal));
+    let ordinal = resume.mark.as_ref().map_or(0, source::Mark::ordinal);
+    session.note("info", &format!("goes on after record {ordinal} of the source"));
     Ok(resume)
 }
 
 /// The checkpoint of what passed a source's mark.
 fn source_checkpoint(passed: &flow::Settled<source::RecordPosition>) -> Option<(String, Vec<u8>)> {
-    let mark = passed.position.as_ref()?.next;
+    let mark = Some(passed.position.as_ref()?.mark());
     Some((SOURCE.to_owned(), to_json(&Resume { mark, counters: passed.counters }).into_bytes()))
 }
 
@@ -208,31 +246,6 @@ fn fit(table: &Table) -> Result<(), JobError> {
     match table.status.as_str() {
         "ACTIVE" | "UPDATING" => Ok(()),
         status => Err(JobError::Unfit(format!("table {} is {status}: wait until it is ACTIVE", table.name))),
-    }
-}
-
-fn capacity(table: &Table) -> Option<Provisioned> {
-    table.provisioned.map(|p| Provisioned {
-        table: p.write as f64,
-        indexes: table.indexes.iter().filter_map(|i| Some((i.name.clone(), i.provisioned?.write as f64))).collect(),
-    })
-}
-
-/// Tells the pacer what the table has, every few seconds, for ever.
-async fn follow_capacity(session: &Session<'_>, table: &str, pacer: &Pacer, provisioned: &AtomicU64) {
-    let mut every = tokio::time::interval(DESCRIBE);
-    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        every.tick().await;
-        // A failed look leaves the pacer with what it knows; the writer meets the error itself.
-        if let Ok(table) = inventory::table(&session.cloud, table).await {
-            let write = table.provisioned.map_or(0, |p| p.write);
-            let before = provisioned.swap(write, Ordering::Relaxed);
-            if before != write {
-                session.note("info", &format!("{} went from {before} to {write} WCU", table.name));
-            }
-            pacer.set_provisioned(capacity(&table));
-        }
     }
 }
 
@@ -258,15 +271,22 @@ fn obey(
     }
 }
 
-fn message(session: &Session<'_>, spec: &RestoreSpec, state: State, counters: &Counters) -> String {
-    match state {
+fn message(session: &Session<'_>, spec: &RestoreSpec, state: State, counters: &Counters, left_out: u64) -> String {
+    let left_out = match left_out {
+        0 => String::new(),
+        n => {
+            format!("{n} files were left out, whole or in part: `sluice jobs {}` says which and why; ", session.job.id)
+        }
+    };
+    let message = match state {
         State::Interrupted => format!("go on with `sluice restore --resume {}`", session.job.id),
         State::Done if counters.read == 0 => format!("{} holds no records", spec.source.sources.join(", ")),
         State::Done if counters.dead > 0 => {
             format!("{} dead letters; read them with: sluice dead list {}", counters.dead, session.job.id)
         }
         _ => String::new(),
-    }
+    };
+    (left_out + &message).trim_end_matches("; ").to_owned()
 }
 
 /// The last line of the job as `--json` prints it, from what the journal holds.
@@ -327,6 +347,9 @@ impl Desk<'_, '_> {
             },
         )?;
         self.way.committed();
+        for words in self.progress.take_notes() {
+            self.session.note("warn", &words);
+        }
         self.say(live, total, limit);
         Ok(counters)
     }

@@ -12,14 +12,14 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::direct::{BATCH, with_effort, writer};
-use super::source::{RecordPosition, Source};
+use super::source::{Next, RecordPosition, Source};
+use super::strand::Intent;
 use super::{Begun, Drive, Resume, Settled, Way, accounted, source_checkpoint};
-use crate::backup::Record;
 use crate::cloud::inventory::Table;
 use crate::cloud::{Class, CloudError};
 use crate::flow::{
-    AwsStream, Consumer, ConsumerOptions, Counters, Ledger, Limit, Producer, ProducerOptions, Settled as Passed,
-    ShardCheckpoint, Sink, StartAt, Tables, Tally,
+    AwsStream, Consumer, ConsumerOptions, Counters, Ledger, Limit, Outcome, Producer, ProducerOptions,
+    Settled as Passed, ShardCheckpoint, Sink, StartAt, Tables, Tally,
 };
 use crate::item::Checker;
 use crate::jobs::journal::{Job, ShardSample, to_json};
@@ -94,13 +94,15 @@ pub(super) async fn begin(
     let (held, holding) = watch::channel(false);
     let feed = Feed {
         source,
-        checker: Checker::new(table.key.clone()),
         table: table.name.clone(),
+        partition_key: table.key.partition.name.clone(),
+        if_not_exists: spec.if_not_exists,
         ledger: Arc::clone(&ledger),
         producer: Arc::clone(&producer),
+        workers: workers.clone(),
         holding,
     };
-    let drive = drive(feed, workers.clone());
+    let drive = drive(feed);
     Ok((Arc::new(Through { ledger, producer, workers, held, taken: Mutex::default() }), Box::pin(drive)))
 }
 
@@ -144,10 +146,13 @@ fn shard_checkpoints(session: &Session<'_>, job: &Job) -> Result<Vec<ShardCheckp
 /// The producing end.
 struct Feed {
     source: Source,
-    checker: Checker,
     table: String,
+    /// The name of the table's, for the condition of `if_not_exists`.
+    partition_key: String,
+    if_not_exists: bool,
     ledger: Arc<Ledger<RecordPosition>>,
     producer: Arc<Producer>,
+    workers: Option<Arc<Workers>>,
     holding: watch::Receiver<bool>,
 }
 
@@ -158,37 +163,46 @@ impl Feed {
             if self.holding.wait_for(|held| !held).await.is_err() {
                 return Ok(());
             }
-            let batch = match self.source.next_batch(BATCH).await {
-                Ok(batch) if batch.is_empty() => break,
-                Ok(batch) => batch,
+            let records = match self.source.next(BATCH).await {
+                Ok(Next::Records(records)) => records,
+                Ok(Next::StageEnds) => {
+                    self.settled().await?;
+                    continue;
+                }
+                Ok(Next::End) => return self.settled().await,
                 Err(error) => {
                     self.ledger.drained().await;
                     return Err(error.into());
                 }
             };
-            for (Record { json, raw, .. }, position) in batch {
-                let ordinal = position.ordinal;
+            for (intent, position) in records {
+                let ordinal = position.number();
                 let Ok(receipt) = self.ledger.open(position).await else { return Ok(()) };
-                match json.and_then(|json| self.checker.check(json)) {
-                    Ok(item) => self.producer.put(&self.table, &item, ordinal, receipt).await?,
-                    Err(refusal) => receipt.dead(refusal.to_string(), raw),
+                match intent {
+                    Intent::Put(item) if self.if_not_exists => {
+                        self.producer.put_if_absent(&self.table, &self.partition_key, &item, ordinal, receipt).await?;
+                    }
+                    Intent::Put(item) => self.producer.put(&self.table, &item, ordinal, receipt).await?,
+                    Intent::Delete(key) => self.producer.delete(&self.table, &key, ordinal, receipt).await?,
+                    Intent::LeaveOut => receipt.settle(Outcome::Skipped),
+                    Intent::Refuse(reason, raw) => receipt.dead(reason, raw),
                 }
             }
         }
+    }
+
+    /// Ends once everything that was read is on the stream, came back from it, and is in the table.
+    async fn settled(&self) -> Result<(), JobError> {
         self.ledger.drained().await;
-        Ok(())
+        match &self.workers {
+            Some(workers) => workers.account_for(self.ledger.mark().0.on_stream).await,
+            None => Ok(()),
+        }
     }
 }
 
-async fn drive(feed: Feed, workers: Option<Arc<Workers>>) -> Result<(), JobError> {
-    let (ledger, producer) = (Arc::clone(&feed.ledger), Arc::clone(&feed.producer));
-    let all = async {
-        feed.run().await?;
-        match &workers {
-            Some(workers) => workers.account_for(ledger.mark().0.on_stream).await,
-            None => Ok(()),
-        }
-    };
+async fn drive(feed: Feed) -> Result<(), JobError> {
+    let (producer, workers) = (Arc::clone(&feed.producer), feed.workers.clone());
     let reading_fails = async {
         match &workers {
             Some(workers) => workers.consumer.failed().await,
@@ -196,7 +210,7 @@ async fn drive(feed: Feed, workers: Option<Arc<Workers>>) -> Result<(), JobError
         }
     };
     tokio::select! {
-        done = all => done,
+        done = feed.run() => done,
         error = producer.failed() => Err(error.into()),
         error = reading_fails => Err(error.into()),
     }

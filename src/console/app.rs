@@ -17,7 +17,8 @@ use crate::capacity::{Resource, Step};
 use crate::cloud::inventory::{Stream, Table};
 use crate::cloud::{Class, CloudError, Context, Mode};
 use crate::jobs::JobId;
-use crate::jobs::journal::{Bump, DeadLetter, Job, State};
+use crate::jobs::journal::{Bump, DeadLetter, Decision, Job, State};
+use crate::jobs::spec::Kind;
 
 /// What is on screen below the overlay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub enum Screen {
     Dead(JobId),
     /// The restore form.
     Restore,
+    /// An autoscaler: its rules and what it decided last.
+    Autoscale(JobId),
 }
 
 /// What lies over the screen.
@@ -173,6 +176,10 @@ pub struct App {
     pub letters: Option<(JobId, Vec<DeadLetter>, u64)>,
     /// The selected dead letter.
     pub letter_at: usize,
+    /// The autoscalers' last decisions, oldest first, while one is on screen.
+    pub decisions: Vec<Decision>,
+    /// The selected decision, counted from the newest.
+    pub decision_at: usize,
     /// Which of [`WINDOWS`] the charts show.
     pub window: usize,
     /// The charts are held still at this moment, ms since epoch.
@@ -230,6 +237,8 @@ impl App {
             histories: HashMap::new(),
             letters: None,
             letter_at: 0,
+            decisions: Vec::new(),
+            decision_at: 0,
             window: 1,
             frozen_ms: None,
             form: None,
@@ -271,6 +280,7 @@ impl App {
             Screen::Job(_) => Scope::Job,
             Screen::Dead(_) => Scope::Dead,
             Screen::Restore => Scope::Form,
+            Screen::Autoscale(_) => Scope::Autoscale,
         }
     }
 
@@ -295,7 +305,7 @@ impl App {
 
     pub(super) fn watch(&self) -> Effect {
         match &self.screen {
-            Screen::Job(id) => Effect::Watch { job: Some(id.clone()), letters: false },
+            Screen::Job(id) | Screen::Autoscale(id) => Effect::Watch { job: Some(id.clone()), letters: false },
             Screen::Dead(id) => Effect::Watch { job: Some(id.clone()), letters: true },
             _ => Effect::Watch { job: None, letters: false },
         }
@@ -316,6 +326,12 @@ impl App {
         self.arrived()
     }
 
+    /// Shows a job, on the screen of its kind.
+    pub(super) fn go_to_job(&mut self, id: JobId) -> Vec<Effect> {
+        let is_scaler = self.job(&id).is_some_and(|job| job.kind() == Kind::Autoscale);
+        self.go(if is_scaler { Screen::Autoscale(id) } else { Screen::Job(id) })
+    }
+
     /// Shows what was there before. On a list, nothing is behind.
     pub(super) fn back(&mut self) -> Vec<Effect> {
         match self.behind.pop() {
@@ -330,6 +346,7 @@ impl App {
     fn arrived(&mut self) -> Vec<Effect> {
         self.frozen_ms = None;
         self.letter_at = 0;
+        self.decision_at = 0;
         let mut effects = vec![self.watch()];
         effects.extend(self.due());
         effects
@@ -446,6 +463,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             known.extend(notes.into_iter().filter(|note| note.number > last));
         }
         Msg::Letters(id, letters, total) => app.letters = Some((id, letters, total)),
+        Msg::Decisions(decisions) => app.decisions = decisions,
         Msg::JournalLost(words) => app.journal_trouble = Some(words),
         Msg::Measured(request, answer) => {
             if let Some(form) = app.form.as_mut().filter(|_| request == app.measure_request) {
@@ -459,7 +477,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             if app.screen == Screen::Restore {
                 app.screen = app.behind.pop().unwrap_or(Screen::Jobs);
             }
-            return app.go(Screen::Job(id));
+            return app.go_to_job(id);
         }
         Msg::Done(words) => {
             app.say(words, false);

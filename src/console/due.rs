@@ -32,7 +32,7 @@ impl App {
                     self.due_job_table(&table, &mut effects);
                 }
             }
-            Screen::Jobs | Screen::Dead(_) => {}
+            Screen::Jobs | Screen::Dead(_) | Screen::Autoscale(_) => {}
         }
         effects
     }

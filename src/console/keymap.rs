@@ -155,6 +155,8 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Capacity, "lower", Action::Lower, "less", "lower its write capacity by a step"),
     bindable(Scope::Capacity, "set", Action::SetCapacity, "set", "type its write capacity"),
     bindable(Scope::Capacity, "give_back", Action::GiveBack, "give back", "set it back to what it was"),
+    bindable(Scope::Autoscale, "open", Action::Open, "whole", "everything about the decision"),
+    bindable(Scope::Autoscale, "pause", Action::Pause, "pause/resume", "pause the autoscaler, or let it go on"),
     bindable(Scope::Autoscale, "cancel", Action::Cancel, "cancel", "end the autoscaler for good"),
     bindable(Scope::Autoscale, "log", Action::Log, "log", "everything that happened to the job"),
     bindable(Scope::Confirm, "yes", Action::Yes, "do it", "do what is asked about"),

@@ -14,7 +14,7 @@ use super::widget::quantity::exact;
 use crate::capacity::{Decreases, LARGEST, Left, Resource, shards};
 use crate::cloud::Mode;
 use crate::jobs::journal::{Bump, Control, State};
-use crate::jobs::spec::{Spec, VerifySpec};
+use crate::jobs::spec::{Kind, Spec, VerifySpec};
 
 /// A key was pressed.
 pub(super) fn pressed(app: &mut App, key: &KeyEvent) -> Vec<Effect> {
@@ -261,6 +261,7 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
         Action::Tables => return app.go(Screen::Tables),
         Action::Streams => return app.go(Screen::Streams),
         Action::Jobs => return app.go(Screen::Jobs),
+        Action::Autoscale => return go_to_scaler(app),
         Action::NextScreen | Action::PreviousScreen => {
             let lists = [Screen::Tables, Screen::Streams, Screen::Jobs];
             let at = lists.iter().position(|screen| *screen == app.screen);
@@ -356,7 +357,7 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
         }
         Action::Verify => verify(app),
         Action::Log => {
-            if let Screen::Job(id) = &app.screen {
+            if let Screen::Job(id) | Screen::Autoscale(id) = &app.screen {
                 let lines = view::job::log_lines(app, id);
                 let last = (lines.len() as u16).saturating_sub(10);
                 app.overlay = Some(Overlay::Text(format!("log of {id}"), lines, last));
@@ -385,6 +386,11 @@ fn step(app: &mut App, rows: isize) {
             app.letter_at = app.letter_at.saturating_add_signed(rows).min(last);
             return;
         }
+        Screen::Autoscale(id) => {
+            let last = app.job(id).map_or(0, |job| view::autoscale::decisions(app, job).count()).saturating_sub(1);
+            app.decision_at = app.decision_at.saturating_add_signed(rows).min(last);
+            return;
+        }
         Screen::Job(_) | Screen::Restore => return,
     };
     if let Some(list) = list(app) {
@@ -393,7 +399,7 @@ fn step(app: &mut App, rows: isize) {
 }
 
 fn open(app: &mut App) -> Vec<Effect> {
-    match app.screen {
+    match &app.screen {
         Screen::Tables => {
             if let Some(table) = app.selected_table().and_then(|name| app.table(&name)) {
                 let text = view::tables::exact_lines(app, table);
@@ -408,7 +414,14 @@ fn open(app: &mut App) -> Vec<Effect> {
         }
         Screen::Jobs => {
             if let Some(id) = app.selected_job() {
-                return app.go(Screen::Job(id));
+                return app.go_to_job(id);
+            }
+        }
+        Screen::Autoscale(id) => {
+            let decision = app.job(id).and_then(|job| view::autoscale::decisions(app, job).nth(app.decision_at));
+            if let Some(decision) = decision {
+                let text = view::autoscale::whole(decision);
+                app.overlay = Some(Overlay::Text("decision".to_owned(), text, 0));
             }
         }
         Screen::Dead(_) => {
@@ -421,6 +434,20 @@ fn open(app: &mut App) -> Vec<Effect> {
         Screen::Job(_) | Screen::Restore => {}
     }
     Vec::new()
+}
+
+/// The autoscaler of this context: the live one, else the last.
+fn go_to_scaler(app: &mut App) -> Vec<Effect> {
+    let here = app.jobs.iter().flatten().filter(|job| job.kind() == Kind::Autoscale && app.is_here(&job.context));
+    let scalers: Vec<_> = here.collect();
+    let best = scalers.iter().find(|job| job.state.is_live()).or_else(|| scalers.first()).map(|job| job.id.clone());
+    match best {
+        Some(id) => app.go(Screen::Autoscale(id)),
+        None => {
+            app.say("no autoscaler has run here yet: sluice autoscale starts one", true);
+            Vec::new()
+        }
+    }
 }
 
 /// The resource that capacity keys act on.

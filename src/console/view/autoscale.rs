@@ -26,13 +26,8 @@ use crate::console::widget::text::shown;
 use crate::jobs::journal::{Decided, Decision, Job};
 use crate::jobs::spec::{JobId, Spec};
 
-const RULES: [Column; 5] = [
-    left("TABLES", 24, 0),
-    left("WRITE", 24, 1),
-    left("READ", 24, 2),
-    left("INDEXES", 7, 4),
-    left("WHEN NOT", 60, 3),
-];
+const RULES: [Column; 5] =
+    [left("TABLES", 24, 0), left("WRITE", 24, 1), left("READ", 24, 2), left("INDEXES", 7, 4), left("WHEN NOT", 60, 3)];
 
 const DECISIONS: [Column; 8] = [
     left("TIME (UTC)", 16, 1),
@@ -145,7 +140,11 @@ fn decision_cells(app: &App, decision: &Decision) -> Vec<Cell> {
 pub fn whole(decision: &Decision) -> Vec<String> {
     let mut lines = vec![
         format!("{} {}", decision.resource(), decision.direction),
-        format!("decided  {}{}", decision.decided.as_str(), if decision.dry_run { " (dry run: nothing was sent)" } else { "" }),
+        format!(
+            "decided  {}{}",
+            decision.decided.as_str(),
+            if decision.dry_run { " (dry run: nothing was sent)" } else { "" }
+        ),
         format!("from     {}", exact(decision.from)),
         format!("to       {}", exact(decision.to)),
         format!("used     {:.2} each second", decision.consumed),

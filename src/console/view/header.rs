@@ -91,7 +91,8 @@ pub fn draw_tabs(buf: &mut Buffer, area: Rect, app: &App) {
         (Screen::Streams, Action::Streams, "Streams"),
         (Screen::Jobs, Action::Jobs, "Jobs"),
     ] {
-        let is_here = *here == screen || matches!((here, &screen), (Screen::Job(_) | Screen::Dead(_), Screen::Jobs));
+        let is_here = *here == screen
+            || matches!((here, &screen), (Screen::Job(_) | Screen::Dead(_) | Screen::Autoscale(_), Screen::Jobs));
         let chord = app.keymap.chord(Scope::Global, action).unwrap_or_default();
         let style = if is_here { theme.selected } else { Style::new() };
         spans.push(Span::raw(" "));

@@ -12,6 +12,7 @@
 //!
 //! Below 60×15 only the essential is left: the body, without its box, and a header when there is room.
 
+pub mod autoscale;
 pub mod capacity;
 pub mod dead;
 mod header;
@@ -113,6 +114,7 @@ fn draw_screen(buf: &mut Buffer, body: Rect, app: &App) -> Option<(u16, u16)> {
         Screen::Job(id) => job::draw(buf, body, app, id),
         Screen::Dead(id) => dead::draw(buf, body, app, id),
         Screen::Restore => return restore::draw(buf, body, app),
+        Screen::Autoscale(id) => autoscale::draw(buf, body, app, id),
     }
     None
 }

@@ -154,3 +154,139 @@ fn no_end(until: Timestamp, why: &str, ends: &BTreeSet<Timestamp>) -> BackupErro
     let ends: Vec<String> = ends.iter().map(ToString::to_string).collect();
     BackupError::NoChain(format!("--until {until}: {why}. Possible are {}", ends.join(", ")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::Location;
+
+    fn hour(hour: i64) -> Timestamp {
+        Timestamp::from_second(1_780_000_000 + hour * 3600).unwrap()
+    }
+
+    fn link(name: &str, from: Option<i64>, to: i64) -> Manifest {
+        Manifest {
+            export: Export {
+                manifest: Location::File(name.into()),
+                table_arn: "arn:t".to_owned(),
+                from: from.map(hour),
+                to: hour(to),
+                items: 1,
+            },
+            table_id: Some("id".to_owned()),
+            inputs: Vec::new(),
+        }
+    }
+
+    fn full(at: i64) -> Manifest {
+        link(&format!("full{at}"), None, at)
+    }
+
+    fn increment(from: i64, to: i64) -> Manifest {
+        link(&format!("inc{from}-{to}"), Some(from), to)
+    }
+
+    /// The names of the chain, then the notes.
+    fn ordered(exports: Vec<Manifest>, until: Option<i64>) -> Result<(Vec<String>, Vec<String>), String> {
+        let (chain, notes) = order(exports, until.map(hour), false).map_err(|error| error.to_string())?;
+        Ok((chain.iter().map(|link| link.export.manifest.to_string()).collect(), notes))
+    }
+
+    fn names(exports: Vec<Manifest>, until: Option<i64>) -> Vec<String> {
+        ordered(exports, until).unwrap().0
+    }
+
+    #[test]
+    fn increments_follow_their_full_export_in_the_order_of_their_windows() {
+        let exports = vec![increment(2, 3), full(1), increment(3, 7), increment(1, 2)];
+        assert_eq!(names(exports, None), ["full1", "inc1-2", "inc2-3", "inc3-7"]);
+        assert_eq!(names(vec![full(1)], None), ["full1"]);
+    }
+
+    #[test]
+    fn a_gap_is_named_with_both_times_and_both_exports() {
+        let said = ordered(vec![full(1), increment(1, 2), increment(3, 4)], None).unwrap_err();
+        let (ended, begun) = (hour(2).to_string(), hour(3).to_string());
+        assert!(said.contains(&format!("a gap from {ended} to {begun}, between inc1-2 and inc3-4")), "{said}");
+        assert!(said.contains(&format!("--until {ended}")), "{said}");
+        assert!(ordered(vec![full(1), increment(2, 3)], None).unwrap_err().contains("a gap"));
+        // Before the gap nothing is missing.
+        assert_eq!(names(vec![full(1), increment(1, 2), increment(3, 4)], Some(2)), ["full1", "inc1-2"]);
+    }
+
+    #[test]
+    fn an_overlap_of_increments_is_named_with_both_times() {
+        for (one, two, from, to) in [((1, 3), (2, 4), 2, 3), ((1, 2), (1, 2), 1, 2), ((2, 3), (1, 4), 2, 3)] {
+            let exports = vec![full(1), increment(one.0, one.1), increment(two.0, two.1)];
+            let exports = if one.0 > 1 { vec![full(2), increment(2, 3), increment(1, 4)] } else { exports };
+            let said = ordered(exports, None).unwrap_err();
+            assert!(said.contains(&format!("overlap from {} to {}", hour(from), hour(to))), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_an_increment_repeats_of_the_full_export_does_no_harm() {
+        assert_eq!(names(vec![full(2), increment(1, 3), increment(3, 4)], None), ["full2", "inc1-3", "inc3-4"]);
+        let (chain, notes) = ordered(vec![full(2), increment(1, 2), increment(2, 3)], None).unwrap();
+        assert_eq!(chain, ["full2", "inc2-3"]);
+        assert!(notes[0].starts_with("inc1-2 (from") && notes[0].contains("holds it already"), "{notes:?}");
+    }
+
+    #[test]
+    fn until_stops_at_the_last_end_by_then() {
+        let exports = || vec![full(1), increment(1, 3), increment(3, 5)];
+        assert_eq!(names(exports(), Some(1)), ["full1"]);
+        assert_eq!(names(exports(), Some(3)), ["full1", "inc1-3"]);
+        let (chain, notes) = ordered(exports(), Some(3)).unwrap();
+        assert_eq!(chain.len(), 2);
+        assert!(notes[0].starts_with("inc3-5") && notes[0].ends_with("it ends later"), "{notes:?}");
+        let (chain, notes) = ordered(exports(), Some(9)).unwrap();
+        assert_eq!(chain.len(), 3);
+        assert!(notes[0].contains(&format!("as it was at {}", hour(5))), "{notes:?}");
+    }
+
+    #[test]
+    fn a_time_inside_an_increment_says_which_ends_are_possible() {
+        let said = ordered(vec![full(1), increment(1, 3), increment(3, 5)], Some(4)).unwrap_err();
+        let ends = [1, 3, 5].map(|end| hour(end).to_string()).join(", ");
+        assert!(said.contains("within the increment") && said.ends_with(&format!("Possible are {ends}")), "{said}");
+        let said = ordered(vec![full(2), increment(2, 3)], Some(1)).unwrap_err();
+        assert!(said.contains("no full export is as old as that"), "{said}");
+    }
+
+    #[test]
+    fn of_several_full_exports_one_must_be_meant() {
+        let exports = || vec![full(1), increment(1, 3), full(3), increment(3, 4), full(9)];
+        let said = ordered(exports(), None).unwrap_err();
+        assert!(said.contains("3 full exports") && said.contains("full1 of") && said.contains("full9 of"), "{said}");
+        assert!(said.contains(&format!("--until {} for the newest", hour(9))), "{said}");
+        let (chain, notes) = ordered(exports(), Some(4)).unwrap();
+        assert_eq!(chain, ["full3", "inc3-4"]);
+        assert_eq!(notes.len(), 3, "{notes:?}");
+    }
+
+    #[test]
+    fn increments_alone_are_only_taken_when_each_is_named() {
+        let said = ordered(vec![increment(1, 2)], None).unwrap_err();
+        assert!(said.contains("1 increments but no full export"), "{said}");
+        let (chain, notes) = order(vec![increment(2, 3), increment(1, 2)], None, true).unwrap();
+        assert_eq!(chain.len(), 2);
+        assert!(notes[0].contains("onto what the table holds now"));
+        let error = order(vec![increment(2, 3), increment(4, 5)], None, true).unwrap_err();
+        assert!(error.to_string().contains("a gap"));
+        let error = order(vec![increment(2, 3)], Some(hour(1)), true).unwrap_err();
+        assert!(error.to_string().contains("no export ends by then"), "{error}");
+    }
+
+    #[test]
+    fn exports_of_several_tables_make_no_chain() {
+        let mut other = increment(1, 2);
+        other.export.table_arn = "arn:u".to_owned();
+        let said = ordered(vec![full(1), other], None).unwrap_err();
+        assert!(said.contains("arn:t") && said.contains("arn:u"), "{said}");
+        let mut later = increment(1, 2);
+        later.table_id = Some("made anew".to_owned());
+        let said = ordered(vec![full(1), later], None).unwrap_err();
+        assert!(said.contains("two tables that had the same name"), "{said}");
+    }
+}

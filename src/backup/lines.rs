@@ -306,4 +306,26 @@ mod tests {
         drop(received);
         reading.join().unwrap();
     }
+
+    #[test]
+    fn a_line_of_300_mb_is_one_dead_letter_of_which_little_is_kept() {
+        const LONG: u64 = 300 << 20;
+        let text = std::io::repeat(b'A').take(LONG).chain(&b"\n{}\n"[..]);
+        let mut splitter = splitter(text);
+        let mut records = Vec::new();
+        loop {
+            let old = splitter.pending.len();
+            let read = splitter.read().unwrap();
+            let batch = if read == 0 { splitter.last() } else { splitter.whole_lines(old) };
+            records.extend(batch.into_iter().map(|(record, _)| record));
+            assert!(splitter.pending.capacity() <= 2 * (LONGEST_LINE + CHUNK), "{}", splitter.pending.capacity());
+            if read == 0 {
+                break;
+            }
+        }
+        assert_eq!(records.len(), 2);
+        assert_eq!(records[0].json, Err(Refusal::LineTooLong(LONG)));
+        assert_eq!(records[0].raw.len(), KEPT_OF_TOO_LONG);
+        assert_eq!((records[1].line, records[1].offset), (2, LONG + 1));
+    }
 }

@@ -186,9 +186,14 @@ impl FoundIn {
                 manifest::SUMMARY
             )
         });
-        let strays = strays
-            .first()
-            .map(|first| format!("{} files that no manifest names are not read, the first is {first}", strays.len()));
+        let strays = strays.first().map(|first| match strays.len() {
+            1 => format!("1 file that no manifest names is not read: {first}"),
+            count => format!("{count} files that no manifest names are not read, the first is {first}"),
+        });
         unfinished.chain(strays).collect()
     }
 }
+
+#[cfg(test)]
+#[path = "set_tests.rs"]
+mod tests;

@@ -144,6 +144,15 @@ fn unchanged(location: &Location, then: Option<u64>, now: u64, replaced: bool) -
 }
 
 impl Found {
+    /// Its bytes as they are stored.
+    pub(super) fn stored(self, location: &Location) -> io::Result<Box<dyn Read + Send>> {
+        Ok(match self {
+            Self::File(path, left) => Box::new(Bounded { bytes: File::open(path)?, left, location: location.clone() }),
+            Self::Stdin => Box::new(io::stdin()),
+            Self::Whole(pieces) | Self::From { rest: pieces, .. } => Box::new(pieces),
+        })
+    }
+
     /// Starts reading, on the thread that goes on reading. `passed` is kept at how far into the stored bytes it is.
     pub(super) fn start(self, location: &Location, from: u64, passed: &Arc<AtomicU64>) -> Result<Source, BackupError> {
         let opened = match self {
@@ -255,7 +264,7 @@ fn is_zstd(magic: &[u8]) -> bool {
 }
 
 /// The text of `bytes`, and whether they were compressed.
-fn decompressed(mut bytes: Box<dyn Read + Send>) -> io::Result<(Box<dyn Read + Send>, bool)> {
+pub(super) fn decompressed<'a>(mut bytes: Box<dyn Read + Send + 'a>) -> io::Result<(Box<dyn Read + Send + 'a>, bool)> {
     let mut magic = Vec::new();
     bytes.by_ref().take(4).read_to_end(&mut magic)?;
     let (gzip, zstd) = (is_gzip(&magic), is_zstd(&magic));

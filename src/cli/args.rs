@@ -48,6 +48,9 @@ pub struct Global {
     /// Where jobs are kept [else the XDG state folder]
     #[arg(long, global = true, value_name = "DIR", env = "SLUICE_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
+    /// Questions to AWS a second (lists, descriptions, metrics; not records) [else 20; in the console 10]
+    #[arg(long, global = true, value_name = "N", env = "SLUICE_API_RATE", value_parser = api_rate)]
+    pub api_rate: Option<f64>,
     /// Log what happens to stderr; twice for every detail.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
@@ -112,6 +115,14 @@ pub struct NamedArgs {
     /// Repeat.
     #[command(flatten)]
     pub watch: super::watch::WatchArgs,
+}
+
+/// A rate of questions that is worth asking at.
+fn api_rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
+        _ => Err("a number of questions per second above 0".to_owned()),
+    }
 }
 
 #[cfg(test)]

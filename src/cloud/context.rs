@@ -83,6 +83,11 @@ const CONNECT: Duration = Duration::from_millis(2500);
 const ATTEMPT: Duration = Duration::from_secs(30);
 
 impl Cloud {
+    /// How much is asked of AWS, and the rate of questions.
+    pub fn budget(&self) -> &Arc<super::Budget> {
+        self.guard.budget()
+    }
+
     /// The context with its region settled: what is written down where the region must not depend on who reads it.
     pub fn place(&self) -> Context {
         Context { region: Some(self.region.clone()), ..self.context.clone() }

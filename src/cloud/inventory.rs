@@ -111,6 +111,7 @@ pub async fn table_names(cloud: &Cloud) -> Result<Vec<String>, CloudError> {
     let mut names = Vec::new();
     let mut after = None;
     loop {
+        cloud.budget().turn().await;
         let page = cloud
             .dynamodb
             .list_tables()
@@ -132,6 +133,7 @@ pub async fn table_names(cloud: &Cloud) -> Result<Vec<String>, CloudError> {
 /// # Errors
 /// [`Class::NotFound`] names the nearest existing tables.
 pub async fn table(cloud: &Cloud, name: &str) -> Result<Table, CloudError> {
+    cloud.budget().turn().await;
     let described = cloud.dynamodb.describe_table().table_name(name).send().await;
     match described {
         Ok(output) => output
@@ -153,6 +155,7 @@ pub async fn table(cloud: &Cloud, name: &str) -> Result<Table, CloudError> {
 pub async fn stream_names(cloud: &Cloud) -> Result<Vec<String>, CloudError> {
     let mut names: Vec<String> = Vec::new();
     loop {
+        cloud.budget().turn().await;
         let page = cloud
             .kinesis
             .list_streams()
@@ -174,6 +177,7 @@ pub async fn stream_names(cloud: &Cloud) -> Result<Vec<String>, CloudError> {
 /// # Errors
 /// [`Class::NotFound`] names the nearest existing streams.
 pub async fn stream(cloud: &Cloud, name: &str) -> Result<Stream, CloudError> {
+    cloud.budget().turn().await;
     let summary = match cloud.kinesis.describe_stream_summary().stream_name(name).send().await {
         Ok(output) => output.stream_description_summary,
         Err(e) => {
@@ -206,6 +210,7 @@ pub async fn shards(cloud: &Cloud, stream: &str) -> Result<Vec<Shard>, CloudErro
     let mut shards = Vec::new();
     let mut next: Option<String> = None;
     loop {
+        cloud.budget().turn().await;
         let request = cloud.kinesis.list_shards();
         let request = match next {
             Some(token) => request.next_token(token),

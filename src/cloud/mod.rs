@@ -1,6 +1,7 @@
 //! AWS as the rest of the house sees it: a context gives clients, every change passes the guard, and an error gets
 //! its class once.
 
+pub mod budget;
 pub mod context;
 pub mod error;
 pub mod guard;
@@ -9,6 +10,7 @@ pub mod metrics;
 pub mod price;
 pub mod schema;
 
+pub use budget::Budget;
 pub use context::{Cloud, Context};
 pub use error::{Class, CloudError};
 pub use guard::{Guard, Mode};

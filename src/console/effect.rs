@@ -9,6 +9,21 @@ use crate::jobs::spec::Spec;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Request(pub u64);
 
+/// A window of a table and its indexes, as CloudWatch is asked for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChartQuestion {
+    /// The table.
+    pub table: String,
+    /// Its indexes.
+    pub indexes: Vec<String>,
+    /// Start of the first period, ms since epoch.
+    pub from_ms: i64,
+    /// End of the window, ms since epoch.
+    pub to_ms: i64,
+    /// Length of a period, s.
+    pub period_s: i32,
+}
+
 /// Something to be done. Those that change anything pass the guard, or are refused before.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
@@ -21,12 +36,16 @@ pub enum Effect {
         /// Its dead letters too.
         letters: bool,
     },
-    /// Describe all tables.
-    LoadTables(Request),
+    /// Name all tables.
+    ListTables(Request),
+    /// Describe these tables.
+    LoadTables(Request, Vec<String>),
     /// Describe one table.
     LoadTable(String),
     /// Ask CloudWatch about these tables, for this range in ms since epoch.
     LoadTableMinutes(Vec<String>, i64, i64),
+    /// Ask CloudWatch for the lines of a chart.
+    LoadChart(Request, ChartQuestion),
     /// Describe all streams.
     LoadStreams(Request),
     /// Ask CloudWatch about these streams, for this range in ms since epoch.

@@ -2,11 +2,13 @@
 
 use crate::cloud::Context;
 use crate::cloud::inventory::{Index, Provisioned, Shard, Stream, Table};
-use crate::flow::{Counters, Letter};
+use crate::console::charts::{Lines, TableChart};
+use crate::console::effect::ChartQuestion;
+use crate::flow::{Counters, Letter, Limit};
 use crate::item::{KeyAttr, KeyKind, KeySchema};
-use crate::jobs::JobId;
 use crate::jobs::journal::{Control, Job, Note, Sample, ShardSample, State};
 use crate::jobs::spec::{RestoreSpec, SourceSpec, Spec};
+use crate::jobs::{Binding, JobId};
 
 /// 2026-11-21T14:03:27Z, ms since epoch.
 pub const NOW_MS: i64 = 1_795_269_807_000;
@@ -33,7 +35,8 @@ pub fn table(name: &str, items: u64, bytes: u64, write: Option<u64>, stream: Opt
 /// `historical`, `quotes` and `sessions`.
 pub fn tables() -> Vec<Table> {
     let mut quotes = table("quotes", 1_200_000, 310_000_000, Some(500), Some("NEW_IMAGE"));
-    quotes.indexes.push(Index { name: "by_day".into(), status: "ACTIVE".into(), provisioned: None });
+    let provisioned = quotes.provisioned.map(|p| Provisioned { write: 50, ..p });
+    quotes.indexes.push(Index { name: "by_day".into(), status: "ACTIVE".into(), provisioned });
     vec![
         table("historical", 0, 0, Some(130), None),
         quotes,
@@ -122,6 +125,7 @@ pub fn samples() -> Vec<Sample> {
             counters: counters(s as u64),
             provisioned_wcu: Some(130.0),
             limit: "table write capacity".into(),
+            binding: Some(binding()),
             shards: (0..4)
                 .map(|n| ShardSample {
                     shard: format!("shardId-{n:012}"),
@@ -131,6 +135,40 @@ pub fn samples() -> Vec<Sample> {
                 .collect(),
         })
         .collect()
+}
+
+/// What binds it.
+pub fn binding() -> Binding {
+    Binding {
+        limit: Limit::Table { wcu: Some(130.0) },
+        of: "historical".into(),
+        seconds: 10.0,
+        used: 129.6,
+        asked: 171.0,
+        refused: 41.0,
+        share: 0.96,
+        lanes: 16,
+        reply_ms: 4.2,
+        late_ms: 12_300,
+    }
+}
+
+/// What CloudWatch knows of `historical` and `quotes`: the last hour and a half, with a quarter of an hour missing.
+pub fn chart(question: &ChartQuestion) -> TableChart {
+    let period_ms = i64::from(question.period_s) * 1000;
+    let last = NOW_MS / period_ms;
+    let periods = (last - 90..=last).filter(|n| !(last - 40..last - 25).contains(n));
+    let points = |of: fn(i64) -> f64| periods.clone().map(|n| (n * period_ms, of(n))).collect::<Vec<_>>();
+    let lines = Lines {
+        written: points(|n| (100 + n % 7 * 4) as f64 * 60.0),
+        read: points(|n| (n % 3) as f64 * 60.0),
+        writes_refused: points(|n| if n % 11 == 0 { 5.0 } else { 0.0 }),
+        reads_refused: Vec::new(),
+        write_provisioned: points(|_| 130.0),
+        read_provisioned: points(|_| 10.0),
+    };
+    let of = std::iter::once(None).chain(question.indexes.iter().cloned().map(Some));
+    TableChart { table: question.table.clone(), period_ms, of: of.map(|index| (index, lines.clone())).collect() }
 }
 
 /// What happened to it.

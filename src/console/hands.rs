@@ -8,7 +8,8 @@ use aws_credential_types::provider::ProvideCredentials as _;
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::mpsc::Sender;
 
-use super::effect::Effect;
+use super::charts::{Lines, TableChart};
+use super::effect::{ChartQuestion, Effect};
 use super::measure::measure;
 use super::msg::{Msg, StreamMinutes, TableMinutes};
 use super::runtime::Perform;
@@ -89,8 +90,14 @@ impl Perform for Hands {
                 self.ask(|cloud| async move { Msg::Account(inventory::account(&cloud).await) });
                 self.ask(|cloud| async move { Msg::CredentialsExpire(expiry_ms(&cloud).await) });
             }
-            Effect::LoadTables(request) => {
-                self.ask(move |cloud| async move { Msg::Tables(request, tables(&cloud).await) });
+            Effect::ListTables(request) => {
+                self.ask(move |cloud| async move { Msg::TableNames(request, inventory::table_names(&cloud).await) });
+            }
+            Effect::LoadTables(request, names) => {
+                self.ask(move |cloud| async move { Msg::Tables(request, tables(&cloud, names).await) });
+            }
+            Effect::LoadChart(request, question) => {
+                self.ask(move |cloud| async move { Msg::Chart(request, chart(&cloud, question).await) });
             }
             Effect::LoadTable(name) => {
                 self.ask(move |cloud| async move { Msg::Table(inventory::table(&cloud, &name).await) });
@@ -181,8 +188,7 @@ async fn expiry_ms(cloud: &Cloud) -> Option<i64> {
     i64::try_from(since_epoch.as_millis()).ok()
 }
 
-async fn tables(cloud: &Cloud) -> Result<Vec<Table>, CloudError> {
-    let names = inventory::table_names(cloud).await?;
+async fn tables(cloud: &Cloud, names: Vec<String>) -> Result<Vec<Table>, CloudError> {
     let described = futures::stream::iter(names).map(|name| async move { inventory::table(cloud, &name).await });
     let described = described.buffered(AT_ONCE).filter_map(|table| async move { still_there(table) });
     described.try_collect().await
@@ -216,6 +222,33 @@ async fn table_minutes(
     let mut series = metrics::series(cloud, &queries, from - from.rem_euclid(60_000), to, 60).await?.into_iter();
     let mut next = || series.next().unwrap_or_default();
     Ok(tables.into_iter().map(|table| TableMinutes { table, consumed: next(), throttled: next() }).collect())
+}
+
+/// The lines of a table and its indexes: six metrics each.
+async fn chart(cloud: &Cloud, question: ChartQuestion) -> Result<TableChart, CloudError> {
+    let ChartQuestion { table, indexes, from_ms, to_ms, period_s } = question;
+    let of: Vec<Option<String>> = std::iter::once(None).chain(indexes.into_iter().map(Some)).collect();
+    let queries: Vec<Query> = of
+        .iter()
+        .flat_map(|index| {
+            Lines::METRICS.map(|(metric, statistic)| Query::of_table(metric, &table, index.as_deref(), statistic))
+        })
+        .collect();
+    let mut series = metrics::series(cloud, &queries, from_ms, to_ms, period_s).await?.into_iter();
+    let mut next = || series.next().unwrap_or_default();
+    let mut lines = |index| {
+        let lines = Lines {
+            written: next(),
+            read: next(),
+            writes_refused: next(),
+            reads_refused: next(),
+            write_provisioned: next(),
+            read_provisioned: next(),
+        };
+        (index, lines)
+    };
+    let of = of.into_iter().map(&mut lines).collect();
+    Ok(TableChart { table, period_ms: i64::from(period_s) * 1000, of })
 }
 
 async fn stream_minutes(

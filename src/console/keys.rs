@@ -3,7 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tui_input::{Input, InputRequest};
 
-use super::app::{App, Overlay, Prompt, Purpose, Screen, WINDOWS};
+use super::app::{App, Overlay, Prompt, Purpose, Screen};
 use super::confirm::{Confirm, Token};
 use super::effect::Effect;
 use super::form::{Name, RestoreForm};
@@ -118,7 +118,6 @@ fn on_overlay(app: &mut App, action: Action) -> Vec<Effect> {
             let last = lines.len().saturating_sub(1) as u16;
             app.overlay = Some(Overlay::Text(title, lines, scrolled(at, action).min(last)));
         }
-        (Some(Overlay::Capacity(table, at)), action) => on_capacity(app, table, at, action),
         (Some(Overlay::Confirm(question)), Action::Yes | Action::Accept) => {
             if question.is_given() {
                 return vec![question.effect];
@@ -149,22 +148,6 @@ fn scrolled(at: u16, action: Action) -> u16 {
         Action::PageDown => at.saturating_add(10),
         Action::First => 0,
         _ => at,
-    }
-}
-
-/// A key on the list of a table's capacities.
-fn on_capacity(app: &mut App, table: String, at: usize, action: Action) {
-    let rows = view::capacity::resources(app, &table);
-    let last = rows.len().saturating_sub(1);
-    let Some(resource) = rows.get(at.min(last)).cloned() else { return };
-    match action {
-        Action::Back => {}
-        Action::Up => app.overlay = Some(Overlay::Capacity(table, at.saturating_sub(1))),
-        Action::Down => app.overlay = Some(Overlay::Capacity(table, (at + 1).min(last))),
-        Action::Raise | Action::Lower => change_capacity(app, &resource, action == Action::Raise),
-        Action::SetCapacity => type_capacity(app, resource),
-        Action::GiveBack => give_back(app, &resource),
-        _ => app.overlay = Some(Overlay::Capacity(table, at)),
     }
 }
 
@@ -280,13 +263,7 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
         Action::First => step(app, isize::MIN + 1),
         Action::Last => step(app, isize::MAX / 2),
         Action::Refresh => {
-            app.tables.at_ms = i64::MIN;
-            app.tables.asked_ms = None;
-            app.streams.at_ms = i64::MIN;
-            app.streams.asked_ms = None;
-            app.table_minutes_ms = None;
-            app.stream_minutes_ms = None;
-            app.table_asked_ms = None;
+            app.ask_again();
             app.identified_ms = None;
             return app.due();
         }
@@ -308,7 +285,11 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
         }
         Action::Open => return open(app),
         Action::Restore => {
-            let table = if app.screen == Screen::Tables { app.selected_table() } else { None };
+            let table = match &app.screen {
+                Screen::Tables => app.selected_table(),
+                Screen::Table(name) => Some(name.clone()),
+                _ => None,
+            };
             let form = app.form.get_or_insert_with(|| RestoreForm::new(None, None));
             if let Some(field) = form.fields.iter_mut().find(|field| field.name == Name::Table)
                 && let Some(table) = table
@@ -329,7 +310,7 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
         }
         Action::Indexes => {
             if let Some(Resource::Table(table)) = resource_at_hand(app) {
-                app.overlay = Some(Overlay::Capacity(table, 0));
+                return app.go(Screen::Table(table));
             }
         }
         Action::GiveBack => {
@@ -363,11 +344,7 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
                 app.overlay = Some(Overlay::Text(format!("log of {id}"), lines, last));
             }
         }
-        Action::Zoom => {
-            app.window = (app.window + 1) % WINDOWS.len();
-            app.table_minutes_ms = None;
-            return app.due();
-        }
+        Action::Zoom | Action::ZoomIn => return app.zoom(action == Action::Zoom),
         Action::Freeze => {
             app.frozen_ms = if app.frozen_ms.is_some() { None } else { Some(app.now_ms) };
         }
@@ -378,7 +355,12 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
 
 fn step(app: &mut App, rows: isize) {
     let names: Vec<String> = match &app.screen {
-        Screen::Tables => app.shown_tables().iter().map(|(table, _)| table.name.clone()).collect(),
+        Screen::Tables => app.table_rows().iter().map(|row| row.name.to_owned()).collect(),
+        Screen::Table(name) => {
+            let last = app.table(name).map_or(0, |table| table.indexes.len());
+            app.index_at = app.index_at.saturating_add_signed(rows).min(last);
+            return;
+        }
         Screen::Streams => app.shown_streams().iter().map(|stream| stream.name.clone()).collect(),
         Screen::Jobs => app.shown_jobs().iter().map(|job| job.id.0.clone()).collect(),
         Screen::Dead(_) => {
@@ -401,7 +383,12 @@ fn step(app: &mut App, rows: isize) {
 fn open(app: &mut App) -> Vec<Effect> {
     match &app.screen {
         Screen::Tables => {
-            if let Some(table) = app.selected_table().and_then(|name| app.table(&name)) {
+            if let Some(name) = app.selected_table() {
+                return app.go(Screen::Table(name));
+            }
+        }
+        Screen::Table(ref name) => {
+            if let Some(table) = app.table(name) {
                 let text = view::tables::exact_lines(app, table);
                 app.overlay = Some(Overlay::Text(format!("table {}", table.name), text, 0));
             }
@@ -454,6 +441,10 @@ fn go_to_scaler(app: &mut App) -> Vec<Effect> {
 fn resource_at_hand(app: &App) -> Option<Resource> {
     match &app.screen {
         Screen::Tables => app.selected_table().map(Resource::Table),
+        Screen::Table(table) => Some(match app.selected_index() {
+            Some(index) => Resource::Index { table: table.clone(), index: index.name.clone() },
+            None => Resource::Table(table.clone()),
+        }),
         Screen::Streams => app.selected_stream().map(|stream| Resource::Stream(stream.name.clone())),
         Screen::Job(id) => {
             let table = app.job(id).map(|job| job.spec.table().to_owned());

@@ -41,15 +41,21 @@ impl Perform for World {
             let lost = self.lost.lock().unwrap().clone();
             let or_lost = |msg: Msg, error: fn(CloudError) -> Msg| lost.clone().map_or(msg, error);
             match &effect {
-                Effect::LoadTables(request) => {
-                    let request = *request;
-                    Some(match lost.clone() {
-                        Some(error) => Msg::Tables(request, Err(error)),
-                        None => Msg::Tables(request, Ok(fixture::tables())),
-                    })
+                Effect::ListTables(request) => {
+                    let names = fixture::tables().into_iter().map(|table| table.name).collect();
+                    Some(Msg::TableNames(*request, lost.clone().map_or(Ok(names), Err)))
                 }
-                Effect::LoadTable(_) => {
-                    Some(or_lost(Msg::Table(Ok(fixture::tables().remove(0))), |error| Msg::Table(Err(error))))
+                Effect::LoadTables(request, names) => {
+                    let mut tables = fixture::tables();
+                    tables.retain(|table| names.contains(&table.name));
+                    Some(Msg::Tables(*request, lost.clone().map_or(Ok(tables), Err)))
+                }
+                Effect::LoadChart(request, question) => {
+                    Some(Msg::Chart(*request, lost.clone().map_or_else(|| Ok(fixture::chart(question)), Err)))
+                }
+                Effect::LoadTable(name) => {
+                    let table = fixture::tables().into_iter().find(|table| table.name == *name).unwrap();
+                    Some(or_lost(Msg::Table(Ok(table)), |error| Msg::Table(Err(error))))
                 }
                 Effect::LoadStreams(request) => Some(Msg::Streams(*request, Ok(fixture::streams()))),
                 Effect::Identify => Some(Msg::Account(Ok("111122223333".into()))),
@@ -222,6 +228,11 @@ screens!(the_tables, async |size| Tester::watching(Screen::Tables, Mode::Normal,
 screens!(the_streams, async |size| Tester::watching(Screen::Streams, Mode::Normal, size));
 screens!(the_jobs, async |size| Tester::watching(Screen::Jobs, Mode::Normal, size));
 screens!(a_job, async |size| Tester::watching(r7f3a(), Mode::ReadOnly, size));
+screens!(a_table, async |size| {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, size);
+    tester.press("down enter down").await;
+    tester
+});
 screens!(a_raise_is_confirmed, async |size| {
     let mut tester = Tester::watching(r7f3a(), Mode::Normal, size);
     tester.press("+").await;
@@ -476,7 +487,7 @@ async fn many_messages_at_once_are_one_frame() {
 async fn answers_to_questions_that_nobody_asks_any_more_are_dropped() {
     let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (110, 30));
     tester.sees("quotes").await;
-    tester.send(Msg::Tables(super::effect::Request(0), Ok(Vec::new())));
+    tester.send(Msg::TableNames(super::effect::Request(0), Ok(Vec::new())));
     tester.sees("quotes").await;
 }
 
@@ -500,8 +511,8 @@ async fn empty_lists_say_what_to_do() {
     tester.send(Msg::JournalLost("the journal could not be used".into()));
     tester.sees("the journal could not be used").await;
     tester.press("1").await;
-    let request = tester.runtime.app.tables.request;
-    tester.send(Msg::Tables(request, Ok(Vec::new())));
+    let request = tester.runtime.app.table_names.request;
+    tester.send(Msg::TableNames(request, Ok(Vec::new())));
     tester.sees("No tables in eu-west-1").await;
 }
 

@@ -19,6 +19,7 @@ mod batch;
 mod clock;
 mod consumer;
 mod counters;
+mod governor;
 mod lanes;
 mod ledger;
 mod limit;
@@ -31,6 +32,7 @@ mod records;
 mod scan;
 mod shard;
 mod shard_pace;
+mod stopwatch;
 mod stream;
 mod table;
 mod tally;
@@ -41,6 +43,8 @@ mod writer;
 mod against_local;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod simulated;
 
 pub use aws_stream::AwsStream;
 pub use backoff::Backoff;
@@ -49,12 +53,13 @@ pub use consumer::{Consumer, ConsumerOptions, ShardCheckpoint, ShardProgress, Sh
 pub use counters::{Counters, Letter, Outcome};
 pub use ledger::{Closed, Ledger, Position, Receipt, Settle, Settled, Ticket};
 pub use limit::Limit;
-pub use pacer::{Caps, Pacer, PacerSnapshot, Provisioned};
+pub use pacer::{Caps, Left, Pacer, PacerSnapshot, Provisioned};
 pub use patience::Patience;
 pub use producer::{Producer, ProducerOptions, partition_key};
 pub use read_pace::ReadPace;
 pub use scan::{ScanOptions, ScanPage, ScanTimes, Scanner, TableScan};
 pub use shard::{RecordAt, Sink, Tables};
+pub use stopwatch::{Inside, LaneTimes, Stopwatch};
 pub use stream::{
     Failed, Page, PutReply, ReadError, SequenceNumber, Shard, StartAt, StreamPut, StreamRecord, StreamSource,
 };

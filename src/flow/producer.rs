@@ -18,6 +18,7 @@ use super::ledger::Receipt;
 use super::limit::Limit;
 use super::records::{RECORDS, Record, records_body};
 use super::shard_pace::ShardPaces;
+use super::stopwatch::LaneTimes;
 use super::stream::{PutReply, StreamPut};
 use super::writer::said;
 use crate::cloud::{Class, CloudError};
@@ -193,6 +194,16 @@ impl Producer {
         *self.shared.health.effort()
     }
 
+    /// What its lanes did with their time.
+    pub fn times(&self) -> LaneTimes {
+        self.shared.health.watch.times(self.lanes.count())
+    }
+
+    /// What of the stream held it back within the last second.
+    pub fn held_back_by(&self) -> Option<Limit> {
+        self.shared.paces.limit()
+    }
+
     /// What binds now.
     pub fn limit(&self) -> Limit {
         let otherwise = || if self.shared.health.was_full() { Limit::Service } else { Limit::Source };
@@ -227,9 +238,10 @@ async fn refresh(shared: Arc<Shared>) {
 async fn lane(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Outgoing>, n: u64) {
     let mut waiting: VecDeque<Outgoing> = VecDeque::new();
     let mut backoff = Backoff::new(BASE, CAP, shared.options.seed ^ n);
+    let watch = &shared.health.watch;
     loop {
         if waiting.is_empty() {
-            let Some(outgoing) = inbox.recv().await else { return };
+            let Some(outgoing) = watch.idle.during(inbox.recv()).await else { return };
             waiting.push_back(outgoing);
         }
         while waiting.len() < RECORDS + INBOX
@@ -238,7 +250,7 @@ async fn lane(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Outgoing>, n: u64) 
             waiting.push_back(outgoing);
         }
         let batch = shared.next(&mut waiting);
-        shared.pace(&batch).await;
+        watch.paced.during(shared.pace(&batch)).await;
         if shared.health.is_over() {
             return;
         }
@@ -248,7 +260,7 @@ async fn lane(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Outgoing>, n: u64) 
             partition_key: &outgoing.partition_key,
             hash_key: outgoing.hash_key,
         });
-        let reply = shared.put.put_records(records_body(&shared.options.stream, records)).await;
+        let reply = watch.send(shared.put.put_records(records_body(&shared.options.stream, records))).await;
         let Ok(again) = shared.settle(sent, batch, reply) else { return };
         if again.is_empty() {
             backoff.reset();
@@ -256,7 +268,7 @@ async fn lane(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Outgoing>, n: u64) 
             let alone = again.iter().all(|outgoing| outgoing.alone);
             again.into_iter().rev().for_each(|outgoing| waiting.push_front(outgoing));
             if !alone {
-                shared.health.clock.sleep(backoff.wait()).await;
+                watch.backing_off.during(shared.health.clock.sleep(backoff.wait())).await;
             }
         }
     }

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod autoscale;
 mod backup;
+pub mod binding;
 pub mod bump;
 pub mod create_table;
 pub mod journal;
@@ -14,6 +15,7 @@ pub mod spec;
 mod verify;
 mod worker;
 
+pub use binding::{Binding, Remedy};
 pub use journal::{Journal, JournalError};
 pub use process::{StartError, leave_terminal, log_path, resume_detached, start_detached};
 pub use progress::{Ended, Line, Listener, Said, VerifyLine};

@@ -95,11 +95,7 @@ fn an_index_is_scaled_as_well_and_reads_too() {
     let scene = Scene::new();
     crate::capacity::create_indexed_table(&scene.cloud, "events", 100, 50);
     scene.writes("events", 50.0);
-    scene.used(
-        "ConsumedWriteCapacityUnits",
-        &[("TableName", "events"), ("GlobalSecondaryIndexName", "by_day")],
-        49.0,
-    );
+    scene.used("ConsumedWriteCapacityUnits", &[("TableName", "events"), ("GlobalSecondaryIndexName", "by_day")], 49.0);
     scene.once("[[table]]\nname = \"events\"\nread.max = 40000\n").expect(0);
     let table = settled(&scene.cloud, "events");
     let index = &table.global_secondary_indexes()[0];
@@ -190,7 +186,10 @@ fn without_a_decrease_left_it_says_when_the_next_is() {
     let last = scene.log().pop().unwrap();
     assert_eq!(last["decided"], "refused");
     let reason = last["reason"].as_str().unwrap();
-    assert!(reason.contains("under 30 % used, but decreases: none left (4 used since midnight UTC); the next at"), "{reason}");
+    assert!(
+        reason.contains("under 30 % used, but decreases: none left (4 used since midnight UTC); the next at"),
+        "{reason}"
+    );
 }
 
 #[test]

@@ -120,7 +120,12 @@ fn a_restore_raises_table_and_index_at_its_start_and_gives_both_back_at_its_end(
     let id = scene.job(200, Raise { table: 1_000, indexes: vec![("by_day".into(), 500)] }, None);
     assert!(scene.resume(&id).wait().unwrap().success());
     let notes = scene.notes(&id);
-    assert!(notes.contains("raised table historical from 130 to 1000 WCU; raised index by_day of historical from 20 to 500 WCU"), "{notes}");
+    assert!(
+        notes.contains(
+            "raised table historical from 130 to 1000 WCU; raised index by_day of historical from 20 to 500 WCU"
+        ),
+        "{notes}"
+    );
     assert!(notes.contains("gave table historical back from 1000 to 130 WCU"), "{notes}");
     assert!(notes.contains("gave index by_day of historical back from 500 to 20 WCU"), "{notes}");
     assert_eq!(wcu(&scene.cloud, "historical"), (130, Some(20)));
@@ -143,7 +148,13 @@ fn what_a_killed_job_raised_is_told_by_the_next_command_and_given_back_with_yes(
     let id = scene.killed();
 
     let told = scene.sluice.run(&["tables", "--json"]).expect(0);
-    assert!(told.err.contains(&format!("table historical still has the 2000 WCU that {id} (interrupted) raised it to, from 130")), "{}", told.err);
+    assert!(
+        told.err.contains(&format!(
+            "table historical still has the 2000 WCU that {id} (interrupted) raised it to, from 130"
+        )),
+        "{}",
+        told.err
+    );
     assert!(told.err.contains("sluice capacity --give-back"), "{}", told.err);
     assert!(told.out.lines().all(|line| line.starts_with('{')), "{}", told.out);
     assert_eq!(wcu(&scene.cloud, "historical").0, 2_000, "telling changes nothing");

@@ -8,5 +8,6 @@ mod local;
 mod peers;
 mod restore;
 mod running;
+mod sources;
 #[cfg(unix)]
 mod terminal;

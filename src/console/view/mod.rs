@@ -13,7 +13,6 @@
 //! Below 60×15 only the essential is left: the body, without its box, and a header when there is room.
 
 pub mod autoscale;
-pub mod capacity;
 pub mod dead;
 mod header;
 mod hint;
@@ -22,6 +21,7 @@ mod jobs;
 mod overlay;
 mod restore;
 pub mod streams;
+mod table;
 pub mod tables;
 
 use ratatui::Frame;
@@ -111,6 +111,7 @@ fn draw_screen(buf: &mut Buffer, body: Rect, app: &App) -> Option<(u16, u16)> {
         Screen::Tables => tables::draw(buf, body, app),
         Screen::Streams => streams::draw(buf, body, app),
         Screen::Jobs => jobs::draw(buf, body, app),
+        Screen::Table(name) => table::draw(buf, body, app, name),
         Screen::Job(id) => job::draw(buf, body, app, id),
         Screen::Dead(id) => dead::draw(buf, body, app, id),
         Screen::Restore => return restore::draw(buf, body, app),

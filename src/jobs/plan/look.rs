@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::io::{Read as _, Seek as _};
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use jiff::Timestamp;
 
 use super::sample::{Sample, Sampler};
 use super::{PlanError, Target};
@@ -247,7 +246,7 @@ struct Look<'a> {
 
 impl Look<'_> {
     async fn at(&self, input: &Input, place: Where) -> Result<Looked, PlanError> {
-        let mut sampler = Sampler::new(self.schema, self.shape.clone(), Timestamp::now().as_second());
+        let mut sampler = Sampler::new(self.schema, self.shape.clone());
         let places = match &place {
             Where::Whole => input.bytes.unwrap_or_default().max(1),
             Where::At(at) => at.len() as u64,

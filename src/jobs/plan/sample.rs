@@ -67,7 +67,6 @@ pub struct Sampler {
     table: String,
     checker: Checker,
     shape: Shape,
-    now: i64,
     indexes: Vec<(IndexSchema, Checker)>,
     key: KeySchema,
     /// What was counted so far.
@@ -75,8 +74,8 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// A sampler for a table; `now` is in seconds since the epoch.
-    pub fn new(schema: &Schema, shape: Shape, now: i64) -> Self {
+    /// A sampler for a table.
+    pub fn new(schema: &Schema, shape: Shape) -> Self {
         let checker_of = |index: &IndexSchema| {
             let mut key = index.key.iter().cloned();
             let partition = key.next().unwrap_or_else(|| schema.key.partition.clone());
@@ -86,7 +85,6 @@ impl Sampler {
             table: schema.name.clone(),
             checker: Checker::new(schema.key.clone()),
             shape,
-            now,
             indexes: schema.indexes.iter().map(|index| (index.clone(), checker_of(index))).collect(),
             key: schema.key.clone(),
             sample: Sample {
@@ -114,7 +112,7 @@ impl Sampler {
     }
 
     fn checked(&self, record: &Record) -> Result<Option<Checked>, Refusal> {
-        match self.shape.apply(record.json.clone()?, self.now)? {
+        match self.shape.apply(record.json.clone()?)? {
             Shaped::Item(json) => self.checker.check(json).map(Some),
             Shaped::Skipped => Ok(None),
         }
@@ -242,7 +240,7 @@ mod tests {
     }
 
     fn sampled(schema: &Schema, items: &[&str]) -> Sample {
-        let mut sampler = Sampler::new(schema, Shape::new(&ShapeSpec::default()).unwrap(), 0);
+        let mut sampler = Sampler::new(schema, Shape::new(&ShapeSpec::default()).unwrap());
         for item in items {
             let json = Bytes::copy_from_slice(item.as_bytes());
             sampler.count(&Record { line: 1, offset: 0, change: Change::Put, json: Ok(json.clone()), raw: json });
@@ -293,7 +291,7 @@ mod tests {
 
     #[test]
     fn what_cant_be_restored_and_what_is_deleted_cost_no_put() {
-        let mut sampler = Sampler::new(&schema(""), Shape::default(), 0);
+        let mut sampler = Sampler::new(&schema(""), Shape::default());
         let raw = Bytes::from_static(b"x");
         let refused = Err(Refusal::NotBase64("x".into()));
         sampler.count(&Record { line: 1, offset: 0, change: Change::Put, json: refused, raw: raw.clone() });

@@ -6,6 +6,7 @@ use super::Facts;
 use super::words::{grouped, span};
 use crate::backup::Format;
 use crate::cloud::price::prices;
+use crate::item::Shape;
 use crate::jobs::spec::RestoreSpec;
 
 /// Items a second that one worker wrote straight into a table (docs/restore.md, "Measuring it": 11,067, server and worker
@@ -47,7 +48,7 @@ fn import_cannot(facts: &Facts, spec: &RestoreSpec) -> Option<String> {
         "it knows no increments and no deletes"
     } else if !source.sample.importable || source.formats.iter().any(|f| matches!(f, Format::Csv64 | Format::Csv)) {
         "it reads lines of {\"Item\":…}, ION, or CSV with a header, and this backup is none of them"
-    } else if spec.source.shape != crate::item::ShapeSpec::default() {
+    } else if !Shape::new(&spec.source.shape).is_ok_and(|shape| shape.is_nothing()) {
         "it takes items as they are, without filter, rename or set"
     } else if source.sample.refused > 0 {
         "it drops what it can't take into a log, and some records here can't be restored"

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::reading::{Reading, StageReading};
 use super::source::{Cursor, Mark, SourceProgress, Start};
-use super::strand::{Intent, Strand, Taken, Taking};
+use super::strand::{Strand, Taken, Taking};
 use crate::backup::BackupError;
 
 /// What a record takes of the window beside its text, bytes: its key, its place, and the bookkeeping of both.
@@ -25,6 +25,8 @@ pub(super) struct Block {
     pub start: Arc<Start>,
     /// How many of them are done, and not in `records` any more.
     pub done: usize,
+    /// Of those that are done.
+    pub digest: u64,
     /// Each with its piece.
     pub records: std::vec::IntoIter<(usize, Taken)>,
 }
@@ -76,17 +78,17 @@ impl Blocks {
         while start.stage < reading.stages.len() {
             let begins = Arc::new(start.clone());
             let mut records = self.block(&mut start).await?;
-            let done = match resumed.take() {
+            let (done, digest) = match resumed.take() {
                 Some(mark) => {
                     same_as(&mark, &records, &reading)?;
                     records.drain(..mark.done);
-                    mark.done
+                    (mark.done, mark.digest)
                 }
-                None => 0,
+                None => (0, 0),
             };
             let ends = start.strands.is_empty();
             if done > 0 || !records.is_empty() {
-                let block = Block { start: begins, done, records: records.into_iter() };
+                let block = Block { start: begins, done, digest, records: records.into_iter() };
                 if made.send(Ok(Made::Block(block))).await.is_err() {
                     return Ok(());
                 }
@@ -174,24 +176,21 @@ impl Blocks {
         start.strands.iter().map(read).sum()
     }
 
-    /// Sorts records by a seeded hash of their key: random to the table, while all of one key keep their order.
+    /// Sorts records by a seeded hash of their key: random to the table, while all of one key keep their order. What has
+    /// none comes first, so that dead letters are in the order of their lines.
     fn shuffle(&mut self, records: &mut [(usize, Taken)]) {
         let seed = self.reading.seed;
-        let hash = |(piece, taken): &(usize, Taken)| match &taken.intent {
-            Intent::Put(item) => xxh3_64_with_seed(&item.key.hash.to_le_bytes(), seed),
-            Intent::Delete(key) => xxh3_64_with_seed(&key.hash.to_le_bytes(), seed),
-            Intent::LeaveOut | Intent::Refuse(..) => {
-                xxh3_64_with_seed(&(*piece as u128 + (u128::from(taken.offset) << 64)).to_le_bytes(), seed)
-            }
-        };
-        records.sort_by_cached_key(hash);
+        records.sort_by_cached_key(|(_, taken)| {
+            taken.intent.key().map(|key| xxh3_64_with_seed(&key.hash.to_le_bytes(), seed))
+        });
         if !self.warned
             && let Some([(_, one), (_, other)]) =
-                records.array_windows().find(|[(_, one), (_, other)]| one.has_key_of(other))
+                records.array_windows().find(|[(_, one), (_, other)]| one.intent.has_key_of(&other.intent))
         {
             self.warned = true;
             self.progress.warn(format!(
-                "the backup holds at least one key more than once (lines at byte {} and {}): which of them is in the table                  at the end is not certain. Restore with --shuffle 0 to have the last",
+                "the backup holds a key more than once (lines at bytes {} and {}): with a shuffle the last of them need not \
+                 be the one that is in the table at the end. Restore with --shuffle 0 to be sure of it",
                 one.offset, other.offset
             ));
         }
@@ -202,8 +201,9 @@ impl Blocks {
 fn same_as(mark: &Mark, records: &[(usize, Taken)], reading: &Reading) -> Result<(), BackupError> {
     let stage = &reading.stages[mark.start.stage];
     let (piece, offset) = mark.last;
-    let last = mark.done.checked_sub(1).and_then(|last| records.get(last));
-    if last.is_some_and(|(in_piece, taken)| (*in_piece, taken.offset) == (piece, offset)) {
+    let done = records.iter().take(mark.done);
+    let digest = done.fold(0, |digest, (piece, taken)| taken.digest(*piece, digest));
+    if records.len() >= mark.done && digest == mark.digest {
         return Ok(());
     }
     Err(BackupError::Another { location: stage.piece(piece).input.location, byte: offset })

@@ -6,9 +6,10 @@ use tokio::sync::Semaphore;
 
 use super::super::reading::Cut;
 use super::super::source::{Next, Source};
+use super::super::strand::Intent;
 use super::*;
 use crate::backup::{Input, Location};
-use crate::flow::Position as _;
+use crate::flow::{Position as _, Stopwatch, SystemClock};
 use crate::item::{Checker, KeyAttr, KeyKind, KeySchema, Shape};
 
 /// Lines of a file: the ids of its items.
@@ -38,6 +39,7 @@ fn taking() -> Taking {
         s3: None,
         keep_going: false,
         producers: Semaphore::new(2),
+        checking: Arc::new(Stopwatch::new(Arc::new(SystemClock::new()))),
     }
 }
 

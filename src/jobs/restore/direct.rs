@@ -1,12 +1,14 @@
 //! The straight way: source, check, writer.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::source::{Next, RecordPosition, Source};
 use super::strand::Intent;
-use super::{Begun, Drive, Resume, Settled, Way, source_checkpoint};
+use super::{Begun, Drive, FeedWatch, Resume, Settled, Way, source_checkpoint, stage_of};
 use crate::cloud::inventory::Table;
-use crate::flow::{AwsTable, Counters, Ledger, Limit, Outcome, Writer, WriterOptions};
+use crate::flow::{AwsTable, Counters, Ledger, Outcome, Writer, WriterOptions};
+use crate::jobs::binding::Stages;
 use crate::jobs::spec::RestoreSpec;
 use crate::jobs::worker::{JobError, Session};
 
@@ -17,6 +19,7 @@ const WINDOW: usize = 50_000;
 pub(super) const BATCH: usize = 500;
 
 struct Direct {
+    feed: Arc<FeedWatch>,
     ledger: Arc<Ledger<RecordPosition>>,
     writer: Arc<Writer>,
 }
@@ -32,8 +35,9 @@ pub(super) fn begin(
 ) -> (Arc<dyn Way>, Drive) {
     let ledger = Arc::new(Ledger::new(WINDOW).resumed(resume.counters));
     let writer = Arc::new(writer(session, spec, table, begun));
-    let drive = drive(source, Arc::clone(&ledger), Arc::clone(&writer));
-    (Arc::new(Direct { ledger, writer }), Box::pin(drive))
+    let feed = Arc::clone(&begun.feed);
+    let drive = drive(source, Arc::clone(&feed), Arc::clone(&ledger), Arc::clone(&writer));
+    (Arc::new(Direct { feed, ledger, writer }), Box::pin(drive))
 }
 
 /// The writer of a restore's table.
@@ -44,13 +48,20 @@ pub(super) fn writer(session: &Session<'_>, spec: &RestoreSpec, table: &Table, b
     Writer::start(options, Arc::new(put), Arc::clone(&begun.pacer), Arc::clone(&begun.clock))
 }
 
-async fn drive(mut source: Source, ledger: Arc<Ledger<RecordPosition>>, writer: Arc<Writer>) -> Result<(), JobError> {
+async fn drive(
+    mut source: Source,
+    watch: Arc<FeedWatch>,
+    ledger: Arc<Ledger<RecordPosition>>,
+    writer: Arc<Writer>,
+) -> Result<(), JobError> {
     let feed = async {
         loop {
             let records = match source.next(BATCH).await {
                 Ok(Next::Records(records)) => records,
                 Ok(Next::StageEnds) => {
+                    watch.all_read.store(true, Ordering::Relaxed);
                     ledger.drained().await;
+                    watch.all_read.store(false, Ordering::Relaxed);
                     continue;
                 }
                 Ok(Next::End) => break,
@@ -70,6 +81,7 @@ async fn drive(mut source: Source, ledger: Arc<Ledger<RecordPosition>>, writer: 
                 }
             }
         }
+        watch.all_read.store(true, Ordering::Relaxed);
         ledger.drained().await;
         Ok(())
     };
@@ -89,14 +101,19 @@ impl Way for Direct {
         }
     }
 
+    fn open_records(&self) -> usize {
+        self.ledger.open_records()
+    }
+
     fn committed(&self) {}
 
     fn live(&self) -> Counters {
         with_effort(self.ledger.live(), &self.writer)
     }
 
-    fn limit(&self) -> Limit {
-        self.writer.limit()
+    fn stages(&self) -> Stages {
+        let (held, writer) = stage_of(&self.writer);
+        Stages { held, into_table: Some(writer), ..self.feed.stages() }
     }
 
     fn hold(&self, held: bool) {

@@ -20,18 +20,19 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::binding::{Names, Recent, Stage, Stages};
 use super::journal::{Commit, Control, Sample, ShardSample, State, now_ms, to_json};
 use super::progress::{Line, Said};
 use super::spec::RestoreSpec;
 use super::worker::{CONTROLS, End, Halt, JobError, Session};
 use crate::cloud::inventory::{self, Table};
-use crate::flow::{self, Caps, Clock, Counters, Letter, Limit, Pacer, SystemClock};
+use crate::flow::{self, Caps, Clock, Counters, Letter, Limit, Pacer, Stopwatch, SystemClock, Writer};
 use crate::item::{Checker, Shape};
 
 /// Controls are looked at this many times for each commit.
@@ -57,12 +58,14 @@ trait Way: Send + Sync {
     fn committed(&self);
     /// The same, ahead of the marks: for display.
     fn live(&self) -> Counters;
-    /// What binds now.
-    fn limit(&self) -> Limit;
+    /// What its stages did with their time since it began.
+    fn stages(&self) -> Stages;
     /// The shards being read.
     fn shards(&self) -> Vec<ShardSample> {
         Vec::new()
     }
+    /// Records that were read and are not settled.
+    fn open_records(&self) -> usize;
     /// Holds (true) or goes on.
     fn hold(&self, held: bool);
 }
@@ -80,6 +83,49 @@ struct Resume {
 struct Begun {
     pacer: Arc<Pacer>,
     clock: Arc<dyn Clock>,
+    feed: Arc<FeedWatch>,
+}
+
+/// How the reading end spends its time.
+#[derive(Debug)]
+struct FeedWatch {
+    /// Processors shape and check records.
+    checking: Arc<Stopwatch>,
+    /// Nothing more comes before what was read is in the table: the source or a stage of it ended.
+    all_read: AtomicBool,
+    /// How many processors may check at once.
+    cpus: usize,
+}
+
+impl FeedWatch {
+    fn new(clock: &Arc<dyn Clock>, cpus: usize) -> Self {
+        Self { checking: Arc::new(Stopwatch::new(Arc::clone(clock))), all_read: AtomicBool::new(false), cpus }
+    }
+
+    /// What it has to say of a job whose writers and readers say the rest.
+    fn stages(&self) -> Stages {
+        Stages {
+            all_read: self.all_read.load(Ordering::Relaxed),
+            checking: self.checking.total(),
+            cpus: self.cpus,
+            ..Stages::default()
+        }
+    }
+}
+
+/// The writer's part of what a job's stages did.
+fn stage_of(writer: &Writer) -> (bool, Stage) {
+    let pacer = writer.pacer().snapshot();
+    let held = pacer.limit == Limit::Paused;
+    let stage = Stage {
+        times: writer.times(),
+        held_back_by: Some(pacer.limit).filter(|limit| !held && *limit != Limit::Source),
+        sent: pacer.sent,
+        refused: pacer.refused,
+        used: pacer.consumed_by_table,
+        used_by_index: pacer.consumed_by_index,
+    };
+    (held, stage)
 }
 
 /// Work in progress: ends when all is written, or with what stopped it.
@@ -91,16 +137,19 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let pacer = Arc::new(Pacer::new(Arc::clone(&clock)));
     pacer.set_provisioned(follow::capacity(&table));
+    pacer.set_burst(!spec.no_burst);
     let resume = resume(session)?;
     begins(session, spec, &table);
-    let reading = match reading::settle(session, spec, resume.mark.is_some()).await? {
+    let reading = match reading::settle(session, spec, resume.mark.as_ref()).await? {
         Ok(reading) => Arc::new(reading),
         Err(halt) => return Ok(stopped(session, halt)),
     };
-    let taking = taking(session, spec, &table)?;
+    reading::note_drained(session, None)?;
+    let feed = Arc::new(FeedWatch::new(&clock, producers(spec)));
+    let taking = taking(session, spec, &table, &feed)?;
     let source = source::Source::open(Arc::clone(&reading), taking, resume.mark.clone());
     let progress = source.progress();
-    let begun = Begun { pacer: Arc::clone(&pacer), clock };
+    let begun = Begun { pacer: Arc::clone(&pacer), clock, feed };
     let (way, mut drive) = match &spec.stream {
         None => direct::begin(session, spec, &table, source, &resume, &begun),
         Some(stream) => through::begin(session, spec, &table, stream, source, &resume, &begun).await?,
@@ -117,6 +166,12 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
         provisioned: &provisioned,
         history: VecDeque::new(),
         began: Instant::now(),
+        recent: Recent::default(),
+        names: Names {
+            table: table.name.clone(),
+            stream: spec.stream.clone().unwrap_or_default(),
+            source: spec.source.sources.join(", "),
+        },
     };
     let mut looks = tokio::time::interval(CONTROLS);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -148,6 +203,9 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
     };
     drop(drive);
     let counters = desk.commit()?;
+    if way.open_records() == 0 {
+        reading::note_drained(session, Some(counters.read))?;
+    }
     let halt = outcome?;
     if halt.is_none() {
         adds_up(spec, &counters)?;
@@ -175,9 +233,18 @@ fn stopped(session: &Session<'_>, halt: Halt) -> End {
 }
 
 /// How the records of this job are taken.
-fn taking(session: &Session<'_>, spec: &RestoreSpec, table: &Table) -> Result<strand::Taking, JobError> {
+/// How many pieces are checked at the same time.
+fn producers(spec: &RestoreSpec) -> usize {
     let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let producers = spec.producers.map_or_else(processors, |producers| producers.max(1) as usize);
+    spec.producers.map_or_else(processors, |producers| producers.max(1) as usize)
+}
+
+fn taking(
+    session: &Session<'_>,
+    spec: &RestoreSpec,
+    table: &Table,
+    feed: &FeedWatch,
+) -> Result<strand::Taking, JobError> {
     let mut shape = spec.source.shape.clone();
     // Each run of the job must decide as its first one did: what is expired is counted by then.
     shape.expired_at.get_or_insert(session.job.created_ms / 1000);
@@ -187,7 +254,8 @@ fn taking(session: &Session<'_>, spec: &RestoreSpec, table: &Table) -> Result<st
         format: spec.source.format,
         s3: Some(session.cloud.s3.clone()),
         keep_going: spec.source.keep_going,
-        producers: Semaphore::new(producers),
+        producers: Semaphore::new(feed.cpus),
+        checking: Arc::clone(&feed.checking),
     })
 }
 
@@ -317,6 +385,8 @@ struct Desk<'a, 'l> {
     /// Records settled at the last few commits.
     history: VecDeque<(Instant, u64)>,
     began: Instant,
+    recent: Recent,
+    names: Names,
 }
 
 impl Desk<'_, '_> {
@@ -325,7 +395,8 @@ impl Desk<'_, '_> {
         let settled = self.way.take_settled();
         let counters = self.earlier + settled.counters;
         let live = self.earlier + self.way.live();
-        let limit = self.way.limit().to_string();
+        let binding = self.recent.next(self.began.elapsed(), self.way.stages(), &self.names);
+        let limit = binding.short();
         let total = self.progress.total();
         let provisioned = self.provisioned.load(Ordering::Relaxed);
         let sample = Sample {
@@ -333,6 +404,7 @@ impl Desk<'_, '_> {
             counters: live,
             provisioned_wcu: (provisioned > 0).then_some(provisioned as f64),
             limit: limit.clone(),
+            binding: Some(binding),
             shards: self.way.shards(),
         };
         self.session.journal().commit(

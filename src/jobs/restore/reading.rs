@@ -10,7 +10,8 @@ use super::super::journal::{Commit, State, to_json};
 use super::super::progress::{Line, Said};
 use super::super::spec::{Part, RestoreSpec};
 use super::super::worker::{Halt, JobError, Session};
-use crate::backup::{self, Input, Location, Piece, Set, Wanted};
+use super::source::{Mark, Start};
+use crate::backup::{self, BackupError, Input, Location, Piece, Set, Wanted};
 
 /// Memory in which records are shuffled unless the operator says otherwise, bytes.
 const WINDOW: u64 = 16 << 20;
@@ -101,15 +102,19 @@ impl Reading {
 pub(super) async fn settle(
     session: &Session<'_>,
     spec: &RestoreSpec,
-    begun: bool,
+    mark: Option<&Mark>,
 ) -> Result<Result<Reading, Halt>, JobError> {
     let id = &session.job.id;
     let stored = session.journal().checkpoint(id, READING)?;
     if let Some(stored) = stored {
-        let read = serde_json::from_slice(&stored);
-        return read.map(Ok).map_err(|e| JobError::Unfit(format!("what job {id} reads can't be read: {e}")));
+        let mut reading: Reading = serde_json::from_slice(&stored)
+            .map_err(|e| JobError::Unfit(format!("what job {id} reads can't be read: {e}")))?;
+        let drained = drained(session, mark)?;
+        // Over a stream a record is known by its number: where more was sent than is stored, the same must be read again.
+        look_again(session, &mut reading, mark, spec.stream.is_none() || drained)?;
+        return Ok(Ok(reading));
     }
-    if begun {
+    if mark.is_some() {
         return Err(JobError::Unfit(format!(
             "job {id} was begun by an older sluice, which kept its place otherwise: start the restore anew, it does no harm \
              to write an item again"
@@ -121,11 +126,77 @@ pub(super) async fn settle(
     }
 }
 
+/// Name of the checkpoint that tells at which record a run ended that had nothing open.
+const DRAINED: &str = "drained";
+
+/// Notes that the run ended with nothing open beyond record `ordinal`, or (`None`) that a new one begins.
+pub(super) fn note_drained(session: &Session<'_>, ordinal: Option<u64>) -> Result<(), JobError> {
+    let value = ordinal.map(|ordinal| ordinal.to_string()).unwrap_or_default();
+    let job = session.journal().job(&session.job.id)?;
+    let checkpoints = [(DRAINED.to_owned(), value.into_bytes())];
+    let commit = Commit { counters: job.counters, limit: &job.limit, checkpoints: &checkpoints, ..Commit::default() };
+    Ok(session.journal().commit(&session.job.id, &commit)?)
+}
+
+/// True when the last run sent nothing beyond `mark`.
+fn drained(session: &Session<'_>, mark: Option<&Mark>) -> Result<bool, JobError> {
+    let stored = session.journal().checkpoint(&session.job.id, DRAINED)?.unwrap_or_default();
+    Ok(stored == mark.map_or(0, Mark::ordinal).to_string().into_bytes())
+}
+
+/// Looks at the files that are still to be read. One that was mended, or grew, is read as it is now, where that can't
+/// confuse what was read of it already.
+fn look_again(
+    session: &Session<'_>,
+    reading: &mut Reading,
+    mark: Option<&Mark>,
+    may_differ: bool,
+) -> Result<(), JobError> {
+    let start = mark.map_or_else(|| Start::of_stage(reading, 0, 0, 0), |mark| mark.start.as_ref().clone());
+    let mut changed = false;
+    for (number, stage) in reading.stages.iter_mut().enumerate().skip(start.stage) {
+        let now = number == start.stage;
+        let stands_in = |piece: usize| start.strands.iter().any(|cursor| cursor.piece == piece);
+        let to_read = |piece: usize| !now || piece >= start.next || stands_in(piece);
+        let mut files: Vec<usize> =
+            (0..stage.cuts.len()).filter(|piece| to_read(*piece)).map(|n| stage.cuts[n].0).collect();
+        files.sort_unstable();
+        files.dedup();
+        for file in files {
+            let input = &mut stage.inputs[file];
+            // Objects don't grow, and to ask for each of many thousands takes long.
+            let (Location::File(path), Some(was)) = (&input.location, input.bytes) else { continue };
+            let is = match std::fs::metadata(path) {
+                Ok(about) => about.len(),
+                Err(cause) => return Err(BackupError::Open { location: input.location.clone(), cause }.into()),
+            };
+            if is == was {
+                continue;
+            }
+            if !may_differ || input.md5.is_some() {
+                return Err(BackupError::Changed { location: input.location.clone(), then: was, now: is }.into());
+            }
+            session
+                .note("warn", &format!("{} had {was} bytes and has {is} now: it is read as it is now", input.location));
+            input.bytes = Some(is);
+            changed = true;
+        }
+    }
+    if changed {
+        let stored = (READING.to_owned(), to_json(&reading).into_bytes());
+        commit(session, "", std::slice::from_ref(&stored))?;
+    }
+    Ok(())
+}
+
 async fn anew(session: &Session<'_>, spec: &RestoreSpec) -> Result<Reading, JobError> {
     let s3 = Some(&session.cloud.s3);
     let source = &spec.source;
     let wanted = Wanted { sources: source.sources.clone(), format: source.format, until: source.until };
     let set = Set::resolve(&wanted, s3).await?;
+    for words in &set.notes {
+        session.note("warn", words);
+    }
     refuse(spec, &set)?;
     let unfit = check(session, &set).await?;
     let left_out: Vec<LeftOut> =

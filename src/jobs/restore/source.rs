@@ -64,7 +64,9 @@ pub(super) struct Mark {
     pub start: Arc<Start>,
     /// Records of the block that are done.
     pub done: usize,
-    /// The last of them, to know the block again by: its piece and its first byte.
+    /// A digest of them, to know the block again by.
+    pub digest: u64,
+    /// The last of them, for words: its piece and its first byte.
     pub last: (usize, u64),
 }
 
@@ -82,6 +84,8 @@ pub(super) struct RecordPosition {
     start: Arc<Start>,
     /// Its place in the block, from 0.
     index: usize,
+    /// Of the block up to here.
+    digest: u64,
     piece: usize,
     line: Option<u64>,
     offset: u64,
@@ -96,7 +100,12 @@ impl RecordPosition {
 
     /// Where to go on after it.
     pub fn mark(&self) -> Mark {
-        Mark { start: Arc::clone(&self.start), done: self.index + 1, last: (self.piece, self.offset) }
+        Mark {
+            start: Arc::clone(&self.start),
+            done: self.index + 1,
+            digest: self.digest,
+            last: (self.piece, self.offset),
+        }
     }
 }
 
@@ -245,13 +254,15 @@ impl Source {
 impl Block {
     /// Its next records, at most `most`, with their positions.
     fn take(&mut self, most: usize, stage: &StageReading, names: &[Arc<str>]) -> Vec<(Intent, RecordPosition)> {
-        let Self { start, done, records } = self;
+        let Self { start, done, digest, records } = self;
         let with_position = |(piece, taken): (usize, Taken)| {
             let cut = stage.cuts[piece];
+            *digest = taken.digest(piece, *digest);
             let position = RecordPosition {
                 source: Arc::clone(&names[cut.0]),
                 start: Arc::clone(start),
                 index: *done,
+                digest: *digest,
                 piece,
                 // Lines are counted in the piece: only of a file's first one are they the file's.
                 line: (cut.1 == 0).then_some(taken.line),

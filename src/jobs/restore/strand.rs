@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::backup::{BackupError, Change, Format, Input, Location, Piece, Place, Reader, Record};
+use crate::flow::Stopwatch;
 use crate::item::{Checked, Checker, Key, Refusal, Shape, Shaped};
 
 /// Checked chunks that wait, for each strand; a chunk is 256 KiB of text, or one line that is longer.
@@ -49,20 +51,34 @@ pub(super) struct Taking {
     pub keep_going: bool,
     /// As many pieces are checked at the same time.
     pub producers: Semaphore,
+    /// Time that goes into that.
+    pub checking: Arc<Stopwatch>,
 }
 
 impl Taken {
-    /// True when both act on one key.
-    pub fn has_key_of(&self, other: &Self) -> bool {
-        self.key().is_some() && self.key() == other.key()
+    /// A digest of a block's records up to this one of `piece`, from that of those before it.
+    pub fn digest(&self, piece: usize, before: u64) -> u64 {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&(piece as u64).to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.offset.to_le_bytes());
+        bytes[16..].copy_from_slice(&self.intent.key().map_or(0, |key| key.hash).to_le_bytes());
+        xxh3_64_with_seed(&bytes, before)
+    }
+}
+
+impl Intent {
+    /// The key that it acts on.
+    pub fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Put(item) => Some(&item.key),
+            Self::Delete(key) => Some(key),
+            Self::LeaveOut | Self::Refuse(..) => None,
+        }
     }
 
-    fn key(&self) -> Option<u128> {
-        match &self.intent {
-            Intent::Put(item) => Some(item.key.hash),
-            Intent::Delete(key) => Some(key.hash),
-            Intent::LeaveOut | Intent::Refuse(..) => None,
-        }
+    /// True when both act on one key.
+    pub fn has_key_of(&self, other: &Self) -> bool {
+        self.key().is_some_and(|key| other.key().is_some_and(|other| key.hash == other.hash))
     }
 }
 
@@ -200,6 +216,7 @@ async fn read(
             return unchanged(piece);
         }
         let Ok(turn) = taking.producers.acquire().await else { return Ok(()) };
+        let busy = taking.checking.enter();
         let starts = records.iter().skip(1).map(|record| Place { line: record.line, offset: record.offset });
         let nexts: Vec<Place> = starts.chain([reader.place()]).collect();
         let taken = records
@@ -213,7 +230,7 @@ async fn read(
                 next,
             })
             .collect();
-        drop(turn);
+        drop((busy, turn));
         if chunks.send(Ok(Said::Chunk(Chunk { taken, stored: reader.stored_bytes_read() }))).await.is_err() {
             return Ok(());
         }

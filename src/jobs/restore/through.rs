@@ -4,6 +4,7 @@
 //! stored mark than the shards' tallies remember, so each record counts once, however often it was sent.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,14 +15,15 @@ use tokio::time::{Instant, sleep};
 use super::direct::{BATCH, with_effort, writer};
 use super::source::{Next, RecordPosition, Source};
 use super::strand::Intent;
-use super::{Begun, Drive, Resume, Settled, Way, accounted, source_checkpoint};
+use super::{Begun, Drive, FeedWatch, Resume, Settled, Way, accounted, source_checkpoint, stage_of};
 use crate::cloud::inventory::Table;
 use crate::cloud::{Class, CloudError};
 use crate::flow::{
-    AwsStream, Consumer, ConsumerOptions, Counters, Ledger, Limit, Outcome, Producer, ProducerOptions,
-    Settled as Passed, ShardCheckpoint, Sink, StartAt, Tables, Tally,
+    AwsStream, Consumer, ConsumerOptions, Counters, Ledger, Outcome, Producer, ProducerOptions, Settled as Passed,
+    ShardCheckpoint, Sink, StartAt, Tables, Tally,
 };
 use crate::item::Checker;
+use crate::jobs::binding::{Stage, Stages};
 use crate::jobs::journal::{Job, ShardSample, to_json};
 use crate::jobs::spec::RestoreSpec;
 use crate::jobs::worker::{JobError, Session};
@@ -41,6 +43,7 @@ const WINDOW: usize = 2_000;
 const LOOK: Duration = Duration::from_millis(100);
 
 struct Through {
+    watch: Arc<FeedWatch>,
     ledger: Arc<Ledger<RecordPosition>>,
     producer: Arc<Producer>,
     workers: Option<Arc<Workers>>,
@@ -101,9 +104,11 @@ pub(super) async fn begin(
         producer: Arc::clone(&producer),
         workers: workers.clone(),
         holding,
+        watch: Arc::clone(&begun.feed),
     };
+    let watch = Arc::clone(&begun.feed);
     let drive = drive(feed);
-    Ok((Arc::new(Through { ledger, producer, workers, held, taken: Mutex::default() }), Box::pin(drive)))
+    Ok((Arc::new(Through { watch, ledger, producer, workers, held, taken: Mutex::default() }), Box::pin(drive)))
 }
 
 fn workers(
@@ -154,6 +159,7 @@ struct Feed {
     producer: Arc<Producer>,
     workers: Option<Arc<Workers>>,
     holding: watch::Receiver<bool>,
+    watch: Arc<FeedWatch>,
 }
 
 impl Feed {
@@ -171,7 +177,9 @@ impl Feed {
                 }
                 Ok(Next::End) => return self.settled().await,
                 Err(error) => {
-                    self.ledger.drained().await;
+                    // What was sent is written first, so that the counts tell of the table. Why reading stopped is the
+                    // job's reason, whatever becomes of that.
+                    let _ = self.settled().await;
                     return Err(error.into());
                 }
             };
@@ -193,11 +201,13 @@ impl Feed {
 
     /// Ends once everything that was read is on the stream, came back from it, and is in the table.
     async fn settled(&self) -> Result<(), JobError> {
+        self.watch.all_read.store(true, Ordering::Relaxed);
         self.ledger.drained().await;
-        match &self.workers {
-            Some(workers) => workers.account_for(self.ledger.mark().0.on_stream).await,
-            None => Ok(()),
+        if let Some(workers) = &self.workers {
+            workers.account_for(self.ledger.mark().0.on_stream).await?;
         }
+        self.watch.all_read.store(false, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -289,6 +299,10 @@ impl Way for Through {
         }
     }
 
+    fn open_records(&self) -> usize {
+        self.ledger.open_records()
+    }
+
     fn live(&self) -> Counters {
         let mut live = self.ledger.live();
         let effort = self.producer.effort();
@@ -300,10 +314,26 @@ impl Way for Through {
         }
     }
 
-    fn limit(&self) -> Limit {
-        match self.workers.as_ref().map(|workers| workers.sink.writer.limit()) {
-            None | Some(Limit::Source) => self.producer.limit(),
-            Some(limit) => limit,
+    fn stages(&self) -> Stages {
+        let effort = self.producer.effort();
+        let producer = Stage {
+            times: self.producer.times(),
+            held_back_by: self.producer.held_back_by(),
+            sent: self.ledger.live().on_stream + effort.retried,
+            refused: effort.throttled,
+            ..Stage::default()
+        };
+        let into_table = self.workers.as_ref().map(|workers| stage_of(&workers.sink.writer));
+        Stages {
+            held: *self.held.borrow(),
+            onto_stream: Some(producer),
+            behind: self.workers.as_ref().map(|workers| {
+                let open: Vec<u64> =
+                    workers.consumer.progress().iter().filter(|shard| !shard.done).map(|shard| shard.lag_ms).collect();
+                (open.len(), open.iter().copied().max().unwrap_or(0))
+            }),
+            into_table: into_table.map(|(_, stage)| stage),
+            ..self.watch.stages()
         }
     }
 

@@ -429,7 +429,8 @@ async fn shards_are_changed_ten_times_in_24_hours_and_no_more() {
     let (_local, cloud) = aws(false, "").await;
     stream(&cloud, "s", 4).await;
     for n in 0..10 {
-        let update = cloud.kinesis.update_shard_count().stream_name("s").target_shard_count(if n % 2 == 0 { 5 } else { 4 });
+        let update =
+            cloud.kinesis.update_shard_count().stream_name("s").target_shard_count(if n % 2 == 0 { 5 } else { 4 });
         update.scaling_type(ScalingType::UniformScaling).send().await.unwrap();
         active(&cloud, "s").await;
     }

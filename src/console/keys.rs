@@ -387,7 +387,7 @@ fn open(app: &mut App) -> Vec<Effect> {
                 return app.go(Screen::Table(name));
             }
         }
-        Screen::Table(ref name) => {
+        Screen::Table(name) => {
             if let Some(table) = app.table(name) {
                 let text = view::tables::exact_lines(app, table);
                 app.overlay = Some(Overlay::Text(format!("table {}", table.name), text, 0));

@@ -143,6 +143,41 @@ pub enum BackupError {
         /// The object.
         location: Location,
     },
+    /// A backup is written beside what is there, never over it.
+    #[error(
+        "{location} exists already, and nothing is overwritten: name another file, or a folder (with / at its end), \
+         where each backup has a name of its own"
+    )]
+    Exists {
+        /// What is there.
+        location: Location,
+    },
+    /// A backup that is being written met a disk that takes no more.
+    #[error("could not write {location}: {cause}. What was stored before is kept: free some space, then go on")]
+    Stopped {
+        /// The file that is being written, under its temporary name.
+        location: Location,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// What was written of a backup before is not there any more.
+    #[error("{location} can't be gone on with: {reason}. Start the backup anew")]
+    Gone {
+        /// The file or object.
+        location: Location,
+        /// What is missing.
+        reason: String,
+    },
+    /// What was written reads back otherwise.
+    #[error(
+        "{location} does not read back as it was written: {reason}. Don't trust this disk; start the backup anew elsewhere"
+    )]
+    NotAsWritten {
+        /// The file.
+        location: Location,
+        /// What differs.
+        reason: String,
+    },
 }
 
 fn suggestion(nearest: Option<&str>) -> String {

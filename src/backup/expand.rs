@@ -198,7 +198,8 @@ async fn in_s3(
     let folder = if key.is_empty() || key.ends_with('/') { key.to_owned() } else { format!("{key}/") };
     let inputs: Vec<Input> = all
         .into_iter()
-        .filter(|(name, _)| !name.ends_with('/'))
+        // Hidden ones are none, as on disk: manifests, and what others leave.
+        .filter(|(name, _)| !name.ends_with('/') && !name.rsplit('/').next().is_some_and(|own| own.starts_with('.')))
         .filter(|(name, _)| if wildcard { matches(key.as_bytes(), name.as_bytes()) } else { name.starts_with(&folder) })
         .map(input)
         .collect();

@@ -23,7 +23,7 @@ mod set;
 mod source;
 #[cfg(all(test, feature = "local"))]
 mod test_s3;
-mod writer;
+pub mod write;
 
 pub use check::{Unfit, check};
 pub use error::BackupError;
@@ -34,4 +34,4 @@ pub use location::Location;
 pub use piece::{Piece, pieces};
 pub use reader::{Change, Place, Reader, Record};
 pub use set::{Export, Set, Stage, Wanted};
-pub use writer::{Csv64Writer, Written};
+pub use write::{Csv64Writer, Written};

@@ -76,6 +76,8 @@ pub enum Command {
     Jobs(super::jobs::JobsArgs),
     /// Put the items of a backup into a table, direct or through a stream.
     Restore(super::restore::RestoreArgs),
+    /// Write the items of a table into files, local or in S3.
+    Backup(super::backup::BackupArgs),
     /// Compare a backup with a table, key by key.
     Verify(super::verify::VerifyArgs),
     /// Show or set the capacity of a table, an index or a stream, and give back what was raised.

@@ -7,6 +7,7 @@
 mod args;
 mod audit;
 mod autoscale;
+mod backup;
 mod capacity;
 mod control;
 mod dead;
@@ -85,6 +86,7 @@ async fn run(command: Option<Command>, session: &Session) -> Result<Exit, Report
         Some(Command::Streams(args)) => streams::run(args, session).await,
         Some(Command::Jobs(args)) => jobs::run(args, session).await,
         Some(Command::Restore(args)) => restore::run(args, session).await,
+        Some(Command::Backup(args)) => backup::run(args, session).await,
         Some(Command::Verify(args)) => verify::run(args, session).await,
         Some(Command::Capacity(args)) => capacity::run(args, session).await,
         Some(Command::Autoscale(args)) => autoscale::run(args, session).await,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use tui_input::Input;
 
 use super::api::Api;
+use super::backup::BackupForm;
 use super::charts::TableChart;
 use super::confirm::{Confirm, Token};
 use super::effect::{Effect, Request};
@@ -41,6 +42,8 @@ pub enum Screen {
     Restore,
     /// An autoscaler: its rules and what it decided last.
     Autoscale(JobId),
+    /// The backup form.
+    Backup,
 }
 
 /// What lies over the screen.
@@ -204,7 +207,9 @@ pub struct App {
     pub frozen_ms: Option<i64>,
     /// The restore form, kept when it is left.
     pub form: Option<RestoreForm>,
-    pub(super) measure_request: Request,
+    /// The backup form, kept when it is left.
+    pub backup_form: Option<BackupForm>,
+    pub(super) look_request: Request,
     /// True when the screen no longer shows the state.
     pub dirty: bool,
     /// True when the console is to end.
@@ -265,7 +270,8 @@ impl App {
             window: None,
             frozen_ms: None,
             form: None,
-            measure_request: Request::default(),
+            backup_form: None,
+            look_request: Request::default(),
             dirty: true,
             done: false,
         }
@@ -301,7 +307,7 @@ impl App {
             Screen::Table(_) => Scope::Table,
             Screen::Job(_) => Scope::Job,
             Screen::Dead(_) => Scope::Dead,
-            Screen::Restore => Scope::Form,
+            Screen::Restore | Screen::Backup => Scope::Form,
             Screen::Autoscale(_) => Scope::Autoscale,
         }
     }
@@ -536,16 +542,17 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
         Msg::Letters(id, letters, total) => app.letters = Some((id, letters, total)),
         Msg::Decisions(decisions) => app.decisions = decisions,
         Msg::JournalLost(words) => app.journal_trouble = Some(words),
-        Msg::Measured(request, answer) => {
-            if let Some(form) = app.form.as_mut().filter(|_| request == app.measure_request) {
-                form.measured = Some(answer);
+        Msg::Looked(request, answer) => {
+            if let Some(form) = app.form.as_mut().filter(|_| request == app.look_request) {
+                form.looked = Some(answer);
             }
         }
         Msg::Started(id) => {
             app.say(format!("{id} was started; it goes on when the console is closed"), false);
             app.form = None;
-            app.behind.retain(|screen| *screen != Screen::Restore);
-            if app.screen == Screen::Restore {
+            app.backup_form = None;
+            app.behind.retain(|screen| !matches!(screen, Screen::Restore | Screen::Backup));
+            if matches!(app.screen, Screen::Restore | Screen::Backup) {
                 app.screen = app.behind.pop().unwrap_or(Screen::Jobs);
             }
             return app.go_to_job(id);

@@ -1,6 +1,7 @@
 //! What is due to be asked of AWS: only what is on screen, and no oftener than it changes or costs.
 
 use super::app::{App, Screen};
+use super::backup;
 use super::effect::Effect;
 use super::form::Name;
 
@@ -27,7 +28,7 @@ impl App {
             Screen::Restore => {
                 self.due_tables(&mut effects);
                 self.due_streams(&mut effects);
-                self.due_measure(&mut effects);
+                self.due_look(&mut effects);
             }
             Screen::Table(name) => self.due_table(&name, &mut effects),
             Screen::Job(id) => {
@@ -35,6 +36,7 @@ impl App {
                     self.due_table(&table, &mut effects);
                 }
             }
+            Screen::Backup => self.due_tables(&mut effects),
             Screen::Jobs | Screen::Dead(_) | Screen::Autoscale(_) => {}
         }
         effects
@@ -65,12 +67,18 @@ impl App {
 
     /// Asks for what is to be described: what is visible again and again, what the form names, of few tables all once.
     fn due_descriptions(&mut self, visible: &[String], effects: &mut Vec<Effect>) {
-        if !self.tables.is_due(self.now_ms, 0) {
+        // What failed is not asked for again at once.
+        let every = if self.trouble.is_some() { LIST_MS } else { TYPING_MS };
+        if !self.tables.is_due(self.now_ms, every) {
             return;
         }
         let Some(names) = &self.table_names.rows else { return };
         let mut wanted: Vec<String> = visible.iter().filter(|name| self.is_description_old(name)).cloned().collect();
-        let typed = self.form.as_ref().filter(|_| self.screen == Screen::Restore).map(|form| form.value(Name::Table));
+        let typed = match self.screen {
+            Screen::Restore => self.form.as_ref().map(|form| form.value(Name::Table)),
+            Screen::Backup => self.backup_form.as_ref().map(|form| form.value(backup::Name::Table)),
+            _ => None,
+        };
         let few = if names.len() <= FEW { names.as_slice() } else { &[] };
         let unknown = few.iter().map(String::as_str).chain(typed).filter(|name| {
             !self.described_ms.contains_key(*name) && names.binary_search_by(|known| known.as_str().cmp(name)).is_ok()
@@ -117,16 +125,18 @@ impl App {
         self.due_chart(effects);
     }
 
-    fn due_measure(&mut self, effects: &mut Vec<Effect>) {
+    fn due_look(&mut self, effects: &mut Vec<Effect>) {
         let now = self.now_ms;
         let request = self.next_request();
+        let (tables, streams) = (self.tables.rows.as_deref(), self.streams.rows.as_deref());
         let Some(form) = &mut self.form else { return };
-        let source = form.value(Name::Source).to_owned();
         if form.changed_ms.is_some_and(|at| now - at >= TYPING_MS) {
             form.changed_ms = None;
-            if !source.is_empty() {
-                self.measure_request = request;
-                effects.push(Effect::Measure(request, source));
+            if form.can_be_looked_at(tables, streams) {
+                let spec = form.restore();
+                form.is_looked_at = true;
+                self.look_request = request;
+                effects.push(Effect::Look(request, Box::new(spec)));
             }
         }
     }

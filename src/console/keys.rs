@@ -4,6 +4,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tui_input::{Input, InputRequest};
 
 use super::app::{App, Overlay, Prompt, Purpose, Screen};
+use super::backup;
 use super::confirm::{Confirm, Token};
 use super::effect::Effect;
 use super::form::{Name, RestoreForm};
@@ -30,6 +31,7 @@ pub(super) fn pressed(app: &mut App, key: &KeyEvent) -> Vec<Effect> {
         Some(Action::Suspend) => vec![Effect::Suspend],
         Some(action) if app.overlay.is_some() => on_overlay(app, action),
         Some(action) if app.screen == Screen::Restore => on_form(app, action),
+        Some(action) if app.screen == Screen::Backup => backup::on_form(app, action),
         Some(action) => on_screen(app, action),
         None => {
             if let Some(request) = typed(key) {
@@ -90,10 +92,14 @@ fn edit(app: &mut App, change: impl FnOnce(&mut Input)) {
                 let field = &mut form.fields[form.at];
                 let before = field.input.value().to_owned();
                 change(&mut field.input);
-                if field.name == Name::Source && before != field.input.value() {
-                    form.measured = None;
-                    form.changed_ms = Some(now_ms);
+                if field.name.is_looked_at() && before != field.input.value() {
+                    form.unseen(now_ms);
                 }
+            }
+        }
+        None if app.screen == Screen::Backup => {
+            if let Some(form) = &mut app.backup_form {
+                change(&mut form.fields[form.at].input);
             }
         }
         _ => {}
@@ -201,12 +207,16 @@ fn review(app: &mut App) {
         app.say(error, true);
         return;
     }
-    let spec = form.spec();
+    let plan = form.plan(tables);
+    let spec = form.spec(tables);
     let table = tables.and_then(|tables| tables.iter().find(|t| t.name == spec.table()));
     let held = table.map_or(0, |table| table.items);
     let overwrites = held > 0 && !form.only_new();
     let mut facts = vec![("restore", spec.title())];
-    facts.extend(form.plan(tables).map(|plan| plan.lines()).unwrap_or_default());
+    match &plan {
+        Some(plan) => facts.extend(super::form::facts_of(plan, form.bumps(), table, app.now_ms)),
+        None => facts.push(("plan", "not known yet: esc and wait for it, or start without".to_owned())),
+    }
     if held > 0 {
         let then = if overwrites { "same keys are overwritten" } else { "same keys are left alone" };
         facts.push(("in the table", format!("{} items: {then}", exact(held))));
@@ -227,7 +237,7 @@ fn review(app: &mut App) {
 }
 
 /// Asks before anything changes; refuses where nothing may, and says what a dry run would do.
-fn ask(app: &mut App, question: Confirm) {
+pub(super) fn ask(app: &mut App, question: Confirm) {
     match app.place.mode {
         Mode::ReadOnly => {
             let words = format!("read-only: {:?} is refused; start sluice without --read-only", question.title);
@@ -290,13 +300,24 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
                 Screen::Table(name) => Some(name.clone()),
                 _ => None,
             };
+            let now_ms = app.now_ms;
             let form = app.form.get_or_insert_with(|| RestoreForm::new(None, None));
             if let Some(field) = form.fields.iter_mut().find(|field| field.name == Name::Table)
                 && let Some(table) = table
+                && field.input.value() != table
             {
                 field.input = Input::new(table);
+                form.unseen(now_ms);
             }
             return app.go(Screen::Restore);
+        }
+        Action::Backup => {
+            let table = match &app.screen {
+                Screen::Tables => app.selected_table(),
+                Screen::Table(name) => Some(name.clone()),
+                _ => None,
+            };
+            return backup::open(app, table);
         }
         Action::Raise | Action::Lower => {
             if let Some(resource) = resource_at_hand(app) {
@@ -373,7 +394,7 @@ fn step(app: &mut App, rows: isize) {
             app.decision_at = app.decision_at.saturating_add_signed(rows).min(last);
             return;
         }
-        Screen::Job(_) | Screen::Restore => return,
+        Screen::Job(_) | Screen::Restore | Screen::Backup => return,
     };
     if let Some(list) = list(app) {
         list.step(&names, rows);
@@ -418,7 +439,7 @@ fn open(app: &mut App) -> Vec<Effect> {
                 app.overlay = Some(Overlay::Text(title, view::dead::whole(letter), 0));
             }
         }
-        Screen::Job(_) | Screen::Restore => {}
+        Screen::Job(_) | Screen::Restore | Screen::Backup => {}
     }
     Vec::new()
 }

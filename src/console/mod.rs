@@ -11,6 +11,7 @@
 
 mod api;
 pub mod app;
+mod backup;
 mod charts;
 mod chord;
 mod confirm;
@@ -25,7 +26,6 @@ pub mod keymap;
 mod keys;
 mod listing;
 mod load;
-mod measure;
 mod msg;
 mod runtime;
 pub mod term;

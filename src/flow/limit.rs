@@ -66,15 +66,6 @@ pub enum Limit {
         /// WCU.
         wcu: f64,
     },
-    /// The share that is left to others (`--leave`).
-    Leave {
-        /// What is left to them, of 1.
-        share: f64,
-        /// What they use, WCU.
-        others: f64,
-        /// The table's provisioned write capacity, WCU.
-        of: f64,
-    },
     /// One shard takes no more.
     Shard {
         /// The shard.
@@ -131,9 +122,6 @@ impl fmt::Display for Limit {
             }
             Self::RateCap { per_second } => write!(f, "rate cap, {per_second:.0} items/s"),
             Self::WcuCap { wcu } => write!(f, "capacity cap, {wcu:.0} WCU"),
-            Self::Leave { share, others, of } => {
-                write!(f, "leaves {:.0} % to others: they use {others:.0} of {of:.0} WCU", share * 100.0)
-            }
             Self::Shard { shard } => write!(f, "shard {shard}"),
             Self::Stream { shards } => write!(f, "stream, {shards} {}", if *shards == 1 { "shard" } else { "shards" }),
             Self::StreamReads { shards } => {

@@ -126,6 +126,7 @@ pub struct ScanPage {
 struct Reply<'a> {
     #[serde(borrow)]
     items: Vec<&'a RawValue>,
+    count: u64,
     scanned_count: u64,
     #[serde(borrow, default)]
     last_evaluated_key: Option<&'a RawValue>,
@@ -153,11 +154,11 @@ impl ScanPage {
         };
         let reply: Reply<'_> =
             serde_json::from_slice(body).map_err(|e| broken(format!("the reply can't be read ({e})")))?;
-        if reply.items.len() as u64 != reply.scanned_count {
+        let holds = reply.items.len() as u64;
+        if (holds, holds) != (reply.count, reply.scanned_count) {
             return Err(broken(format!(
-                "the reply holds {} items and counts {}",
-                reply.items.len(),
-                reply.scanned_count
+                "the reply holds {holds} items, and counts {} of {} scanned",
+                reply.count, reply.scanned_count
             )));
         }
         let slice = |raw: &RawValue| body.slice_ref(raw.get().as_bytes());

@@ -72,7 +72,12 @@ fn a_reply_that_is_cut_or_counts_other_items_is_no_page() {
         assert!(error.class.is_retryable(), "{error}");
     }
     let fewer = String::from_utf8(whole.to_vec()).unwrap().replace("\"ScannedCount\":3", "\"ScannedCount\":4");
-    assert!(ScanPage::parse("t", &fewer.into()).unwrap_err().to_string().contains("holds 3 items and counts 4"));
+    assert!(
+        ScanPage::parse("t", &fewer.into())
+            .unwrap_err()
+            .to_string()
+            .contains("holds 3 items, and counts 3 of 4 scanned")
+    );
 }
 
 #[test]

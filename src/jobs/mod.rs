@@ -2,7 +2,7 @@
 
 pub mod audit;
 pub mod autoscale;
-mod backup;
+pub mod backup;
 pub mod binding;
 pub mod bump;
 pub mod create_table;

@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used)] // A test that can't go on says why by its line.
 
 mod autoscale;
+mod backup;
 mod capacity;
 mod errors;
 mod local;
 mod peers;
+mod plan;
 mod restore;
 mod running;
 mod sources;

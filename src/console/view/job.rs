@@ -168,8 +168,11 @@ fn counts_lines(app: &App, job: &Job, progress: &Progress, width: u16, with_limi
     if matches!(&job.spec, Spec::Restore(spec) if spec.stream.is_some()) {
         cells.push(("on stream", exact(c.on_stream), plain));
     }
-    if job.kind() == Kind::Restore {
-        cells.push(("written", exact(c.written), plain));
+    match job.kind() {
+        Kind::Restore => cells.push(("written", exact(c.written), plain)),
+        // What counts of a backup is what would survive now.
+        Kind::Backup => cells.push(("stored", exact(c.written), plain)),
+        _ => {}
     }
     if c.deleted > 0 {
         cells.push(("deleted", exact(c.deleted), plain));
@@ -178,12 +181,16 @@ fn counts_lines(app: &App, job: &Job, progress: &Progress, width: u16, with_limi
         cells.push(("left alone", exact(c.skipped), plain));
     }
     cells.push(("dead", exact(c.dead), if c.dead > 0 { theme.bad } else { plain }));
-    if job.kind() == Kind::Restore {
+    if matches!(job.kind(), Kind::Restore | Kind::Backup) {
         cells.push(("resent", count(c.retried as f64), plain));
         let throttled =
             if job.state.is_live() { format!("{}/s", rate(progress.throttled)) } else { count(c.throttled as f64) };
         cells.push(("throttled", throttled, if progress.throttled >= 0.5 { theme.warn } else { plain }));
-        cells.push(("WCU", count(c.wcu), plain));
+        cells.push(if job.kind() == Kind::Backup {
+            ("RCU", count(c.rcu), plain)
+        } else {
+            ("WCU", count(c.wcu), plain)
+        });
     }
     cells.push(("bytes", bytes(c.bytes as f64), plain));
     if let Some(rate_cap) = job.rate {
@@ -279,8 +286,9 @@ fn records_chart<'a>(app: &App, job: &Job, past: &History) -> Chart<'a> {
     if matches!(&job.spec, Spec::Restore(spec) if spec.stream.is_some()) {
         series.push(line("on stream", Style::new(), past.rates(from, |c| c.on_stream as f64)));
     }
-    if job.kind() == Kind::Restore {
-        series.push(line("written", app.theme.accent, past.rates(from, |c| c.written as f64)));
+    if matches!(job.kind(), Kind::Restore | Kind::Backup) {
+        let name = if job.kind() == Kind::Backup { "stored" } else { "written" };
+        series.push(line(name, app.theme.accent, past.rates(from, |c| c.written as f64)));
     }
     chart(app, job, series)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::future::try_join_all;
 
+use super::super::backup::read_budget;
 use super::super::worker::{JobError, Session};
 use super::Batch;
 use crate::cloud::inventory::Table;
@@ -14,10 +15,6 @@ use crate::item::Checker;
 /// Segments read side by side.
 const SEGMENTS: u32 = 4;
 
-/// Share of a table's provisioned read capacity that is taken when no budget is given: the rest is left to live
-/// traffic.
-const DEFAULT_SHARE: f64 = 0.5;
-
 /// Tries of one page before the verify fails: with waits of up to 5 s, some ten minutes.
 pub(super) const TRIES: u32 = 250;
 
@@ -26,14 +23,9 @@ pub(super) fn patient() -> Backoff {
     Backoff::new(Duration::from_millis(50), Duration::from_secs(5), rand::random())
 }
 
-/// What may be read of `table`, RCU a second: `asked`, else half of what it has; no cap on demand.
-pub(in crate::jobs) fn budget(table: &Table, asked: Option<f64>) -> Option<f64> {
-    asked.or(table.provisioned.map(|p| (p.read as f64 * DEFAULT_SHARE).max(1.0)))
-}
-
 /// A pace of reads within that budget.
 pub(super) fn pace(table: &Table, asked: Option<f64>) -> ReadPace {
-    ReadPace::new(Arc::new(SystemClock::new()), budget(table, asked))
+    ReadPace::new(Arc::new(SystemClock::new()), read_budget(table, asked))
 }
 
 /// Scans the whole table and hands on the key and digest of each item.
@@ -49,7 +41,7 @@ where
 {
     let options = ScanOptions { table: table.name.clone(), segments: SEGMENTS, consistent: true };
     let source = AwsTable::new(session.cloud.bulk.dynamodb.clone(), &table.name, table.key.clone());
-    let scanner = Scanner::new(Arc::new(source), options, budget(table, asked), Arc::new(SystemClock::new()));
+    let scanner = Scanner::new(Arc::new(source), options, read_budget(table, asked), Arc::new(SystemClock::new()));
     let checker = Checker::new(table.key.clone());
     try_join_all((0..SEGMENTS).map(|number| segment(&scanner, &checker, number, &hand_on))).await.map(drop)
 }

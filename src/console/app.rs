@@ -20,7 +20,8 @@ use crate::capacity::{Resource, Step};
 use crate::cloud::inventory::{Stream, Table};
 use crate::cloud::{Class, CloudError, Context, Mode};
 use crate::jobs::JobId;
-use crate::jobs::journal::{Bump, DeadLetter, Job, State};
+use crate::jobs::journal::{Bump, DeadLetter, Decision, Job, State};
+use crate::jobs::spec::Kind;
 
 /// What is on screen below the overlay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub enum Screen {
     Dead(JobId),
     /// The restore form.
     Restore,
+    /// An autoscaler: its rules and what it decided last.
+    Autoscale(JobId),
     /// The backup form.
     Backup,
 }
@@ -54,8 +57,6 @@ pub enum Overlay {
     Confirm(Box<Confirm>),
     /// A line that is typed.
     Prompt(Prompt),
-    /// The capacity of a table and of its indexes, one of them selected.
-    Capacity(String, usize),
 }
 
 /// A line that is typed below the screen.
@@ -190,6 +191,10 @@ pub struct App {
     pub letters: Option<(JobId, Vec<DeadLetter>, u64)>,
     /// The selected dead letter.
     pub letter_at: usize,
+    /// The autoscalers' last decisions, oldest first, while one is on screen.
+    pub decisions: Vec<Decision>,
+    /// The selected decision, counted from the newest.
+    pub decision_at: usize,
     /// What CloudWatch knows for the charts, by table.
     pub charts: HashMap<String, TableChart>,
     pub(super) chart_asked: Option<(super::charts::Shown, i64)>,
@@ -256,6 +261,8 @@ impl App {
             histories: HashMap::new(),
             letters: None,
             letter_at: 0,
+            decisions: Vec::new(),
+            decision_at: 0,
             charts: HashMap::new(),
             chart_asked: None,
             chart_request: Request::default(),
@@ -286,7 +293,6 @@ impl App {
                 Token::Name(_) => Scope::Prompt,
             },
             Some(Overlay::Prompt(_)) => Scope::Prompt,
-            Some(Overlay::Capacity(..)) => Scope::Capacity,
             Some(Overlay::Help(_) | Overlay::Text(..)) => Scope::Global,
             None => self.screen_scope(),
         }
@@ -302,6 +308,7 @@ impl App {
             Screen::Job(_) => Scope::Job,
             Screen::Dead(_) => Scope::Dead,
             Screen::Restore | Screen::Backup => Scope::Form,
+            Screen::Autoscale(_) => Scope::Autoscale,
         }
     }
 
@@ -326,7 +333,7 @@ impl App {
 
     pub(super) fn watch(&self) -> Effect {
         match &self.screen {
-            Screen::Job(id) => Effect::Watch { job: Some(id.clone()), letters: false },
+            Screen::Job(id) | Screen::Autoscale(id) => Effect::Watch { job: Some(id.clone()), letters: false },
             Screen::Dead(id) => Effect::Watch { job: Some(id.clone()), letters: true },
             _ => Effect::Watch { job: None, letters: false },
         }
@@ -347,6 +354,12 @@ impl App {
         self.arrived()
     }
 
+    /// Shows a job, on the screen of its kind.
+    pub(super) fn go_to_job(&mut self, id: JobId) -> Vec<Effect> {
+        let is_scaler = self.job(&id).is_some_and(|job| job.kind() == Kind::Autoscale);
+        self.go(if is_scaler { Screen::Autoscale(id) } else { Screen::Job(id) })
+    }
+
     /// Shows what was there before. On a list, nothing is behind.
     pub(super) fn back(&mut self) -> Vec<Effect> {
         match self.behind.pop() {
@@ -361,6 +374,7 @@ impl App {
     fn arrived(&mut self) -> Vec<Effect> {
         self.frozen_ms = None;
         self.letter_at = 0;
+        self.decision_at = 0;
         self.index_at = 0;
         let mut effects = vec![self.watch()];
         effects.extend(self.due());
@@ -526,6 +540,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             known.extend(notes.into_iter().filter(|note| note.number > last));
         }
         Msg::Letters(id, letters, total) => app.letters = Some((id, letters, total)),
+        Msg::Decisions(decisions) => app.decisions = decisions,
         Msg::JournalLost(words) => app.journal_trouble = Some(words),
         Msg::Looked(request, answer) => {
             if let Some(form) = app.form.as_mut().filter(|_| request == app.look_request) {
@@ -540,7 +555,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             if matches!(app.screen, Screen::Restore | Screen::Backup) {
                 app.screen = app.behind.pop().unwrap_or(Screen::Jobs);
             }
-            return app.go(Screen::Job(id));
+            return app.go_to_job(id);
         }
         Msg::Done(words) => {
             app.say(words, false);

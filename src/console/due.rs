@@ -37,7 +37,7 @@ impl App {
                 }
             }
             Screen::Backup => self.due_tables(&mut effects),
-            Screen::Jobs | Screen::Dead(_) => {}
+            Screen::Jobs | Screen::Dead(_) | Screen::Autoscale(_) => {}
         }
         effects
     }

@@ -37,8 +37,6 @@ pub enum Scope {
     Confirm,
     /// A form that was filled in and is looked at once more.
     Review,
-    /// The capacity of a table and of its indexes.
-    Capacity,
     /// The autoscaler's rules and decisions.
     Autoscale,
 }
@@ -120,12 +118,12 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Tables, "lower", Action::Lower, "less", "lower the table's write capacity by a step"),
     bindable(Scope::Tables, "give_back", Action::GiveBack, "give back", "set the capacity back to what it was"),
     bindable(Scope::Tables, "set", Action::SetCapacity, "set", "type the table's write capacity"),
-    bindable(Scope::Tables, "indexes", Action::Indexes, "indexes", "the capacity of the table and of each index"),
     bindable(Scope::Tables, "sort", Action::Sort, "sort", "sort by the next column"),
     bindable(Scope::Tables, "filter", Action::Filter, "filter", "show only names that contain a text"),
     bindable(Scope::Table, "backup", Action::Backup, "back up", "write the table into files"),
-    bindable(Scope::Table, "raise", Action::Raise, "more", "raise the write capacity of the selected row by half"),
-    bindable(Scope::Table, "lower", Action::Lower, "less", "lower the write capacity of the selected row by half"),
+    bindable(Scope::Table, "raise", Action::Raise, "more", "raise the write capacity of the selected row by a step"),
+    bindable(Scope::Table, "lower", Action::Lower, "less", "lower the write capacity of the selected row by a step"),
+    bindable(Scope::Table, "set", Action::SetCapacity, "set", "type the write capacity of the selected row"),
     bindable(Scope::Table, "give_back", Action::GiveBack, "give back", "set the capacity back to what it was"),
     bindable(Scope::Table, "restore", Action::Restore, "restore into", "restore a backup into the table"),
     bindable(Scope::Table, "zoom", Action::Zoom, "wider", "a wider window, up to 15 days"),
@@ -166,10 +164,8 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Form, "back", Action::Back, "leave", "leave the form; what was typed stays"),
     bindable(Scope::Prompt, "accept", Action::Accept, "accept", "take what was typed"),
     bindable(Scope::Prompt, "back", Action::Back, "leave", "leave it"),
-    bindable(Scope::Capacity, "raise", Action::Raise, "more", "raise its write capacity by a step"),
-    bindable(Scope::Capacity, "lower", Action::Lower, "less", "lower its write capacity by a step"),
-    bindable(Scope::Capacity, "set", Action::SetCapacity, "set", "type its write capacity"),
-    bindable(Scope::Capacity, "give_back", Action::GiveBack, "give back", "set it back to what it was"),
+    bindable(Scope::Autoscale, "open", Action::Open, "whole", "everything about the decision"),
+    bindable(Scope::Autoscale, "pause", Action::Pause, "pause/resume", "pause the autoscaler, or let it go on"),
     bindable(Scope::Autoscale, "cancel", Action::Cancel, "cancel", "end the autoscaler for good"),
     bindable(Scope::Autoscale, "log", Action::Log, "log", "everything that happened to the job"),
     bindable(Scope::Confirm, "yes", Action::Yes, "do it", "do what is asked about"),
@@ -201,7 +197,7 @@ const BINDABLE: &[Bindable] = &[
     ),
 ];
 
-const SCOPES: [(&str, Scope); 13] = [
+const SCOPES: [(&str, Scope); 12] = [
     ("global", Scope::Global),
     ("tables", Scope::Tables),
     ("table", Scope::Table),
@@ -213,7 +209,6 @@ const SCOPES: [(&str, Scope); 13] = [
     ("prompt", Scope::Prompt),
     ("confirm", Scope::Confirm),
     ("review", Scope::Review),
-    ("capacity", Scope::Capacity),
     ("autoscale", Scope::Autoscale),
 ];
 

@@ -15,7 +15,7 @@ use super::widget::quantity::exact;
 use crate::capacity::{Decreases, LARGEST, Left, Resource, shards};
 use crate::cloud::Mode;
 use crate::jobs::journal::{Bump, Control, State};
-use crate::jobs::spec::{Spec, VerifySpec};
+use crate::jobs::spec::{Kind, Spec, VerifySpec};
 
 /// A key was pressed.
 pub(super) fn pressed(app: &mut App, key: &KeyEvent) -> Vec<Effect> {
@@ -124,7 +124,6 @@ fn on_overlay(app: &mut App, action: Action) -> Vec<Effect> {
             let last = lines.len().saturating_sub(1) as u16;
             app.overlay = Some(Overlay::Text(title, lines, scrolled(at, action).min(last)));
         }
-        (Some(Overlay::Capacity(table, at)), action) => on_capacity(app, table, at, action),
         (Some(Overlay::Confirm(question)), Action::Yes | Action::Accept) => {
             if question.is_given() {
                 return vec![question.effect];
@@ -155,22 +154,6 @@ fn scrolled(at: u16, action: Action) -> u16 {
         Action::PageDown => at.saturating_add(10),
         Action::First => 0,
         _ => at,
-    }
-}
-
-/// A key on the list of a table's capacities.
-fn on_capacity(app: &mut App, table: String, at: usize, action: Action) {
-    let rows = view::capacity::resources(app, &table);
-    let last = rows.len().saturating_sub(1);
-    let Some(resource) = rows.get(at.min(last)).cloned() else { return };
-    match action {
-        Action::Back => {}
-        Action::Up => app.overlay = Some(Overlay::Capacity(table, at.saturating_sub(1))),
-        Action::Down => app.overlay = Some(Overlay::Capacity(table, (at + 1).min(last))),
-        Action::Raise | Action::Lower => change_capacity(app, &resource, action == Action::Raise),
-        Action::SetCapacity => type_capacity(app, resource),
-        Action::GiveBack => give_back(app, &resource),
-        _ => app.overlay = Some(Overlay::Capacity(table, at)),
     }
 }
 
@@ -271,6 +254,7 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
         Action::Tables => return app.go(Screen::Tables),
         Action::Streams => return app.go(Screen::Streams),
         Action::Jobs => return app.go(Screen::Jobs),
+        Action::Autoscale => return go_to_scaler(app),
         Action::NextScreen | Action::PreviousScreen => {
             let lists = [Screen::Tables, Screen::Streams, Screen::Jobs];
             let at = lists.iter().position(|screen| *screen == app.screen);
@@ -347,7 +331,7 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
         }
         Action::Indexes => {
             if let Some(Resource::Table(table)) = resource_at_hand(app) {
-                app.overlay = Some(Overlay::Capacity(table, 0));
+                return app.go(Screen::Table(table));
             }
         }
         Action::GiveBack => {
@@ -375,7 +359,7 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
         }
         Action::Verify => verify(app),
         Action::Log => {
-            if let Screen::Job(id) = &app.screen {
+            if let Screen::Job(id) | Screen::Autoscale(id) = &app.screen {
                 let lines = view::job::log_lines(app, id);
                 let last = (lines.len() as u16).saturating_sub(10);
                 app.overlay = Some(Overlay::Text(format!("log of {id}"), lines, last));
@@ -405,6 +389,11 @@ fn step(app: &mut App, rows: isize) {
             app.letter_at = app.letter_at.saturating_add_signed(rows).min(last);
             return;
         }
+        Screen::Autoscale(id) => {
+            let last = app.job(id).map_or(0, |job| view::autoscale::decisions(app, job).count()).saturating_sub(1);
+            app.decision_at = app.decision_at.saturating_add_signed(rows).min(last);
+            return;
+        }
         Screen::Job(_) | Screen::Restore | Screen::Backup => return,
     };
     if let Some(list) = list(app) {
@@ -413,13 +402,13 @@ fn step(app: &mut App, rows: isize) {
 }
 
 fn open(app: &mut App) -> Vec<Effect> {
-    match app.screen {
+    match &app.screen {
         Screen::Tables => {
             if let Some(name) = app.selected_table() {
                 return app.go(Screen::Table(name));
             }
         }
-        Screen::Table(ref name) => {
+        Screen::Table(name) => {
             if let Some(table) = app.table(name) {
                 let text = view::tables::exact_lines(app, table);
                 app.overlay = Some(Overlay::Text(format!("table {}", table.name), text, 0));
@@ -433,7 +422,14 @@ fn open(app: &mut App) -> Vec<Effect> {
         }
         Screen::Jobs => {
             if let Some(id) = app.selected_job() {
-                return app.go(Screen::Job(id));
+                return app.go_to_job(id);
+            }
+        }
+        Screen::Autoscale(id) => {
+            let decision = app.job(id).and_then(|job| view::autoscale::decisions(app, job).nth(app.decision_at));
+            if let Some(decision) = decision {
+                let text = view::autoscale::whole(decision);
+                app.overlay = Some(Overlay::Text("decision".to_owned(), text, 0));
             }
         }
         Screen::Dead(_) => {
@@ -446,6 +442,20 @@ fn open(app: &mut App) -> Vec<Effect> {
         Screen::Job(_) | Screen::Restore | Screen::Backup => {}
     }
     Vec::new()
+}
+
+/// The autoscaler of this context: the live one, else the last.
+fn go_to_scaler(app: &mut App) -> Vec<Effect> {
+    let here = app.jobs.iter().flatten().filter(|job| job.kind() == Kind::Autoscale && app.is_here(&job.context));
+    let scalers: Vec<_> = here.collect();
+    let best = scalers.iter().find(|job| job.state.is_live()).or_else(|| scalers.first()).map(|job| job.id.clone());
+    match best {
+        Some(id) => app.go(Screen::Autoscale(id)),
+        None => {
+            app.say("no autoscaler has run here yet: sluice autoscale starts one", true);
+            Vec::new()
+        }
+    }
 }
 
 /// The resource that capacity keys act on.

@@ -341,7 +341,7 @@ impl App {
     /// The job that keys act on: the one on screen, or the selected one.
     pub fn selected_job(&self) -> Option<JobId> {
         match &self.screen {
-            Screen::Job(id) | Screen::Dead(id) => Some(id.clone()),
+            Screen::Job(id) | Screen::Dead(id) | Screen::Autoscale(id) => Some(id.clone()),
             Screen::Jobs => {
                 let rows = self.shown_jobs();
                 rows.get(self.jobs_list.index(rows.iter().map(|job| job.id.0.as_str()))).map(|job| job.id.clone())

@@ -11,7 +11,7 @@ use crate::cloud::guard::Change;
 use crate::cloud::inventory::{Stream, Table};
 use crate::cloud::metrics::Point;
 use crate::jobs::JobId;
-use crate::jobs::journal::{Bump, DeadLetter, Job, Note, Sample};
+use crate::jobs::journal::{Bump, DeadLetter, Decision, Job, Note, Sample};
 use crate::jobs::plan::Facts;
 
 /// What a table did, minute by minute.
@@ -82,6 +82,8 @@ pub enum Msg {
     Notes(JobId, Vec<Note>),
     /// Dead letters of a job, from the first on, and how many there are.
     Letters(JobId, Vec<DeadLetter>, u64),
+    /// What autoscalers decided last, oldest first.
+    Decisions(Vec<Decision>),
     /// The journal could not be read; its words say why and what to do.
     JournalLost(String),
     /// What a restore's plan is computed from, asked for by that request.

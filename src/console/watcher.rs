@@ -8,13 +8,15 @@ use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 
 use super::msg::Msg;
-use crate::jobs::JobId;
 use crate::jobs::journal::{Bump, Job, Journal, JournalError};
+use crate::jobs::{JobId, Kind};
 
 /// Time between two looks.
 const EVERY: Duration = Duration::from_millis(250);
 /// A killed worker changes nothing in the journal: its lock is looked at every so many looks.
 const LOCKS_EVERY: u32 = 4;
+/// Decisions of autoscalers that the console shows; `sluice autoscale --log` shows all.
+const DECISIONS: usize = 500;
 /// Dead letters that the console shows; `sluice dead list` shows all.
 const LETTERS: usize = 1000;
 
@@ -38,6 +40,7 @@ pub struct Watcher {
     told: Option<(Vec<Job>, Vec<Bump>)>,
     followed: HashMap<JobId, (i64, i64)>,
     letters: Option<(JobId, u64)>,
+    decided: Option<(i64, i64)>,
     lost: Option<String>,
 }
 
@@ -52,6 +55,7 @@ impl Watcher {
         self.interest = interest;
         self.version = None;
         self.letters = None;
+        self.decided = None;
     }
 
     /// Everything that changed since the last look.
@@ -120,6 +124,15 @@ impl Watcher {
                 }
                 if !notes.is_empty() {
                     messages.push(Msg::Notes(id, notes));
+                }
+            }
+            if self.interest.job.as_ref().is_some_and(|id| id.0.starts_with(Kind::Autoscale.letter())) {
+                let decisions = journal.decisions(None, 0, DECISIONS)?;
+                let newest = decisions.iter().map(|decision| decision.last_ms).max().unwrap_or_default();
+                let at = (decisions.last().map_or(0, |decision| decision.number), newest);
+                if self.decided != Some(at) {
+                    messages.push(Msg::Decisions(decisions));
+                    self.decided = Some(at);
                 }
             }
             if let Some(id) = self.interest.job.clone().filter(|_| self.interest.letters) {

@@ -32,6 +32,11 @@ use super::metrics::Metrics;
 
 /// Shards of all streams together: AWS's default quota in its large regions.
 const SHARD_LIMIT: u32 = 20_000;
+/// `UpdateShardCount` of one stream in any 24 hours.
+/// <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_UpdateShardCount.html>
+const CHANGES: usize = 10;
+/// The span that they are counted over, ms.
+const CHANGES_MS: u64 = 24 * 3_600_000;
 const THROTTLED: &str = "ProvisionedThroughputExceededException";
 
 /// A stream's name and when it was made (s since epoch): another stream of the same name has other records.
@@ -46,6 +51,8 @@ pub struct Kinesis {
     store: Store,
     router: Router,
     logs: Arc<Mutex<HashMap<Incarnation, Arc<Mutex<Log>>>>>,
+    /// When the shards of each stream were changed in the last 24 hours, ms since epoch.
+    changes: Arc<Mutex<HashMap<Incarnation, Vec<u64>>>>,
 }
 
 impl std::fmt::Debug for Kinesis {
@@ -60,7 +67,7 @@ impl Kinesis {
         let options = StoreOptions { shard_limit: SHARD_LIMIT, ..StoreOptions::default() };
         let store = Store::new(options);
         let router = ferrokinesis::create_router(store.clone());
-        Self { limits, metrics, faults, store, router, logs: Arc::default() }
+        Self { limits, metrics, faults, store, router, logs: Arc::default(), changes: Arc::default() }
     }
 
     /// Answers one operation.
@@ -92,6 +99,22 @@ impl Kinesis {
 
     fn log(&self, stream: &Stream) -> Arc<Mutex<Log>> {
         Arc::clone(locked(&self.logs).entry((stream.stream_name.clone(), made(stream))).or_default())
+    }
+
+    /// Counts a change of a stream's shards, unless there were too many in the last 24 hours.
+    fn count_change(&self, stream: &Stream, now_ms: u64) -> Result<(), Refusal> {
+        let mut changes = locked(&self.changes);
+        let changes = changes.entry((stream.stream_name.clone(), made(stream))).or_default();
+        changes.retain(|at| now_ms < at + CHANGES_MS);
+        if changes.len() >= CHANGES {
+            let (name, account) = (&stream.stream_name, &self.store.aws_account_id);
+            let message = format!(
+                "UpdateShardCount was called {CHANGES} times in 24 hours for stream {name} under account {account}."
+            );
+            return Err(Refusal::new("LimitExceededException", message));
+        }
+        changes.push(now_ms);
+        Ok(())
     }
 
     /// What a refusal says when `shard_id` took or gave all it can in this second.

@@ -4,6 +4,7 @@
 //!   any SDK ── http ──▶ server ── faults ──┬── X-Amz-Target: DynamoDB… ──▶ dynamo (throughput) ──▶ dynoxide
 //!                                          ├── X-Amz-Target: Kinesis…  ──▶ kinesis             ──▶ ferrokinesis
 //!                                          ├── /service/Granite…       ──▶ cloudwatch  ◀── metrics of all
+//!                                          ├── Action=Publish          ──▶ sns, which keeps it for tests
 //!                                          └── everything else         ──▶ s3                  ──▶ a folder
 //! ```
 
@@ -14,6 +15,7 @@ pub mod kinesis;
 pub mod metrics;
 pub mod s3;
 mod server;
+pub mod sns;
 #[cfg(test)]
 mod tests;
 mod throughput;

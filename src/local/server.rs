@@ -21,6 +21,7 @@ use super::faults::{Fault, Faults};
 use super::kinesis::Kinesis;
 use super::metrics::Metrics;
 use super::s3::S3;
+use super::sns::{Published, Sns};
 use super::{Body, BoxError, LocalError, Options, full};
 
 /// The largest request that is not S3's, bytes: `BatchWriteItem` takes 16 MiB and JSON is wider than what it counts.
@@ -54,6 +55,8 @@ struct Services {
     kinesis: Kinesis,
     s3: S3,
     cloudwatch: CloudWatch,
+    sns: Sns,
+    metrics: Arc<Metrics>,
     faults: Arc<Faults>,
 }
 
@@ -89,7 +92,9 @@ impl Local {
                 .await?,
             kinesis: Kinesis::new(options.limits, Arc::clone(&metrics), Arc::clone(&faults)),
             s3: S3::new(&s3_folder)?,
-            cloudwatch: CloudWatch::new(metrics),
+            cloudwatch: CloudWatch::new(Arc::clone(&metrics)),
+            sns: Sns::default(),
+            metrics,
             faults,
         });
         let (stop, stopping) = watch::channel(false);
@@ -108,6 +113,16 @@ impl Local {
     /// Where it serves, such as `http://127.0.0.1:4566`.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// The metrics of what passed: a test may add a past that nobody has to wait for.
+    pub fn metrics(&self) -> &Metrics {
+        &self.services.metrics
+    }
+
+    /// What was published to SNS, oldest first.
+    pub fn published(&self) -> Vec<Published> {
+        self.services.sns.published()
     }
 
     /// The folder whose folders are S3's buckets.
@@ -242,8 +257,9 @@ impl Services {
         match target {
             Target::DynamoDb(operation) => self.dynamo.handle(&operation, body).await,
             Target::Kinesis(operation) => self.kinesis.handle(&operation, &parts.headers, body).await,
-            // STS and CloudWatch share the query protocol, told apart by the action.
+            // STS, SNS and CloudWatch share the query protocol, told apart by the action.
             Target::Sts if is_caller_identity(&body) => caller_identity(),
+            Target::Sts if Sns::is_meant(&body) => self.sns.publish(&body),
             _ => self.cloudwatch.handle(&parts, body).await,
         }
     }

@@ -109,7 +109,8 @@ pub fn draw_tabs(buf: &mut Buffer, area: Rect, app: &App) {
         let is_here = *here == screen
             || matches!(
                 (here, &screen),
-                (Screen::Job(_) | Screen::Dead(_), Screen::Jobs) | (Screen::Table(_), Screen::Tables)
+                (Screen::Job(_) | Screen::Dead(_) | Screen::Autoscale(_), Screen::Jobs)
+                    | (Screen::Table(_), Screen::Tables)
             );
         let chord = app.keymap.chord(Scope::Global, action).unwrap_or_default();
         let style = if is_here { theme.selected } else { Style::new() };

@@ -78,7 +78,7 @@ fn pressing(app: &App) -> Option<(String, Style)> {
                 streams.iter().filter_map(|s| Some((&s.name, app.stream_lag_ms(&s.name)?))).max_by_key(|s| s.1)?;
             (lag >= 60_000).then(|| warn(format!("the readers of {name} are {} behind", duration(lag as f64))))
         }
-        Screen::Dead(_) | Screen::Restore | Screen::Backup => None,
+        Screen::Dead(_) | Screen::Restore | Screen::Backup | Screen::Autoscale(_) => None,
     }
 }
 

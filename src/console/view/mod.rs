@@ -12,8 +12,8 @@
 //!
 //! Below 60×15 only the essential is left: the body, without its box, and a header when there is room.
 
+pub mod autoscale;
 mod backup;
-pub mod capacity;
 pub mod dead;
 mod header;
 mod hint;
@@ -116,6 +116,7 @@ fn draw_screen(buf: &mut Buffer, body: Rect, app: &App) -> Option<(u16, u16)> {
         Screen::Job(id) => job::draw(buf, body, app, id),
         Screen::Dead(id) => dead::draw(buf, body, app, id),
         Screen::Restore => return restore::draw(buf, body, app),
+        Screen::Autoscale(id) => autoscale::draw(buf, body, app, id),
         Screen::Backup => return backup::draw(buf, body, app),
     }
     None

@@ -156,11 +156,28 @@ impl Kinesis {
         let stream = self.store.get_stream(&name).await?;
         let current = stream.shards.iter().filter(|shard| !topology::is_closed(shard)).count() as u32;
         let account = &self.store.aws_account_id;
+        if request.scaling_type.as_deref() != Some("UNIFORM_SCALING") {
+            return Err(Refusal::invalid("ScalingType must be UNIFORM_SCALING."));
+        }
+        if stream.stream_mode_details.stream_mode == StreamMode::OnDemand {
+            return Err(Refusal::new(
+                "ValidationException",
+                format!("UpdateShardCount is not supported for stream {name} in on-demand mode."),
+            ));
+        }
+        if target == current {
+            return Err(Refusal::invalid(format!(
+                "Target shard count {target} cannot be the same as the current open shard count."
+            )));
+        }
         if target == 0 || target > current * 2 || target * 2 < current {
             return Err(Refusal::invalid(format!(
                 "UpdateShardCount cannot scale from {current} to {target}: at most double, at least half of the \
                  current open shard count."
             )));
+        }
+        if stream.stream_status == StreamStatus::Active {
+            self.count_change(&stream, now_ms())?;
         }
         self.store
             .update_stream(&name, |stream| {
@@ -243,6 +260,7 @@ struct UpdateShardCountRequest {
     #[serde(rename = "StreamARN")]
     stream_arn: Option<String>,
     target_shard_count: u32,
+    scaling_type: Option<String>,
 }
 
 fn with_ms_timestamps(value: Value) -> Value {

@@ -423,3 +423,18 @@ async fn what_passes_is_measured() {
     let behind = reply["MillisBehindLatest"].as_f64().unwrap();
     assert!((sum("GetRecords.IteratorAgeMilliseconds") - behind).abs() < 0.5 && behind > 0.0);
 }
+
+#[tokio::test]
+async fn shards_are_changed_ten_times_in_24_hours_and_no_more() {
+    let (_local, cloud) = aws(false, "").await;
+    stream(&cloud, "s", 4).await;
+    for n in 0..10 {
+        let update =
+            cloud.kinesis.update_shard_count().stream_name("s").target_shard_count(if n % 2 == 0 { 5 } else { 4 });
+        update.scaling_type(ScalingType::UniformScaling).send().await.unwrap();
+        active(&cloud, "s").await;
+    }
+    let update = cloud.kinesis.update_shard_count().stream_name("s").target_shard_count(6);
+    let refused = update.scaling_type(ScalingType::UniformScaling).send().await.unwrap_err();
+    assert_eq!(refused.into_service_error().code(), Some("LimitExceededException"));
+}

@@ -9,7 +9,7 @@ use super::backup::BackupForm;
 use super::charts::TableChart;
 use super::confirm::{Confirm, Token};
 use super::effect::{Effect, Request};
-use super::form::RestoreForm;
+use super::form::{Known, RestoreForm};
 use super::history::History;
 use super::keymap::{Keymap, Scope};
 use super::listing::{Listing, Loaded};
@@ -320,6 +320,15 @@ impl App {
     /// A table by its name.
     pub fn table(&self, name: &str) -> Option<&Table> {
         self.tables.rows.as_ref()?.iter().find(|table| table.name == name)
+    }
+
+    /// What a form is checked against.
+    pub fn known(&self) -> Known<'_> {
+        Known {
+            table_names: self.table_names.rows.as_deref(),
+            tables: self.tables.rows.as_deref(),
+            streams: self.streams.rows.as_deref(),
+        }
     }
 
     pub(super) fn say(&mut self, words: impl Into<String>, is_bad: bool) {

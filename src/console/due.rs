@@ -128,11 +128,11 @@ impl App {
     fn due_look(&mut self, effects: &mut Vec<Effect>) {
         let now = self.now_ms;
         let request = self.next_request();
-        let (tables, streams) = (self.tables.rows.as_deref(), self.streams.rows.as_deref());
+        let can = self.form.as_ref().is_some_and(|form| form.can_be_looked_at(self.known()));
         let Some(form) = &mut self.form else { return };
         if form.changed_ms.is_some_and(|at| now - at >= TYPING_MS) {
             form.changed_ms = None;
-            if form.can_be_looked_at(tables, streams) {
+            if can {
                 let spec = form.restore();
                 form.is_looked_at = true;
                 self.look_request = request;

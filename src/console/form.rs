@@ -93,6 +93,23 @@ pub struct RestoreForm {
     pub is_looked_at: bool,
 }
 
+/// What the console knows of the account: a form is checked against it. `None` is not known yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known<'a> {
+    /// The names of all tables.
+    pub table_names: Option<&'a [String]>,
+    /// Tables that were described.
+    pub tables: Option<&'a [Table]>,
+    /// The streams.
+    pub streams: Option<&'a [Stream]>,
+}
+
+impl Known<'_> {
+    fn table(&self, name: &str) -> Option<&Table> {
+        self.tables?.iter().find(|table| table.name == name)
+    }
+}
+
 impl RestoreForm {
     /// An empty form; `table` and `stream` when they are known already.
     pub fn new(table: Option<&str>, stream: Option<&str>) -> Self {
@@ -132,19 +149,17 @@ impl RestoreForm {
     }
 
     /// True when source, table and stream could be looked at.
-    pub fn can_be_looked_at(&self, tables: Option<&[Table]>, streams: Option<&[Stream]>) -> bool {
-        let wrong = |name| self.error(name, tables, streams).is_some();
+    pub fn can_be_looked_at(&self, known: Known<'_>) -> bool {
+        let wrong = |name| self.error(name, known).is_some();
         !self.fields.iter().any(|field| field.name.is_looked_at() && wrong(field.name))
     }
 
     /// What is wrong with a field now, in words.
-    pub fn error(&self, name: Name, tables: Option<&[Table]>, streams: Option<&[Stream]>) -> Option<String> {
-        self.own_error(name, tables, streams)
-            .or_else(|| self.unseen_error(name))
-            .or_else(|| self.bump_error(name, tables))
+    pub fn error(&self, name: Name, known: Known<'_>) -> Option<String> {
+        self.own_error(name, known).or_else(|| self.unseen_error(name)).or_else(|| self.bump_error(name, known))
     }
 
-    fn own_error(&self, name: Name, tables: Option<&[Table]>, streams: Option<&[Stream]>) -> Option<String> {
+    fn own_error(&self, name: Name, known: Known<'_>) -> Option<String> {
         let value = self.value(name);
         let number = |what: &str| match value.parse::<f64>() {
             _ if value.is_empty() => None,
@@ -155,13 +170,13 @@ impl RestoreForm {
             Name::Source if value.is_empty() => Some("where is the backup?".to_owned()),
             Name::Table if value.is_empty() => Some("which table?".to_owned()),
             Name::Table => {
-                let names: Vec<String> = tables?.iter().map(|t| t.name.clone()).collect();
+                let names = known.table_names?;
                 (!names.iter().any(|n| n == value))
-                    .then(|| format!("there is no such table: {}", nearest(value, &names)))
+                    .then(|| format!("there is no such table: {}", nearest(value, names)))
             }
             Name::Stream if value.is_empty() => None,
             Name::Stream => {
-                let names: Vec<String> = streams?.iter().map(|s| s.name.clone()).collect();
+                let names: Vec<String> = known.streams?.iter().map(|s| s.name.clone()).collect();
                 (!names.iter().any(|n| n == value))
                     .then(|| format!("there is no such stream: {}", nearest(value, &names)))
             }
@@ -183,14 +198,14 @@ impl RestoreForm {
     }
 
     /// Why the capacity can't be raised to what the time needs.
-    fn bump_error(&self, name: Name, tables: Option<&[Table]>) -> Option<String> {
+    fn bump_error(&self, name: Name, known: Known<'_>) -> Option<String> {
         if name != Name::Bump || !self.bumps() {
             return None;
         }
         if self.within().ok().flatten().is_none() {
             return Some("say in which time it is to be done: within".to_owned());
         }
-        let plan = self.plan(tables)?;
+        let Some(plan) = self.plan(known) else { return Some("the plan is not known yet: it says to what".to_owned()) };
         let within = plan.within.as_ref().filter(|within| !within.suffices)?;
         match within.obstacles.first() {
             Some(obstacle) => Some(obstacle.clone()),
@@ -200,8 +215,8 @@ impl RestoreForm {
     }
 
     /// The first field with an error.
-    pub fn first_error(&self, tables: Option<&[Table]>, streams: Option<&[Stream]>) -> Option<(usize, String)> {
-        self.fields.iter().enumerate().find_map(|(i, f)| Some((i, self.error(f.name, tables, streams)?)))
+    pub fn first_error(&self, known: Known<'_>) -> Option<(usize, String)> {
+        self.fields.iter().enumerate().find_map(|(i, f)| Some((i, self.error(f.name, known)?)))
     }
 
     fn format(&self) -> Result<Option<Format>, String> {
@@ -283,15 +298,15 @@ impl RestoreForm {
     }
 
     /// The job that the form describes. Call it once there are no errors.
-    pub fn spec(&self, tables: Option<&[Table]>) -> Spec {
-        let raise = if self.bumps() { self.plan(tables).and_then(|plan| plan.raise()) } else { None };
+    pub fn spec(&self, known: Known<'_>) -> Spec {
+        let raise = if self.bumps() { self.plan(known).and_then(|plan| plan.raise()) } else { None };
         Spec::Restore(RestoreSpec { raise, ..self.restore() })
     }
 
     /// The plan, once source and table were looked at.
-    pub fn plan(&self, tables: Option<&[Table]>) -> Option<Plan> {
+    pub fn plan(&self, known: Known<'_>) -> Option<Plan> {
         let mut facts = Facts::clone(self.looked.as_ref()?.as_ref().ok()?);
-        if let Some(table) = tables.and_then(|tables| tables.iter().find(|t| t.name == self.value(Name::Table))) {
+        if let Some(table) = known.table(self.value(Name::Table)) {
             facts = facts.at_capacity_of(table);
         }
         Some(facts.plan(&self.restore(), self.within().ok().flatten()))
@@ -343,6 +358,14 @@ mod tests {
     use super::*;
     use crate::console::fixture;
 
+    fn known<'a>(tables: &'a [Table], names: &'a [String]) -> Known<'a> {
+        Known { table_names: Some(names), tables: Some(tables), streams: Some(&[]) }
+    }
+
+    fn names() -> Vec<String> {
+        fixture::tables().into_iter().map(|table| table.name).collect()
+    }
+
     fn filled(fields: &[(Name, &str)]) -> RestoreForm {
         let mut form = RestoreForm::new(None, None);
         for (name, value) in fields {
@@ -365,10 +388,10 @@ mod tests {
         let tables = fixture::tables();
         let form = filled(&[(Name::Table, "historcal")]);
         assert_eq!(
-            form.error(Name::Table, Some(&tables), None).unwrap(),
+            form.error(Name::Table, known(&tables, &names())).unwrap(),
             "there is no such table: did you mean historical?"
         );
-        assert_eq!(form.error(Name::Table, None, None), None, "nothing is wrong while the tables are not known");
+        assert_eq!(form.error(Name::Table, Known::default()), None, "nothing is wrong while the tables are not known");
     }
 
     #[test]
@@ -386,7 +409,7 @@ mod tests {
         ];
         let form = filled(&wrong);
         for name in wrong.map(|(name, _)| name).into_iter().chain([Name::Source]) {
-            assert!(form.error(name, None, None).is_some(), "{name:?}");
+            assert!(form.error(name, Known::default()).is_some(), "{name:?}");
         }
         let right = seen(&[
             (Name::Rate, "100"),
@@ -396,7 +419,7 @@ mod tests {
             (Name::Leave, "20%"),
             (Name::Producers, "8"),
         ]);
-        assert_eq!(right.first_error(None, None), None);
+        assert_eq!(right.first_error(Known::default()), None);
         let spec = right.restore();
         assert_eq!((spec.leave, spec.producers, spec.source.format), (Some(0.2), Some(8), Some(Format::Export)));
         assert!(spec.source.until.is_some());
@@ -406,29 +429,29 @@ mod tests {
     fn the_plan_tells_time_at_the_capacity_that_the_table_has_now() {
         let mut tables = fixture::tables();
         let form = seen(&[]);
-        assert_eq!(filled(&[]).plan(Some(&tables)), None);
-        let plan = form.plan(Some(&tables)).unwrap();
+        assert_eq!(filled(&[]).plan(known(&tables, &names())), None);
+        let plan = form.plan(known(&tables, &names())).unwrap();
         assert_eq!((plan.items, plan.wcu, plan.provisioned), (50_000, 50_000.0, Some(130)));
         assert_eq!(plan.seconds.map(span).unwrap(), "6m 25s");
         tables[0].provisioned.as_mut().unwrap().write = 1_300;
-        assert_eq!(form.plan(Some(&tables)).unwrap().seconds.map(span).unwrap(), "39s");
+        assert_eq!(form.plan(known(&tables, &names())).unwrap().seconds.map(span).unwrap(), "39s");
     }
 
     #[test]
     fn a_bump_needs_a_time_and_raises_to_what_it_takes() {
         let tables = fixture::tables();
-        let error = |form: &RestoreForm| form.error(Name::Bump, Some(&tables), None);
+        let error = |form: &RestoreForm| form.error(Name::Bump, known(&tables, &names()));
         assert!(error(&seen(&[(Name::Bump, "yes")])).unwrap().contains("in which time"));
         let form = seen(&[(Name::Bump, "yes"), (Name::Within, "100s")]);
         assert_eq!(error(&form), None);
-        let Spec::Restore(spec) = form.spec(Some(&tables)) else { panic!("no restore") };
+        let Spec::Restore(spec) = form.spec(known(&tables, &names())) else { panic!("no restore") };
         assert_eq!(spec.raise.unwrap().table, 500);
-        let facts = facts_of(&form.plan(Some(&tables)).unwrap(), true, Some(&tables[0]), 0);
+        let facts = facts_of(&form.plan(known(&tables, &names())).unwrap(), true, Some(&tables[0]), 0);
         let raise = &facts.iter().find(|(name, _)| *name == "raise").unwrap().1;
         assert!(raise.starts_with("historical from 130 to 500 WCU, +$0.24"), "{raise}");
         assert!(raise.contains("decreases: "), "{raise}");
         let enough = seen(&[(Name::Bump, "yes"), (Name::Within, "2h")]);
-        let Spec::Restore(spec) = enough.spec(Some(&tables)) else { panic!("no restore") };
+        let Spec::Restore(spec) = enough.spec(known(&tables, &names())) else { panic!("no restore") };
         assert_eq!(spec.raise, None, "what is enough is not raised");
         let never = seen(&[(Name::Bump, "yes"), (Name::Within, "1s")]);
         assert!(error(&never).unwrap().contains("AWS gives 40,000 at most"));
@@ -438,9 +461,9 @@ mod tests {
     fn what_could_not_be_looked_at_is_said_under_its_field() {
         let mut form = filled(&[(Name::Source, "/no/such"), (Name::Table, "historical")]);
         form.looked = Some(Err(Unseen { name: Name::Source, words: "/no/such does not exist".into() }));
-        assert_eq!(form.error(Name::Source, None, None).unwrap(), "/no/such does not exist");
-        assert_eq!(form.error(Name::Table, None, None), None);
-        assert!(form.plan(None).is_none());
+        assert_eq!(form.error(Name::Source, Known::default()).unwrap(), "/no/such does not exist");
+        assert_eq!(form.error(Name::Table, Known::default()), None);
+        assert!(form.plan(Known::default()).is_none());
     }
 
     #[test]
@@ -448,8 +471,8 @@ mod tests {
         let tables = fixture::tables();
         let form =
             seen(&[(Name::Source, " s3://b/k "), (Name::Rate, "100"), (Name::OnlyNew, "yes"), (Name::Format, "csv64")]);
-        assert_eq!(form.first_error(Some(&tables), Some(&[])), None);
-        let Spec::Restore(spec) = form.spec(Some(&tables)) else { panic!("no restore") };
+        assert_eq!(form.first_error(known(&tables, &names())), None);
+        let Spec::Restore(spec) = form.spec(known(&tables, &names())) else { panic!("no restore") };
         assert_eq!(spec.source.sources, ["s3://b/k"]);
         assert_eq!((spec.stream, spec.rate, spec.if_not_exists), (None, Some(100.0), true));
         assert_eq!(spec.source.format, Some(Format::Csv64));

@@ -200,26 +200,31 @@ fn on_form(app: &mut App, action: Action) -> Vec<Effect> {
 
 /// Enter on the form: the first error is shown, or what would start.
 fn review(app: &mut App) {
-    let (tables, streams) = (app.tables.rows.as_deref(), app.streams.rows.as_deref());
-    let Some(form) = &mut app.form else { return };
-    if let Some((at, error)) = form.first_error(tables, streams) {
-        form.at = at;
+    let Some(form) = &app.form else { return };
+    if let Some((at, error)) = form.first_error(app.known()) {
+        if let Some(form) = &mut app.form {
+            form.at = at;
+        }
         app.say(error, true);
         return;
     }
-    let plan = form.plan(tables);
-    let spec = form.spec(tables);
+    let tables = app.tables.rows.as_deref();
+    let plan = form.plan(app.known());
+    let spec = form.spec(app.known());
     let table = tables.and_then(|tables| tables.iter().find(|t| t.name == spec.table()));
-    let held = table.map_or(0, |table| table.items);
-    let overwrites = held > 0 && !form.only_new();
+    let seen = form.looked.as_ref().and_then(|looked| looked.as_ref().ok()).map(|facts| facts.target.items);
+    let held = table.map(|table| table.items).or(seen);
+    // What is not known to be empty may hold what is overwritten.
+    let overwrites = held != Some(0) && !form.only_new();
     let mut facts = vec![("restore", spec.title())];
     match &plan {
         Some(plan) => facts.extend(super::form::facts_of(plan, form.bumps(), table, app.now_ms)),
         None => facts.push(("plan", "not known yet: esc and wait for it, or start without".to_owned())),
     }
-    if held > 0 {
+    if held != Some(0) {
         let then = if overwrites { "same keys are overwritten" } else { "same keys are left alone" };
-        facts.push(("in the table", format!("{} items: {then}", exact(held))));
+        let held = held.map_or_else(|| "it is not known how many".to_owned(), exact);
+        facts.push(("in the table", format!("{held} items: {then}")));
     }
     let question = Confirm {
         title: "Start this restore".to_owned(),

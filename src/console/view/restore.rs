@@ -14,7 +14,7 @@ use ratatui::text::{Line, Span};
 
 use super::{boxed, say};
 use crate::console::app::App;
-use crate::console::form::RestoreForm;
+use crate::console::form::{Field, Name, RestoreForm};
 use crate::console::widget::text::{clip, shown, wrap};
 use crate::console::widget::{write, write_right};
 
@@ -42,11 +42,10 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
 
 /// The errors to show below each field.
 fn errors(app: &App, form: &RestoreForm) -> Vec<Option<String>> {
-    let (tables, streams) = (app.tables.rows.as_deref(), app.streams.rows.as_deref());
-    let shown = |(i, field): (usize, &crate::console::form::Field)| {
+    let shown = |(i, field): (usize, &Field)| {
         // What is missing is no mistake before one has been there.
         let untouched = field.input.value().is_empty() && i != form.at;
-        form.error(field.name, tables, streams).filter(|_| !untouched)
+        form.error(field.name, app.known()).filter(|_| !untouched)
     };
     form.fields.iter().enumerate().map(shown).collect()
 }
@@ -105,9 +104,11 @@ fn draw_fields(buf: &mut Buffer, inner: Rect, app: &App, form: &RestoreForm) -> 
 
 fn draw_plan(buf: &mut Buffer, inner: Rect, app: &App, form: &RestoreForm) {
     let theme = &app.theme;
-    let Some(plan) = form.plan(app.tables.rows.as_deref()) else {
+    let Some(plan) = form.plan(app.known()) else {
+        let is_begun = !form.value(Name::Source).is_empty() && !form.value(Name::Table).is_empty();
         let words = match &form.looked {
             Some(Err(_)) => "No plan: the form says what is wrong.",
+            None if is_begun && !form.can_be_looked_at(app.known()) => "No plan: the form says what is wrong.",
             _ if form.is_looked_at || form.changed_ms.is_some() => "Looking at the source…",
             _ => "Type where the backup is and which table it goes to: the plan follows.",
         };

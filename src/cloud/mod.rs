@@ -9,5 +9,5 @@ pub mod metrics;
 pub mod price;
 
 pub use context::{Cloud, Context};
-pub use error::{Class, CloudError};
+pub use error::{Class, CloudError, ThrottlingReason};
 pub use guard::{Guard, Mode};

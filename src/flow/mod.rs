@@ -20,11 +20,13 @@ mod clock;
 mod consumer;
 mod counters;
 mod governor;
+mod hot;
 mod lanes;
 mod ledger;
 mod limit;
 mod pace;
 mod pacer;
+mod parked;
 mod patience;
 mod producer;
 mod records;
@@ -40,6 +42,8 @@ mod writer;
 mod against_local;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod hot_runs;
 #[cfg(test)]
 mod simulated;
 

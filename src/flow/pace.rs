@@ -325,6 +325,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_refused_whatever_the_pace_does_not_stop_it() {
+        for every in [8, 20] {
+            let mut pace = Pace::new(vec![Resource::new((), 1_000.0, true)], true);
+            let (mut now, mut sent) = (Duration::ZERO, 0);
+            for _ in 0..20_000 {
+                if pace.take(now, &[10.0]).is_ok() {
+                    sent += 10;
+                    pace.reply(now, now, 10.0, if sent / 10 % every == 0 { 10.0 } else { 0.0 });
+                }
+                now += Duration::from_millis(1);
+            }
+            assert!(sent > 15_000, "{sent} in 20 s");
+        }
+    }
+
+    #[test]
     fn without_limits_the_pace_gets_out_of_the_way() {
         let mut run = Run::alone(Table::rested(130.0));
         run.table.set_wcu(1e9);

@@ -8,6 +8,7 @@
 //!                    flow                  writer, producer, consumer, pacer: knows nothing of who calls it
 //!            ┌─────────┼─────────┐
 //!          item      backup    cloud       bytes of items · files of items · clients, guard, error classes
+//!          capacity                        rules of provisioned throughput: steps, decreases, autoscale
 //!
 //!          local                           the embedded AWS, started by cli and by tests; nothing else knows of it
 //! ```
@@ -16,6 +17,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod backup;
+pub mod capacity;
 pub mod cli;
 pub mod cloud;
 pub mod console;

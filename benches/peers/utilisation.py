@@ -4,7 +4,7 @@ boto3's batch writer does with the same items on the same endpoint.
 
     utilisation.py SLUICE [SCENARIO...]     needs boto3; starts and ends its own `sluice local`
 
-Tables are made with 1 WCU and raised, so that no capacity is saved up. A steady minute is seconds 15 to 75 of a run.
+Tables are made with 1 WCU and raised just before the run, so that no capacity is saved up. A steady minute is seconds 15 to 75 of a run.
 """
 import base64, json, os, random, signal, subprocess, sys, tempfile, threading, time
 import boto3
@@ -138,9 +138,9 @@ def steady(restores, wcu, name, index_too=False, **more):
 
 def plain(endpoint, wcu, size):
     db, table = client(endpoint), f"plain-{wcu}"
-    make_table(db, table, wcu)
     per_item = -(-size // 1024)
     path = backup(table, items(int(wcu / per_item * 90) + 2_000, size))
+    make_table(db, table, wcu)
     restore = Restore(endpoint, path, table)
     steady([restore], wcu, f"{wcu} WCU, items of {size} B")
     restore.end()
@@ -151,8 +151,8 @@ def hot(endpoint):
     db, wcu = client(endpoint), 4_000
     for share in (0.2, 0.0):
         table = f"hot-{int(share * 100)}"
-        make_table(db, table, wcu, sort=True)
         path = backup(table, items(wcu * 90, 300, sort=True, hot=share))
+        make_table(db, table, wcu, sort=True)
         restore = Restore(endpoint, path, table)
         steady([restore], wcu, f"{wcu} WCU, hot key of {share:.0%}")
         restore.end()
@@ -161,8 +161,8 @@ def hot(endpoint):
 
 def two(endpoint):
     db, wcu = client(endpoint), 1_700
-    make_table(db, "two", wcu)
     paths = [backup(f"two-{n}", items(wcu * 100, 300, seed=n)) for n in (1, 2)]
+    make_table(db, "two", wcu)
     first = Restore(endpoint, paths[0], "two")
     time.sleep(5)
     second = Restore(endpoint, paths[1], "two")
@@ -178,8 +178,8 @@ def two(endpoint):
 
 def index(endpoint):
     db = client(endpoint)
-    make_table(db, "index", 1_700, index=500)
     path = backup("index", items(500 * 100, 300, index=True))
+    make_table(db, "index", 1_700, index=500)
     restore = Restore(endpoint, path, "index")
     steady([restore], 500, "index of 500 WCU on a table of 1,700", index_too=True)
     restore.end()
@@ -187,8 +187,8 @@ def index(endpoint):
 
 def change(endpoint):
     db = client(endpoint)
-    make_table(db, "change", 1_700)
     path = backup("change", items(1_700 * 130, 300))
+    make_table(db, "change", 1_700)
     restore = Restore(endpoint, path, "change")
     time.sleep(20)
     for wcu in (3_400, 1_700, 850):

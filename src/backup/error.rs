@@ -81,6 +81,38 @@ pub enum BackupError {
         /// Where to go on, bytes.
         from: u64,
     },
+    /// Not the file any more that was looked up.
+    #[error(
+        "{location} has changed: it had {then} bytes when it was looked up and has {now} now, so it is still being \
+         written, or another took its place. Start anew once it is whole"
+    )]
+    Changed {
+        /// The file.
+        location: Location,
+        /// Its size when it was looked up, bytes.
+        then: u64,
+        /// Its size now, bytes.
+        now: u64,
+    },
+    /// What an export says of itself does not hold, or is none that can be read.
+    #[error("{manifest}: {reason}")]
+    BadExport {
+        /// Its manifest.
+        manifest: Location,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// Exports that make no chain.
+    #[error("{0}")]
+    NoChain(String),
+    /// A file is not the one that a job began with: what it has written of it can't be told from what it has not.
+    #[error("{location} is not what it was when the job began, at byte {byte}: start anew")]
+    Another {
+        /// The file.
+        location: Location,
+        /// Where the job had come to in it, bytes.
+        byte: u64,
+    },
     /// A file could not be opened or looked at.
     #[error("could not open {location}: {cause}. Check that it may be read")]
     Open {
@@ -110,6 +142,41 @@ pub enum BackupError {
     NoClient {
         /// The object.
         location: Location,
+    },
+    /// A backup is written beside what is there, never over it.
+    #[error(
+        "{location} exists already, and nothing is overwritten: name another file, or a folder (with / at its end), \
+         where each backup has a name of its own"
+    )]
+    Exists {
+        /// What is there.
+        location: Location,
+    },
+    /// A backup that is being written met a disk that takes no more.
+    #[error("could not write {location}: {cause}. What was stored before is kept: free some space, then go on")]
+    Stopped {
+        /// The file that is being written, under its temporary name.
+        location: Location,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// What was written of a backup before is not there any more.
+    #[error("{location} can't be gone on with: {reason}. Start the backup anew")]
+    Gone {
+        /// The file or object.
+        location: Location,
+        /// What is missing.
+        reason: String,
+    },
+    /// What was written reads back otherwise.
+    #[error(
+        "{location} does not read back as it was written: {reason}. Don't trust this disk; start the backup anew elsewhere"
+    )]
+    NotAsWritten {
+        /// The file.
+        location: Location,
+        /// What differs.
+        reason: String,
     },
 }
 

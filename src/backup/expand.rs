@@ -188,7 +188,7 @@ async fn in_s3(
 ) -> Result<Vec<Input>, BackupError> {
     let wildcard = has_wildcard(key);
     let fixed = &key[..key.find(['*', '?']).unwrap_or(key.len())];
-    let all = list(client, location, bucket, fixed).await?;
+    let all = list(client, location, bucket, fixed, None).await?;
     let input =
         |(key, bytes): (String, u64)| Input::plain(Location::S3 { bucket: bucket.to_owned(), key }, Some(bytes));
     if let Some(object) = all.iter().find(|(name, _)| name == key && !name.is_empty()) {
@@ -198,7 +198,8 @@ async fn in_s3(
     let folder = if key.is_empty() || key.ends_with('/') { key.to_owned() } else { format!("{key}/") };
     let inputs: Vec<Input> = all
         .into_iter()
-        .filter(|(name, _)| !name.ends_with('/'))
+        // Hidden ones are none, as on disk: manifests, and what others leave.
+        .filter(|(name, _)| !name.ends_with('/') && !name.rsplit('/').next().is_some_and(|own| own.starts_with('.')))
         .filter(|(name, _)| if wildcard { matches(key.as_bytes(), name.as_bytes()) } else { name.starts_with(&folder) })
         .map(input)
         .collect();
@@ -209,7 +210,7 @@ async fn in_s3(
         return Err(BackupError::Empty { location: location.clone() });
     }
     let parent = key.trim_end_matches('/').rfind('/').map_or("", |at| &key[..=at]);
-    let siblings = list(client, location, bucket, parent).await?;
+    let siblings = list(client, location, bucket, parent, None).await?;
     let nearest = most_similar(key, siblings.into_iter().map(|(name, _)| name));
     Err(BackupError::NotFound {
         location: location.clone(),
@@ -217,14 +218,17 @@ async fn in_s3(
     })
 }
 
-/// The objects whose keys begin with `prefix`: keys and sizes in bytes.
-async fn list(
+/// The objects whose keys begin with `prefix`: keys and sizes in bytes. With a `delimiter`, only those without it behind
+/// the prefix.
+pub(super) async fn list(
     client: &aws_sdk_s3::Client,
     location: &Location,
     bucket: &str,
     prefix: &str,
+    delimiter: Option<&str>,
 ) -> Result<Vec<(String, u64)>, BackupError> {
-    let mut objects = client.list_objects_v2().bucket(bucket).prefix(prefix).into_paginator().send();
+    let request = client.list_objects_v2().bucket(bucket).prefix(prefix);
+    let mut objects = request.set_delimiter(delimiter.map(ToOwned::to_owned)).into_paginator().send();
     let mut found = Vec::new();
     while let Some(page) = objects.next().await {
         let page = page.map_err(|error| BackupError::Cloud {

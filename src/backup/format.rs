@@ -1,6 +1,5 @@
 //! The shapes of a backup's lines: which one a file has, and the item in a line.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
@@ -9,9 +8,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use base64::{DecodeError, DecodeSliceError};
 use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
+use serde_json::value::RawValue;
 
 use super::error::BackupError;
 use super::location::Location;
+use super::reader::Change;
 use crate::item::Refusal;
 
 /// The shape of a backup's lines (FORMATS.md 2).
@@ -25,7 +27,7 @@ pub enum Format {
     Csv,
     /// An item a line, `{…}` or `{"Item":{…}}`.
     Jsonl,
-    /// A DynamoDB export, full (`{"Item":…}`) or incremental (`{"Keys":…,"NewImage":…}`).
+    /// A `DynamoDB` export, full (`{"Item":…}`) or incremental (`{"Metadata":…,"Keys":…,"NewImage":…}`).
     Export,
 }
 
@@ -56,38 +58,54 @@ impl FromStr for Format {
 
 /// How many lines [`detect`] looks at.
 const LINES_LOOKED_AT: usize = 100;
+/// What UTF-8 files of some systems begin with.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// The first line of a file without the byte order mark that it may begin with.
+pub(super) fn without_mark(line: &[u8]) -> &[u8] {
+    line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line)
+}
 
 /// The format of the text that begins with `head`. A text without a line is `csv64` of no items.
 ///
 /// Lines that fit no format don't decide anything: they will be dead letters, one by one. But some line has to fit, and
-/// all that fit must agree.
+/// all that fit must agree. `{"Item":…}` alone is a line of JSON lines as of a full export, which read it alike.
 ///
 /// # Errors
 /// [`BackupError::UnknownFormat`] and [`BackupError::AmbiguousFormat`], which name the candidates.
 pub fn detect(location: &Location, head: &[u8]) -> Result<Format, BackupError> {
-    let mut lines =
-        head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()).peekable();
+    let mut lines = without_mark(head)
+        .split(|byte| *byte == b'\n')
+        .map(<[u8]>::trim_ascii)
+        .filter(|line| !line.is_empty())
+        .peekable();
     let Some(first) = lines.peek().copied() else { return Ok(Format::Csv64) };
-    let found: BTreeSet<Format> = lines.take(LINES_LOOKED_AT).filter_map(looks_like).collect();
-    let mut found_one = found.iter();
-    match (found_one.next(), found_one.next()) {
-        (Some(format), None) => Ok(*format),
-        (None, _) => Err(BackupError::UnknownFormat {
+    let fitting: Vec<&[Format]> =
+        lines.take(LINES_LOOKED_AT).map(looks_like).filter(|formats| !formats.is_empty()).collect();
+    let all = [Format::Csv64, Format::Csv, Format::Jsonl, Format::Export];
+    if fitting.is_empty() {
+        return Err(BackupError::UnknownFormat {
             location: location.clone(),
             begins: String::from_utf8_lossy(first).chars().take(40).collect(),
-        }),
-        _ => Err(BackupError::AmbiguousFormat {
-            location: location.clone(),
-            candidates: found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-        }),
+        });
     }
+    let of_all = all.into_iter().find(|format| fitting.iter().all(|formats| formats.contains(format)));
+    of_all.ok_or_else(|| {
+        let met = all.iter().filter(|format| fitting.iter().any(|formats| formats.contains(format)));
+        BackupError::AmbiguousFormat {
+            location: location.clone(),
+            candidates: met.map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        }
+    })
 }
 
-/// The format of one line, which may be cut short at its end.
-fn looks_like(line: &[u8]) -> Option<Format> {
+/// The formats that one line, which may be cut short at its end, can be of.
+fn looks_like(line: &[u8]) -> &'static [Format] {
     match line {
-        [b'{', ..] => return Some(Format::Jsonl),
-        [b'"', b'{', ..] => return Some(Format::Csv),
+        [b'{', ..] if is_increment(line) => return &[Format::Export],
+        [b'{', ..] if wrapped(line).is_some() => return &[Format::Jsonl, Format::Export],
+        [b'{', ..] => return &[Format::Jsonl],
+        [b'"', b'{', ..] => return &[Format::Csv],
         _ => {}
     }
     let text = line.strip_prefix(b"\"").unwrap_or(line);
@@ -96,8 +114,27 @@ fn looks_like(line: &[u8]) -> Option<Format> {
     let start = &quads[..quads.len().min(16)];
     let unpadded = start.as_flattened().trim_ascii_end();
     let unpadded = unpadded.strip_suffix(b"==").or_else(|| unpadded.strip_suffix(b"=")).unwrap_or(unpadded);
-    let json = STANDARD_NO_PAD.decode(unpadded).ok()?;
-    json.trim_ascii_start().starts_with(b"{").then_some(Format::Csv64)
+    match STANDARD_NO_PAD.decode(unpadded) {
+        Ok(json) if json.trim_ascii_start().starts_with(b"{") => &[Format::Csv64],
+        _ => &[],
+    }
+}
+
+/// True for a line of an incremental export. No item is like it: `WriteTimestampMicros` is no type of an attribute.
+fn is_increment(line: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Stamped {
+        #[serde(rename = "Metadata")]
+        metadata: Metadata,
+    }
+    #[derive(Deserialize)]
+    struct Metadata {
+        #[serde(rename = "WriteTimestampMicros")]
+        _written: serde::de::IgnoredAny,
+    }
+    // As AWS writes it, which tells of a line cut short too; or with its members in another order.
+    after(line, 0, &[b"{", b"\"Metadata\"", b":", b"{", b"\"WriteTimestampMicros\""]).is_some()
+        || serde_json::from_slice::<Stamped>(line).is_ok_and(|Stamped { metadata: Metadata { .. } }| true)
 }
 
 /// Where the item of a line is.
@@ -110,14 +147,19 @@ pub(super) enum ItemIn {
 }
 
 impl Format {
-    /// Finds the item of `line` (without its line ending), appending to `decoded` what has to be decoded.
-    pub(super) fn item_in(self, line: &[u8], decoded: &mut Vec<u8>) -> Result<ItemIn, Refusal> {
+    /// Finds what `line` (without its line ending) puts or deletes, appending to `decoded` what has to be decoded.
+    pub(super) fn item_in(self, line: &[u8], decoded: &mut Vec<u8>) -> Result<(Change, ItemIn), Refusal> {
         match self {
-            Self::Csv64 => base64_item(line, decoded),
-            Self::Csv => csv_item(line, decoded),
-            Self::Jsonl | Self::Export => Ok(ItemIn::Line(unwrapped(line))),
+            Self::Csv64 => base64_item(line, decoded).map(put),
+            Self::Csv => csv_item(line, decoded).map(put),
+            Self::Export if wrapped(line).is_none() => change_in(line),
+            Self::Jsonl | Self::Export => Ok(put(ItemIn::Line(unwrapped(line)))),
         }
     }
+}
+
+fn put(item: ItemIn) -> (Change, ItemIn) {
+    (Change::Put, item)
 }
 
 fn base64_item(line: &[u8], decoded: &mut Vec<u8>) -> Result<ItemIn, Refusal> {
@@ -176,26 +218,66 @@ fn csv_item(line: &[u8], decoded: &mut Vec<u8>) -> Result<ItemIn, Refusal> {
     Ok(ItemIn::Decoded(start..decoded.len()))
 }
 
+/// The index behind all of `wanted`, which stand in `line` from `at` on with nothing but white space between them.
+fn after(line: &[u8], mut at: usize, wanted: &[&[u8]]) -> Option<usize> {
+    for token in wanted {
+        at += line.get(at..)?.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        at = line[at..].starts_with(token).then_some(at + token.len())?;
+    }
+    Some(at)
+}
+
+/// Where the item's brace is in a line that begins with `{"Item":{`.
+fn wrapped(line: &[u8]) -> Option<usize> {
+    let inner = after(line, 0, &[b"{", b"\"Item\"", b":", b"{"])?;
+    // An item whose only attribute is called Item is a key alone: {"Item":{"S":"x"}}. Then a string follows the type,
+    // where in an export an attribute follows its name.
+    let is_attribute =
+        [&b"\"S\""[..], b"\"N\"", b"\"B\""].iter().any(|tag| after(line, inner, &[tag, b":", b"\""]).is_some());
+    (!is_attribute).then(|| inner - 1)
+}
+
 /// The item in `{…}` or `{"Item":{…}}`. Well-formedness is left to the check of the item.
 fn unwrapped(line: &[u8]) -> Range<usize> {
-    let whole = 0..line.len();
-    let skip = |mut at: usize, wanted: &[u8]| {
-        at += line.get(at..)?.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-        line.get(at..)?.starts_with(wanted).then_some(at + wanted.len())
+    let end = line.trim_ascii_end().len();
+    match wrapped(line) {
+        Some(start) if line[..end].ends_with(b"}") && end > start + 1 => start..end - 1,
+        _ => 0..line.len(),
+    }
+}
+
+/// A line of an incremental export.
+#[derive(Deserialize)]
+// A member that we don't know may change what the others mean: a misspelt NewImage would be a delete.
+#[serde(deny_unknown_fields)]
+struct Changed<'line> {
+    #[serde(rename = "Metadata")]
+    _metadata: Option<serde::de::IgnoredAny>,
+    #[serde(rename = "Keys", borrow)]
+    keys: Option<&'line RawValue>,
+    #[serde(rename = "NewImage", borrow)]
+    new_image: Option<&'line RawValue>,
+    #[serde(rename = "OldImage")]
+    _old_image: Option<serde::de::IgnoredAny>,
+}
+
+/// What a line of an incremental export does: it puts its new image, or deletes its keys when there is none.
+fn change_in(line: &[u8]) -> Result<(Change, ItemIn), Refusal> {
+    let changed: Changed<'_> = serde_json::from_slice(line).map_err(|error| {
+        let said = error.to_string();
+        let what = said.split(" at line ").next().unwrap_or_default();
+        let reason = format!("{what} at byte {}", error.column().saturating_sub(1));
+        if error.classify() == Category::Data { Refusal::NotAnExportLine(reason) } else { Refusal::NotJson(reason) }
+    })?;
+    let within = |value: &RawValue| {
+        let start = value.get().as_ptr().addr() - line.as_ptr().addr();
+        ItemIn::Line(start..start + value.get().len())
     };
-    let inner = || {
-        let inner = skip(skip(skip(skip(0, b"{")?, b"\"Item\"")?, b":")?, b"{")?;
-        // An item whose only attribute is called Item is a key alone: {"Item":{"S":"x"}}. Then a string follows the
-        // type, where in an export an attribute follows its name.
-        for tag in [&b"\"S\""[..], b"\"N\"", b"\"B\""] {
-            if skip(inner, tag).and_then(|at| skip(at, b":")).and_then(|at| skip(at, b"\"")).is_some() {
-                return None;
-            }
-        }
-        let end = line.len() - line.iter().rev().take_while(|byte| byte.is_ascii_whitespace()).count();
-        (line.get(end - 1) == Some(&b'}') && end > inner).then(|| inner - 1..end - 1)
-    };
-    inner().unwrap_or(whole)
+    match (changed.new_image, changed.keys) {
+        (Some(image), _) => Ok((Change::Put, within(image))),
+        (None, Some(keys)) => Ok((Change::Delete, within(keys))),
+        (None, None) => Err(Refusal::NotAnExportLine("it has neither Item nor Keys".to_owned())),
+    }
 }
 
 #[cfg(test)]
@@ -210,8 +292,9 @@ mod tests {
     fn item(format: Format, line: &str) -> Result<String, String> {
         let mut decoded = b"before".to_vec();
         match format.item_in(line.as_bytes(), &mut decoded) {
-            Ok(ItemIn::Line(range)) => Ok(line[range].to_owned()),
-            Ok(ItemIn::Decoded(range)) => Ok(String::from_utf8(decoded[range].to_vec()).unwrap()),
+            Ok((Change::Delete, ItemIn::Line(range))) => Ok(format!("delete {}", &line[range])),
+            Ok((_, ItemIn::Line(range))) => Ok(line[range].to_owned()),
+            Ok((_, ItemIn::Decoded(range))) => Ok(String::from_utf8(decoded[range].to_vec()).unwrap()),
             Err(refusal) => Err(refusal.to_string()),
         }
     }
@@ -229,6 +312,17 @@ mod tests {
             (r#"{"id":{"S":"x"}}"#, Format::Jsonl),
             (r#"{"Item":{"id":{"S":"x"}}}"#, Format::Jsonl),
             (r#""{""id"":{""S"":""x""}}""#, Format::Csv),
+            ("\u{feff}e30=\n", Format::Csv64),
+            ("\u{feff}{\"id\":{\"S\":\"x\"}}\n", Format::Jsonl),
+            // A full export is JSON lines that are all wrapped; only increments have a shape of their own.
+            (r#"{"Metadata":{"WriteTimestampMicros":{"N":"1"}},"Keys":{"id":{"S":"x"}}}"#, Format::Export),
+            (r#"{"Metadata": {"WriteTimestampMicros": 1}, "Keys":{"id":{"S":"cut sho"#, Format::Export),
+            (r#"{"Keys":{"id":{"S":"x"}},"Metadata":{"WriteTimestampMicros":"1"}}"#, Format::Export),
+            ("{\"Item\":{\"id\":{\"S\":\"x\"}}}\n{\"Metadata\":{\"WriteTimestampMicros\":1}", Format::Export),
+            ("{\"Item\":{\"id\":{\"S\":\"x\"}}}\n{\"id\":{\"S\":\"x\"}}", Format::Jsonl),
+            // Items that happen to have such attributes.
+            (r#"{"Metadata":{"M":{}},"Keys":{"S":"x"}}"#, Format::Jsonl),
+            (r#"{"Item":{"S":"x"}}"#, Format::Jsonl),
         ] {
             assert_eq!(detect(&place(), head.as_bytes()).unwrap(), format, "{head}");
         }
@@ -243,6 +337,41 @@ mod tests {
         }
         let error = detect(&place(), b"e30=\n{}\n").unwrap_err();
         assert!(error.to_string().contains("csv64, jsonl"), "{error}");
+        let increment = r#"{"Metadata":{"WriteTimestampMicros":1},"Keys":{"id":{"S":"x"}}}"#;
+        let error = detect(&place(), format!("{{\"id\":{{\"S\":\"x\"}}}}\n{increment}").as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("(jsonl, export)"), "{error}");
+    }
+
+    #[test]
+    fn an_increment_puts_its_new_image_and_without_one_deletes_its_keys() {
+        let keys = r#"{"id":{"S":"x"}}"#;
+        let image = r#"{"id":{"S":"x"},"n":{"N":"1.50"}}"#;
+        for written in [r#"{"N":"1680109764000000"}"#, r#""1680109764000000""#, "1680109764000000"] {
+            let line =
+                |rest: &str| format!(r#"{{"Metadata":{{"WriteTimestampMicros":{written}}},"Keys":{keys}{rest}}}"#);
+            let put = line(&format!(r#","NewImage": {image} ,"OldImage":{{"id":{{"S":"old"}}}}"#));
+            assert_eq!(item(Format::Export, &put).unwrap(), image);
+            assert_eq!(item(Format::Export, &line(&format!(r#","NewImage":{image}"#))).unwrap(), image);
+            assert_eq!(item(Format::Export, &line("")).unwrap(), format!("delete {keys}"));
+            let deleted = line(r#","OldImage":{"id":{"S":"old"}}"#);
+            assert_eq!(item(Format::Export, &deleted).unwrap(), format!("delete {keys}"));
+        }
+        assert_eq!(item(Format::Export, r#"{"Item":{"id":{"S":"x"}}}"#).unwrap(), keys);
+    }
+
+    #[test]
+    fn a_line_that_is_not_quite_a_change_never_deletes() {
+        let refused = |line: &str| item(Format::Export, line).unwrap_err();
+        let said = refused(r#"{"Keys":{"id":{"S":"x"}},"NewImag":{"id":{"S":"x"}}}"#);
+        assert!(said.contains("not a line of an export: unknown field `NewImag`"), "{said}");
+        let said = refused(r#"{"Keys":{"id":{"S":"x"}},"NewImage":{"id":{"S":"x"#);
+        assert!(said.starts_with("not JSON: EOF"), "{said}");
+        assert!(refused(r#"{"Metadata":{"WriteTimestampMicros":1}}"#).contains("neither Item nor Keys"));
+        assert!(refused(r#"{"Keys":{"a":{"S":"x"}},"Keys":{"b":{"S":"x"}}}"#).contains("duplicate field `Keys`"));
+        assert!(refused(r#"{"id":{"S":"x"}}"#).contains("unknown field `id`"));
+        assert!(refused("").starts_with("not JSON"));
+        // Cut short, it is left to the check of items, which says where it ends.
+        assert_eq!(item(Format::Export, r#"{"Item":{"id":{"S":"x"#).unwrap(), r#"{"Item":{"id":{"S":"x"#);
     }
 
     #[test]
@@ -276,7 +405,7 @@ mod tests {
         #[test]
         fn no_line_panics(line in proptest::collection::vec(any::<u8>(), 0..60)) {
             let _ = detect(&place(), &line);
-            for format in [Format::Csv64, Format::Csv, Format::Jsonl] {
+            for format in [Format::Csv64, Format::Csv, Format::Jsonl, Format::Export] {
                 let _ = format.item_in(&line, &mut Vec::new());
             }
         }

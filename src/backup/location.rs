@@ -25,6 +25,42 @@ pub enum Location {
     Stdin,
 }
 
+impl Location {
+    /// Its own name, without where it is.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::File(path) => path.file_name().and_then(|name| name.to_str()).unwrap_or_default(),
+            Self::S3 { key, .. } => key.rsplit('/').next().unwrap_or_default(),
+            Self::Stdin => "-",
+        }
+    }
+
+    /// The folder that holds it.
+    pub(super) fn folder(&self) -> Self {
+        match self {
+            Self::File(path) => Self::File(path.parent().map(ToOwned::to_owned).unwrap_or_default()),
+            Self::S3 { bucket, key } => {
+                let folder = key.rfind('/').map_or("", |at| &key[..at]);
+                Self::S3 { bucket: bucket.clone(), key: folder.to_owned() }
+            }
+            Self::Stdin => Self::Stdin,
+        }
+    }
+
+    /// What is called `name` in this folder; `name` may hold slashes.
+    pub(super) fn within(&self, name: &str) -> Self {
+        match self {
+            Self::File(path) => Self::File(path.join(name)),
+            Self::S3 { bucket, key } => {
+                let key = key.trim_end_matches('/');
+                let key = if key.is_empty() { name.to_owned() } else { format!("{key}/{name}") };
+                Self::S3 { bucket: bucket.clone(), key }
+            }
+            Self::Stdin => Self::Stdin,
+        }
+    }
+}
+
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -8,24 +8,30 @@
 //!
 //! Memory is the chunks in flight, whatever the file's size.
 
+mod chain;
+mod check;
 mod error;
 mod expand;
 mod format;
 mod lines;
 mod location;
+mod manifest;
+mod piece;
 mod reader;
 pub mod sample;
 mod set;
 mod source;
 #[cfg(all(test, feature = "local"))]
 mod test_s3;
-mod writer;
+pub mod write;
 
+pub use check::{Unfit, check};
 pub use error::BackupError;
 pub use expand::{Input, expand};
 pub use format::{Format, detect};
 pub use lines::LONGEST_LINE;
 pub use location::Location;
+pub use piece::{Piece, pieces};
 pub use reader::{Change, Place, Reader, Record};
-pub use set::{Export, Piece, Set, Stage, Unfit, Wanted, check, pieces};
-pub use writer::{Csv64Writer, Written};
+pub use set::{Export, Set, Stage, Wanted};
+pub use write::{Csv64Writer, Written};

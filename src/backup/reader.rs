@@ -10,9 +10,9 @@ use tokio::sync::mpsc;
 use super::error::BackupError;
 use super::expand::Input;
 use super::format::{Format, detect};
-use super::lines::{Batch, Splitter};
-use super::set::Piece;
-use super::source::{self, Source};
+use super::lines::{Batch, Span, Splitter};
+use super::piece::Piece;
+use super::source;
 use crate::item::Refusal;
 
 /// How many batches of lines wait for the caller.
@@ -78,8 +78,24 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// Opens `input` at `from`. Without `format` it is detected from the first lines.
+    ///
+    /// A plain file is sought (S3: a ranged request); a compressed one and standard input are read again up to there.
+    /// No more is read than [`Input::bytes`]: what is appended to a file later is not part of the backup.
+    ///
+    /// # Errors
+    /// It is missing, unreadable, of unknown format, ends before `from`, or has not the size that it had.
+    pub async fn open(
+        input: &Input,
+        s3: Option<&aws_sdk_s3::Client>,
+        format: Option<Format>,
+        from: Place,
+    ) -> Result<Self, BackupError> {
+        Self::open_span(input, s3, format, Span { from, in_line: false, to: None }).await
+    }
+
     /// Opens a piece of a file at `from`, which begins in it ([`Place::at`] its first byte to begin with). Ends after the
-    /// last line that begins in the piece.
+    /// last line that begins in the piece, wherever that line ends. A line that goes on into the piece is not its.
     ///
     /// # Errors
     /// As [`Reader::open`].
@@ -89,23 +105,21 @@ impl Reader {
         format: Option<Format>,
         from: Place,
     ) -> Result<Self, BackupError> {
-        Self::open(&piece.input, s3, format, from).await
+        // Behind the first byte `from` is where an earlier reader stopped, and that is where a line begins.
+        let in_line = piece.from > 0 && from.offset <= piece.from;
+        let from = if in_line { Place::at(piece.from) } else { from };
+        Self::open_span(&piece.input, s3, format, Span { from, in_line, to: piece.to }).await
     }
 
-    /// Opens `input` at `from`. Without `format` it is detected from the first lines.
-    ///
-    /// A plain file is sought (S3: a ranged request); a compressed one and standard input are read again up to there.
-    ///
-    /// # Errors
-    /// It is missing, unreadable, of unknown format, or ends before `from`.
-    pub async fn open(
+    async fn open_span(
         input: &Input,
         s3: Option<&aws_sdk_s3::Client>,
         format: Option<Format>,
-        from: Place,
+        span: Span,
     ) -> Result<Self, BackupError> {
         let location = input.location.clone();
-        let source = source::open(&location, s3, from.offset).await?;
+        let first = span.first_byte();
+        let source = source::open(input, s3, first, span.to, format.is_some()).await?;
         let (batches, received) = mpsc::channel(BATCHES_AHEAD);
         let passed = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&passed);
@@ -115,9 +129,9 @@ impl Reader {
             .name("backup".into())
             .spawn(move || {
                 let start = || {
-                    let Source { text, head, at, compressed } = source.start(&location, from.offset, &counted)?;
-                    let format = format.map_or_else(|| detect(&location, &head), Ok)?;
-                    let splitter = Splitter::new(location, text, compressed, format, at, from)?;
+                    let source = source.start(&location, first, &counted)?;
+                    let format = format.map_or_else(|| detect(&location, &source.head), Ok)?;
+                    let splitter = Splitter::new(location, source, format, span)?;
                     Ok((format, splitter))
                 };
                 match start() {
@@ -137,7 +151,7 @@ impl Reader {
             let cause = std::io::Error::other("its reader stopped");
             Err(BackupError::Open { location: input.location.clone(), cause })
         })?;
-        Ok(Self { batches: received, current: Vec::new().into_iter(), place: from, format, passed })
+        Ok(Self { batches: received, current: Vec::new().into_iter(), place: span.from, format, passed })
     }
 
     /// The next record; `None` at the end.

@@ -4,7 +4,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::backup::{LONGEST_LINE, Location, sample};
+use crate::backup::{LONGEST_LINE, Location, pieces, sample};
 
 fn gzip(text: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -269,6 +269,143 @@ async fn what_is_not_there_or_is_a_folder_is_an_error() {
     assert!(matches!(open(folder.path()).await, BackupError::Open { .. }));
 }
 
+/// The offsets and JSON of what all pieces of `input` hold, one after the other.
+async fn in_pieces(input: &Input, s3: Option<&aws_sdk_s3::Client>, bytes: u64) -> Vec<(u64, String)> {
+    let mut together = Vec::new();
+    for piece in pieces(std::slice::from_ref(input), s3, bytes).await.unwrap() {
+        let reader = Reader::open_piece(&piece, s3, None, Place::at(piece.from)).await.unwrap();
+        let (records, error) = all(reader).await;
+        assert!(error.is_none(), "{error:?}");
+        together.extend(of_file(&records));
+    }
+    together
+}
+
+/// What of a record does not depend on the piece that it was read in.
+fn of_file(records: &[Record]) -> Vec<(u64, String)> {
+    told(records).into_iter().map(|(_, offset, json)| (offset, json)).collect()
+}
+
+/// An input as it is found.
+fn sized(file: &File) -> Input {
+    let bytes = std::fs::metadata(file.folder.path().join("f")).unwrap().len();
+    Input { bytes: Some(bytes), ..file.input() }
+}
+
+#[tokio::test]
+async fn large_pieces_meet_wherever_they_are_cut() {
+    let text = rows(3000);
+    let file = File::of(&text);
+    let whole = of_file(&file.read(None).await.0);
+    // Around the size of a chunk of reading, and so that a cut falls beside a line's end and on it.
+    for bytes in [100_000, 262_143, 262_144, 262_145, 400_001, text.len() as u64 - 1, text.len() as u64] {
+        assert_eq!(in_pieces(&sized(&file), None, bytes).await, whole, "{bytes}");
+    }
+    let compressed = File::of(&gzip(&text));
+    assert_eq!(pieces(&[sized(&compressed)], None, 1000).await.unwrap(), [Piece::whole(sized(&compressed))]);
+    let unknown = Input::plain(Location::Stdin, None);
+    assert_eq!(pieces(std::slice::from_ref(&unknown), None, 1000).await.unwrap(), [Piece::whole(unknown)]);
+}
+
+#[tokio::test]
+async fn a_line_longer_than_a_piece_is_in_the_piece_where_it_begins_and_the_others_are_empty() {
+    let long = vec![b'A'; LONGEST_LINE + 100_000];
+    let file = File::of(&[b"e30=\n", &long[..], b"\ne30=\n"].concat());
+    let whole = of_file(&file.read(None).await.0);
+    assert_eq!(whole.len(), 3);
+    assert_eq!(in_pieces(&sized(&file), None, 2 << 20).await, whole);
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_and_carriage_returns_are_no_part_of_an_item() {
+    let file = File::of("\u{feff}{\"id\":{\"S\":\"x\"}}\r\n{\"id\":{\"S\":\"y\"}}\r\n".as_bytes());
+    let (records, error) = file.read(None).await;
+    assert!(error.is_none());
+    let items = [(1, 0, r#"{"id":{"S":"x"}}"#.to_owned()), (2, 21, r#"{"id":{"S":"y"}}"#.to_owned())];
+    assert_eq!(told(&records), items);
+    assert!(File::of("\u{feff}".as_bytes()).read(None).await.0.is_empty());
+    // In the middle of a file it is part of a line.
+    let (records, _) = File::of("e30=\n\u{feff}e30=\n".as_bytes()).read(None).await;
+    assert!(records[1].json.is_err());
+}
+
+#[tokio::test]
+async fn lines_of_an_export_put_and_delete() {
+    let lines = [
+        r#"{"Item":{"id":{"S":"x"}}}"#,
+        r#"{"Metadata":{"WriteTimestampMicros":{"N":"1"}},"Keys":{"id":{"S":"y"}},"NewImage":{"id":{"S":"y"}}}"#,
+        r#"{"Metadata":{"WriteTimestampMicros":{"N":"1"}},"Keys":{"id":{"S":"z"}}}"#,
+        r#"{"id":{"S":"bare"}}"#,
+    ];
+    let (records, _) = File::of(lines[..3].join("\n").as_bytes()).read(None).await;
+    let changes: Vec<_> = records.iter().map(|record| (record.change, record.json.clone().unwrap())).collect();
+    let wanted = [
+        (Change::Put, Bytes::from_static(br#"{"id":{"S":"x"}}"#)),
+        (Change::Put, Bytes::from_static(br#"{"id":{"S":"y"}}"#)),
+        (Change::Delete, Bytes::from_static(br#"{"id":{"S":"z"}}"#)),
+    ];
+    assert_eq!(changes, wanted);
+    assert_eq!(records[2].raw, lines[2]);
+    // A line that is neither is a dead letter, and its neighbours don't mind.
+    let file = File::of(lines.join("\n").as_bytes());
+    assert!(matches!(file.open(None, Place::default()).await, Err(BackupError::AmbiguousFormat { .. })));
+    let (records, _) = file.read(Some(Format::Export)).await;
+    assert!(records[..3].iter().all(|record| record.json.is_ok()));
+    assert!(matches!(records[3].json, Err(Refusal::NotAnExportLine(_))));
+}
+
+#[tokio::test]
+async fn a_file_that_grows_is_read_as_far_as_it_was_when_it_was_looked_up() {
+    let text = rows(3000);
+    for bytes in [text.clone(), gzip(&text), zstd(&text)] {
+        let file = File::of(&bytes);
+        let (before, input) = (file.read(None).await.0, sized(&file));
+        let mut reader = Reader::open(&input, None, None, Place::default()).await.unwrap();
+        let first = reader.next().await.unwrap().unwrap();
+        let mut appended = std::fs::OpenOptions::new().append(true).open(file.folder.path().join("f")).unwrap();
+        appended.write_all(&bytes).unwrap();
+        let (rest, error) = all(reader).await;
+        assert!(error.is_none(), "{error:?}");
+        assert_eq!([vec![first], rest].concat(), before);
+        let resumed = Place { line: before[2000].line, offset: before[2000].offset };
+        let (rest, error) = all(Reader::open(&input, None, None, resumed).await.unwrap()).await;
+        assert!(error.is_none(), "{error:?}");
+        assert_eq!(rest, before[2000..]);
+        if bytes == text {
+            assert_eq!(in_pieces(&input, None, 300_000).await, of_file(&before));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_becomes_shorter_is_never_taken_for_its_end() {
+    let file = File::of(&rows(3000));
+    let input = sized(&file);
+    std::fs::OpenOptions::new().write(true).open(file.folder.path().join("f")).unwrap().set_len(1000).unwrap();
+    let error = Reader::open(&input, None, None, Place::default()).await.unwrap_err();
+    assert!(matches!(error, BackupError::Changed { then, now: 1000, .. } if then > 1000), "{error}");
+    // Cut while it is open: what its reader meets is an end before the size that it had.
+    let source = source::open(&input, None, 0, None, true).await.unwrap();
+    let mut stored = source.stored(&input.location).unwrap();
+    let error = std::io::copy(&mut stored, &mut std::io::sink()).unwrap_err();
+    assert!(error.to_string().contains("bytes shorter since it was looked up"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_that_vanished_says_so() {
+    let file = File::of(&rows(10));
+    let input = sized(&file);
+    let piece = Piece { input: input.clone(), from: 100, to: None };
+    std::fs::remove_file(file.folder.path().join("f")).unwrap();
+    for error in [
+        Reader::open(&input, None, None, Place::default()).await.unwrap_err(),
+        Reader::open_piece(&piece, None, Some(Format::Csv64), Place::at(100)).await.unwrap_err(),
+        pieces(std::slice::from_ref(&input), None, 10).await.unwrap_err(),
+    ] {
+        assert!(matches!(error, BackupError::NotFound { .. }), "{error}");
+    }
+}
+
 #[cfg(feature = "local")]
 mod s3 {
     use super::*;
@@ -369,6 +506,84 @@ mod s3 {
     }
 
     #[tokio::test]
+    async fn an_object_is_read_in_pieces_like_a_file() {
+        let s3 = TestS3::start().await;
+        let text = rows(3000);
+        let whole = of_file(&File::of(&text).read(None).await.0);
+        s3.put("t", &text).await;
+        s3.put("t.gz", &gzip(&text)).await;
+        for (key, bytes, count) in [("t", 300_000, text.len().div_ceil(300_000)), ("t.gz", 1000, 1)] {
+            let location = format!("s3://bucket/{key}").parse().unwrap();
+            let input = &expand(&[location], Some(&s3.client)).await.unwrap()[0];
+            assert_eq!(pieces(std::slice::from_ref(input), Some(&s3.client), bytes).await.unwrap().len(), count);
+            assert_eq!(in_pieces(input, Some(&s3.client), bytes).await, whole, "{key}");
+        }
+        // A line that goes on far behind its piece is fetched to its end.
+        let long = [b"e30=\n", &vec![b'A'; 3 << 20][..], b"\ne30=\n"].concat();
+        s3.put("long", &long).await;
+        let input = &expand(&["s3://bucket/long".parse().unwrap()], Some(&s3.client)).await.unwrap()[0];
+        assert_eq!(in_pieces(input, Some(&s3.client), 100_000).await, of_file(&File::of(&long).read(None).await.0));
+    }
+
+    #[tokio::test]
+    async fn an_object_that_was_replaced_is_not_read() {
+        let s3 = TestS3::start().await;
+        s3.put("t", b"e30=\ne30=\n").await;
+        let input = expand(&["s3://bucket/t".parse().unwrap()], Some(&s3.client)).await.unwrap().remove(0);
+        s3.put("t", b"e30=\ne30=\ne30=\n").await;
+        let error = Reader::open(&input, Some(&s3.client), None, Place::default()).await.unwrap_err();
+        assert!(matches!(error, BackupError::Changed { then: 10, now: 15, .. }), "{error}");
+    }
+
+    /// Serves `text` as an object over HTTP: the first GET breaks off half way, the answer to every other one is 403.
+    async fn denying_midway(text: &'static [u8]) -> aws_sdk_s3::Client {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = crate::backup::test_s3::client(&format!("http://{}", listener.local_addr().unwrap()));
+        tokio::spawn(async move {
+            let mut gets = 0;
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    request.push(socket.read_u8().await.unwrap());
+                }
+                let denied = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>".as_bytes();
+                let is_get = request.starts_with(b"GET");
+                gets += usize::from(is_get);
+                let (status, length, body) = match gets {
+                    0 => ("200 OK", text.len(), &b""[..]),
+                    1 => ("200 OK", text.len(), &text[..text.len() / 2]),
+                    _ => ("403 Forbidden", denied.len(), denied),
+                };
+                let head = format!(
+                    "HTTP/1.1 {status}\r\nETag: \"e\"\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+                );
+                socket.write_all(head.as_bytes()).await.unwrap();
+                socket.write_all(body).await.unwrap();
+            }
+        });
+        client
+    }
+
+    #[tokio::test]
+    async fn access_that_is_denied_midway_names_the_object_and_where_to_go_on() {
+        let client = denying_midway(b"e30=\ne30=\ne30=\ne30=").await;
+        let input = Input::plain("s3://bucket/t".parse().unwrap(), Some(19));
+        let mut reader = Reader::open(&input, Some(&client), Some(Format::Csv64), Place::default()).await.unwrap();
+        let mut records = 0;
+        let error = loop {
+            match reader.next().await {
+                Ok(Some(record)) => records += usize::from(record.json.is_ok()),
+                Ok(None) => panic!("an object that is denied must not end well"),
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert_eq!((records, reader.place()), (1, Place { line: 2, offset: 5 }));
+        assert!(error.starts_with("s3://bucket/t can't be read past byte 9"), "{error}");
+        assert!(error.contains("read s3://bucket/t") && error.contains("resume goes on from there"), "{error}");
+    }
+
+    #[tokio::test]
     async fn a_missing_object_is_not_found() {
         let s3 = TestS3::start().await;
         let input = Input::plain("s3://bucket/none".parse().unwrap(), None);
@@ -396,6 +611,43 @@ proptest! {
                 let (rest, _) = all(file.open(Some(Format::Jsonl), from).await.unwrap()).await;
                 assert_eq!(rest, whole[at..]);
             }
+        });
+    }
+
+    #[test]
+    fn pieces_together_give_exactly_the_lines_of_the_whole_file(
+        lines in proptest::collection::vec("[ -~]{0,30}\r?", 0..30), ended: bool, marked: bool,
+        bytes in 1..120u64, stops in proptest::collection::vec(1..9usize, 40)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mark = if marked { "\u{feff}" } else { "" };
+            let file = File::of(format!("{mark}{}{}", lines.join("\n"), if ended { "\n" } else { "" }).as_bytes());
+            let (whole, error) = file.read(Some(Format::Jsonl)).await;
+            assert!(error.is_none());
+            let input = sized(&file);
+            let count = input.bytes.unwrap().div_ceil(bytes).max(1);
+            let cut = pieces(&[input], None, bytes).await.unwrap();
+            assert_eq!(cut.len() as u64, count);
+            let mut together = Vec::new();
+            for piece in &cut {
+                let mut from = Place::at(piece.from);
+                // Read in goes of a few lines, each resumed where the one before stopped.
+                for most in stops.iter().cycle() {
+                    let mut reader = Reader::open_piece(piece, None, Some(Format::Jsonl), from).await.unwrap();
+                    let mut count = 0;
+                    while count < *most && let Some(record) = reader.next().await.unwrap() {
+                        assert!(record.offset >= piece.from && piece.to.is_none_or(|to| record.offset < to));
+                        assert_eq!(record.line, from.line + count as u64);
+                        together.push(record);
+                        count += 1;
+                    }
+                    if count < *most {
+                        break;
+                    }
+                    from = reader.place();
+                }
+            }
+            assert_eq!(of_file(&together), of_file(&whole));
         });
     }
 }

@@ -1,7 +1,13 @@
 //! Items made to look like the original's, the same for the same seed: for the demo, tests and benchmarks.
 
+mod export;
+
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+
+pub use export::{Edit, Exports, Moment, chain};
 
 use crate::item::{KeyAttr, KeyKind, KeySchema};
 
@@ -73,6 +79,45 @@ pub fn wide(count: u64, bytes: usize, seed: u64) -> impl Iterator<Item = Vec<u8>
     })
 }
 
+/// `count` items with attributes of every type that `DynamoDB` has, nested ones, and values that are easily broken: numbers of
+/// 38 digits, text of several scripts, empty values. No two share an `id`.
+pub fn every_type(count: u64, seed: u64) -> impl Iterator<Item = Vec<u8>> + Send {
+    let mut draw = Draw(seed);
+    (0..count).map(move |number| typed(&format!("{number:08}"), &mut draw))
+}
+
+/// Texts as JSON has them between its quotes.
+const TEXTS: [&str; 6] =
+    ["", "plain", r#"a \"quote\" and a \\"#, r"line\nand\ttab", "\u{e9} \u{1f600} \u{2028} 漢字", r"\u00e9"];
+/// Numbers as they are written, which is how they must come back.
+const NUMBERS: [&str; 6] =
+    ["0", "-1.50", "12345678901234567890123456789012345678", "1E+3", "0.6550358501120767", "-2e-130"];
+
+/// An item of every type, called `id`.
+fn typed(id: &str, draw: &mut Draw) -> Vec<u8> {
+    let mut text = || TEXTS[draw.below(TEXTS.len() as u64) as usize];
+    let (one, two) = (text(), text());
+    let mut number = || NUMBERS[draw.below(NUMBERS.len() as u64) as usize];
+    let (first, second) = (number(), number());
+    let mut binary = || STANDARD.encode(&draw.next().to_be_bytes()[..draw.below(8) as usize + 1]);
+    let (left, right) = (binary(), binary());
+    let mut item = format!(
+        r#"{{"id":{{"S":"{id}"}},"s":{{"S":"{one}"}},"n":{{"N":"{first}"}},"b":{{"B":"{left}"}},"t":{{"BOOL":{}}},"u":{{"NULL":true}}"#,
+        draw.below(2) == 0,
+    );
+    let distinct = draw.below(1000);
+    // Sets are never empty and hold nothing twice.
+    let _ = write!(
+        item,
+        r#","ss":{{"SS":["{distinct}","x{distinct}","é"]}},"ns":{{"NS":["{distinct}","-{distinct}.5"]}},"bs":{{"BS":["{left}","AAAA{left}"]}}"#
+    );
+    let _ = write!(
+        item,
+        r#","m":{{"M":{{"deep":{{"L":[{{"S":"{two}"}},{{"N":"{second}"}},{{"M":{{"b":{{"B":"{right}"}}}}}},{{"NULL":true}}]}},"none":{{"M":{{}}}}}}}},"l":{{"L":[]}}}}"#
+    );
+    item.into_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -99,6 +144,21 @@ mod tests {
         assert!(historical(50, 3).eq(historical(50, 3)));
         assert!(!historical(50, 3).eq(historical(50, 4)));
         assert!(wide(50, 300, 3).eq(wide(50, 300, 3)));
+    }
+
+    #[test]
+    fn items_of_every_type_pass_the_check_and_differ() {
+        let checker = Checker::new(key_schema());
+        let items: Vec<_> = every_type(500, 9).map(|item| checker.check(item.into()).unwrap()).collect();
+        assert_eq!(items.iter().map(|item| &item.key).collect::<HashSet<_>>().len(), 500);
+        assert_eq!(items.iter().map(|item| item.digest).collect::<HashSet<_>>().len(), 500);
+        for tag in ["S", "N", "B", "BOOL", "NULL", "SS", "NS", "BS", "M", "L"] {
+            let tag = format!("{{\"{tag}\":");
+            assert!(
+                items.iter().all(|item| item.json.windows(tag.len()).any(|bytes| bytes == tag.as_bytes())),
+                "{tag}"
+            );
+        }
     }
 
     #[test]

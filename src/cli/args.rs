@@ -48,6 +48,9 @@ pub struct Global {
     /// Where jobs are kept [else the XDG state folder]
     #[arg(long, global = true, value_name = "DIR", env = "SLUICE_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
+    /// Questions to AWS a second (lists, descriptions, metrics; not records) [else 20; in the console 10]
+    #[arg(long, global = true, value_name = "N", env = "SLUICE_API_RATE", value_parser = api_rate)]
+    pub api_rate: Option<f64>,
     /// Log what happens to stderr; twice for every detail.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
@@ -73,10 +76,14 @@ pub enum Command {
     Jobs(super::jobs::JobsArgs),
     /// Put the items of a backup into a table, direct or through a stream.
     Restore(super::restore::RestoreArgs),
+    /// Write the items of a table into files, local or in S3.
+    Backup(super::backup::BackupArgs),
     /// Compare a backup with a table, key by key.
     Verify(super::verify::VerifyArgs),
-    /// Show or set the provisioned capacity of a table.
+    /// Show or set the capacity of a table, an index or a stream, and give back what was raised.
     Capacity(super::capacity::CapacityArgs),
+    /// Follow the load of tables with their capacity, by rules.
+    Autoscale(super::autoscale::AutoscaleArgs),
     /// Let a job write nothing until it is resumed.
     Pause(super::control::JobArgs),
     /// Let a paused job go on.
@@ -110,6 +117,14 @@ pub struct NamedArgs {
     /// Repeat.
     #[command(flatten)]
     pub watch: super::watch::WatchArgs,
+}
+
+/// A rate of questions that is worth asking at.
+fn api_rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
+        _ => Err("a number of questions per second above 0".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -1,58 +1,91 @@
-//! `sluice capacity`: shows or sets the provisioned throughput of a table, and gives back what was raised.
+//! `sluice capacity`: shows or sets the capacity of a table, an index or a stream, and gives back what was raised.
 
 use std::io::{IsTerminal as _, Write as _};
 
 use clap::Args;
 use serde_json::json;
 
+use super::dead::time;
+use super::owed;
 use super::print::{self, Columns, Side};
 use super::report::{Exit, Report};
 use super::session::Session;
+use crate::capacity::{Decreases, Left, Resource, shards};
 use crate::cloud::inventory::{self, Provisioned, Table};
 use crate::cloud::{Cloud, Mode, price};
 use crate::jobs::bump::{self, BumpError};
+use crate::jobs::journal::{Bump, Journal, now_ms};
 
 /// What to show or set.
 #[derive(Debug, Args)]
 pub struct CapacityArgs {
     /// The table.
-    pub table: String,
+    #[arg(required_unless_present_any = ["stream", "give_back"], conflicts_with = "stream")]
+    pub table: Option<String>,
     /// Set the write capacity, WCU.
-    #[arg(long, value_name = "WCU", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "WCU", value_parser = clap::value_parser!(u64).range(1..), requires = "table")]
     pub write: Option<u64>,
     /// Set the read capacity, RCU.
-    #[arg(long, value_name = "RCU", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "RCU", value_parser = clap::value_parser!(u64).range(1..), requires = "table")]
     pub read: Option<u64>,
     /// Of this index, not of the table itself.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "table")]
     pub index: Option<String>,
-    /// Set the write capacity back to what it was before it was first raised.
-    #[arg(long, conflicts_with_all = ["write", "read"])]
+    /// Of this Kinesis stream.
+    #[arg(long, value_name = "NAME")]
+    pub stream: Option<String>,
+    /// Set the number of open shards, in as many steps as AWS needs.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000), requires = "stream")]
+    pub shards: Option<u64>,
+    /// Set it back to what it was before it was raised; without a name, all that jobs left raised which no longer run.
+    #[arg(long, conflicts_with_all = ["write", "read", "shards"])]
     pub give_back: bool,
 }
 
 /// Shows, sets or gives back.
 pub async fn run(args: CapacityArgs, session: &Session) -> Result<Exit, Report> {
-    let cloud = session.cloud().await?;
-    let table = session.answered(inventory::table(&cloud, &args.table)).await?;
-    let now = throughput(&table, args.index.as_deref())?;
-    if args.write.is_none() && args.read.is_none() && !args.give_back {
-        return show(&table, session);
+    match (&args.table, &args.stream) {
+        (Some(table), _) => of_table(&args, table, session).await,
+        (None, Some(stream)) => of_stream(&args, stream, session).await,
+        (None, None) => owed::give_all_back(session).await,
     }
+}
+
+async fn of_table(args: &CapacityArgs, name: &str, session: &Session) -> Result<Exit, Report> {
+    let cloud = if is_change(args) { session.cloud().await? } else { session.reading().await? };
+    let table = session.answered(inventory::table(&cloud, name)).await?;
+    let index = args.index.as_deref();
+    let now = throughput(&table, index)?;
+    let resource = Resource::of_table(&table.name, index);
     if args.give_back {
-        return give_back(&args, &cloud, session).await;
+        // Of a table, its indexes too: what was raised together is given back together.
+        let is_meant = |bump: &Bump| match index {
+            Some(_) => bump.resource == resource,
+            None => bump.resource.table() == Some(&table.name),
+        };
+        return give_back(&cloud, session, &resource, is_meant).await;
+    }
+    if args.write.is_none() && args.read.is_none() {
+        return show(&table, &cloud, session);
     }
     let Some(now) = now else {
         return Err(Report::failed(
-            format!("{} is on demand: it has no provisioned capacity to set", named(&args)),
+            format!("{resource} is on demand: it has no provisioned capacity to set"),
             "AWS scales it by itself",
         ));
     };
     let after = Provisioned { read: args.read.unwrap_or(now.read), write: args.write.unwrap_or(now.write), ..now };
-    let change = in_words(&named(&args), now, after);
+    let mut change = in_words(&resource.to_string(), now, after);
     if (after.read, after.write) == (now.read, now.write) {
-        print::line(&format!("nothing to change: {} has that capacity", named(&args)))?;
+        print::line(&format!("nothing to change: {resource} has that capacity"))?;
         return Ok(Exit::Done);
+    }
+    if after.read < now.read || after.write < now.write {
+        let left = Decreases::from(now).left(now_ms());
+        if left.next_ms.is_some() && session.mode() == Mode::Normal {
+            return Err(Report::failed(format!("{resource} can't be lowered: {left}"), "AWS allows no more today"));
+        }
+        change = format!("{change}\ndecreases: {left}");
     }
     if session.mode() == Mode::Normal && !session.global.yes {
         ask(&change)?;
@@ -60,7 +93,6 @@ pub async fn run(args: CapacityArgs, session: &Session) -> Result<Exit, Report> 
     // A dry run makes no journal.
     let journal =
         if session.mode() == Mode::Normal && after.write != now.write { Some(session.journal()?) } else { None };
-    let index = args.index.as_deref();
     bump::change(&cloud, journal.as_ref(), &table, index, now.write, (after.read, after.write), None).await?;
     if session.global.json {
         print::json(&json!({
@@ -71,25 +103,46 @@ pub async fn run(args: CapacityArgs, session: &Session) -> Result<Exit, Report> 
     } else {
         print::line(&change)?;
         if after.write > now.write {
-            print::line(&format!("give it back with: sluice capacity {} --give-back", args.table))?;
+            print::line(&format!("give it back with: sluice capacity {} --give-back", resource.as_arguments()))?;
         }
     }
     Ok(Exit::Done)
 }
 
-async fn give_back(args: &CapacityArgs, cloud: &Cloud, session: &Session) -> Result<Exit, Report> {
+fn is_change(args: &CapacityArgs) -> bool {
+    args.write.is_some() || args.read.is_some() || args.shards.is_some() || args.give_back
+}
+
+/// Gives back the raises of this place that `is_meant` picks.
+async fn give_back(
+    cloud: &Cloud,
+    session: &Session,
+    resource: &Resource,
+    is_meant: impl Fn(&Bump) -> bool,
+) -> Result<Exit, Report> {
     let journal = session.journal()?;
-    let Some(bump) = journal.open_bump(&session.context, &args.table, args.index.as_deref())? else {
-        print::line(&format!("nothing to give back: {} was not raised from this machine", named(args)))?;
+    let here = cloud.place();
+    let mut open = journal.open_bumps()?;
+    open.retain(|bump| bump.context.is_same_place(&here) && is_meant(bump));
+    if open.is_empty() {
+        print::line(&format!("nothing to give back: {resource} was not raised from this machine"))?;
         return Ok(Exit::Done);
-    };
-    let words = bump::give_back(cloud, &journal, &bump).await?;
-    if session.global.json {
-        print::json(&json!({ "table": args.table, "index": args.index, "given_back": words }))?;
-    } else {
-        print::line(&words)?;
     }
-    Ok(Exit::Done)
+    for bump in &open {
+        if let Some(id) = bump.job.as_ref().filter(|id| journal.is_alive(id)) {
+            eprintln!("{id} is still running and raised {}: it goes on with less", bump.resource);
+        }
+    }
+    if session.mode() == Mode::Normal && !session.global.yes && std::io::stdin().is_terminal() {
+        let words: Vec<String> = open.iter().map(owing).collect();
+        ask(&words.join("\n"))?;
+    }
+    owed::settle(cloud, &journal, &open, &|one| owed::say(one, session)).await
+}
+
+fn owing(bump: &Bump) -> String {
+    let Bump { resource, before, after, .. } = bump;
+    format!("{resource}: back from {after} to {before} {}", resource.unit())
 }
 
 impl From<BumpError> for Report {
@@ -98,13 +151,6 @@ impl From<BumpError> for Report {
             BumpError::Cloud(error) => error.into(),
             BumpError::Journal(error) => error.into(),
         }
-    }
-}
-
-fn named(args: &CapacityArgs) -> String {
-    match &args.index {
-        Some(index) => format!("index {index} of {}", args.table),
-        None => format!("table {}", args.table),
     }
 }
 
@@ -132,11 +178,11 @@ fn in_words(what: &str, before: Provisioned, after: Provisioned) -> String {
 }
 
 fn dollars_per_hour(capacity: Provisioned) -> f64 {
-    price::write_dollars_per_hour(capacity.write) + capacity.read as f64 * price::DOLLARS_PER_RCU_HOUR
+    price::write_dollars_per_hour(capacity.write) + price::read_dollars_per_hour(capacity.read)
 }
 
 /// Asks on the terminal; without one there is nobody to ask.
-fn ask(change: &str) -> Result<(), Report> {
+pub fn ask(change: &str) -> Result<(), Report> {
     if !std::io::stdin().is_terminal() {
         return Err(Report::bad_arguments("this changes capacity and nobody is there to ask", "pass --yes"));
     }
@@ -147,7 +193,7 @@ fn ask(change: &str) -> Result<(), Report> {
     if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(Report::failed("nothing was changed", "")) }
 }
 
-fn show(table: &Table, session: &Session) -> Result<Exit, Report> {
+fn show(table: &Table, cloud: &Cloud, session: &Session) -> Result<Exit, Report> {
     let journal = session.journal_if_any()?;
     let own = std::iter::once((None, table.provisioned));
     let indexes = table.indexes.iter().map(|index| (Some(index.name.as_str()), index.provisioned));
@@ -156,21 +202,21 @@ fn show(table: &Table, session: &Session) -> Result<Exit, Report> {
         ("RCU", Side::Right),
         ("WCU", Side::Right),
         ("$/HOUR", Side::Right),
-        ("DECREASES TODAY", Side::Right),
-        ("TO GIVE BACK TO, WCU", Side::Right),
+        ("DECREASES LEFT", Side::Right),
+        ("WCU BEFORE", Side::Right),
+        ("OWED BY", Side::Left),
     ]);
     for (index, capacity) in own.chain(indexes) {
-        let bump = match &journal {
-            Some(journal) => journal.open_bump(&session.context, &table.name, index)?,
-            None => None,
-        };
+        let bump = open_bump(journal.as_ref(), cloud, &Resource::of_table(&table.name, index))?;
+        let left = capacity.map(|capacity| Decreases::from(capacity).left(now_ms()));
         if session.global.json {
             print::json(&json!({
-                "table": table.name, "index": index,
+                "table": table.name, "index": index, "status": table.status,
                 "read_capacity": capacity.map(|c| c.read), "write_capacity": capacity.map(|c| c.write),
                 "dollars_per_hour": capacity.map(dollars_per_hour),
-                "decreases_today": capacity.map(|c| c.decreases_today),
-                "give_back_to": bump.map(|b| b.before),
+                "decreases_today": left.map(|left| left.used), "decreases_left": left.map(|left| left.now),
+                "next_decrease": left.and_then(|left| left.next_ms).map(time),
+                "give_back_to": bump.as_ref().map(|b| b.before), "owed_by": bump.and_then(|b| b.job),
             }))?;
             continue;
         }
@@ -182,8 +228,9 @@ fn show(table: &Table, session: &Session) -> Result<Exit, Report> {
             units(|c| c.read),
             units(|c| c.write),
             capacity.map_or_else(String::new, |c| format!("{:.4}", dollars_per_hour(c))),
-            capacity.map_or_else(String::new, |c| c.decreases_today.to_string()),
-            bump.map_or_else(|| "-".to_owned(), |b| print::grouped(b.before)),
+            left.map_or_else(String::new, left_cell),
+            bump.as_ref().map_or_else(|| "-".to_owned(), |b| print::grouped(b.before)),
+            bump.map_or_else(|| "-".to_owned(), |b| owed_by(&b)),
         ]);
     }
     if !session.global.json {
@@ -192,13 +239,121 @@ fn show(table: &Table, session: &Session) -> Result<Exit, Report> {
     Ok(Exit::Done)
 }
 
+fn left_cell(left: Left) -> String {
+    match left.next_ms {
+        Some(at) => format!("0 until {}", crate::capacity::decreases::clock(at)),
+        None => left.now.to_string(),
+    }
+}
+
+fn owed_by(bump: &Bump) -> String {
+    bump.job.as_ref().map_or_else(|| "raised by hand".to_owned(), ToString::to_string)
+}
+
+fn open_bump(journal: Option<&Journal>, cloud: &Cloud, resource: &Resource) -> Result<Option<Bump>, Report> {
+    Ok(match journal {
+        Some(journal) => journal.open_bump(&cloud.place(), resource)?,
+        None => None,
+    })
+}
+
+async fn of_stream(args: &CapacityArgs, name: &str, session: &Session) -> Result<Exit, Report> {
+    let cloud = if is_change(args) { session.cloud().await? } else { session.reading().await? };
+    let stream = session.answered(inventory::stream(&cloud, name)).await?;
+    let resource = Resource::Stream(stream.name.clone());
+    if args.give_back {
+        return give_back(&cloud, session, &resource, |bump| bump.resource == resource).await;
+    }
+    let journal = session.journal_if_any()?;
+    let open = stream.open_shards();
+    // Others' changes count too, but only AWS knows them.
+    let since = now_ms() - shards::DAY_MS;
+    let used = match &journal {
+        Some(journal) => journal.audit_count(&cloud.place(), "UpdateShardCount", name, since)?,
+        None => 0,
+    };
+    let Some(to) = args.shards else {
+        let bump = open_bump(journal.as_ref(), &cloud, &resource)?;
+        if session.global.json {
+            print::json(&json!({
+                "stream": name, "status": stream.status, "mode": stream.mode, "shards": open,
+                "changes_24h": used, "give_back_to": bump.as_ref().map(|b| b.before), "owed_by": bump.and_then(|b| b.job),
+            }))?;
+            return Ok(Exit::Done);
+        }
+        let mut columns = Columns::new(&[
+            ("STREAM", Side::Left),
+            ("MODE", Side::Left),
+            ("OPEN SHARDS", Side::Right),
+            ("CHANGES IN 24 H FROM HERE", Side::Right),
+            ("SHARDS BEFORE", Side::Right),
+            ("OWED BY", Side::Left),
+        ]);
+        columns.row(&[
+            name.to_owned(),
+            stream.mode.clone(),
+            open.to_string(),
+            format!("{used} of {}", shards::CHANGES_A_DAY),
+            bump.as_ref().map_or_else(|| "-".to_owned(), |b| b.before.to_string()),
+            bump.map_or_else(|| "-".to_owned(), |b| owed_by(&b)),
+        ]);
+        print::columns(&columns)?;
+        return Ok(Exit::Done);
+    };
+    let open = bump::provisioned_shards(&stream)?;
+    let steps = shards::steps(open, to);
+    if steps.is_empty() {
+        print::line(&format!("nothing to change: {resource} has {open} open shards"))?;
+        return Ok(Exit::Done);
+    }
+    let words = format!(
+        "{resource}: {} (AWS takes at most double and at least half a call, {} calls in 24 hours; {used} were made from here)",
+        shards::in_words(open, &steps),
+        shards::CHANGES_A_DAY
+    );
+    if session.mode() == Mode::Normal && !session.global.yes {
+        ask(&words)?;
+    }
+    let journal = if session.mode() == Mode::Normal { Some(session.journal()?) } else { None };
+    let mut at = open;
+    for step in &steps {
+        bump::change_shards(&cloud, journal.as_ref(), name, at, *step, None).await.map_err(|error| {
+            let mut report = Report::from(error);
+            if at != open {
+                report.sentence = format!("{resource} is at {at} shards, on its way to {to}: {}", report.sentence);
+            }
+            report
+        })?;
+        let settled = bump::settled_stream(&cloud, name, STEP).await?;
+        if settled.status != "ACTIVE" {
+            return Err(Report::failed(
+                format!("{resource} is still {} on its way to {step} shards", settled.status),
+                format!("run this again once it is ACTIVE: sluice streams {name}"),
+            ));
+        }
+        if !session.global.json {
+            print::line(&format!("{resource}: {at} to {step} shards"))?;
+        }
+        at = *step;
+    }
+    if session.global.json {
+        print::json(&json!({ "stream": name, "shards_before": open, "shards_after": to, "steps": steps }))?;
+    } else if to > open {
+        print::line(&format!("give it back with: sluice capacity {} --give-back", resource.as_arguments()))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// How long one step of a stream may take; AWS needs about half a minute a shard.
+const STEP: std::time::Duration = std::time::Duration::from_secs(1_800);
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_change_says_before_after_and_what_it_costs() {
-        let before = Provisioned { read: 10, write: 1_000, decreases_today: 0 };
+        let before = Provisioned { read: 10, write: 1_000, ..Provisioned::default() };
         let words = in_words("table quotes", before, Provisioned { write: 2_000, ..before });
         assert_eq!(words, "table quotes: from 1,000 to 2,000 WCU (+$0.65 an hour)");
     }

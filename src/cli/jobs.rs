@@ -12,7 +12,7 @@ use super::session::Session;
 use super::signal::Stop;
 use super::watch::WatchArgs;
 use crate::jobs::journal::{Job, now_ms};
-use crate::jobs::{self, JobId, Journal};
+use crate::jobs::{self, Binding, JobId, Journal, Remedy};
 
 /// All jobs, or one.
 #[derive(Debug, Args)]
@@ -101,9 +101,36 @@ fn show(id: Option<&JobId>, session: &Session) -> Result<(), Report> {
     print::columns(&columns)
 }
 
+/// What binds a job that is being worked on, with its numbers.
+fn binding(journal: &Journal, job: &Job) -> Result<Option<Binding>, Report> {
+    if !job.state.is_live() || job.limit.is_empty() {
+        return Ok(None);
+    }
+    Ok(journal.last_sample(&job.id)?.and_then(|sample| sample.binding))
+}
+
+/// The long form of a limit, with the command that changes it.
+fn in_words(binding: &Binding, id: &JobId) -> String {
+    let words = binding.explain();
+    match binding.remedy() {
+        Some(Remedy::Raise { table, index, from }) => {
+            let of = index.map_or(String::new(), |index| format!(" --index {index}"));
+            format!("{words} `sluice capacity {table}{of} --write {}` raises it by half", from + from.div_ceil(2))
+        }
+        Some(Remedy::Rate) => format!("{words} `sluice rate {id} N` changes it"),
+        Some(Remedy::Resume) => format!("{words}; `sluice resume {id}` lets it go on"),
+        None => words,
+    }
+}
+
 fn one(journal: &Journal, job: &Job, session: &Session) -> Result<(), Report> {
     if session.global.json {
-        return print::json(&as_json(job));
+        let mut row = as_json(job);
+        if let Some(binding) = binding(journal, job)? {
+            row["limit_explained"] = json!(in_words(&binding, &job.id));
+            row["limit_measured"] = json!(binding);
+        }
+        return print::json(&row);
     }
     print::line(&format!("{} {}  {}  {}", job.kind(), job.id, job.state.as_str(), print::escaped(&job.spec.title())))?;
     let counters = job.counters;
@@ -123,6 +150,9 @@ fn one(journal: &Journal, job: &Job, session: &Session) -> Result<(), Report> {
         if !words.is_empty() {
             print::line(&format!("{name}: {}", print::escaped(words)))?;
         }
+    }
+    if let Some(binding) = binding(journal, job)? {
+        print::line(&format!("       {}", print::escaped(&in_words(&binding, &job.id))))?;
     }
     if job.state.can_resume() {
         print::line(&format!("go on with: sluice {} --resume {}", job.kind(), job.id))?;

@@ -6,6 +6,8 @@
 
 mod args;
 mod audit;
+mod autoscale;
+mod backup;
 mod capacity;
 mod control;
 mod dead;
@@ -17,12 +19,15 @@ mod keymap;
 #[cfg(feature = "local")]
 mod local;
 mod log;
+mod owed;
+mod plan;
 mod preview;
 mod print;
 mod progress;
 mod report;
 mod restore;
 mod session;
+mod settings;
 mod shell;
 mod signal;
 mod source;
@@ -68,6 +73,9 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(command: Option<Command>, session: &Session) -> Result<Exit, Report> {
+    if let Some(command) = &command {
+        owed::tell(command, session).await;
+    }
     match command {
         None => session.console(None).await,
         #[cfg(feature = "local")]
@@ -78,8 +86,10 @@ async fn run(command: Option<Command>, session: &Session) -> Result<Exit, Report
         Some(Command::Streams(args)) => streams::run(args, session).await,
         Some(Command::Jobs(args)) => jobs::run(args, session).await,
         Some(Command::Restore(args)) => restore::run(args, session).await,
+        Some(Command::Backup(args)) => backup::run(args, session).await,
         Some(Command::Verify(args)) => verify::run(args, session).await,
         Some(Command::Capacity(args)) => capacity::run(args, session).await,
+        Some(Command::Autoscale(args)) => autoscale::run(args, session).await,
         Some(Command::Pause(args)) => control::pause(&args, session),
         Some(Command::Resume(args)) => control::resume(&args, session),
         Some(Command::Cancel(args)) => control::cancel(&args, session),

@@ -138,6 +138,10 @@ fn settled(line: &Line) -> u64 {
 fn in_words(said: &Said) -> String {
     let (done, total) = how_far(said);
     let mut words = vec![match total {
+        // AWS counts the items of a table every six hours or so.
+        Some(total) if matches!(said, Said::Progress(line) if line.kind == Kind::Backup.as_str()) => {
+            format!("{} of about {}", print::grouped(done), print::grouped(total))
+        }
         Some(total) => format!("{} of {}", print::grouped(done), print::grouped(total)),
         None => print::grouped(done),
     }];
@@ -221,7 +225,19 @@ fn done_in_words(ended: &Ended, kind: Kind) -> String {
                 print::grouped(rate)
             )
         }
-        Kind::Backup | Kind::Autoscale => format!("{kind} {} done", ended.job),
+        Kind::Backup => {
+            let seconds = report["seconds"].as_f64().unwrap_or_default();
+            let rate = if seconds > 0.0 { (count("written") as f64 / seconds).round() as u64 } else { 0 };
+            format!(
+                "backup {} done: {} items, {} RCU in {} ({}/s)",
+                ended.job,
+                shown("written"),
+                print::grouped(report["rcu"].as_f64().unwrap_or_default().round() as u64),
+                print::duration(seconds),
+                print::grouped(rate)
+            )
+        }
+        Kind::Autoscale => format!("{kind} {} done", ended.job),
         Kind::Verify => format!(
             "verify {}: {} checked, {} equal, {} missing, {} extra, {} different",
             if ended.differs { "found differences" } else { "proven" },
@@ -233,7 +249,7 @@ fn done_in_words(ended: &Ended, kind: Kind) -> String {
         ),
     }];
     // That all keys are equal was said.
-    if !ended.message.is_empty() && (ended.differs || kind == Kind::Restore) {
+    if !ended.message.is_empty() && (ended.differs || matches!(kind, Kind::Restore | Kind::Backup)) {
         words.push(ended.message.clone());
     }
     words.join("\n")

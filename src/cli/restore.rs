@@ -1,9 +1,12 @@
 //! `sluice restore`: the items of a backup into a table, with the original's seven options and ours.
 
+use std::time::Duration;
+
 use clap::Args;
 use serde_json::json;
 
 use super::control::per_second;
+use super::plan;
 use super::preview;
 use super::print;
 use super::progress;
@@ -12,8 +15,11 @@ use super::session::Session;
 use super::source::SourceArgs;
 use crate::backup::Format;
 use crate::cloud::{Mode, inventory};
+use crate::jobs::create_table::SchemaSource;
 use crate::jobs::journal::{JournalError, State};
-use crate::jobs::{JobId, Kind, Part, RestoreSpec, SourceSpec, Spec, StartError, resume_detached, start_detached};
+use crate::jobs::{
+    self, JobId, Kind, Part, RestoreSpec, SourceSpec, Spec, StartError, resume_detached, start_detached,
+};
 
 /// What to restore, into what, and how.
 // Each is a switch of its own on the command line.
@@ -71,6 +77,19 @@ pub struct RestoreArgs {
     /// Memory in which records are shuffled, so that a sorted backup heats no partition; 0 keeps the files' order.
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub shuffle: Option<u64>,
+    /// Print what it will take (items, capacity, time, dollars, the best way), and write nothing.
+    #[arg(long, conflicts_with_all = ["detach", "resume"])]
+    pub plan: bool,
+    /// Be done within this time, such as 2h: says first whether the present capacity suffices.
+    #[arg(long, value_name = "TIME", value_parser = plan::within, conflicts_with = "resume")]
+    pub within: Option<Duration>,
+    /// Raise the table and its indexes to what --within needs, and give that back at the end.
+    #[arg(long, requires = "within")]
+    pub bump: bool,
+    /// Make the table first if it is not there: as this file says (what `aws dynamodb describe-table` prints), or as the
+    /// table was that the export was made of (export).
+    #[arg(long, value_name = "FILE|export", conflicts_with = "resume")]
+    pub create_table: Option<SchemaSource>,
     /// Show what becomes of the first so many records, and write nothing.
     #[arg(long, value_name = "N", conflicts_with_all = ["detach", "resume"])]
     pub preview: Option<usize>,
@@ -194,7 +213,7 @@ pub async fn run(args: RestoreArgs, session: &Session) -> Result<Exit, Report> {
     if let Some(id) = &args.resume {
         return resume(&JobId(id.clone()), args.detach, session).await;
     }
-    let spec = args.spec()?;
+    let mut spec = args.spec()?;
     if let Some(most) = args.preview {
         return preview::run(&spec, most, session).await;
     }
@@ -202,9 +221,22 @@ pub async fn run(args: RestoreArgs, session: &Session) -> Result<Exit, Report> {
         return Err(Report::bad_arguments("a detached restore has no standard input", "name a file"));
     }
     let cloud = session.reading().await?;
-    session.answered(inventory::table(&cloud, &spec.table)).await?;
+    let plan::Destination { target, new } =
+        plan::destination(&cloud, &spec, args.create_table.as_ref(), session).await?;
     if let Some(stream) = &spec.stream {
         session.answered(inventory::stream(&cloud, stream)).await?;
+    }
+    if args.plan || args.within.is_some() {
+        let plan = jobs::plan::facts_into(&cloud, &spec, target).await?.plan(&spec, args.within);
+        if args.plan {
+            plan::show(&plan, session)?;
+            return Ok(Exit::Done);
+        }
+        let table = if new.is_none() { inventory::table(&cloud, &spec.table).await.ok() } else { None };
+        spec.raise = plan::settle(&plan, args.bump, table.as_ref(), session)?;
+    }
+    if let Some(new) = &new {
+        plan::make(new, session).await?;
     }
     // A dry run is no job that anyone should find done: its journal goes with it.
     let scratch = (session.mode() == Mode::DryRun).then(tempfile::tempdir).transpose().map_err(|error| {

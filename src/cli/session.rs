@@ -10,6 +10,7 @@ use etcetera::BaseStrategy as _;
 use super::args::Global;
 use super::keymap;
 use super::report::{Exit, Report};
+use super::settings;
 use crate::cloud::guard::NoWitness;
 use crate::cloud::{Cloud, CloudError, Context, Guard, Mode};
 use crate::console::{self, ConsoleError, Place};
@@ -89,13 +90,20 @@ impl Session {
     /// Clients for a command that changes something; every change is audited.
     pub async fn cloud(&self) -> Result<Cloud, Report> {
         let guard = audit::guard(&self.journal_path(), &self.context, None, self.mode())?;
-        Ok(Cloud::connect(&self.context, guard).await?)
+        Ok(self.within_budget(Cloud::connect(&self.context, guard).await?))
+    }
+
+    fn within_budget(&self, cloud: Cloud) -> Cloud {
+        if let Some(rate) = self.global.api_rate {
+            cloud.budget().set(rate);
+        }
+        cloud
     }
 
     /// Clients for a command that only reads: they can't do anything else, and leave no journal behind.
     pub async fn reading(&self) -> Result<Cloud, Report> {
         let guard = Guard::new(Mode::ReadOnly, Arc::new(NoWitness));
-        Ok(Cloud::connect(&self.context, guard).await?)
+        Ok(self.within_budget(Cloud::connect(&self.context, guard).await?))
     }
 
     /// Runs a first question to AWS, and ends in words when no answer comes: an endpoint that takes the connection and
@@ -121,7 +129,9 @@ impl Session {
             journal_path: self.journal_path(),
             mode: self.mode(),
             open: job.map(Place::Job),
+            api_rate: self.global.api_rate,
             keymap: keymap::users_file(),
+            step: settings::load()?.bump,
         };
         console::run(options).await?;
         Ok(Exit::Done)

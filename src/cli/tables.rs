@@ -176,7 +176,7 @@ mod tests {
             status: "ACTIVE".into(),
             items: 7,
             bytes: 900,
-            provisioned: Some(Provisioned { read: 10, write: 130, decreases_today: 0 }),
+            provisioned: Some(Provisioned { read: 10, write: 130, ..Provisioned::default() }),
             indexes: Vec::new(),
             stream: None,
             key: KeySchema { partition: KeyAttr { name: "id".into(), kind: KeyKind::S }, sort: None },

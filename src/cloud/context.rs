@@ -24,6 +24,14 @@ pub struct Context {
 }
 
 impl Context {
+    /// True when both mean the same account and region, as far as both say which they mean.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        let same = |a: Option<&String>, b: Option<&String>| a.is_none() || b.is_none() || a == b;
+        self.endpoint_url == other.endpoint_url
+            && same(self.region.as_ref(), other.region.as_ref())
+            && same(self.profile.as_ref(), other.profile.as_ref())
+    }
+
     /// True when the endpoint is on this machine: then made-up credentials do, as the embedded AWS checks none.
     pub fn is_loopback(&self) -> bool {
         self.endpoint_url.as_deref().is_some_and(|url| {
@@ -48,6 +56,8 @@ pub struct Cloud {
     pub s3: aws_sdk_s3::Client,
     /// CloudWatch; the SDK retries.
     pub cloudwatch: aws_sdk_cloudwatch::Client,
+    /// SNS, to tell of what the autoscaler did; the SDK retries.
+    pub sns: aws_sdk_sns::Client,
     /// STS, for the account in the header.
     pub sts: aws_sdk_sts::Client,
     /// Clients for records in bulk: no SDK retries, since `flow` has the one backoff.
@@ -73,6 +83,16 @@ const CONNECT: Duration = Duration::from_millis(2500);
 const ATTEMPT: Duration = Duration::from_secs(30);
 
 impl Cloud {
+    /// How much is asked of AWS, and the rate of questions.
+    pub fn budget(&self) -> &Arc<super::Budget> {
+        self.guard.budget()
+    }
+
+    /// The context with its region settled: what is written down where the region must not depend on who reads it.
+    pub fn place(&self) -> Context {
+        Context { region: Some(self.region.clone()), ..self.context.clone() }
+    }
+
     /// Clients for `context`. Sends nothing: credentials are looked up with the first request.
     ///
     /// # Errors
@@ -138,6 +158,9 @@ impl Cloud {
             ),
             cloudwatch: aws_sdk_cloudwatch::Client::from_conf(
                 aws_sdk_cloudwatch::config::Builder::from(config).interceptor(guard.interceptor()).build(),
+            ),
+            sns: aws_sdk_sns::Client::from_conf(
+                aws_sdk_sns::config::Builder::from(config).interceptor(guard.interceptor()).build(),
             ),
             sts: aws_sdk_sts::Client::new(config),
             bulk: Bulk { dynamodb: dynamodb(RetryConfig::disabled()), kinesis: kinesis(RetryConfig::disabled()) },

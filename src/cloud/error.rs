@@ -90,6 +90,10 @@ impl CloudError {
                     "they have expired or are wrong: log in again (aws sso login) or pass --profile".to_owned()
                 },
             ),
+            // A limit with rules of its own, such as the decreases of a day: AWS says when it is over.
+            Class::Throttled if code == "LimitExceededException" && !said.is_empty() => {
+                (format!("could not {action}: AWS has a limit for it"), said.to_owned())
+            }
             Class::Throttled => {
                 (format!("could not {action}: AWS throttled it ({code})"), "try again in a moment".to_owned())
             }

@@ -15,6 +15,8 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest as Request, Metad
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 
+use super::budget::{self, Budget};
+
 /// What the guard does with a change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
@@ -100,6 +102,7 @@ pub struct Guard {
     witness: Arc<dyn Witness>,
     bulk_told: Mutex<HashSet<(String, String)>>,
     requests: AtomicU64,
+    budget: Arc<Budget>,
 }
 
 impl fmt::Debug for Guard {
@@ -111,7 +114,13 @@ impl fmt::Debug for Guard {
 impl Guard {
     /// A guard in `mode` that tells `witness`.
     pub fn new(mode: Mode, witness: Arc<dyn Witness>) -> Arc<Self> {
-        Arc::new(Self { mode, witness, bulk_told: Mutex::default(), requests: AtomicU64::new(0) })
+        Arc::new(Self {
+            mode,
+            witness,
+            bulk_told: Mutex::default(),
+            requests: AtomicU64::new(0),
+            budget: Budget::new(budget::PER_SECOND),
+        })
     }
 
     /// A guard that lets everything through untold; for tests.
@@ -127,6 +136,11 @@ impl Guard {
     /// Requests that came by so far, reading ones and retries too.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// What is asked of AWS through it: counts, and the rate of questions.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
     }
 
     /// The interceptor that puts this guard into a client.
@@ -224,6 +238,7 @@ impl Intercept for Gate {
         };
         self.0.requests.fetch_add(1, Ordering::Relaxed);
         let service = metadata.service().to_ascii_lowercase();
+        self.0.budget.sent(&service);
         let operation = metadata.name().to_owned();
         if only_reads(&service, &operation) {
             return Ok(());

@@ -29,7 +29,7 @@ pub struct Table {
 }
 
 /// Provisioned throughput of a table or an index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Provisioned {
     /// Read capacity, RCU.
     pub read: u64,
@@ -37,6 +37,8 @@ pub struct Provisioned {
     pub write: u64,
     /// Decreases since midnight UTC.
     pub decreases_today: u64,
+    /// The last decrease, ms since epoch.
+    pub last_decrease_ms: Option<i64>,
 }
 
 /// A global secondary index.
@@ -48,6 +50,28 @@ pub struct Index {
     pub status: String,
     /// Capacity; `None` on demand.
     pub provisioned: Option<Provisioned>,
+}
+
+impl Table {
+    /// The provisioned throughput of the table or of one of its indexes; `None` on demand, or without such an index.
+    pub fn throughput(&self, index: Option<&str>) -> Option<Provisioned> {
+        match index {
+            None => self.provisioned,
+            Some(name) => self.indexes.iter().find(|i| i.name == name).and_then(|i| i.provisioned),
+        }
+    }
+
+    /// True while neither the table nor one of its indexes is being changed.
+    pub fn is_active(&self) -> bool {
+        self.status == "ACTIVE" && self.indexes.iter().all(|index| index.status == "ACTIVE")
+    }
+}
+
+impl Stream {
+    /// How many shards take records.
+    pub fn open_shards(&self) -> u64 {
+        self.shards.iter().filter(|shard| shard.open).count() as u64
+    }
 }
 
 /// A stream, as `DescribeStreamSummary` and `ListShards` tell it.
@@ -87,6 +111,7 @@ pub async fn table_names(cloud: &Cloud) -> Result<Vec<String>, CloudError> {
     let mut names = Vec::new();
     let mut after = None;
     loop {
+        cloud.budget().turn().await;
         let page = cloud
             .dynamodb
             .list_tables()
@@ -108,6 +133,7 @@ pub async fn table_names(cloud: &Cloud) -> Result<Vec<String>, CloudError> {
 /// # Errors
 /// [`Class::NotFound`] names the nearest existing tables.
 pub async fn table(cloud: &Cloud, name: &str) -> Result<Table, CloudError> {
+    cloud.budget().turn().await;
     let described = cloud.dynamodb.describe_table().table_name(name).send().await;
     match described {
         Ok(output) => output
@@ -129,6 +155,7 @@ pub async fn table(cloud: &Cloud, name: &str) -> Result<Table, CloudError> {
 pub async fn stream_names(cloud: &Cloud) -> Result<Vec<String>, CloudError> {
     let mut names: Vec<String> = Vec::new();
     loop {
+        cloud.budget().turn().await;
         let page = cloud
             .kinesis
             .list_streams()
@@ -150,6 +177,7 @@ pub async fn stream_names(cloud: &Cloud) -> Result<Vec<String>, CloudError> {
 /// # Errors
 /// [`Class::NotFound`] names the nearest existing streams.
 pub async fn stream(cloud: &Cloud, name: &str) -> Result<Stream, CloudError> {
+    cloud.budget().turn().await;
     let summary = match cloud.kinesis.describe_stream_summary().stream_name(name).send().await {
         Ok(output) => output.stream_description_summary,
         Err(e) => {
@@ -182,6 +210,7 @@ pub async fn shards(cloud: &Cloud, stream: &str) -> Result<Vec<Shard>, CloudErro
     let mut shards = Vec::new();
     let mut next: Option<String> = None;
     loop {
+        cloud.budget().turn().await;
         let request = cloud.kinesis.list_shards();
         let request = match next {
             Some(token) => request.next_token(token),
@@ -208,15 +237,6 @@ pub async fn shards(cloud: &Cloud, stream: &str) -> Result<Vec<Shard>, CloudErro
     }
 }
 
-/// Sets the write capacity of a table, or of one of its indexes, leaving the read capacity as it is.
-pub async fn set_write_capacity(cloud: &Cloud, table: &Table, index: Option<&str>, wcu: u64) -> Result<(), CloudError> {
-    let read = match index {
-        None => table.provisioned,
-        Some(name) => table.indexes.iter().find(|i| i.name == name).and_then(|i| i.provisioned),
-    };
-    set_capacity(cloud, table, index, read.map_or(0, |p| p.read), wcu).await
-}
-
 /// Sets the read and write capacity of a table, or of one of its indexes.
 pub async fn set_capacity(
     cloud: &Cloud,
@@ -225,42 +245,65 @@ pub async fn set_capacity(
     rcu: u64,
     wcu: u64,
 ) -> Result<(), CloudError> {
+    set_capacities(cloud, table, &[(index, rcu, wcu)]).await
+}
+
+/// Sets the capacity of a table and of its indexes in one request: of each named the RCU and the WCU. While AWS carries
+/// it out, it takes no other.
+pub async fn set_capacities(
+    cloud: &Cloud,
+    table: &Table,
+    wanted: &[(Option<&str>, u64, u64)],
+) -> Result<(), CloudError> {
     use aws_sdk_dynamodb::types::{
         GlobalSecondaryIndexUpdate, ProvisionedThroughput, UpdateGlobalSecondaryIndexAction,
     };
-    let of = match index {
-        None => table.provisioned,
-        Some(name) => table.indexes.iter().find(|i| i.name == name).and_then(|i| i.provisioned),
-    };
-    if of.is_none() {
-        return Err(CloudError::new(
-            Class::Invalid,
-            format!("{} has no provisioned capacity to set", index.unwrap_or(&table.name)),
-            "it is on demand: AWS scales it by itself",
-        ));
-    }
-    let throughput = ProvisionedThroughput::builder()
-        .read_capacity_units(rcu as i64)
-        .write_capacity_units(wcu as i64)
-        .build()
-        .map_err(|e| CloudError::new(Class::Invalid, e.to_string(), ""))?;
-    let request = cloud.dynamodb.update_table().table_name(&table.name);
-    let request = match index {
-        None => request.provisioned_throughput(throughput),
-        Some(name) => {
-            let update = UpdateGlobalSecondaryIndexAction::builder()
-                .index_name(name)
-                .provisioned_throughput(throughput)
-                .build()
-                .map_err(|e| CloudError::new(Class::Invalid, e.to_string(), ""))?;
-            request.global_secondary_index_updates(GlobalSecondaryIndexUpdate::builder().update(update).build())
+    let unfit = |error: aws_sdk_dynamodb::error::BuildError| CloudError::new(Class::Invalid, error.to_string(), "");
+    let mut request = cloud.dynamodb.update_table().table_name(&table.name);
+    let mut words = Vec::new();
+    for (index, rcu, wcu) in wanted {
+        let name = index.unwrap_or(&table.name);
+        if table.throughput(*index).is_none() {
+            return Err(CloudError::new(
+                Class::Invalid,
+                format!("{name} has no provisioned capacity to set"),
+                "it is on demand: AWS scales it by itself",
+            ));
         }
-    };
-    request
+        let throughput = ProvisionedThroughput::builder()
+            .read_capacity_units(*rcu as i64)
+            .write_capacity_units(*wcu as i64)
+            .build()
+            .map_err(unfit)?;
+        request = match index {
+            None => request.provisioned_throughput(throughput),
+            Some(name) => {
+                let update = UpdateGlobalSecondaryIndexAction::builder()
+                    .index_name(*name)
+                    .provisioned_throughput(throughput)
+                    .build()
+                    .map_err(unfit)?;
+                request.global_secondary_index_updates(GlobalSecondaryIndexUpdate::builder().update(update).build())
+            }
+        };
+        words.push(format!("{name} to {wcu} WCU and {rcu} RCU"));
+    }
+    request.send().await.map(drop).map_err(|e| CloudError::of(&format!("set the capacity of {}", words.join(", ")), &e))
+}
+
+/// Asks for `to` open shards in a stream; AWS takes some minutes to split and merge.
+pub async fn set_shards(cloud: &Cloud, stream: &str, to: u64) -> Result<(), CloudError> {
+    use aws_sdk_kinesis::types::ScalingType;
+    cloud
+        .kinesis
+        .update_shard_count()
+        .stream_name(stream)
+        .target_shard_count(i32::try_from(to).unwrap_or(i32::MAX))
+        .scaling_type(ScalingType::UniformScaling)
         .send()
         .await
         .map(drop)
-        .map_err(|e| CloudError::of(&format!("set the capacity of {} to {wcu} WCU and {rcu} RCU", table.name), &e))
+        .map_err(|e| CloudError::of(&format!("set stream {stream} to {to} shards"), &e))
 }
 
 /// The AWS account of the credentials in use.
@@ -308,6 +351,7 @@ fn read_table(table: &TableDescription) -> Option<Table> {
             read: p.read_capacity_units().unwrap_or_default().max(0) as u64,
             write: p.write_capacity_units().unwrap_or_default().max(0) as u64,
             decreases_today: p.number_of_decreases_today().unwrap_or_default().max(0) as u64,
+            last_decrease_ms: p.last_decrease_date_time().and_then(|at| at.to_millis().ok()),
         })
     };
     Some(Table {

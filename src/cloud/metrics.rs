@@ -24,6 +24,29 @@ impl Query {
     pub fn table_sum(metric: &'static str, table: &str) -> Self {
         Self { namespace: "AWS/DynamoDB", metric, dimensions: vec![("TableName", table.to_owned())], statistic: "Sum" }
     }
+
+    /// A metric of a table or of one of its indexes.
+    pub fn of_table(metric: &'static str, table: &str, index: Option<&str>, statistic: &'static str) -> Self {
+        let index = index.map(|index| ("GlobalSecondaryIndexName", index.to_owned()));
+        let dimensions = std::iter::once(("TableName", table.to_owned())).chain(index).collect();
+        Self { namespace: "AWS/DynamoDB", metric, dimensions, statistic }
+    }
+}
+
+const MINUTE_MS: i64 = 60_000;
+const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
+/// Periods that are asked for, s, and for how long CloudWatch keeps values of them, ms: one minute for 15 days, five
+/// minutes for 63 days, an hour for 455 days (Amazon CloudWatch, metrics retention). Fifteen minutes are made of five.
+const KEPT: [(i32, i64); 4] = [(60, 15 * DAY_MS), (300, 63 * DAY_MS), (900, 63 * DAY_MS), (3_600, 455 * DAY_MS)];
+/// Points that a series has at most: more than any chart has columns.
+pub const MOST_POINTS: i64 = 1_440;
+
+/// The period, s, for a window from `from_ms` to `to_ms` that is looked at `now_ms`: the finest that CloudWatch still
+/// keeps and that stays within [`MOST_POINTS`].
+pub fn period_s(from_ms: i64, to_ms: i64, now_ms: i64) -> i32 {
+    let is_kept = |kept: i64| now_ms - from_ms <= kept;
+    let fits = |period: i32| to_ms - from_ms <= MOST_POINTS * i64::from(period) * 1000;
+    KEPT.iter().find(|(period, kept)| is_kept(*kept) && fits(*period)).map_or(3_600, |(period, _)| *period)
 }
 
 /// A point of a series: the start of its period in ms since epoch, and its value.
@@ -60,6 +83,8 @@ pub async fn series(
             .collect();
         let mut token = None;
         loop {
+            cloud.budget().turn().await;
+            cloud.budget().metrics(asked.len());
             let page = cloud
                 .cloudwatch
                 .get_metric_data()
@@ -89,4 +114,34 @@ pub async fn series(
         points.sort_by_key(|(at, _)| *at);
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_period_follows_retention_and_the_number_of_points() {
+        let now = 1_795_269_807_000;
+        for (window, ago, period) in [
+            (60_000, 0, 60),
+            (DAY_MS, 0, 60),
+            (3 * DAY_MS, 0, 300),
+            (15 * DAY_MS, 0, 900),
+            // The same hour, looked at later.
+            (60 * MINUTE_MS, 14 * DAY_MS, 60),
+            (60 * MINUTE_MS, 16 * DAY_MS, 300),
+            (60 * MINUTE_MS, 64 * DAY_MS, 3_600),
+        ] {
+            let to = now - ago;
+            assert_eq!(period_s(to - window, to, now), period, "{window} ms, {ago} ms ago");
+        }
+    }
+
+    #[test]
+    fn an_index_is_a_second_dimension() {
+        let query = Query::of_table("ConsumedWriteCapacityUnits", "t", Some("i"), "Sum");
+        assert_eq!(query.dimensions, [("TableName", "t".to_owned()), ("GlobalSecondaryIndexName", "i".to_owned())]);
+        assert_eq!(Query::of_table("M", "t", None, "Sum").dimensions.len(), 1);
+    }
 }

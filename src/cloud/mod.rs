@@ -1,13 +1,16 @@
 //! AWS as the rest of the house sees it: a context gives clients, every change passes the guard, and an error gets
 //! its class once.
 
+pub mod budget;
 pub mod context;
 pub mod error;
 pub mod guard;
 pub mod inventory;
 pub mod metrics;
 pub mod price;
+pub mod schema;
 
+pub use budget::Budget;
 pub use context::{Cloud, Context};
 pub use error::{Class, CloudError, ThrottlingReason};
 pub use guard::{Guard, Mode};

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use tui_input::Input;
 
+use super::api::Api;
+use super::backup::BackupForm;
+use super::charts::TableChart;
 use super::confirm::{Confirm, Token};
 use super::effect::{Effect, Request};
 use super::form::RestoreForm;
@@ -13,6 +16,7 @@ use super::listing::{Listing, Loaded};
 use super::msg::Msg;
 use super::theme::Theme;
 use super::widget::text::shown;
+use crate::capacity::{Resource, Step};
 use crate::cloud::inventory::{Stream, Table};
 use crate::cloud::{Class, CloudError, Context, Mode};
 use crate::jobs::JobId;
@@ -27,12 +31,16 @@ pub enum Screen {
     Streams,
     /// The list of jobs.
     Jobs,
+    /// One table.
+    Table(String),
     /// One job.
     Job(JobId),
     /// The dead letters of a job.
     Dead(JobId),
     /// The restore form.
     Restore,
+    /// The backup form.
+    Backup,
 }
 
 /// What lies over the screen.
@@ -46,6 +54,8 @@ pub enum Overlay {
     Confirm(Box<Confirm>),
     /// A line that is typed.
     Prompt(Prompt),
+    /// The capacity of a table and of its indexes, one of them selected.
+    Capacity(String, usize),
 }
 
 /// A line that is typed below the screen.
@@ -66,6 +76,8 @@ pub enum Purpose {
     Filter,
     /// The cap of a job's items per second.
     Rate(JobId),
+    /// A capacity, in the resource's unit.
+    Capacity(Resource),
 }
 
 /// Words that come and go above the footer.
@@ -130,10 +142,20 @@ pub struct App {
     /// AWS requests a second, over the last ones.
     pub requests_per_second: f64,
     pub(super) requests_seen: Option<(i64, u64)>,
+    /// What is asked of AWS.
+    pub api: Api,
+    /// Columns and rows of the terminal.
+    pub size: (u16, u16),
     pub(super) identified_ms: Option<i64>,
     pub(super) last_request: Request,
-    /// The tables.
+    /// Names of all tables.
+    pub table_names: Loaded<String>,
+    /// The tables that were described: those that were on screen, and of few all.
     pub tables: Loaded<Table>,
+    /// The one table that was asked for by itself, and when, ms since epoch.
+    pub(super) table_asked: Option<(String, i64)>,
+    /// When each table was described, ms since epoch.
+    pub(super) described_ms: HashMap<String, i64>,
     /// How the tables are listed.
     pub tables_list: Listing,
     /// Minutes of consumed WCU by table.
@@ -158,28 +180,36 @@ pub struct App {
     pub jobs_list: Listing,
     /// Capacity to give back.
     pub bumps: Vec<Bump>,
+    /// By how much + and - change a capacity.
+    pub step: Step,
+    /// Whether it was asked about what jobs that no longer run left raised.
+    pub(super) asked_owed: bool,
     /// The past of jobs.
     pub histories: HashMap<JobId, History>,
     /// Dead letters of the job on screen, and how many there are.
     pub letters: Option<(JobId, Vec<DeadLetter>, u64)>,
     /// The selected dead letter.
     pub letter_at: usize,
-    /// Which of [`WINDOWS`] the charts show.
-    pub window: usize,
+    /// What CloudWatch knows for the charts, by table.
+    pub charts: HashMap<String, TableChart>,
+    pub(super) chart_asked: Option<(super::charts::Shown, i64)>,
+    pub(super) chart_request: Request,
+    /// Which row of a table's screen is selected: 0 is the table itself, then its indexes.
+    pub index_at: usize,
+    /// Which of [`super::charts::WINDOWS`] the charts show; `None` until a key chose one.
+    pub window: Option<usize>,
     /// The charts are held still at this moment, ms since epoch.
     pub frozen_ms: Option<i64>,
     /// The restore form, kept when it is left.
     pub form: Option<RestoreForm>,
-    pub(super) measure_request: Request,
-    pub(super) table_asked_ms: Option<i64>,
+    /// The backup form, kept when it is left.
+    pub backup_form: Option<BackupForm>,
+    pub(super) look_request: Request,
     /// True when the screen no longer shows the state.
     pub dirty: bool,
     /// True when the console is to end.
     pub done: bool,
 }
-
-/// The windows of the job charts, ms.
-pub const WINDOWS: [i64; 5] = [5 * 60_000, 15 * 60_000, 3_600_000, 6 * 3_600_000, 24 * 3_600_000];
 
 impl App {
     /// A console that knows nothing yet.
@@ -200,9 +230,14 @@ impl App {
             credentials_expire_ms: None,
             requests_per_second: 0.0,
             requests_seen: None,
+            api: Api::default(),
+            size: (80, 24),
             identified_ms: None,
             last_request: Request::default(),
+            table_names: Loaded::default(),
             tables: Loaded::default(),
+            table_asked: None,
+            described_ms: HashMap::new(),
             tables_list: Listing::default(),
             consumed: HashMap::new(),
             throttled: HashMap::new(),
@@ -216,14 +251,20 @@ impl App {
             jobs: None,
             jobs_list: Listing::default(),
             bumps: Vec::new(),
+            step: Step::default(),
+            asked_owed: false,
             histories: HashMap::new(),
             letters: None,
             letter_at: 0,
-            window: 1,
+            charts: HashMap::new(),
+            chart_asked: None,
+            chart_request: Request::default(),
+            index_at: 0,
+            window: None,
             frozen_ms: None,
             form: None,
-            measure_request: Request::default(),
-            table_asked_ms: None,
+            backup_form: None,
+            look_request: Request::default(),
             dirty: true,
             done: false,
         }
@@ -245,6 +286,7 @@ impl App {
                 Token::Name(_) => Scope::Prompt,
             },
             Some(Overlay::Prompt(_)) => Scope::Prompt,
+            Some(Overlay::Capacity(..)) => Scope::Capacity,
             Some(Overlay::Help(_) | Overlay::Text(..)) => Scope::Global,
             None => self.screen_scope(),
         }
@@ -256,9 +298,10 @@ impl App {
             Screen::Tables => Scope::Tables,
             Screen::Streams => Scope::Streams,
             Screen::Jobs => Scope::Jobs,
+            Screen::Table(_) => Scope::Table,
             Screen::Job(_) => Scope::Job,
             Screen::Dead(_) => Scope::Dead,
-            Screen::Restore => Scope::Form,
+            Screen::Restore | Screen::Backup => Scope::Form,
         }
     }
 
@@ -318,6 +361,7 @@ impl App {
     fn arrived(&mut self) -> Vec<Effect> {
         self.frozen_ms = None;
         self.letter_at = 0;
+        self.index_at = 0;
         let mut effects = vec![self.watch()];
         effects.extend(self.due());
         effects
@@ -341,6 +385,33 @@ impl App {
     }
 }
 
+impl App {
+    /// A table was described.
+    fn describe(&mut self, table: Table) {
+        self.described_ms.insert(table.name.clone(), self.now_ms);
+        let rows = self.tables.rows.get_or_insert_default();
+        match rows.iter_mut().find(|known| known.name == table.name) {
+            Some(known) => *known = table,
+            None => rows.push(table),
+        }
+    }
+
+    /// Everything is asked for again without waiting for its turn.
+    pub(super) fn ask_again(&mut self) {
+        for at_ms in [&mut self.table_names.at_ms, &mut self.streams.at_ms] {
+            *at_ms = i64::MIN;
+        }
+        self.tables.asked_ms = None;
+        self.table_names.asked_ms = None;
+        self.streams.asked_ms = None;
+        self.described_ms.clear();
+        self.table_asked = None;
+        self.table_minutes_ms = None;
+        self.stream_minutes_ms = None;
+        self.chart_asked = None;
+    }
+}
+
 fn keep(all: &mut HashMap<String, Minutes>, name: &str, points: Vec<(i64, f64)>, now_ms: i64) {
     let minutes = all.entry(name.to_owned()).or_default();
     minutes.extend(points);
@@ -350,7 +421,7 @@ fn keep(all: &mut HashMap<String, Minutes>, name: &str, points: Vec<(i64, f64)>,
 /// What `msg` makes of the state, and what is to be done about it.
 pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
     // Only a tick may leave the screen as it is.
-    if !matches!(msg, Msg::Tick { .. }) {
+    if !matches!(msg, Msg::Tick { .. } | Msg::Api(..)) {
         app.dirty = true;
     }
     match msg {
@@ -365,23 +436,44 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             }
         }
         Msg::CredentialsExpire(at_ms) => app.credentials_expire_ms = at_ms,
+        Msg::Api(asked, budget) => app.api.take(app.now_ms, asked, budget),
+        Msg::TableNames(request, answer) => {
+            if request == app.table_names.request {
+                app.table_names.asked_ms = None;
+                app.table_names.at_ms = app.now_ms;
+                if let Some(names) = app.answered(answer) {
+                    if let Some(rows) = &mut app.tables.rows {
+                        rows.retain(|table| names.binary_search(&table.name).is_ok());
+                    }
+                    if names.is_empty() {
+                        app.tables.rows = Some(Vec::new());
+                    }
+                    app.table_names.rows = Some(names);
+                    return app.due();
+                }
+            }
+        }
         Msg::Tables(request, answer) => {
             if request == app.tables.request {
                 app.tables.asked_ms = None;
                 app.tables.at_ms = app.now_ms;
-                if let Some(rows) = app.answered(answer) {
-                    app.tables.rows = Some(rows);
+                if let Some(tables) = app.answered(answer) {
+                    app.tables.rows.get_or_insert_default();
+                    tables.into_iter().for_each(|table| app.describe(table));
                     return app.due();
                 }
             }
         }
         Msg::Table(answer) => {
             if let Some(table) = app.answered(answer) {
-                let rows = app.tables.rows.get_or_insert_default();
-                match rows.iter_mut().find(|known| known.name == table.name) {
-                    Some(known) => *known = table,
-                    None => rows.push(table),
-                }
+                app.describe(table);
+            }
+        }
+        Msg::Chart(request, answer) => {
+            if request == app.chart_request
+                && let Some(chart) = app.answered(answer)
+            {
+                app.charts.insert(chart.table.clone(), chart);
             }
         }
         Msg::TableMinutes(answer) => {
@@ -424,6 +516,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             }
             app.jobs = Some(jobs);
             app.bumps = bumps;
+            super::keys::ask_owed(app);
             return app.due();
         }
         Msg::Samples(id, samples) => app.histories.entry(id).or_default().extend(samples),
@@ -434,16 +527,17 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
         }
         Msg::Letters(id, letters, total) => app.letters = Some((id, letters, total)),
         Msg::JournalLost(words) => app.journal_trouble = Some(words),
-        Msg::Measured(request, answer) => {
-            if let Some(form) = app.form.as_mut().filter(|_| request == app.measure_request) {
-                form.measured = Some(answer);
+        Msg::Looked(request, answer) => {
+            if let Some(form) = app.form.as_mut().filter(|_| request == app.look_request) {
+                form.looked = Some(answer);
             }
         }
         Msg::Started(id) => {
             app.say(format!("{id} was started; it goes on when the console is closed"), false);
             app.form = None;
-            app.behind.retain(|screen| *screen != Screen::Restore);
-            if app.screen == Screen::Restore {
+            app.backup_form = None;
+            app.behind.retain(|screen| !matches!(screen, Screen::Restore | Screen::Backup));
+            if matches!(app.screen, Screen::Restore | Screen::Backup) {
                 app.screen = app.behind.pop().unwrap_or(Screen::Jobs);
             }
             return app.go(Screen::Job(id));
@@ -451,8 +545,9 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
         Msg::Done(words) => {
             app.say(words, false);
             // What was changed is looked at again without waiting for its turn.
-            app.tables.at_ms = i64::MIN;
-            app.table_asked_ms = None;
+            app.described_ms.clear();
+            app.table_asked = None;
+            app.streams.at_ms = i64::MIN;
             return app.due();
         }
         Msg::Refused(words) => app.say(words, true),

@@ -4,6 +4,7 @@ use tui_input::Input;
 
 use super::effect::Effect;
 use super::widget::quantity::{self, dollars, exact};
+use crate::capacity::{Left, Resource, shards};
 use crate::cloud::price;
 use crate::jobs::journal::{Bump, Control, Job};
 use crate::jobs::spec::JobId;
@@ -45,52 +46,91 @@ impl Confirm {
         }
     }
 
-    /// Whether to change the write capacity of `table`.
-    pub fn capacity(table: &str, from: u64, to: u64, decreases_today: u64, job: Option<&JobId>) -> Self {
-        let (before, after) = (price::write_dollars_per_hour(from), price::write_dollars_per_hour(to));
-        let difference = after - before;
-        let sign = if difference < 0.0 { "-" } else { "+" };
-        let mut facts = vec![
-            ("now", format!("{} WCU   {}/h", exact(from), dollars(before))),
-            ("then", format!("{} WCU   {}/h", exact(to), dollars(after))),
-            (
-                "difference",
-                format!(
-                    "{sign}{}/h (us-east-1 on-page price of {})",
-                    dollars(difference.abs()),
-                    // What a WCU costs is known to the cent's thousandth.
-                    format_args!("${:.5} per WCU-hour", price::DOLLARS_PER_WCU_HOUR)
+    /// Whether to change the capacity of `resource`, of which so many decreases are `left`.
+    pub fn capacity(resource: &Resource, from: u64, to: u64, left: Option<Left>, job: Option<&JobId>) -> Self {
+        let unit = resource.unit();
+        let mut facts;
+        if let Resource::Stream(_) = resource {
+            let steps = shards::in_words(from, &shards::steps(from, to));
+            facts = vec![
+                ("now", format!("{} shards", exact(from))),
+                ("then", format!("{} shards", exact(to))),
+                ("AWS takes", format!("at most double, at least half a call; {} calls in 24 h", shards::CHANGES_A_DAY)),
+                ("this is", steps),
+            ];
+        } else {
+            let (before, after) = (price::write_dollars_per_hour(from), price::write_dollars_per_hour(to));
+            let difference = after - before;
+            let sign = if difference < 0.0 { "-" } else { "+" };
+            facts = vec![
+                ("now", format!("{} WCU   {}/h", exact(from), dollars(before))),
+                ("then", format!("{} WCU   {}/h", exact(to), dollars(after))),
+                (
+                    "difference",
+                    format!(
+                        "{sign}{}/h (us-east-1 on-page price of {})",
+                        dollars(difference.abs()),
+                        // What a WCU costs is known to the cent's thousandth.
+                        format_args!("${:.5} per WCU-hour", price::write_dollars_per_hour(1))
+                    ),
                 ),
-            ),
-        ];
-        if to < from {
-            // FORMATS.md 4: 4 decreases banked, one more an hour, 27 a UTC day at most.
-            facts.push(("decreases", format!("{decreases_today} of at most 27 used since midnight UTC")));
+            ];
+        }
+        if let Some(left) = left {
+            // A raise is given back with one: worth knowing before.
+            facts.push(("decreases", left.to_string()));
         }
         let undo = match job {
             Some(id) if to > from => format!("it is given back when {id} ends"),
             Some(_) => "raise it again (+): a lowered table stays lowered when the job ends".to_owned(),
-            None => "what it was is remembered: give back (g) sets it back".to_owned(),
+            None if to > from => "what it was is remembered: give back (g) sets it back".to_owned(),
+            None => "raise it again (+)".to_owned(),
+        };
+        let what = match resource {
+            Resource::Table(name) => format!("write capacity of {name}"),
+            Resource::Index { .. } => format!("write capacity of {resource}"),
+            Resource::Stream(name) => format!("{unit} of {name}"),
         };
         Self {
-            title: format!("{} the write capacity of {table}", if to > from { "Raise" } else { "Lower" }),
+            title: format!("{} the {what}", if to > from { "Raise" } else { "Lower" }),
             facts,
             undo,
             token: Token::Yes,
             typed: Input::default(),
-            effect: Effect::SetWriteCapacity { table: table.to_owned(), from, to, job: job.cloned() },
+            effect: Effect::SetCapacity { resource: resource.clone(), from, to, job: job.cloned() },
         }
     }
 
-    /// Whether to give a table's capacity back.
-    pub fn give_back(bump: Bump) -> Self {
-        let table = &bump.table;
-        let mut question = Self::capacity(table, bump.after, bump.before, 0, None);
-        question.title = format!("Give back the write capacity of {table}");
-        question.facts.truncate(3);
-        "more (+) raises it again".clone_into(&mut question.undo);
-        question.effect = Effect::GiveBack(bump);
-        question
+    /// Whether to give capacity back; `lefts` are the decreases left of each, where they are known.
+    pub fn give_back(bumps: Vec<Bump>, lefts: &[Option<Left>]) -> Self {
+        let mut facts = Vec::new();
+        let mut saved = 0.0;
+        for (bump, left) in bumps.iter().zip(lefts) {
+            let Bump { resource, before, after, .. } = bump;
+            let by = bump.job.as_ref().map_or(String::new(), |job| format!(", raised for {job}"));
+            facts.push((
+                "give back",
+                format!("{resource}: {} to {} {}{by}", exact(*after), exact(*before), resource.unit()),
+            ));
+            if resource.table().is_some() {
+                saved += price::write_dollars_per_hour(*after) - price::write_dollars_per_hour(*before);
+            }
+            if let Some(left) = left {
+                facts.push(("decreases", left.to_string()));
+            }
+        }
+        facts.push(("saves", format!("{}/h", dollars(saved))));
+        Self {
+            title: match bumps.as_slice() {
+                [one] => format!("Give back what {} was raised by", one.resource),
+                _ => "Give back what was raised".to_owned(),
+            },
+            facts,
+            undo: "more (+) raises it again".to_owned(),
+            token: Token::Yes,
+            typed: Input::default(),
+            effect: Effect::GiveBack(bumps),
+        }
     }
 
     /// Whether to pause a job, let it go on, or end it.
@@ -127,7 +167,8 @@ mod tests {
 
     #[test]
     fn a_raise_shows_before_after_and_dollars_an_hour() {
-        let question = Confirm::capacity("historical", 130, 195, 0, Some(&JobId("r-7f3a".into())));
+        let question =
+            Confirm::capacity(&Resource::Table("historical".into()), 130, 195, None, Some(&JobId("r-7f3a".into())));
         let text: Vec<String> = question.facts.iter().map(|(name, value)| format!("{name} {value}")).collect();
         assert_eq!(text[0], "now 130 WCU   $0.0845/h");
         assert_eq!(text[1], "then 195 WCU   $0.1268/h");
@@ -137,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_name_must_be_typed_in_full() {
-        let mut question = Confirm::capacity("t", 1, 2, 0, None);
+        let mut question = Confirm::capacity(&Resource::Table("t".into()), 1, 2, None, None);
         assert!(question.is_given());
         question.token = Token::Name("historical".into());
         assert!(!question.is_given());

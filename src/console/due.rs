@@ -1,6 +1,7 @@
 //! What is due to be asked of AWS: only what is on screen, and no oftener than it changes or costs.
 
-use super::app::{App, Screen, WINDOWS};
+use super::app::{App, Screen};
+use super::backup;
 use super::effect::Effect;
 use super::form::Name;
 
@@ -8,6 +9,8 @@ use super::form::Name;
 const LIST_MS: i64 = 5000;
 /// How often while something is being changed, ms.
 const CHANGING_MS: i64 = 1000;
+/// So many tables are described all, for sorting and for the form; of more, those on screen.
+const FEW: usize = 100;
 /// How long the form waits for the next letter before it looks at the source, ms.
 const TYPING_MS: i64 = 500;
 
@@ -25,43 +28,79 @@ impl App {
             Screen::Restore => {
                 self.due_tables(&mut effects);
                 self.due_streams(&mut effects);
-                self.due_measure(&mut effects);
+                self.due_look(&mut effects);
             }
+            Screen::Table(name) => self.due_table(&name, &mut effects),
             Screen::Job(id) => {
                 if let Some(table) = self.job(&id).map(|job| job.spec.table().to_owned()) {
-                    self.due_job_table(&table, &mut effects);
+                    self.due_table(&table, &mut effects);
                 }
             }
+            Screen::Backup => self.due_tables(&mut effects),
             Screen::Jobs | Screen::Dead(_) => {}
         }
         effects
     }
 
-    /// CloudWatch charges for each metric asked for (us-east-1: $0.01 per 1,000); the embedded one doesn't.
-    fn minutes_every(&self) -> i64 {
-        if self.place.context.is_loopback() { 5000 } else { 30_000 }
+    /// Names are listed; of the tables, those on screen are described, and of few all: a thousand tables are a page of
+    /// names for each hundred and a description for each row.
+    fn due_tables(&mut self, effects: &mut Vec<Effect>) {
+        let names = self.table_names.rows.as_ref().map_or(0, Vec::len);
+        // ListTables gives a hundred names a call.
+        let every = LIST_MS * (names as i64 / 100 + 1);
+        if self.table_names.is_due(self.now_ms, every) {
+            self.table_names.asked_ms = Some(self.now_ms);
+            self.table_names.request = self.next_request();
+            effects.push(Effect::ListTables(self.table_names.request));
+        }
+        let visible = match self.screen {
+            Screen::Tables => self.visible_tables(),
+            _ => Vec::new(),
+        };
+        self.due_descriptions(&visible, effects);
+        let seen = !visible.is_empty() && self.tables.rows.is_some();
+        if seen && self.table_minutes_ms.is_none_or(|at| self.now_ms - at >= self.minutes_every()) {
+            self.table_minutes_ms = Some(self.now_ms);
+            effects.push(Effect::LoadTableMinutes(visible, self.now_ms - 8 * 60_000, self.now_ms));
+        }
     }
 
-    fn due_tables(&mut self, effects: &mut Vec<Effect>) {
-        let rows = self.tables.rows.as_deref().unwrap_or_default();
-        let changing = rows.iter().any(|table| table.status != "ACTIVE");
-        // A hundred tables are a hundred DescribeTable calls: at most about ten a second.
-        let every = if changing { CHANGING_MS } else { LIST_MS }.max(rows.len() as i64 * 100);
-        let names: Vec<String> = rows.iter().map(|table| table.name.clone()).collect();
-        if self.tables.is_due(self.now_ms, every) {
-            self.tables.asked_ms = Some(self.now_ms);
-            self.tables.request = self.next_request();
-            effects.push(Effect::LoadTables(self.tables.request));
+    /// Asks for what is to be described: what is visible again and again, what the form names, of few tables all once.
+    fn due_descriptions(&mut self, visible: &[String], effects: &mut Vec<Effect>) {
+        if !self.tables.is_due(self.now_ms, 0) {
+            return;
         }
-        if !names.is_empty() && self.table_minutes_ms.is_none_or(|at| self.now_ms - at >= self.minutes_every()) {
-            self.table_minutes_ms = Some(self.now_ms);
-            effects.push(Effect::LoadTableMinutes(names, self.now_ms - 8 * 60_000, self.now_ms));
+        let Some(names) = &self.table_names.rows else { return };
+        let mut wanted: Vec<String> = visible.iter().filter(|name| self.is_description_old(name)).cloned().collect();
+        let typed = match self.screen {
+            Screen::Restore => self.form.as_ref().map(|form| form.value(Name::Table)),
+            Screen::Backup => self.backup_form.as_ref().map(|form| form.value(backup::Name::Table)),
+            _ => None,
+        };
+        let few = if names.len() <= FEW { names.as_slice() } else { &[] };
+        let unknown = few.iter().map(String::as_str).chain(typed).filter(|name| {
+            !self.described_ms.contains_key(*name) && names.binary_search_by(|known| known.as_str().cmp(name)).is_ok()
+        });
+        let unknown: Vec<String> =
+            unknown.filter(|name| !wanted.iter().any(|w| w == name)).map(str::to_owned).collect();
+        wanted.extend(unknown);
+        if wanted.is_empty() {
+            return;
         }
+        self.tables.asked_ms = Some(self.now_ms);
+        self.tables.request = self.next_request();
+        effects.push(Effect::LoadTables(self.tables.request, wanted));
+    }
+
+    fn is_description_old(&self, name: &str) -> bool {
+        let changing = self.table(name).is_some_and(|table| table.status != "ACTIVE");
+        let every = if changing { CHANGING_MS } else { LIST_MS };
+        self.described_ms.get(name).is_none_or(|at| self.now_ms - at >= every)
     }
 
     fn due_streams(&mut self, effects: &mut Vec<Effect>) {
         let rows = self.streams.rows.as_deref().unwrap_or_default();
-        let names: Vec<String> = rows.iter().map(|stream| stream.name.clone()).collect();
+        let names = self.visible_streams();
         // ListShards and DescribeStreamSummary for each: FORMATS.md 4 has the limits.
         if self.streams.is_due(self.now_ms, LIST_MS.max(rows.len() as i64 * 200)) {
             self.streams.asked_ms = Some(self.now_ms);
@@ -74,36 +113,28 @@ impl App {
         }
     }
 
-    fn due_job_table(&mut self, table: &str, effects: &mut Vec<Effect>) {
-        let changing = self.table(table).is_some_and(|table| table.status != "ACTIVE");
-        let every = if changing { CHANGING_MS } else { LIST_MS };
-        if self.table_asked_ms.is_none_or(|at| self.now_ms - at >= every) {
-            self.table_asked_ms = Some(self.now_ms);
+    /// What the screen of one table or of a job on it needs.
+    fn due_table(&mut self, table: &str, effects: &mut Vec<Effect>) {
+        let asked = self.table_asked.as_ref().filter(|(name, _)| name == table).map(|(_, at)| *at);
+        if self.is_description_old(table) && asked.is_none_or(|at| self.now_ms - at >= CHANGING_MS) {
+            self.table_asked = Some((table.to_owned(), self.now_ms));
             effects.push(Effect::LoadTable(table.to_owned()));
         }
-        if self.table_minutes_ms.is_none_or(|at| self.now_ms - at >= self.minutes_every()) {
-            self.table_minutes_ms = Some(self.now_ms);
-            let from = self.chart_end(table) - WINDOWS[self.window % WINDOWS.len()] - 60_000;
-            effects.push(Effect::LoadTableMinutes(vec![table.to_owned()], from, self.now_ms));
-        }
+        self.due_chart(effects);
     }
 
-    /// What the charts of the job on screen end at: now, when they were frozen, or when the job ended.
-    fn chart_end(&self, table: &str) -> i64 {
-        let Screen::Job(id) = &self.screen else { return self.now_ms };
-        self.job(id).filter(|job| job.spec.table() == table).map_or(self.now_ms, |job| self.window_end(job))
-    }
-
-    fn due_measure(&mut self, effects: &mut Vec<Effect>) {
+    fn due_look(&mut self, effects: &mut Vec<Effect>) {
         let now = self.now_ms;
         let request = self.next_request();
+        let (tables, streams) = (self.tables.rows.as_deref(), self.streams.rows.as_deref());
         let Some(form) = &mut self.form else { return };
-        let source = form.value(Name::Source).to_owned();
         if form.changed_ms.is_some_and(|at| now - at >= TYPING_MS) {
             form.changed_ms = None;
-            if !source.is_empty() {
-                self.measure_request = request;
-                effects.push(Effect::Measure(request, source));
+            if form.can_be_looked_at(tables, streams) {
+                let spec = form.restore();
+                form.is_looked_at = true;
+                self.look_request = request;
+                effects.push(Effect::Look(request, Box::new(spec)));
             }
         }
     }

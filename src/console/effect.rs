@@ -1,12 +1,28 @@
 //! Everything the console can cause outside its screen.
 
+use crate::capacity::Resource;
 use crate::jobs::JobId;
 use crate::jobs::journal::{Bump, Control};
-use crate::jobs::spec::Spec;
+use crate::jobs::spec::{RestoreSpec, Spec};
 
 /// Tells an answer to the newest question from one to a question that nobody asks any more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Request(pub u64);
+
+/// A window of a table and its indexes, as CloudWatch is asked for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChartQuestion {
+    /// The table.
+    pub table: String,
+    /// Its indexes.
+    pub indexes: Vec<String>,
+    /// Start of the first period, ms since epoch.
+    pub from_ms: i64,
+    /// End of the window, ms since epoch.
+    pub to_ms: i64,
+    /// Length of a period, s.
+    pub period_s: i32,
+}
 
 /// Something to be done. Those that change anything pass the guard, or are refused before.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,31 +36,35 @@ pub enum Effect {
         /// Its dead letters too.
         letters: bool,
     },
-    /// Describe all tables.
-    LoadTables(Request),
+    /// Name all tables.
+    ListTables(Request),
+    /// Describe these tables.
+    LoadTables(Request, Vec<String>),
     /// Describe one table.
     LoadTable(String),
     /// Ask CloudWatch about these tables, for this range in ms since epoch.
     LoadTableMinutes(Vec<String>, i64, i64),
+    /// Ask CloudWatch for the lines of a chart.
+    LoadChart(Request, ChartQuestion),
     /// Describe all streams.
     LoadStreams(Request),
     /// Ask CloudWatch about these streams, for this range in ms since epoch.
     LoadStreamMinutes(Vec<String>, i64, i64),
-    /// Look at a restore's sources: how much is there.
-    Measure(Request, String),
-    /// Set a table's write capacity and remember what it was.
-    SetWriteCapacity {
-        /// The table.
-        table: String,
-        /// Before, WCU.
+    /// Look at what a restore's plan is computed from: source, table and stream.
+    Look(Request, Box<RestoreSpec>),
+    /// Set the capacity of a table, an index or a stream, and remember what it was.
+    SetCapacity {
+        /// Of what.
+        resource: Resource,
+        /// Before, in its unit.
         from: u64,
-        /// After, WCU.
+        /// After.
         to: u64,
         /// The job whose end gives it back.
         job: Option<JobId>,
     },
-    /// Set a table's write capacity back to what it was before it was raised by hand.
-    GiveBack(Bump),
+    /// Set capacities back to what they were before they were raised.
+    GiveBack(Vec<Bump>),
     /// Tell a worker what to do.
     Control(JobId, Control),
     /// Cap a job's items per second; `None` lifts the cap.

@@ -2,11 +2,15 @@
 
 use crate::cloud::Context;
 use crate::cloud::inventory::{Index, Provisioned, Shard, Stream, Table};
-use crate::flow::{Counters, Letter};
+use crate::cloud::schema::Schema;
+use crate::console::charts::{Lines, TableChart};
+use crate::console::effect::ChartQuestion;
+use crate::flow::{Counters, Letter, Limit};
 use crate::item::{KeyAttr, KeyKind, KeySchema};
-use crate::jobs::JobId;
 use crate::jobs::journal::{Control, Job, Note, Sample, ShardSample, State};
+use crate::jobs::plan::{self, Facts, SourceFacts, Target};
 use crate::jobs::spec::{RestoreSpec, SourceSpec, Spec};
+use crate::jobs::{Binding, JobId};
 
 /// 2026-11-21T14:03:27Z, ms since epoch.
 pub const NOW_MS: i64 = 1_795_269_807_000;
@@ -23,7 +27,7 @@ pub fn table(name: &str, items: u64, bytes: u64, write: Option<u64>, stream: Opt
         status: "ACTIVE".into(),
         items,
         bytes,
-        provisioned: write.map(|write| Provisioned { read: 10, write, decreases_today: 1 }),
+        provisioned: write.map(|write| Provisioned { read: 10, write, decreases_today: 1, ..Provisioned::default() }),
         indexes: Vec::new(),
         stream: stream.map(str::to_owned),
         key: KeySchema { partition: KeyAttr { name: "id".into(), kind: KeyKind::S }, sort: None },
@@ -33,12 +37,47 @@ pub fn table(name: &str, items: u64, bytes: u64, write: Option<u64>, stream: Opt
 /// `historical`, `quotes` and `sessions`.
 pub fn tables() -> Vec<Table> {
     let mut quotes = table("quotes", 1_200_000, 310_000_000, Some(500), Some("NEW_IMAGE"));
-    quotes.indexes.push(Index { name: "by_day".into(), status: "ACTIVE".into(), provisioned: None });
+    let provisioned = quotes.provisioned.map(|p| Provisioned { write: 50, ..p });
+    quotes.indexes.push(Index { name: "by_day".into(), status: "ACTIVE".into(), provisioned });
     vec![
         table("historical", 0, 0, Some(130), None),
         quotes,
         table("sessions", 88_000, 21_000_000, None, Some("NEW_AND_OLD_IMAGES")),
     ]
+}
+
+/// What is seen of a restore into `historical`: 50,000 items of 1 WCU, a thousand of them looked at.
+pub fn facts(spec: &RestoreSpec) -> Facts {
+    let schema = Schema::from_json(
+        r#"{"TableName":"historical","AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"}],
+           "KeySchema":[{"AttributeName":"id","KeyType":"HASH"}],
+           "ProvisionedThroughput":{"ReadCapacityUnits":10,"WriteCapacityUnits":130}}"#,
+    );
+    let looked_at = 1_000;
+    Facts {
+        source: SourceFacts {
+            files: 1,
+            bytes: 13_000_000,
+            text_bytes: 13e6,
+            records: 50_000.0,
+            sample: plan::Sample {
+                looked_at,
+                puts: looked_at,
+                line_bytes: looked_at * 260,
+                item_bytes: looked_at * 188,
+                wcu: looked_at,
+                wcu_squared: looked_at,
+                record_bytes: looked_at * 240,
+                put_units: looked_at,
+                record_kib: looked_at,
+                ..plan::Sample::default()
+            },
+            ..SourceFacts::default()
+        },
+        target: Target { exists: true, ..Target::new(schema.unwrap().named(&spec.table)) },
+        stream: None,
+        region: "eu-west-1".into(),
+    }
 }
 
 /// `restore`, with four shards.
@@ -122,6 +161,7 @@ pub fn samples() -> Vec<Sample> {
             counters: counters(s as u64),
             provisioned_wcu: Some(130.0),
             limit: "table write capacity".into(),
+            binding: Some(binding()),
             shards: (0..4)
                 .map(|n| ShardSample {
                     shard: format!("shardId-{n:012}"),
@@ -131,6 +171,40 @@ pub fn samples() -> Vec<Sample> {
                 .collect(),
         })
         .collect()
+}
+
+/// What binds it.
+pub fn binding() -> Binding {
+    Binding {
+        limit: Limit::Table { wcu: Some(130.0) },
+        of: "historical".into(),
+        seconds: 10.0,
+        used: 129.6,
+        asked: 171.0,
+        refused: 41.0,
+        share: 0.96,
+        lanes: 16,
+        reply_ms: 4.2,
+        late_ms: 12_300,
+    }
+}
+
+/// What CloudWatch knows of `historical` and `quotes`: the last hour and a half, with a quarter of an hour missing.
+pub fn chart(question: &ChartQuestion) -> TableChart {
+    let period_ms = i64::from(question.period_s) * 1000;
+    let last = NOW_MS / period_ms;
+    let periods = (last - 90..=last).filter(|n| !(last - 40..last - 25).contains(n));
+    let points = |of: fn(i64) -> f64| periods.clone().map(|n| (n * period_ms, of(n))).collect::<Vec<_>>();
+    let lines = Lines {
+        written: points(|n| (100 + n % 7 * 4) as f64 * 60.0),
+        read: points(|n| (n % 3) as f64 * 60.0),
+        writes_refused: points(|n| if n % 11 == 0 { 5.0 } else { 0.0 }),
+        reads_refused: Vec::new(),
+        write_provisioned: points(|_| 130.0),
+        read_provisioned: points(|_| 10.0),
+    };
+    let of = std::iter::once(None).chain(question.indexes.iter().cloned().map(Some));
+    TableChart { table: question.table.clone(), period_ms, of: of.map(|index| (index, lines.clone())).collect() }
 }
 
 /// What happened to it.

@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_credential_types::provider::ProvideCredentials as _;
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::mpsc::Sender;
 
-use super::effect::Effect;
-use super::measure::measure;
+use super::charts::{Lines, TableChart};
+use super::effect::{ChartQuestion, Effect};
+use super::form::Unseen;
 use super::msg::{Msg, StreamMinutes, TableMinutes};
 use super::runtime::Perform;
 use super::watcher::Interest;
@@ -18,11 +20,14 @@ use crate::cloud::metrics::{self, Query};
 use crate::cloud::{Class, Cloud, CloudError, Context, Mode};
 use crate::jobs::bump::{self, BumpError};
 use crate::jobs::journal::{Control, Journal};
+use crate::jobs::plan;
 use crate::jobs::spec::Spec;
 use crate::jobs::{self, JobId};
 
 /// How many descriptions are asked for at once.
 const AT_ONCE: usize = 8;
+/// How long a give-back waits for a change that is under way.
+const CHANGING: Duration = Duration::from_secs(20);
 
 /// The hands of a console on a real cloud and journal.
 pub struct Hands {
@@ -86,8 +91,14 @@ impl Perform for Hands {
                 self.ask(|cloud| async move { Msg::Account(inventory::account(&cloud).await) });
                 self.ask(|cloud| async move { Msg::CredentialsExpire(expiry_ms(&cloud).await) });
             }
-            Effect::LoadTables(request) => {
-                self.ask(move |cloud| async move { Msg::Tables(request, tables(&cloud).await) });
+            Effect::ListTables(request) => {
+                self.ask(move |cloud| async move { Msg::TableNames(request, inventory::table_names(&cloud).await) });
+            }
+            Effect::LoadTables(request, names) => {
+                self.ask(move |cloud| async move { Msg::Tables(request, tables(&cloud, names).await) });
+            }
+            Effect::LoadChart(request, question) => {
+                self.ask(move |cloud| async move { Msg::Chart(request, chart(&cloud, question).await) });
             }
             Effect::LoadTable(name) => {
                 self.ask(move |cloud| async move { Msg::Table(inventory::table(&cloud, &name).await) });
@@ -103,22 +114,29 @@ impl Perform for Hands {
                     move |cloud| async move { Msg::StreamMinutes(stream_minutes(&cloud, streams, from, to).await) },
                 );
             }
-            Effect::Measure(request, source) => {
-                self.ask(move |cloud| async move { Msg::Measured(request, measure(&cloud, &source).await) });
+            Effect::Look(request, spec) => {
+                self.ask(move |cloud| async move {
+                    let looked = plan::facts(&cloud, &spec).await;
+                    Msg::Looked(request, looked.map(Box::new).map_err(Unseen::from))
+                });
             }
-            Effect::SetWriteCapacity { table, from, to, job } => {
+            Effect::SetCapacity { resource, from, to, job } => {
                 let here = tokio::runtime::Handle::current();
                 self.write(move |cloud, journal| {
-                    let set = here.block_on(bump::set(cloud, journal, &table, None, to, job.as_ref()));
+                    let set = here.block_on(bump::set(cloud, journal, &resource, to, job.as_ref()));
                     let given_back = job.filter(|_| to > from);
                     let given_back =
                         given_back.map_or(String::new(), |id| format!("; it is given back when {id} ends"));
-                    told(set.map(|done| format!("set {table} from {} to {} WCU{given_back}", done.from, done.to)))
+                    let unit = resource.unit();
+                    told(set.map(|done| format!("set {resource} from {} to {} {unit}{given_back}", done.from, done.to)))
                 });
             }
-            Effect::GiveBack(bump) => {
+            Effect::GiveBack(bumps) => {
                 let here = tokio::runtime::Handle::current();
-                self.write(move |cloud, journal| told(here.block_on(bump::give_back(cloud, journal, &bump))));
+                self.write(move |cloud, journal| {
+                    let settled = here.block_on(bump::give_back(cloud, journal, &bumps, CHANGING));
+                    told(settled.map(|all| all.into_iter().map(|one| one.words).collect::<Vec<_>>().join("; ")))
+                });
             }
             Effect::Control(id, control) => {
                 let word = match control {
@@ -174,8 +192,7 @@ async fn expiry_ms(cloud: &Cloud) -> Option<i64> {
     i64::try_from(since_epoch.as_millis()).ok()
 }
 
-async fn tables(cloud: &Cloud) -> Result<Vec<Table>, CloudError> {
-    let names = inventory::table_names(cloud).await?;
+async fn tables(cloud: &Cloud, names: Vec<String>) -> Result<Vec<Table>, CloudError> {
     let described = futures::stream::iter(names).map(|name| async move { inventory::table(cloud, &name).await });
     let described = described.buffered(AT_ONCE).filter_map(|table| async move { still_there(table) });
     described.try_collect().await
@@ -209,6 +226,33 @@ async fn table_minutes(
     let mut series = metrics::series(cloud, &queries, from - from.rem_euclid(60_000), to, 60).await?.into_iter();
     let mut next = || series.next().unwrap_or_default();
     Ok(tables.into_iter().map(|table| TableMinutes { table, consumed: next(), throttled: next() }).collect())
+}
+
+/// The lines of a table and its indexes: six metrics each.
+async fn chart(cloud: &Cloud, question: ChartQuestion) -> Result<TableChart, CloudError> {
+    let ChartQuestion { table, indexes, from_ms, to_ms, period_s } = question;
+    let of: Vec<Option<String>> = std::iter::once(None).chain(indexes.into_iter().map(Some)).collect();
+    let queries: Vec<Query> = of
+        .iter()
+        .flat_map(|index| {
+            Lines::METRICS.map(|(metric, statistic)| Query::of_table(metric, &table, index.as_deref(), statistic))
+        })
+        .collect();
+    let mut series = metrics::series(cloud, &queries, from_ms, to_ms, period_s).await?.into_iter();
+    let mut next = || series.next().unwrap_or_default();
+    let mut lines = |index| {
+        let lines = Lines {
+            written: next(),
+            read: next(),
+            writes_refused: next(),
+            reads_refused: next(),
+            write_provisioned: next(),
+            read_provisioned: next(),
+        };
+        (index, lines)
+    };
+    let of = of.into_iter().map(&mut lines).collect();
+    Ok(TableChart { table, period_ms: i64::from(period_s) * 1000, of })
 }
 
 async fn stream_minutes(

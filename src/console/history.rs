@@ -1,5 +1,7 @@
 //! What the console remembers of a job: its seconds, compact, and what happened to it in words.
 
+use std::collections::VecDeque;
+
 use crate::flow::Counters;
 use crate::jobs::journal::{Note, Sample};
 
@@ -21,10 +23,14 @@ pub struct History {
     pub seconds: Vec<Second>,
     /// The newest sample, whole.
     pub newest: Option<Sample>,
+    /// What each shard had given at the last few samples, oldest first: ms since epoch, and records by shard.
+    shards: VecDeque<(i64, Vec<(String, u64)>)>,
     /// Notes in order.
     pub notes: Vec<Note>,
 }
 
+/// Samples over which a shard's rate is taken.
+const SHARDS_OVER: usize = 6;
 /// Two samples further apart than this, ms, have a gap between them: the worker was away.
 pub const GAP_MS: i64 = 5000;
 
@@ -40,6 +46,11 @@ impl History {
                 counters: sample.counters,
                 provisioned: sample.provisioned_wcu,
             });
+            let given = sample.shards.iter().map(|shard| (shard.shard.clone(), shard.records)).collect();
+            self.shards.push_back((sample.at_ms, given));
+            if self.shards.len() > SHARDS_OVER {
+                self.shards.pop_front();
+            }
             self.newest = Some(sample);
         }
     }
@@ -75,6 +86,15 @@ impl History {
         self.since(from_ms).iter().filter_map(|s| Some((s.at_ms, s.provisioned?))).collect()
     }
 
+    /// Records that `shard` gave each second over the last samples; `None` when it is not read.
+    pub fn shard_rate(&self, shard: &str) -> Option<f64> {
+        let records = |given: &[(String, u64)]| given.iter().find(|(id, _)| id == shard).map(|(_, n)| *n);
+        let (to, now) = self.shards.back()?;
+        let now = records(now)?;
+        let (from, then) = self.shards.iter().find_map(|(at, given)| Some((*at, records(given)?)))?;
+        (*to > from && now >= then).then(|| (now - then) as f64 * 1000.0 / (to - from) as f64)
+    }
+
     /// The furthest that any shard is behind, ms, in the newest sample.
     pub fn worst_lag_ms(&self) -> Option<u64> {
         self.newest.as_ref()?.shards.iter().map(|shard| shard.lag_ms).max()
@@ -89,6 +109,7 @@ pub fn settled(counters: &Counters) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jobs::journal::ShardSample;
 
     fn sample(at_s: i64, written: u64) -> Sample {
         Sample { at_ms: at_s * 1000, counters: Counters { written, ..Counters::default() }, ..Sample::default() }
@@ -100,6 +121,17 @@ mod tests {
         history.extend(vec![sample(1, 100), sample(2, 200), sample(60, 5000), sample(61, 5100), sample(62, 4000)]);
         let rates = history.rates(0, |c| c.written as f64);
         assert_eq!(rates, [(2000, 100.0), (61_000, 100.0)]);
+    }
+
+    #[test]
+    fn a_shards_rate_is_what_it_gave_over_the_last_samples() {
+        let mut history = History::default();
+        for at_s in 0..20 {
+            let shard = ShardSample { shard: "s".into(), lag_ms: 0, records: at_s as u64 * 50 };
+            history.extend(vec![Sample { at_ms: at_s * 1000, shards: vec![shard], ..Sample::default() }]);
+        }
+        assert_eq!(history.shard_rate("s"), Some(50.0));
+        assert_eq!(history.shard_rate("other"), None);
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub enum Scope {
     Streams,
     /// The list of jobs.
     Jobs,
+    /// One table.
+    Table,
     /// One job.
     Job,
     /// The dead letters of a job.
@@ -35,6 +37,10 @@ pub enum Scope {
     Confirm,
     /// A form that was filled in and is looked at once more.
     Review,
+    /// The capacity of a table and of its indexes.
+    Capacity,
+    /// The autoscaler's rules and decisions.
+    Autoscale,
 }
 
 /// What a key does.
@@ -59,9 +65,13 @@ pub enum Action {
     Suspend,
     Open,
     Restore,
+    Backup,
     Raise,
     Lower,
     GiveBack,
+    SetCapacity,
+    Indexes,
+    Autoscale,
     Sort,
     Filter,
     Pause,
@@ -71,6 +81,7 @@ pub enum Action {
     Verify,
     Log,
     Zoom,
+    ZoomIn,
     Freeze,
     Next,
     Previous,
@@ -102,14 +113,30 @@ const fn bindable(
 
 /// Everything that can be bound, in the order of footer and help.
 const BINDABLE: &[Bindable] = &[
-    bindable(Scope::Tables, "open", Action::Open, "exact", "exact numbers, key, indexes and stream of the table"),
+    bindable(Scope::Tables, "open", Action::Open, "open", "the table's charts, capacity and indexes"),
     bindable(Scope::Tables, "restore", Action::Restore, "restore into", "restore a backup into the table"),
-    bindable(Scope::Tables, "raise", Action::Raise, "more", "raise the table's write capacity by half"),
-    bindable(Scope::Tables, "lower", Action::Lower, "less", "lower the table's write capacity by half"),
+    bindable(Scope::Tables, "backup", Action::Backup, "back up", "write the table into files"),
+    bindable(Scope::Tables, "raise", Action::Raise, "more", "raise the table's write capacity by a step"),
+    bindable(Scope::Tables, "lower", Action::Lower, "less", "lower the table's write capacity by a step"),
     bindable(Scope::Tables, "give_back", Action::GiveBack, "give back", "set the capacity back to what it was"),
+    bindable(Scope::Tables, "set", Action::SetCapacity, "set", "type the table's write capacity"),
+    bindable(Scope::Tables, "indexes", Action::Indexes, "indexes", "the capacity of the table and of each index"),
     bindable(Scope::Tables, "sort", Action::Sort, "sort", "sort by the next column"),
     bindable(Scope::Tables, "filter", Action::Filter, "filter", "show only names that contain a text"),
+    bindable(Scope::Table, "backup", Action::Backup, "back up", "write the table into files"),
+    bindable(Scope::Table, "raise", Action::Raise, "more", "raise the write capacity of the selected row by half"),
+    bindable(Scope::Table, "lower", Action::Lower, "less", "lower the write capacity of the selected row by half"),
+    bindable(Scope::Table, "give_back", Action::GiveBack, "give back", "set the capacity back to what it was"),
+    bindable(Scope::Table, "restore", Action::Restore, "restore into", "restore a backup into the table"),
+    bindable(Scope::Table, "zoom", Action::Zoom, "wider", "a wider window, up to 15 days"),
+    bindable(Scope::Table, "zoom_in", Action::ZoomIn, "narrower", "a narrower window, down to one minute"),
+    bindable(Scope::Table, "freeze", Action::Freeze, "freeze", "hold the charts still; collecting goes on"),
+    bindable(Scope::Table, "open", Action::Open, "exact", "exact numbers, key, indexes and stream of the table"),
     bindable(Scope::Streams, "open", Action::Open, "shards", "every shard of the stream"),
+    bindable(Scope::Streams, "raise", Action::Raise, "more", "raise the number of shards by a step"),
+    bindable(Scope::Streams, "lower", Action::Lower, "less", "lower the number of shards by a step"),
+    bindable(Scope::Streams, "set", Action::SetCapacity, "set", "type the number of shards"),
+    bindable(Scope::Streams, "give_back", Action::GiveBack, "give back", "set the shards back to what they were"),
     bindable(Scope::Streams, "sort", Action::Sort, "sort", "sort by the next column"),
     bindable(Scope::Streams, "filter", Action::Filter, "filter", "show only names that contain a text"),
     bindable(Scope::Jobs, "open", Action::Open, "watch", "watch the job"),
@@ -118,15 +145,19 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Jobs, "cancel", Action::Cancel, "cancel", "end the job for good"),
     bindable(Scope::Jobs, "sort", Action::Sort, "sort", "sort by the next column"),
     bindable(Scope::Jobs, "filter", Action::Filter, "filter", "show only jobs that contain a text"),
-    bindable(Scope::Job, "raise", Action::Raise, "more WCU", "raise the write capacity of the job's table by half"),
-    bindable(Scope::Job, "lower", Action::Lower, "less", "lower the write capacity of the job's table by half"),
+    bindable(Scope::Job, "raise", Action::Raise, "more WCU", "raise the write capacity of the job's table by a step"),
+    bindable(Scope::Job, "lower", Action::Lower, "less", "lower the write capacity of the job's table by a step"),
+    bindable(Scope::Job, "set", Action::SetCapacity, "set", "type the write capacity of the job's table"),
+    bindable(Scope::Job, "indexes", Action::Indexes, "indexes", "the capacity of the job's table and of each index"),
+    bindable(Scope::Job, "give_back", Action::GiveBack, "", "set the capacity back to what it was"),
     bindable(Scope::Job, "pause", Action::Pause, "pause/resume", "pause the job, or let it go on"),
     bindable(Scope::Job, "cancel", Action::Cancel, "cancel", "end the job for good"),
     bindable(Scope::Job, "rate", Action::Rate, "rate", "cap the job's items per second"),
     bindable(Scope::Job, "dead", Action::Dead, "dead letters", "records that can never succeed, and why"),
     bindable(Scope::Job, "verify", Action::Verify, "verify", "compare the backup with the table, key by key"),
     bindable(Scope::Job, "log", Action::Log, "log", "everything that happened to the job"),
-    bindable(Scope::Job, "zoom", Action::Zoom, "zoom", "change the charts' window: 5m 15m 1h 6h 24h"),
+    bindable(Scope::Job, "zoom", Action::Zoom, "wider", "a wider window, up to 15 days"),
+    bindable(Scope::Job, "zoom_in", Action::ZoomIn, "narrower", "a narrower window, down to one minute"),
     bindable(Scope::Job, "freeze", Action::Freeze, "freeze", "hold the charts still while the job goes on"),
     bindable(Scope::Dead, "open", Action::Open, "whole record", "the whole record and where it came from"),
     bindable(Scope::Form, "accept", Action::Accept, "review", "review, then start"),
@@ -135,6 +166,12 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Form, "back", Action::Back, "leave", "leave the form; what was typed stays"),
     bindable(Scope::Prompt, "accept", Action::Accept, "accept", "take what was typed"),
     bindable(Scope::Prompt, "back", Action::Back, "leave", "leave it"),
+    bindable(Scope::Capacity, "raise", Action::Raise, "more", "raise its write capacity by a step"),
+    bindable(Scope::Capacity, "lower", Action::Lower, "less", "lower its write capacity by a step"),
+    bindable(Scope::Capacity, "set", Action::SetCapacity, "set", "type its write capacity"),
+    bindable(Scope::Capacity, "give_back", Action::GiveBack, "give back", "set it back to what it was"),
+    bindable(Scope::Autoscale, "cancel", Action::Cancel, "cancel", "end the autoscaler for good"),
+    bindable(Scope::Autoscale, "log", Action::Log, "log", "everything that happened to the job"),
     bindable(Scope::Confirm, "yes", Action::Yes, "do it", "do what is asked about"),
     bindable(Scope::Confirm, "no", Action::No, "leave it", "leave everything as it is"),
     bindable(Scope::Review, "yes", Action::Yes, "start", "start what the form says"),
@@ -145,6 +182,7 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Global, "tables", Action::Tables, "", "the list of tables"),
     bindable(Scope::Global, "streams", Action::Streams, "", "the list of streams"),
     bindable(Scope::Global, "jobs", Action::Jobs, "", "the list of jobs"),
+    bindable(Scope::Global, "autoscale", Action::Autoscale, "", "the autoscaler's rules and last decisions"),
     bindable(Scope::Global, "next_screen", Action::NextScreen, "", "the next list"),
     bindable(Scope::Global, "previous_screen", Action::PreviousScreen, "", "the list before"),
     bindable(Scope::Global, "up", Action::Up, "", "up"),
@@ -163,9 +201,10 @@ const BINDABLE: &[Bindable] = &[
     ),
 ];
 
-const SCOPES: [(&str, Scope); 10] = [
+const SCOPES: [(&str, Scope); 13] = [
     ("global", Scope::Global),
     ("tables", Scope::Tables),
+    ("table", Scope::Table),
     ("streams", Scope::Streams),
     ("jobs", Scope::Jobs),
     ("job", Scope::Job),
@@ -174,6 +213,8 @@ const SCOPES: [(&str, Scope); 10] = [
     ("prompt", Scope::Prompt),
     ("confirm", Scope::Confirm),
     ("review", Scope::Review),
+    ("capacity", Scope::Capacity),
+    ("autoscale", Scope::Autoscale),
 ];
 
 impl Scope {

@@ -3,7 +3,8 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tui_input::{Input, InputRequest};
 
-use super::app::{App, Overlay, Prompt, Purpose, Screen, WINDOWS};
+use super::app::{App, Overlay, Prompt, Purpose, Screen};
+use super::backup;
 use super::confirm::{Confirm, Token};
 use super::effect::Effect;
 use super::form::{Name, RestoreForm};
@@ -11,8 +12,9 @@ use super::keymap::{Action, Scope};
 use super::load::{JOB_SORTS, STREAM_SORTS, TABLE_SORTS};
 use super::view;
 use super::widget::quantity::exact;
+use crate::capacity::{Decreases, LARGEST, Left, Resource, shards};
 use crate::cloud::Mode;
-use crate::jobs::journal::{Control, State};
+use crate::jobs::journal::{Bump, Control, State};
 use crate::jobs::spec::{Spec, VerifySpec};
 
 /// A key was pressed.
@@ -29,6 +31,7 @@ pub(super) fn pressed(app: &mut App, key: &KeyEvent) -> Vec<Effect> {
         Some(Action::Suspend) => vec![Effect::Suspend],
         Some(action) if app.overlay.is_some() => on_overlay(app, action),
         Some(action) if app.screen == Screen::Restore => on_form(app, action),
+        Some(action) if app.screen == Screen::Backup => backup::on_form(app, action),
         Some(action) => on_screen(app, action),
         None => {
             if let Some(request) = typed(key) {
@@ -89,10 +92,14 @@ fn edit(app: &mut App, change: impl FnOnce(&mut Input)) {
                 let field = &mut form.fields[form.at];
                 let before = field.input.value().to_owned();
                 change(&mut field.input);
-                if field.name == Name::Source && before != field.input.value() {
-                    form.measured = None;
-                    form.changed_ms = Some(now_ms);
+                if field.name.is_looked_at() && before != field.input.value() {
+                    form.unseen(now_ms);
                 }
+            }
+        }
+        None if app.screen == Screen::Backup => {
+            if let Some(form) = &mut app.backup_form {
+                change(&mut form.fields[form.at].input);
             }
         }
         _ => {}
@@ -117,6 +124,7 @@ fn on_overlay(app: &mut App, action: Action) -> Vec<Effect> {
             let last = lines.len().saturating_sub(1) as u16;
             app.overlay = Some(Overlay::Text(title, lines, scrolled(at, action).min(last)));
         }
+        (Some(Overlay::Capacity(table, at)), action) => on_capacity(app, table, at, action),
         (Some(Overlay::Confirm(question)), Action::Yes | Action::Accept) => {
             if question.is_given() {
                 return vec![question.effect];
@@ -150,9 +158,38 @@ fn scrolled(at: u16, action: Action) -> u16 {
     }
 }
 
+/// A key on the list of a table's capacities.
+fn on_capacity(app: &mut App, table: String, at: usize, action: Action) {
+    let rows = view::capacity::resources(app, &table);
+    let last = rows.len().saturating_sub(1);
+    let Some(resource) = rows.get(at.min(last)).cloned() else { return };
+    match action {
+        Action::Back => {}
+        Action::Up => app.overlay = Some(Overlay::Capacity(table, at.saturating_sub(1))),
+        Action::Down => app.overlay = Some(Overlay::Capacity(table, (at + 1).min(last))),
+        Action::Raise | Action::Lower => change_capacity(app, &resource, action == Action::Raise),
+        Action::SetCapacity => type_capacity(app, resource),
+        Action::GiveBack => give_back(app, &resource),
+        _ => app.overlay = Some(Overlay::Capacity(table, at)),
+    }
+}
+
 fn accept(app: &mut App, mut prompt: Prompt) -> Vec<Effect> {
-    let Purpose::Rate(id) = &prompt.purpose else { return Vec::new() };
     let text = prompt.input.value().trim().to_owned();
+    let id = match prompt.purpose.clone() {
+        Purpose::Filter => return Vec::new(),
+        Purpose::Rate(id) => id,
+        Purpose::Capacity(resource) => {
+            match typed_capacity(app, &resource, &text) {
+                Ok((from, to)) => ask_capacity(app, &resource, from, to),
+                Err(words) => {
+                    prompt.error = Some(words);
+                    app.overlay = Some(Overlay::Prompt(prompt));
+                }
+            }
+            return Vec::new();
+        }
+    };
     let rate = match text.parse::<f64>() {
         _ if text.is_empty() => None,
         Ok(rate) if rate > 0.0 && rate.is_finite() => Some(rate),
@@ -162,7 +199,7 @@ fn accept(app: &mut App, mut prompt: Prompt) -> Vec<Effect> {
             return Vec::new();
         }
     };
-    vec![Effect::SetRate(id.clone(), rate)]
+    vec![Effect::SetRate(id, rate)]
 }
 
 fn on_form(app: &mut App, action: Action) -> Vec<Effect> {
@@ -187,12 +224,16 @@ fn review(app: &mut App) {
         app.say(error, true);
         return;
     }
-    let spec = form.spec();
+    let plan = form.plan(tables);
+    let spec = form.spec(tables);
     let table = tables.and_then(|tables| tables.iter().find(|t| t.name == spec.table()));
     let held = table.map_or(0, |table| table.items);
     let overwrites = held > 0 && !form.only_new();
     let mut facts = vec![("restore", spec.title())];
-    facts.extend(form.plan(tables).map(|plan| plan.lines()).unwrap_or_default());
+    match &plan {
+        Some(plan) => facts.extend(super::form::facts_of(plan, form.bumps(), table, app.now_ms)),
+        None => facts.push(("plan", "not known yet: esc and wait for it, or start without".to_owned())),
+    }
     if held > 0 {
         let then = if overwrites { "same keys are overwritten" } else { "same keys are left alone" };
         facts.push(("in the table", format!("{} items: {then}", exact(held))));
@@ -213,7 +254,7 @@ fn review(app: &mut App) {
 }
 
 /// Asks before anything changes; refuses where nothing may, and says what a dry run would do.
-fn ask(app: &mut App, question: Confirm) {
+pub(super) fn ask(app: &mut App, question: Confirm) {
     match app.place.mode {
         Mode::ReadOnly => {
             let words = format!("read-only: {:?} is refused; start sluice without --read-only", question.title);
@@ -248,13 +289,7 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
         Action::First => step(app, isize::MIN + 1),
         Action::Last => step(app, isize::MAX / 2),
         Action::Refresh => {
-            app.tables.at_ms = i64::MIN;
-            app.tables.asked_ms = None;
-            app.streams.at_ms = i64::MIN;
-            app.streams.asked_ms = None;
-            app.table_minutes_ms = None;
-            app.stream_minutes_ms = None;
-            app.table_asked_ms = None;
+            app.ask_again();
             app.identified_ms = None;
             return app.due();
         }
@@ -276,17 +311,50 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
         }
         Action::Open => return open(app),
         Action::Restore => {
-            let table = if app.screen == Screen::Tables { app.selected_table() } else { None };
+            let table = match &app.screen {
+                Screen::Tables => app.selected_table(),
+                Screen::Table(name) => Some(name.clone()),
+                _ => None,
+            };
+            let now_ms = app.now_ms;
             let form = app.form.get_or_insert_with(|| RestoreForm::new(None, None));
             if let Some(field) = form.fields.iter_mut().find(|field| field.name == Name::Table)
                 && let Some(table) = table
+                && field.input.value() != table
             {
                 field.input = Input::new(table);
+                form.unseen(now_ms);
             }
             return app.go(Screen::Restore);
         }
-        Action::Raise | Action::Lower => change_capacity(app, action == Action::Raise),
-        Action::GiveBack => give_back(app),
+        Action::Backup => {
+            let table = match &app.screen {
+                Screen::Tables => app.selected_table(),
+                Screen::Table(name) => Some(name.clone()),
+                _ => None,
+            };
+            return backup::open(app, table);
+        }
+        Action::Raise | Action::Lower => {
+            if let Some(resource) = resource_at_hand(app) {
+                change_capacity(app, &resource, action == Action::Raise);
+            }
+        }
+        Action::SetCapacity => {
+            if let Some(resource) = resource_at_hand(app) {
+                type_capacity(app, resource);
+            }
+        }
+        Action::Indexes => {
+            if let Some(Resource::Table(table)) = resource_at_hand(app) {
+                app.overlay = Some(Overlay::Capacity(table, 0));
+            }
+        }
+        Action::GiveBack => {
+            if let Some(resource) = resource_at_hand(app) {
+                give_back(app, &resource);
+            }
+        }
         Action::Pause => pause(app),
         Action::Cancel => {
             if let Some(job) = app.selected_job().and_then(|id| app.job(&id)) {
@@ -313,11 +381,7 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
                 app.overlay = Some(Overlay::Text(format!("log of {id}"), lines, last));
             }
         }
-        Action::Zoom => {
-            app.window = (app.window + 1) % WINDOWS.len();
-            app.table_minutes_ms = None;
-            return app.due();
-        }
+        Action::Zoom | Action::ZoomIn => return app.zoom(action == Action::Zoom),
         Action::Freeze => {
             app.frozen_ms = if app.frozen_ms.is_some() { None } else { Some(app.now_ms) };
         }
@@ -328,7 +392,12 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
 
 fn step(app: &mut App, rows: isize) {
     let names: Vec<String> = match &app.screen {
-        Screen::Tables => app.shown_tables().iter().map(|(table, _)| table.name.clone()).collect(),
+        Screen::Tables => app.table_rows().iter().map(|row| row.name.to_owned()).collect(),
+        Screen::Table(name) => {
+            let last = app.table(name).map_or(0, |table| table.indexes.len());
+            app.index_at = app.index_at.saturating_add_signed(rows).min(last);
+            return;
+        }
         Screen::Streams => app.shown_streams().iter().map(|stream| stream.name.clone()).collect(),
         Screen::Jobs => app.shown_jobs().iter().map(|job| job.id.0.clone()).collect(),
         Screen::Dead(_) => {
@@ -336,7 +405,7 @@ fn step(app: &mut App, rows: isize) {
             app.letter_at = app.letter_at.saturating_add_signed(rows).min(last);
             return;
         }
-        Screen::Job(_) | Screen::Restore => return,
+        Screen::Job(_) | Screen::Restore | Screen::Backup => return,
     };
     if let Some(list) = list(app) {
         list.step(&names, rows);
@@ -346,7 +415,12 @@ fn step(app: &mut App, rows: isize) {
 fn open(app: &mut App) -> Vec<Effect> {
     match app.screen {
         Screen::Tables => {
-            if let Some(table) = app.selected_table().and_then(|name| app.table(&name)) {
+            if let Some(name) = app.selected_table() {
+                return app.go(Screen::Table(name));
+            }
+        }
+        Screen::Table(ref name) => {
+            if let Some(table) = app.table(name) {
                 let text = view::tables::exact_lines(app, table);
                 app.overlay = Some(Overlay::Text(format!("table {}", table.name), text, 0));
             }
@@ -369,66 +443,172 @@ fn open(app: &mut App) -> Vec<Effect> {
                 app.overlay = Some(Overlay::Text(title, view::dead::whole(letter), 0));
             }
         }
-        Screen::Job(_) | Screen::Restore => {}
+        Screen::Job(_) | Screen::Restore | Screen::Backup => {}
     }
     Vec::new()
 }
 
-/// The table that capacity keys act on.
-fn table_at_hand(app: &App) -> Option<String> {
+/// The resource that capacity keys act on.
+fn resource_at_hand(app: &App) -> Option<Resource> {
     match &app.screen {
-        Screen::Tables => app.selected_table(),
-        Screen::Job(id) => app.job(id).map(|job| job.spec.table().to_owned()),
+        Screen::Tables => app.selected_table().map(Resource::Table),
+        Screen::Table(table) => Some(match app.selected_index() {
+            Some(index) => Resource::Index { table: table.clone(), index: index.name.clone() },
+            None => Resource::Table(table.clone()),
+        }),
+        Screen::Streams => app.selected_stream().map(|stream| Resource::Stream(stream.name.clone())),
+        Screen::Job(id) => {
+            let table = app.job(id).map(|job| job.spec.table().to_owned());
+            table.filter(|table| !table.is_empty()).map(Resource::Table)
+        }
         _ => None,
     }
 }
 
-/// Half more, rounded up; or half less, rounded as FORMATS.md 7 does.
-pub(super) fn stepped(from: u64, raise: bool) -> u64 {
-    if raise { from + from.div_ceil(2) } else { (from - from / 2).max(1) }
-}
-
-fn change_capacity(app: &mut App, raise: bool) {
-    let Some(name) = table_at_hand(app) else { return };
+/// What `resource` has, in its unit, once it is sure that a change of it can be asked for.
+fn changeable(app: &App, resource: &Resource) -> Result<u64, String> {
     if let Screen::Job(id) = &app.screen
         && let Some(job) = app.job(id).filter(|job| !app.is_here(&job.context))
     {
         let place = job.context.endpoint_url.as_ref().or(job.context.region.as_ref());
-        let words = format!("{id} acts elsewhere ({}): open sluice there", place.map_or("another context", |p| p));
-        app.say(words, true);
-        return;
+        return Err(format!("{id} acts elsewhere ({}): open sluice there", place.map_or("another context", |p| p)));
     }
-    let described = app.table(&name);
-    if described.is_some_and(|table| table.provisioned.is_none()) {
-        app.say(format!("{name} is on demand: AWS scales it by itself, there is no capacity to set"), true);
-        return;
-    }
-    if let Some(table) = described.filter(|table| table.status != "ACTIVE") {
-        let words = format!("{name} is {}: AWS takes a new capacity once it is ACTIVE", table.status);
-        app.say(words, true);
-        return;
-    }
-    let Some(from) = app.provisioned_wcu(&name) else {
-        app.say(format!("the capacity of {name} is not known yet: try again in a moment"), true);
-        return;
+    let unknown = || format!("the capacity of {resource} is not known yet: try again in a moment");
+    let on_demand = || format!("{resource} is on demand: AWS scales it by itself, there is no capacity to set");
+    let changing = |status: &str| format!("{resource} is {status}: AWS takes a new capacity once it is ACTIVE");
+    let Some(name) = resource.table() else {
+        let stream = app.stream(resource.name()).ok_or_else(unknown)?;
+        return match stream.mode.as_str() {
+            "ON_DEMAND" => Err(on_demand()),
+            _ if stream.status != "ACTIVE" => Err(changing(&stream.status)),
+            _ => Ok(stream.open_shards()),
+        };
     };
-    let to = stepped(from, raise);
-    if to == from {
-        app.say(format!("{name} has {from} WCU: it can't have less"), true);
-        return;
+    let described = app.table(name);
+    if let Some(table) = described {
+        if table.throughput(resource.index()).is_none() {
+            return Err(on_demand());
+        }
+        if !table.is_active() {
+            return Err(changing(if table.status == "ACTIVE" { "being changed" } else { &table.status }));
+        }
     }
-    let decreases = described.and_then(|table| table.provisioned).map_or(0, |p| p.decreases_today);
-    let job = app.writer(&name).map(|job| job.id.clone());
-    ask(app, Confirm::capacity(&name, from, to, decreases, job.as_ref()));
+    let sampled = if resource.index().is_none() { app.provisioned_wcu(name) } else { None };
+    described.and_then(|table| table.throughput(resource.index())).map(|p| p.write).or(sampled).ok_or_else(unknown)
 }
 
-fn give_back(app: &mut App) {
-    let Some(name) = table_at_hand(app) else { return };
-    let Some(bump) = app.bump(&name) else {
-        app.say(format!("{name} was not raised from here: there is nothing to give back"), true);
-        return;
+fn change_capacity(app: &mut App, resource: &Resource, raise: bool) {
+    let from = match changeable(app, resource) {
+        Ok(from) => from,
+        Err(words) => return app.say(words, true),
     };
-    let question = Confirm::give_back(bump.clone());
+    let mut to = if raise { app.step.up(from) } else { app.step.down(from) };
+    if let Resource::Stream(_) = resource {
+        let (fewest, most) = shards::reach(from);
+        to = to.clamp(fewest, most);
+    }
+    if to == from {
+        let end = if raise { "more" } else { "less" };
+        return app.say(format!("{resource} has {from} {}: it can't have {end}", resource.unit()), true);
+    }
+    ask_capacity(app, resource, from, to);
+}
+
+fn ask_capacity(app: &mut App, resource: &Resource, from: u64, to: u64) {
+    let provisioned = resource.table().and_then(|name| app.table(name)?.throughput(resource.index()));
+    let left = provisioned.map(|p| Decreases::from(p).left(app.now_ms));
+    if to < from
+        && let Some(left) = left.filter(|left| left.next_ms.is_some())
+    {
+        return app.say(format!("{resource} can't be lowered: {left}"), true);
+    }
+    let job = match resource.table() {
+        Some(table) => app.writer(table).map(|job| job.id.clone()),
+        None => None,
+    };
+    ask(app, Confirm::capacity(resource, from, to, left, job.as_ref()));
+}
+
+/// A line to type a capacity into.
+fn type_capacity(app: &mut App, resource: Resource) {
+    match changeable(app, &resource) {
+        Err(words) => app.say(words, true),
+        Ok(_) if app.place.mode == Mode::ReadOnly => {
+            app.say("read-only: a capacity is refused; start sluice without --read-only", true);
+        }
+        Ok(from) => {
+            let input = Input::new(from.to_string());
+            let purpose = Purpose::Capacity(resource);
+            app.overlay = Some(Overlay::Prompt(Prompt { purpose, input, error: None }));
+        }
+    }
+}
+
+/// What was typed as a capacity, or what is wrong with it.
+fn typed_capacity(app: &App, resource: &Resource, text: &str) -> Result<(u64, u64), String> {
+    let from = changeable(app, resource)?;
+    let to: u64 = text.replace([',', '_'], "").parse().map_err(|_| format!("a number of {}", resource.unit()))?;
+    let (fewest, most) = match resource {
+        Resource::Stream(_) => shards::reach(from),
+        _ => (1, LARGEST),
+    };
+    if to == from {
+        return Err(format!("it has {from} already"));
+    }
+    if !(fewest..=most).contains(&to) {
+        let steps = shards::in_words(from, &shards::steps(from, to.max(1)));
+        return Err(match resource {
+            Resource::Stream(_) => format!("AWS takes {fewest} to {most} in one call: {steps}"),
+            _ => format!("from {fewest} to {most} {}", resource.unit()),
+        });
+    }
+    Ok((from, to))
+}
+
+fn give_back(app: &mut App, resource: &Resource) {
+    // Of a table, its indexes too: what was raised together is given back together.
+    let is_meant = |bump: &Bump| {
+        bump.resource == *resource || resource.index().is_none() && bump.resource.table() == Some(resource.name())
+    };
+    let meant = app.bumps.iter().filter(|bump| is_meant(bump) && app.is_here(&bump.context)).cloned();
+    let meant: Vec<Bump> = meant.collect();
+    if meant.is_empty() {
+        return app.say(format!("{resource} was not raised from here: there is nothing to give back"), true);
+    }
+    let lefts = lefts(app, &meant);
+    ask(app, Confirm::give_back(meant, &lefts));
+}
+
+/// How many decreases are left of what was raised, where it is known.
+fn lefts(app: &App, bumps: &[Bump]) -> Vec<Option<Left>> {
+    let left = |bump: &Bump| {
+        let provisioned = app.table(bump.resource.table()?)?.throughput(bump.resource.index())?;
+        Some(Decreases::from(provisioned).left(app.now_ms))
+    };
+    bumps.iter().map(left).collect()
+}
+
+/// Asks once about what jobs of this context left raised that no worker runs any more.
+pub(super) fn ask_owed(app: &mut App) {
+    if app.asked_owed || app.overlay.is_some() {
+        return;
+    }
+    app.asked_owed = true;
+    let dead = |bump: &&Bump| {
+        let job = bump.job.as_ref().and_then(|id| app.job(id));
+        job.is_some_and(|job| !job.state.is_live()) && app.is_here(&bump.context)
+    };
+    let owed: Vec<Bump> = app.bumps.iter().filter(dead).cloned().collect();
+    if owed.is_empty() || app.place.mode == Mode::ReadOnly {
+        return;
+    }
+    let lefts = lefts(app, &owed);
+    let mut question = Confirm::give_back(owed.clone(), &lefts);
+    "Give back what jobs left raised that no longer run".clone_into(&mut question.title);
+    let resumable = owed.iter().filter_map(|bump| app.job(bump.job.as_ref()?)).find(|job| job.state.can_resume());
+    if let Some(job) = resumable {
+        question.undo = format!("no keeps it: {} can be taken up again, and is faster with it", job.id);
+    }
     ask(app, question);
 }
 

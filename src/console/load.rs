@@ -1,10 +1,13 @@
 //! What follows from the state: which rows a list shows, what a table bears now, how far a job is.
 
-use super::app::{App, Screen, WINDOWS};
+use std::collections::HashMap;
+
+use super::app::{App, Screen};
 use super::history::{History, settled};
 use super::widget::sparkline::bins;
+use crate::capacity::Resource;
 use crate::cloud::Context;
-use crate::cloud::inventory::{Stream, Table};
+use crate::cloud::inventory::{Index, Stream, Table};
 use crate::flow::Counters;
 use crate::jobs::JobId;
 use crate::jobs::journal::{Bump, Job, State};
@@ -19,8 +22,6 @@ pub const JOB_SORTS: [&str; 3] = ["newest", "state", "name"];
 
 /// Rates are means over so many ms.
 pub const RATE_MS: i64 = 5000;
-/// Windows for jobs that have only just begun, ms.
-const SHORT_WINDOWS: [i64; 2] = [60_000, 120_000];
 /// The sparkline's window, ms, and its columns.
 const SPARK: (i64, usize) = (300_000, 12);
 
@@ -33,6 +34,17 @@ pub struct TableLoad {
     pub throttled: f64,
     /// The last five minutes of `used`.
     pub recent: Vec<Option<f64>>,
+}
+
+/// A row of the list of tables.
+#[derive(Clone, Debug)]
+pub struct TableRow<'a> {
+    /// The table.
+    pub name: &'a str,
+    /// What it is; `None` until it was described.
+    pub table: Option<&'a Table>,
+    /// What it bears now.
+    pub load: TableLoad,
 }
 
 /// How far a job is.
@@ -79,9 +91,9 @@ impl App {
         self.live_restores().find(|job| job.spec.table() == table)
     }
 
-    /// The capacity of `table` that was raised by hand and is to be given back.
-    pub fn bump(&self, table: &str) -> Option<&Bump> {
-        self.bumps.iter().find(|bump| bump.table == table && bump.index.is_none() && self.is_here(&bump.context))
+    /// The newest raise of `resource` that is to be given back.
+    pub fn bump(&self, resource: &Resource) -> Option<&Bump> {
+        self.bumps.iter().rfind(|bump| bump.resource == *resource && self.is_here(&bump.context))
     }
 
     /// What `table` bears now.
@@ -125,21 +137,67 @@ impl App {
         }
     }
 
-    /// The tables that are shown, in their order.
+    /// The tables that are shown and described, in their order.
     pub fn shown_tables(&self) -> Vec<(&Table, TableLoad)> {
-        let rows = self.tables.rows.iter().flatten().filter(|table| self.tables_list.shows(&table.name));
-        let mut rows: Vec<_> = rows.map(|table| (table, self.table_load(&table.name))).collect();
-        rows.sort_by(|(a, a_load), (b, b_load)| {
+        self.table_rows().into_iter().filter_map(|row| Some((row.table?, row.load))).collect()
+    }
+
+    /// The rows of the list of tables, in their order; by anything but the name, those not described come last.
+    pub fn table_rows(&self) -> Vec<TableRow<'_>> {
+        let known: HashMap<&str, &Table> =
+            self.tables.rows.iter().flatten().map(|table| (table.name.as_str(), table)).collect();
+        let names: Vec<&str> = match &self.table_names.rows {
+            Some(names) => names.iter().map(String::as_str).collect(),
+            None => self.tables.rows.iter().flatten().map(|table| table.name.as_str()).collect(),
+        };
+        let row = |name| {
+            let table: Option<&Table> = known.get(name).copied();
+            TableRow { name, table, load: table.map(|_| self.table_load(name)).unwrap_or_default() }
+        };
+        let mut rows: Vec<TableRow<'_>> =
+            names.into_iter().filter(|name| self.tables_list.shows(name)).map(row).collect();
+        rows.sort_by(|a, b| {
+            let number = |of: fn(&Table) -> u64| b.table.map_or(0, of).cmp(&a.table.map_or(0, of));
             let by = match TABLE_SORTS[self.tables_list.sort % TABLE_SORTS.len()] {
-                "used" => b_load.used.total_cmp(&a_load.used),
-                "throttled" => b_load.throttled.total_cmp(&a_load.throttled),
-                "items" => b.items.cmp(&a.items),
-                "size" => b.bytes.cmp(&a.bytes),
-                _ => std::cmp::Ordering::Equal,
+                "used" => b.load.used.total_cmp(&a.load.used),
+                "throttled" => b.load.throttled.total_cmp(&a.load.throttled),
+                "items" => number(|table| table.items),
+                "size" => number(|table| table.bytes),
+                _ => return a.name.cmp(b.name),
             };
-            by.then_with(|| a.name.cmp(&b.name))
+            a.table.is_none().cmp(&b.table.is_none()).then(by).then_with(|| a.name.cmp(b.name))
         });
         rows
+    }
+
+    /// Names of the tables whose rows are on screen: a few more at most.
+    pub fn visible_tables(&self) -> Vec<String> {
+        let rows = self.table_rows();
+        let at = self.tables_list.index(rows.iter().map(|row| row.name));
+        let height = usize::from(self.size.1).max(1);
+        let (first, after) = (at.saturating_sub(height - 1), (at + 1).max(height));
+        rows.iter().take(after).skip(first).map(|row| row.name.to_owned()).collect()
+    }
+
+    /// When the oldest of what is on screen was described, ms since epoch.
+    pub fn oldest_shown_ms(&self) -> Option<i64> {
+        match &self.screen {
+            Screen::Tables => {
+                self.visible_tables().iter().filter_map(|name| self.described_ms.get(name)).min().copied()
+            }
+            Screen::Table(name) => self.described_ms.get(name).copied(),
+            Screen::Streams => Some(self.streams.at_ms).filter(|at| *at > 0),
+            _ => None,
+        }
+    }
+
+    /// Names of the streams whose rows are on screen: a few more at most.
+    pub fn visible_streams(&self) -> Vec<String> {
+        let rows = self.shown_streams();
+        let at = self.streams_list.index(rows.iter().map(|stream| stream.name.as_str()));
+        let height = usize::from(self.size.1).max(1);
+        let (first, after) = (at.saturating_sub(height - 1), (at + 1).max(height));
+        rows.iter().take(after).skip(first).map(|stream| stream.name.clone()).collect()
     }
 
     /// Records put on a stream each second, in the newest complete minute.
@@ -162,6 +220,12 @@ impl App {
     pub fn shard_lag_ms(&self, stream: &str, shard: &str) -> Option<u64> {
         let samples = self.stream_readers(stream).filter_map(|past| past.newest.as_ref());
         samples.flat_map(|sample| &sample.shards).filter(|s| s.shard == shard).map(|s| s.lag_ms).max()
+    }
+
+    /// Records that our live jobs read of one shard each second.
+    pub fn shard_rate(&self, stream: &str, shard: &str) -> Option<f64> {
+        let rates: Vec<f64> = self.stream_readers(stream).filter_map(|past| past.shard_rate(shard)).collect();
+        (!rates.is_empty()).then(|| rates.iter().sum())
     }
 
     fn stream_readers<'a>(&'a self, stream: &'a str) -> impl Iterator<Item = &'a History> {
@@ -241,27 +305,6 @@ impl App {
         }
     }
 
-    /// What the charts of `job` end at, ms since epoch: now, when they were frozen, or when the job ended.
-    pub fn window_end(&self, job: &Job) -> i64 {
-        if let Some(at) = self.frozen_ms {
-            return at;
-        }
-        if job.state.is_live() {
-            return self.now_ms;
-        }
-        let last = self.histories.get(&job.id).and_then(|past| past.seconds.last()).map(|second| second.at_ms);
-        last.or(job.ended_ms).unwrap_or(self.now_ms)
-    }
-
-    /// The window of the charts of `job`, ms: what `zoom` chose, or less for a job that has run for less.
-    pub fn window_ms(&self, job: &Job) -> i64 {
-        let chosen = WINDOWS[self.window % WINDOWS.len()];
-        let first = self.histories.get(&job.id).and_then(|past| past.seconds.first()).map(|second| second.at_ms);
-        let age = first.map_or(0, |first| self.window_end(job) - first);
-        let enough = SHORT_WINDOWS.iter().chain(&WINDOWS).find(|window| **window >= age);
-        enough.copied().unwrap_or(chosen).min(chosen)
-    }
-
     /// Write capacity of `table` as it was last seen: by its job's newest sample or by its description.
     pub fn provisioned_wcu(&self, table: &str) -> Option<u64> {
         if let Some(described) = self.table(table) {
@@ -273,9 +316,20 @@ impl App {
 
     /// The selected table's name.
     pub fn selected_table(&self) -> Option<String> {
-        let rows = self.shown_tables();
-        let at = self.tables_list.index(rows.iter().map(|(table, _)| table.name.as_str()));
-        rows.get(at).map(|(table, _)| table.name.clone())
+        let rows = self.table_rows();
+        let at = self.tables_list.index(rows.iter().map(|row| row.name));
+        rows.get(at).map(|row| row.name.to_owned())
+    }
+
+    /// The index that is selected on a table's screen; `None` is the table itself.
+    pub fn selected_index(&self) -> Option<&Index> {
+        let Screen::Table(name) = &self.screen else { return None };
+        self.table(name)?.indexes.get(self.index_at.checked_sub(1)?)
+    }
+
+    /// A stream by its name.
+    pub fn stream(&self, name: &str) -> Option<&Stream> {
+        self.streams.rows.as_ref()?.iter().find(|stream| stream.name == name)
     }
 
     /// The selected stream.

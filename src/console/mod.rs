@@ -9,7 +9,10 @@
 //! `update` is pure; `hands` do what it asks for; the `watcher` tells what workers wrote into the journal. Nothing here
 //! talks to a worker but through the journal.
 
+mod api;
 pub mod app;
+mod backup;
+mod charts;
 mod chord;
 mod confirm;
 mod due;
@@ -23,7 +26,6 @@ pub mod keymap;
 mod keys;
 mod listing;
 mod load;
-mod measure;
 mod msg;
 mod runtime;
 pub mod term;
@@ -43,7 +45,8 @@ use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use tokio::sync::mpsc;
 
-use crate::cloud::{Cloud, CloudError, Guard, guard};
+use crate::capacity::Step;
+use crate::cloud::{Cloud, CloudError, Guard, budget, guard};
 use crate::jobs::JobId;
 use crate::jobs::journal::now_ms;
 use app::{App, Screen};
@@ -78,8 +81,12 @@ pub struct Options {
     pub mode: guard::Mode,
     /// What it shows first; the tables when `None`.
     pub open: Option<Place>,
+    /// Questions to AWS a second; the console's own when `None`.
+    pub api_rate: Option<f64>,
     /// A keymap file that overlays the shipped one.
     pub keymap: Option<PathBuf>,
+    /// By how much + and - change a capacity.
+    pub step: Step,
 }
 
 /// Why there is no console, or no more.
@@ -115,6 +122,7 @@ pub async fn run(options: Options) -> Result<(), ConsoleError> {
     // The console's own guard: its changes are witnessed on screen, where a command prints them.
     let witness = ScreenWitness::new(&options.journal_path, &options.cloud.context, to.clone());
     let cloud = Cloud::connect(&options.cloud.context, Guard::new(options.mode, witness)).await?;
+    cloud.budget().set(options.api_rate.unwrap_or(budget::CONSOLE_PER_SECOND));
     let place = app::Place {
         profile: profile(&cloud),
         region: cloud.region.clone(),
@@ -128,7 +136,8 @@ pub async fn run(options: Options) -> Result<(), ConsoleError> {
         Some(Place::Job(id)) => Screen::Job(id),
     };
     let theme = Theme::from_environment(|name| std::env::var_os(name));
-    let app = App::new(place, keymap, theme, screen, now_ms());
+    let mut app = App::new(place, keymap, theme, screen, now_ms());
+    app.step = options.step;
 
     let (interests, interested) = std::sync::mpsc::channel();
     let watched = Watcher::new(&options.journal_path);
@@ -159,7 +168,8 @@ async fn tick(guard: std::sync::Arc<Guard>, to: mpsc::Sender<Msg>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
-        if to.send(Msg::Tick { now_ms: now_ms(), requests: guard.requests() }).await.is_err() {
+        let (budget, tick) = (guard.budget(), Msg::Tick { now_ms: now_ms(), requests: guard.requests() });
+        if to.send(Msg::Api(budget.asked(), budget.per_second())).await.is_err() || to.send(tick).await.is_err() {
             return;
         }
     }

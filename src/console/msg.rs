@@ -2,14 +2,17 @@
 
 use crossterm::event::KeyEvent;
 
+use super::charts::TableChart;
 use super::effect::Request;
-use super::measure::Measured;
+use super::form::Unseen;
 use crate::cloud::CloudError;
+use crate::cloud::budget::Asked;
 use crate::cloud::guard::Change;
 use crate::cloud::inventory::{Stream, Table};
 use crate::cloud::metrics::Point;
 use crate::jobs::JobId;
 use crate::jobs::journal::{Bump, DeadLetter, Job, Note, Sample};
+use crate::jobs::plan::Facts;
 
 /// What a table did, minute by minute.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -55,12 +58,18 @@ pub enum Msg {
     Account(Result<String, CloudError>),
     /// When the credentials expire, ms since epoch; `None` for ones that don't.
     CredentialsExpire(Option<i64>),
-    /// The tables of the context, asked for by that request.
+    /// What was asked of AWS so far, and how many questions a second the budget allows.
+    Api(Asked, f64),
+    /// Names of all tables of the context, sorted, asked for by that request.
+    TableNames(Request, Result<Vec<String>, CloudError>),
+    /// Tables described, asked for by that request; one that is gone meanwhile is left out.
     Tables(Request, Result<Vec<Table>, CloudError>),
     /// One table, described again.
     Table(Result<Table, CloudError>),
     /// CloudWatch on tables.
     TableMinutes(Result<Vec<TableMinutes>, CloudError>),
+    /// The lines of a chart, asked for by that request.
+    Chart(Request, Result<TableChart, CloudError>),
     /// The streams of the context, asked for by that request.
     Streams(Request, Result<Vec<Stream>, CloudError>),
     /// CloudWatch on streams.
@@ -75,8 +84,8 @@ pub enum Msg {
     Letters(JobId, Vec<DeadLetter>, u64),
     /// The journal could not be read; its words say why and what to do.
     JournalLost(String),
-    /// What a source holds, asked for by that request.
-    Measured(Request, Result<Measured, String>),
+    /// What a restore's plan is computed from, asked for by that request.
+    Looked(Request, Result<Box<Facts>, Unseen>),
     /// A job was started.
     Started(JobId),
     /// Something asked for was done, in words.

@@ -71,6 +71,10 @@ where
         performer: P,
         frame: Duration,
     ) -> io::Result<Self> {
+        let mut app = app;
+        if let Ok(size) = terminal.size() {
+            app.size = (size.width, size.height);
+        }
         let mut runtime = Self { terminal, app, input, mailbox, performer, frame, drawn: None, frames: 0 };
         let effects = runtime.app.begin();
         runtime.perform(effects)?;
@@ -130,7 +134,10 @@ where
         match event {
             Some(Ok(Event::Key(key))) => self.on_msg(Msg::Key(key)),
             Some(Ok(Event::Paste(text))) => self.on_msg(Msg::Paste(text)),
-            Some(Ok(Event::Resize(..))) => self.on_msg(Msg::Resized),
+            Some(Ok(Event::Resize(width, height))) => {
+                self.app.size = (width, height);
+                self.on_msg(Msg::Resized)
+            }
             Some(Ok(_)) => Ok(()),
             Some(Err(error)) => Err(error),
             // Without a terminal there is nobody left to show anything to.

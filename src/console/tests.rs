@@ -15,11 +15,12 @@ use tokio::sync::mpsc;
 use super::app::{App, Place, Screen};
 use super::effect::Effect;
 use super::fixture::{self, NOW_MS};
+use super::form::{Name, Unseen};
 use super::keymap;
-use super::measure::Measured;
 use super::msg::{Msg, TableMinutes};
 use super::runtime::{Perform, Runtime};
 use super::theme::Theme;
+use crate::capacity::Resource;
 use crate::cloud::guard::Change;
 use crate::cloud::{Class, CloudError, Mode};
 use crate::jobs::JobId;
@@ -40,15 +41,21 @@ impl Perform for World {
             let lost = self.lost.lock().unwrap().clone();
             let or_lost = |msg: Msg, error: fn(CloudError) -> Msg| lost.clone().map_or(msg, error);
             match &effect {
-                Effect::LoadTables(request) => {
-                    let request = *request;
-                    Some(match lost.clone() {
-                        Some(error) => Msg::Tables(request, Err(error)),
-                        None => Msg::Tables(request, Ok(fixture::tables())),
-                    })
+                Effect::ListTables(request) => {
+                    let names = fixture::tables().into_iter().map(|table| table.name).collect();
+                    Some(Msg::TableNames(*request, lost.clone().map_or(Ok(names), Err)))
                 }
-                Effect::LoadTable(_) => {
-                    Some(or_lost(Msg::Table(Ok(fixture::tables().remove(0))), |error| Msg::Table(Err(error))))
+                Effect::LoadTables(request, names) => {
+                    let mut tables = fixture::tables();
+                    tables.retain(|table| names.contains(&table.name));
+                    Some(Msg::Tables(*request, lost.clone().map_or(Ok(tables), Err)))
+                }
+                Effect::LoadChart(request, question) => {
+                    Some(Msg::Chart(*request, lost.clone().map_or_else(|| Ok(fixture::chart(question)), Err)))
+                }
+                Effect::LoadTable(name) => {
+                    let table = fixture::tables().into_iter().find(|table| table.name == *name).unwrap();
+                    Some(or_lost(Msg::Table(Ok(table)), |error| Msg::Table(Err(error))))
                 }
                 Effect::LoadStreams(request) => Some(Msg::Streams(*request, Ok(fixture::streams()))),
                 Effect::Identify => Some(Msg::Account(Ok("111122223333".into()))),
@@ -57,12 +64,13 @@ impl Perform for World {
                     consumed: (1..6).map(|m| (NOW_MS / 60_000 * 60_000 - m * 60_000, 120.0 * m as f64)).collect(),
                     throttled: Vec::new(),
                 }]))),
-                Effect::Measure(request, source) => Some(Msg::Measured(
+                Effect::Look(request, spec) => Some(Msg::Looked(
                     *request,
-                    if source.starts_with("s3://") {
-                        Ok(Measured { files: 1, bytes: 13_000_000, line_bytes: Some(260.0) })
+                    if spec.source.sources[0].starts_with("s3://") {
+                        Ok(Box::new(fixture::facts(spec)))
                     } else {
-                        Err(format!("{source}: No such file or directory"))
+                        let words = format!("{} does not exist", spec.source.sources[0]);
+                        Err(Unseen { name: Name::Source, words })
                     },
                 )),
                 Effect::Start { spec, .. } => Some(Msg::Started(JobId(format!("{}-0001", spec.kind().letter())))),
@@ -179,7 +187,7 @@ impl Tester {
         did.retain(|effect| {
             matches!(
                 effect,
-                Effect::SetWriteCapacity { .. }
+                Effect::SetCapacity { .. }
                     | Effect::GiveBack(_)
                     | Effect::Control(..)
                     | Effect::SetRate(..)
@@ -221,6 +229,11 @@ screens!(the_tables, async |size| Tester::watching(Screen::Tables, Mode::Normal,
 screens!(the_streams, async |size| Tester::watching(Screen::Streams, Mode::Normal, size));
 screens!(the_jobs, async |size| Tester::watching(Screen::Jobs, Mode::Normal, size));
 screens!(a_job, async |size| Tester::watching(r7f3a(), Mode::ReadOnly, size));
+screens!(a_table, async |size| {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, size);
+    tester.press("down enter down").await;
+    tester
+});
 screens!(a_raise_is_confirmed, async |size| {
     let mut tester = Tester::watching(r7f3a(), Mode::Normal, size);
     tester.press("+").await;
@@ -261,7 +274,10 @@ async fn plus_raises_the_capacity_of_the_jobs_table_after_a_yes() {
     assert_eq!(tester.changed(), []);
     tester.press("y").await;
     let job = Some(JobId("r-7f3a".into()));
-    assert_eq!(tester.changed(), [Effect::SetWriteCapacity { table: "historical".into(), from: 130, to: 195, job }]);
+    assert_eq!(
+        tester.changed(),
+        [Effect::SetCapacity { resource: Resource::Table("historical".into()), from: 130, to: 195, job }]
+    );
 }
 
 #[tokio::test]
@@ -346,7 +362,7 @@ async fn a_restore_is_reviewed_then_started() {
     tester.press("R s3://b/k").await;
     tester.sees("Looking at the source").await;
     tester.pass(600).await;
-    tester.sees("about 50.0k").await;
+    tester.sees("about 50,000").await;
     tester.sees("about 6m 25s").await;
     tester.press("enter").await;
     tester.sees("Start this restore").await;
@@ -359,6 +375,48 @@ async fn a_restore_is_reviewed_then_started() {
         "{started:?}"
     );
     assert_eq!(tester.runtime.app.screen, Screen::Job(JobId("r-0001".into())));
+}
+
+#[tokio::test]
+async fn the_plan_follows_the_fields_and_only_another_source_is_looked_at_again() {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 40));
+    tester.press("R s3://b/k").await;
+    tester.pass(600).await;
+    let looks = |tester: &Tester| tester.did().iter().filter(|effect| matches!(effect, Effect::Look(..))).count();
+    assert_eq!(looks(&tester), 1);
+    tester.press("tab tab tab tab tab 100s").await;
+    tester.pass(600).await;
+    tester.sees("the present capacity is not enough").await;
+    tester.press("tab").await;
+    for _ in 0..2 {
+        tester.keys.unbounded_send(Ok(Event::Key(KeyEvent::new(KeyCode::Backspace, KeyModifiers::NONE)))).unwrap();
+    }
+    tester.press("yes").await;
+    tester.pass(600).await;
+    assert_eq!(looks(&tester), 0, "numbers alone need no new look");
+    tester.press("enter").await;
+    tester.sees("historical from 130 to 500 WCU").await;
+    tester.press("enter").await;
+    let started = tester.changed();
+    assert!(
+        matches!(&started[..], [Effect::Start { spec, .. }]
+            if matches!(&**spec, Spec::Restore(r) if r.raise.as_ref().is_some_and(|raise| raise.table == 500))),
+        "{started:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_to_an_older_question_is_dropped() {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 40));
+    tester.press("R s3://b/k").await;
+    tester.pass(600).await;
+    let asked = tester.did().iter().find_map(|e| if let Effect::Look(r, _) = e { Some(*r) } else { None }).unwrap();
+    tester.press("x").await;
+    tester.pass(600).await;
+    let stale = Unseen { name: Name::Source, words: "stale".into() };
+    tester.send(Msg::Looked(asked, Err(stale)));
+    tester.misses("stale").await;
+    tester.sees("about 50,000").await;
 }
 
 #[tokio::test]
@@ -379,7 +437,7 @@ async fn a_form_with_an_error_starts_nothing_and_says_what_is_wrong() {
     let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 40));
     tester.press("R /no/such").await;
     tester.pass(600).await;
-    tester.sees("/no/such: No such file or directory").await;
+    tester.sees("/no/such does not exist").await;
     tester.press("tab x").await;
     tester.sees("there is no such table").await;
     tester.press("enter").await;
@@ -426,18 +484,18 @@ async fn what_was_raised_without_a_job_can_be_given_back() {
     let bump = Bump {
         number: 1,
         context: fixture::context(),
-        table: "historical".into(),
-        index: None,
+        resource: Resource::Table("historical".into()),
         before: 65,
         after: 130,
+        from: 65,
         at_ms: NOW_MS,
         job: None,
     };
     tester.send(Msg::Jobs(Vec::new(), vec![bump.clone()]));
     tester.pass(13_000).await;
-    tester.sees("historical was raised from 65 to 130 WCU; g gives it back").await;
+    tester.sees("table historical was raised from 65 to 130 WCU; g gives it back").await;
     tester.press("g y").await;
-    assert_eq!(tester.changed(), [Effect::GiveBack(bump)]);
+    assert_eq!(tester.changed(), [Effect::GiveBack(vec![bump])]);
 }
 
 #[tokio::test]
@@ -472,7 +530,7 @@ async fn many_messages_at_once_are_one_frame() {
 async fn answers_to_questions_that_nobody_asks_any_more_are_dropped() {
     let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (110, 30));
     tester.sees("quotes").await;
-    tester.send(Msg::Tables(super::effect::Request(0), Ok(Vec::new())));
+    tester.send(Msg::TableNames(super::effect::Request(0), Ok(Vec::new())));
     tester.sees("quotes").await;
 }
 
@@ -496,8 +554,8 @@ async fn empty_lists_say_what_to_do() {
     tester.send(Msg::JournalLost("the journal could not be used".into()));
     tester.sees("the journal could not be used").await;
     tester.press("1").await;
-    let request = tester.runtime.app.tables.request;
-    tester.send(Msg::Tables(request, Ok(Vec::new())));
+    let request = tester.runtime.app.table_names.request;
+    tester.send(Msg::TableNames(request, Ok(Vec::new())));
     tester.sees("No tables in eu-west-1").await;
 }
 

@@ -122,6 +122,12 @@ impl Governor {
         if self.known { self.most } else { Self::MOST }
     }
 
+    /// Begins at `factor`, as if that much had been found to get through.
+    pub fn begin_at(&mut self, factor: f64) {
+        self.factor = factor.min(self.most());
+        self.found = Some(self.factor);
+    }
+
     /// A window ended in which all that was allowed was used, and nothing was refused.
     pub fn rise(&mut self, now: Duration) {
         self.background = 0.0;

@@ -101,6 +101,8 @@ impl Fading {
     }
 }
 
+/// What one partition takes, WCU a second; AWS's limit.
+const PARTITION: f64 = 1_000.0;
 /// A key is judged once it was refused this often within a few seconds.
 const OFTEN: f64 = 8.0;
 /// It is hot when it is refused so many times as often as the others,
@@ -182,9 +184,13 @@ impl HotKeys {
         self.full_at = Some(now);
     }
 
-    /// Whether the hot keys hold up the rest: how many there are, and what they get together, WCU a second.
-    pub fn binds(&self, now: Duration) -> Option<(usize, f64)> {
-        self.full_at.filter(|at| now.saturating_sub(*at) < Duration::from_secs(1))?;
+    /// Whether the hot keys hold up the rest, which they do when there is no room for more of them, or when they are all
+    /// that waits: how many there are, and what they get together, WCU a second.
+    pub fn binds(&self, now: Duration, others_wait: bool) -> Option<(usize, f64)> {
+        let recently = |at: Duration| now.saturating_sub(at) < Duration::from_secs(1);
+        if !self.full_at.is_some_and(recently) && (others_wait || !self.hot.values().any(|hot| recently(hot.busy_at))) {
+            return None;
+        }
         let rate = |hot: &Hot| hot.pace.resources().first().map_or(0.0, |it| it.rate) * hot.pace.factor();
         (!self.hot.is_empty()).then(|| (self.hot.len(), self.hot.values().map(rate).sum()))
     }
@@ -277,9 +283,10 @@ impl HotKeys {
             Cause::Unsaid => others.sent >= OFTEN && seen.share() > TIMES * others.share(),
         };
         if is_hot {
-            // What it gets now is where its own pace begins; a partition takes 1,000 WCU a second.
-            let rate = seen.rate().clamp(10.0, 1_000.0);
-            let pace = Pace::new(vec![Resource::new((), rate, true)], false);
+            // It shares its partition with others, as several writers share a table; what it gets now is where it begins.
+            let mut pace = Pace::new(vec![Resource::new((), PARTITION, true)], true);
+            pace.limit_to(1.0);
+            pace.begin_at((seen.rate() / PARTITION).clamp(0.05, 1.0));
             self.hot.insert(answer.partition, Hot { pace, busy_at: now, refused_at: now });
             self.watched.remove(&answer.partition);
             self.rename();

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use super::clock::Clock;
 use super::counters::Counters;
 use super::patience::Patience;
+use super::stopwatch::LaneWatch;
 use crate::cloud::{Class, CloudError};
 
 /// What waits in a lane's inbox at most; a lane may keep as much again in a queue of its own.
@@ -21,6 +22,8 @@ pub(super) const INBOX: usize = 64;
 pub(super) struct Health {
     pub clock: Arc<dyn Clock>,
     pub patience: Patience,
+    /// Where the lanes' time goes.
+    pub watch: LaneWatch,
     memory: Arc<Semaphore>,
     most: usize,
     effort: Mutex<Counters>,
@@ -34,6 +37,7 @@ impl Health {
     pub fn new(clock: Arc<dyn Clock>, memory: usize) -> Self {
         let most = memory.clamp(1, u32::MAX as usize);
         Self {
+            watch: LaneWatch::new(&clock),
             clock,
             patience: Patience::default(),
             memory: Arc::new(Semaphore::new(most)),
@@ -90,7 +94,8 @@ impl Health {
             return Ok(room);
         }
         self.is_full();
-        Arc::clone(&self.memory).acquire_many_owned(size).await.map_err(|_| self.error())
+        let room = self.watch.full.during(Arc::clone(&self.memory).acquire_many_owned(size)).await;
+        room.map_err(|_| self.error())
     }
 
     fn is_full(&self) {
@@ -145,7 +150,8 @@ impl<T: Send + 'static> Lanes<T> {
             Ok(()) => Ok(()),
             Err(mpsc::error::TrySendError::Full(work)) => {
                 self.health.is_full();
-                self.inboxes[lane].send(work).await.map_err(|_| self.health.error())
+                let sent = self.health.watch.full.during(self.inboxes[lane].send(work)).await;
+                sent.map_err(|_| self.health.error())
             }
             Err(mpsc::error::TrySendError::Closed(_)) => Err(self.health.error()),
         }

@@ -11,6 +11,11 @@ pub enum Limit {
     /// Nothing refuses and nothing waits: the source gives no more.
     #[default]
     Source,
+    /// Checking records takes all the processors that it may use.
+    Checking {
+        /// How many processors.
+        cpus: usize,
+    },
     /// The service answers no faster than this, with all lanes busy.
     Service,
     /// The table's write capacity.
@@ -74,6 +79,26 @@ pub enum Limit {
         /// How many shards are open.
         shards: usize,
     },
+    /// The shards of the stream give no more: 2 MiB and five reads a second each (Kinesis quotas).
+    StreamReads {
+        /// How many shards are read.
+        shards: usize,
+    },
+    /// The operator's cap on read capacity, or the share of the table's that a job takes by itself.
+    ReadBudget {
+        /// RCU.
+        rcu: f64,
+    },
+    /// The table's read capacity.
+    TableReads {
+        /// Provisioned read capacity, RCU; `None` for an on-demand table.
+        rcu: Option<f64>,
+    },
+    /// What the job writes its files to takes no more: a disk, or a bucket.
+    Destination {
+        /// Such as `the disk under the state folder`.
+        name: String,
+    },
     /// The operator's pause.
     Paused,
 }
@@ -82,6 +107,8 @@ impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Source => write!(f, "source"),
+            Self::Checking { cpus: 1 } => write!(f, "checking records, one processor is busy"),
+            Self::Checking { cpus } => write!(f, "checking records, {cpus} processors are busy"),
             Self::Service => write!(f, "the service's response time"),
             Self::Table { wcu: Some(wcu) } => write!(f, "table write capacity, {wcu:.0} WCU"),
             Self::Table { wcu: None } => write!(f, "what the on-demand table takes now"),
@@ -104,6 +131,13 @@ impl fmt::Display for Limit {
             Self::WcuCap { wcu } => write!(f, "capacity cap, {wcu:.0} WCU"),
             Self::Shard { shard } => write!(f, "shard {shard}"),
             Self::Stream { shards } => write!(f, "stream, {shards} {}", if *shards == 1 { "shard" } else { "shards" }),
+            Self::StreamReads { shards } => {
+                write!(f, "reading the stream, {shards} {}", if *shards == 1 { "shard" } else { "shards" })
+            }
+            Self::ReadBudget { rcu } => write!(f, "read budget, {rcu:.0} RCU"),
+            Self::TableReads { rcu: Some(rcu) } => write!(f, "table read capacity, {rcu:.0} RCU"),
+            Self::TableReads { rcu: None } => write!(f, "what the on-demand table gives now"),
+            Self::Destination { name } => write!(f, "writing to {name}"),
             Self::Paused => write!(f, "paused"),
         }
     }

@@ -29,9 +29,12 @@ mod pacer;
 mod parked;
 mod patience;
 mod producer;
+mod read_pace;
 mod records;
+mod scan;
 mod shard;
 mod shard_pace;
+mod stopwatch;
 mod stream;
 mod table;
 mod tally;
@@ -57,7 +60,10 @@ pub use limit::Limit;
 pub use pacer::{Caps, Left, Pacer, PacerSnapshot, Provisioned};
 pub use patience::Patience;
 pub use producer::{Producer, ProducerOptions, partition_key};
+pub use read_pace::ReadPace;
+pub use scan::{ScanOptions, ScanPage, ScanTimes, Scanner, TableScan};
 pub use shard::{RecordAt, Sink, Tables};
+pub use stopwatch::{Inside, LaneTimes, Stopwatch};
 pub use stream::{
     Failed, Page, PutReply, ReadError, SequenceNumber, Shard, StartAt, StreamPut, StreamRecord, StreamSource,
 };

@@ -87,6 +87,11 @@ impl<K> Pace<K> {
         self.governor.limit_to(most);
     }
 
+    /// Begins at this multiple of the rates instead of at the rates themselves.
+    pub fn begin_at(&mut self, factor: f64) {
+        self.governor.begin_at(factor);
+    }
+
     /// Replaces the resources, of which the first is the one that counts: the operator or another job changed them.
     pub fn replace(&mut self, now: Duration, mut resources: Vec<Resource<K>>, known: bool)
     where

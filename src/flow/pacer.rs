@@ -51,8 +51,8 @@ pub struct PacerSnapshot {
     pub consumed: f64,
     /// Of `consumed`: in the table alone, WCU.
     pub consumed_by_table: f64,
-    /// Of `consumed`: in each global index, WCU.
-    pub consumed_by_indexes: Vec<(String, f64)>,
+    /// Of `consumed`: in each global index that has written anything, WCU.
+    pub consumed_by_index: Vec<(String, f64)>,
     /// Write capacity of the table that is let through now, WCU a second; may be above the provisioned in a burst.
     pub target: f64,
     /// Items sent since the pacer began, repetitions included.
@@ -104,7 +104,7 @@ struct State {
     index_ratios: HashMap<String, f64>,
     consumed: f64,
     consumed_by_table: f64,
-    consumed_by_indexes: HashMap<String, f64>,
+    consumed_by_index: Vec<(String, f64)>,
     sent: u64,
     refused: u64,
 }
@@ -124,7 +124,7 @@ impl Pacer {
             index_ratios: HashMap::new(),
             consumed: 0.0,
             consumed_by_table: 0.0,
-            consumed_by_indexes: HashMap::new(),
+            consumed_by_index: Vec::new(),
             sent: 0,
             refused: 0,
         };
@@ -270,7 +270,7 @@ impl Pacer {
             limit: state.limit(self.clock.now()),
             consumed: state.consumed,
             consumed_by_table: state.consumed_by_table,
-            consumed_by_indexes: state.consumed_by_indexes.iter().map(|(name, wcu)| (name.clone(), *wcu)).collect(),
+            consumed_by_index: state.consumed_by_index.clone(),
             target: state.target(),
             sent: state.sent,
             refused: state.refused,
@@ -328,8 +328,11 @@ impl State {
     fn learn(&mut self, wcu: f64, consumed: &Consumed) -> Vec<f64> {
         self.consumed += consumed.total();
         self.consumed_by_table += consumed.table;
-        for (index, wcu) in &consumed.indexes {
-            *self.consumed_by_indexes.entry(index.clone()).or_default() += wcu;
+        for (name, wcu) in &consumed.indexes {
+            match self.consumed_by_index.iter_mut().find(|(known, _)| known == name) {
+                Some((_, sum)) => *sum += wcu,
+                None => self.consumed_by_index.push((name.clone(), *wcu)),
+            }
         }
         if wcu <= 0.0 {
             return Vec::new();
@@ -375,7 +378,7 @@ impl State {
         if self.held {
             return Limit::Paused;
         }
-        if let Some((keys, wcu)) = self.hot.binds(now) {
+        if let Some((keys, wcu)) = self.hot.binds(now, self.pace.binds(now).is_some()) {
             let of = self.pace.resources().first().map_or(0.0, |table| table.rate);
             return Limit::Partition { wcu, of, keys };
         }

@@ -18,10 +18,11 @@ use super::ledger::Receipt;
 use super::limit::Limit;
 use super::records::{RECORDS, Record, records_body};
 use super::shard_pace::ShardPaces;
+use super::stopwatch::LaneTimes;
 use super::stream::{PutReply, StreamPut};
 use super::writer::said;
 use crate::cloud::{Class, CloudError};
-use crate::item::{Checked, explicit_hash_key, request};
+use crate::item::{Checked, Key, explicit_hash_key, request};
 
 /// How a producer puts.
 #[derive(Clone, Debug)]
@@ -137,24 +138,70 @@ impl Producer {
     /// # Errors
     /// What made the producer fail. The job stops, and can go on later from its checkpoint.
     pub async fn put(&self, table: &str, item: &Checked, ordinal: u64, receipt: Receipt) -> Result<(), CloudError> {
-        let hash_key = explicit_hash_key(table, &item.key);
+        self.send(table, &item.key, request::encode(table, &item.json), &item.json, ordinal, receipt).await
+    }
+
+    /// The same, as a request that leaves alone what the table holds under the item's key; `partition_key` is the name
+    /// of the table's.
+    ///
+    /// # Errors
+    /// As [`Producer::put`].
+    pub async fn put_if_absent(
+        &self,
+        table: &str,
+        partition_key: &str,
+        item: &Checked,
+        ordinal: u64,
+        receipt: Receipt,
+    ) -> Result<(), CloudError> {
+        let request = request::encode_if_absent(table, partition_key, &item.json);
+        self.send(table, &item.key, request, &item.json, ordinal, receipt).await
+    }
+
+    /// The same for the removal of the item of `key`. Only our own consumers know this request.
+    ///
+    /// # Errors
+    /// As [`Producer::put`].
+    pub async fn delete(&self, table: &str, key: &Key, ordinal: u64, receipt: Receipt) -> Result<(), CloudError> {
+        self.send(table, key, request::encode_delete(table, &key.json), &key.json, ordinal, receipt).await
+    }
+
+    async fn send(
+        &self,
+        table: &str,
+        key: &Key,
+        request: Bytes,
+        json: &Bytes,
+        ordinal: u64,
+        receipt: Receipt,
+    ) -> Result<(), CloudError> {
+        let hash_key = explicit_hash_key(table, key);
         let partition_key = partition_key(&self.shared.options.job, ordinal);
-        let data = request::encode(table, &item.json);
-        let (size, most) = (data.len() + partition_key.len(), self.shared.options.record_bytes);
+        let (size, most) = (request.len() + partition_key.len(), self.shared.options.record_bytes);
         if size > most {
-            receipt.dead(format!("record of {size} bytes: the stream takes at most {most}"), item.json.clone());
+            receipt.dead(format!("record of {size} bytes: the stream takes at most {most}"), json.clone());
             return Ok(());
         }
         let memory = self.shared.health.room(size).await?;
         // Even slices of the hash keys: where the shards are even as well, a lane is a shard.
         let lane = (((hash_key >> 64) * self.lanes.count() as u128) >> 64) as usize;
-        let outgoing = Outgoing { data, partition_key, hash_key, alone: false, receipt, _memory: memory };
+        let outgoing = Outgoing { data: request, partition_key, hash_key, alone: false, receipt, _memory: memory };
         self.lanes.give(lane, outgoing).await
     }
 
     /// What it took so far: `retried` and `throttled`; the rest is the ledger's to count.
     pub fn effort(&self) -> Counters {
         *self.shared.health.effort()
+    }
+
+    /// What its lanes did with their time.
+    pub fn times(&self) -> LaneTimes {
+        self.shared.health.watch.times(self.lanes.count())
+    }
+
+    /// What of the stream held it back within the last second.
+    pub fn held_back_by(&self) -> Option<Limit> {
+        self.shared.paces.limit()
     }
 
     /// What binds now.
@@ -191,9 +238,10 @@ async fn refresh(shared: Arc<Shared>) {
 async fn lane(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Outgoing>, n: u64) {
     let mut waiting: VecDeque<Outgoing> = VecDeque::new();
     let mut backoff = Backoff::new(BASE, CAP, shared.options.seed ^ n);
+    let watch = &shared.health.watch;
     loop {
         if waiting.is_empty() {
-            let Some(outgoing) = inbox.recv().await else { return };
+            let Some(outgoing) = watch.idle.during(inbox.recv()).await else { return };
             waiting.push_back(outgoing);
         }
         while waiting.len() < RECORDS + INBOX
@@ -202,7 +250,7 @@ async fn lane(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Outgoing>, n: u64) 
             waiting.push_back(outgoing);
         }
         let batch = shared.next(&mut waiting);
-        shared.pace(&batch).await;
+        watch.paced.during(shared.pace(&batch)).await;
         if shared.health.is_over() {
             return;
         }
@@ -212,7 +260,7 @@ async fn lane(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Outgoing>, n: u64) 
             partition_key: &outgoing.partition_key,
             hash_key: outgoing.hash_key,
         });
-        let reply = shared.put.put_records(records_body(&shared.options.stream, records)).await;
+        let reply = watch.send(shared.put.put_records(records_body(&shared.options.stream, records))).await;
         let Ok(again) = shared.settle(sent, batch, reply) else { return };
         if again.is_empty() {
             backoff.reset();
@@ -220,7 +268,7 @@ async fn lane(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Outgoing>, n: u64) 
             let alone = again.iter().all(|outgoing| outgoing.alone);
             again.into_iter().rev().for_each(|outgoing| waiting.push_front(outgoing));
             if !alone {
-                shared.health.clock.sleep(backoff.wait()).await;
+                watch.backing_off.during(shared.health.clock.sleep(backoff.wait())).await;
             }
         }
     }

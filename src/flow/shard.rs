@@ -16,9 +16,10 @@ use super::lanes::Health;
 use super::ledger::{Ledger, Position};
 use super::producer::ordinal_of;
 use super::stream::{Page, ReadError, SequenceNumber, StartAt, StreamRecord, StreamSource};
+use super::tally::Tally;
 use super::writer::Writer;
 use crate::cloud::{Class, CloudError};
-use crate::item::{Checker, request};
+use crate::item::{Checker, PutRequest, Request, request};
 
 /// Where a record is on its stream.
 #[derive(Clone, Debug)]
@@ -157,7 +158,8 @@ impl Course {
 /// Reads `state`'s shard from `start` to its end, which a shard has only when it is closed.
 pub(super) async fn read(course: &Course, state: &ShardState, start: StartAt, seed: u64) -> Result<(), CloudError> {
     let clock = &course.health.clock;
-    let mut reader = Reader { course, state, sinks: HashMap::new() };
+    let met = state.ledger.tally().unwrap_or_else(|| Tally::new(1));
+    let mut reader = Reader { course, state, sinks: HashMap::new(), met };
     let mut backoff = Backoff::new(BASE, CAP, seed);
     let (mut after, mut iterator) = (start, None::<String>);
     let mut next_poll = clock.now();
@@ -223,6 +225,8 @@ struct Reader<'a> {
     course: &'a Course,
     state: &'a ShardState,
     sinks: HashMap<String, Sink>,
+    /// Which of the job's records were met in this shard, settled or not.
+    met: Tally,
 }
 
 impl Reader<'_> {
@@ -243,8 +247,8 @@ impl Reader<'_> {
                 receipt.settle(Outcome::Passed);
                 return Ok(());
             }
-            // Its first copy is in the table; writing it again could undo a later version for a moment.
-            Some(Some(ordinal)) if self.state.ledger.seen(ordinal) => {
+            // Its first copy is in the table or on its way there; writing it again could undo a later version.
+            Some(Some(ordinal)) if !self.met.first(ordinal) => {
                 receipt.settle(Outcome::Passed);
                 return Ok(());
             }
@@ -258,26 +262,31 @@ impl Reader<'_> {
                 return Ok(());
             }
         };
-        let sink = match self.sink(&request.table).await? {
+        let sink = match self.sink(request.table()).await? {
             Ok(sink) => sink,
             Err(reason) => {
                 receipt.dead(reason, data);
                 return Ok(());
             }
         };
-        let item = match sink.checker.check(request.item.clone()) {
-            Ok(item) => item,
+        let json = match &request {
+            Request::Put(put) => &put.item,
+            Request::Delete { key, .. } => key,
+        };
+        let checked = match sink.checker.check(json.clone()) {
+            Ok(checked) => checked,
             Err(refusal) => {
                 receipt.dead(refusal.to_string(), data);
                 return Ok(());
             }
         };
-        match request.other {
-            Some(whole) => {
-                let whole = with_item(&whole, &request.item, &item.json);
-                sink.writer.request(item, whole, receipt).await
+        match request {
+            Request::Put(PutRequest { item, other: Some(whole), .. }) => {
+                let whole = with_item(&whole, &item, &checked.json);
+                sink.writer.request(checked, whole, receipt).await
             }
-            None => sink.writer.put(item, receipt).await,
+            Request::Put(_) => sink.writer.put(checked, receipt).await,
+            Request::Delete { .. } => sink.writer.delete(checked.key, receipt).await,
         }
     }
 

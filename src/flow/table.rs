@@ -73,6 +73,16 @@ impl AwsTable {
     pub fn new(client: aws_sdk_dynamodb::Client, table: impl Into<String>, schema: KeySchema) -> Self {
         Self { client, table: table.into(), schema }
     }
+
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        &self.table
+    }
+
+    /// What it is reached through.
+    pub(super) fn client(&self) -> &aws_sdk_dynamodb::Client {
+        &self.client
+    }
 }
 
 /// The reasons of a throttling error of each write.

@@ -19,6 +19,7 @@ use super::ledger::Receipt;
 use super::limit::Limit;
 use super::pacer::Pacer;
 use super::parked::Parked;
+use super::stopwatch::LaneTimes;
 use super::table::{BatchReply, Consumed, TablePut};
 use super::waiting::{Waiting, Write, WriteKind};
 use crate::cloud::{Class, CloudError};
@@ -127,6 +128,11 @@ impl Writer {
     /// What it took so far: `retried`, `throttled` and `wcu`; the rest is the ledger's to count.
     pub fn effort(&self) -> Counters {
         *self.shared.health.effort()
+    }
+
+    /// What its lanes did with their time.
+    pub fn times(&self) -> LaneTimes {
+        self.shared.health.watch.times(self.lanes.count())
     }
 
     /// The pacer that it writes by.
@@ -297,10 +303,11 @@ async fn lane(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Write>, n: u64) {
     let mut queues =
         Queues { waiting: Waiting::new(last_wins), parked: Parked::new(last_wins, room), hot: Arc::default() };
     let mut backoff = Backoff::new(BASE, CAP, shared.options.seed ^ n);
+    let watch = &shared.health.watch;
     loop {
         queues.heat(shared.pacer.hot());
         if queues.waiting.is_empty() && queues.parked.is_empty() {
-            let Some(write) = inbox.recv().await else { return };
+            let Some(write) = watch.idle.during(inbox.recv()).await else { return };
             queues.push(write);
         }
         while queues.waiting.len() < INBOX
@@ -316,6 +323,8 @@ async fn lane(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Write>, n: u64) {
             Ok(batch) => batch,
             Err(wait) => {
                 let clock = &shared.health.clock;
+                // Waiting for the turn of a hot key is waiting by the pace.
+                let _paced = watch.paced.enter();
                 tokio::select! {
                     Some(write) = inbox.recv(), if !queues.parked.is_full() => queues.push(write),
                     () = clock.sleep(wait.min(LOOK)) => {}
@@ -326,15 +335,15 @@ async fn lane(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Write>, n: u64) {
                 continue;
             }
         };
-        shared.pacer.acquire(wcu_of(&batch), batch.len()).await;
+        watch.paced.during(shared.pacer.acquire(wcu_of(&batch), batch.len())).await;
         if shared.health.is_over() {
             return;
         }
         let sent = shared.health.clock.now();
-        let reply = shared.send(&batch).await;
+        let reply = watch.send(shared.send(&batch)).await;
         match shared.settle(sent, batch, reply, &mut queues) {
             After::Next => backoff.reset(),
-            After::BackOff => shared.health.clock.sleep(backoff.wait()).await,
+            After::BackOff => watch.backing_off.during(shared.health.clock.sleep(backoff.wait())).await,
             After::End => return,
         }
     }

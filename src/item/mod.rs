@@ -19,6 +19,6 @@ mod types;
 pub use check::Checker;
 pub use digest::digest_of_attributes;
 pub use key::explicit_hash_key;
-pub use request::PutRequest;
+pub use request::{PutRequest, Request};
 pub use shape::{Shape, ShapeError, ShapeSpec, Shaped};
 pub use types::{Checked, Key, KeyAttr, KeyKind, KeySchema, Refusal};

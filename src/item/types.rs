@@ -119,6 +119,9 @@ pub enum Refusal {
     /// An expression of the options can't be computed on this item.
     #[error("expression {0:?}: {1}")]
     Expression(String, String),
+    /// A line of a `DynamoDB` export that is neither an item nor a change.
+    #[error("not a line of an export: {0}")]
+    NotAnExportLine(String),
     /// A record on a stream that is no put request.
     #[error("not a put request: {0}")]
     NotAPutRequest(String),

@@ -30,13 +30,26 @@ pub fn guard(path: &Path, context: &Context, job: Option<&JobId>, mode: Mode) ->
 
 /// A request that a dry run did not send.
 #[derive(Serialize)]
-struct Unsent<'a> {
+pub(crate) struct Unsent<'a> {
     would_send: &'a str,
     service: &'a str,
     target: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     request: Option<&'a RawValue>,
     aws: String,
+}
+
+impl Unsent<'_> {
+    /// The line that is printed of `change`: JSON, with the `aws` command that equals it.
+    pub(crate) fn of(change: &Change) -> String {
+        super::journal::to_json(&Unsent {
+            would_send: &change.operation,
+            service: &change.service,
+            target: &change.target,
+            request: serde_json::from_str(&change.request).ok(),
+            aws: change.as_aws_command(),
+        })
+    }
 }
 
 impl Witness for Audit {
@@ -49,13 +62,6 @@ impl Witness for Audit {
     }
 
     fn would_send(&self, change: &Change) {
-        let line = Unsent {
-            would_send: &change.operation,
-            service: &change.service,
-            target: &change.target,
-            request: serde_json::from_str(&change.request).ok(),
-            aws: change.as_aws_command(),
-        };
-        println!("{}", super::journal::to_json(&line));
+        println!("{}", Unsent::of(change));
     }
 }

@@ -1,10 +1,13 @@
 //! What can be started: one file per job kind, the process that runs it, and the journal where everyone meets.
 
 pub mod audit;
-mod autoscale;
-mod backup;
+pub mod autoscale;
+pub mod backup;
+pub mod binding;
 pub mod bump;
+pub mod create_table;
 pub mod journal;
+pub mod plan;
 mod process;
 mod progress;
 mod restore;
@@ -12,6 +15,7 @@ pub mod spec;
 mod verify;
 mod worker;
 
+pub use binding::{Binding, Remedy};
 pub use journal::{Journal, JournalError};
 pub use process::{StartError, leave_terminal, log_path, resume_detached, start_detached};
 pub use progress::{Ended, Line, Listener, Said, VerifyLine};

@@ -260,6 +260,9 @@ pub struct BackupSpec {
     /// Compress the files with gzip.
     #[serde(default)]
     pub gzip: bool,
+    /// Read with eventual consistency, at half the RCU: writes of the last second may be missing.
+    #[serde(default)]
+    pub eventually_consistent: bool,
 }
 
 /// Rules that follow the load of tables with their capacity.

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::bump::BumpError;
 use super::journal::{Control, Job, Journal, JournalError, State};
 use super::progress::{Ended, Listener};
-use super::spec::{JobId, Spec};
+use super::spec::{JobId, RestoreSpec, Spec};
 use super::{audit, autoscale, backup, bump, restore, verify};
 use crate::backup::BackupError;
-use crate::cloud::{Cloud, CloudError, Mode};
+use crate::cloud::{Class, Cloud, CloudError, Mode};
 
 /// Why a job could not be run, or failed while it ran.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +82,17 @@ pub(super) struct End {
     pub differs: bool,
 }
 
+impl End {
+    /// The end of a job that was stopped before it began.
+    fn halted(session: &Session<'_>, halt: Halt) -> Self {
+        let message = match halt {
+            Halt::Cancelled => String::new(),
+            Halt::Interrupted => format!("go on with `sluice restore --resume {}`", session.job.id),
+        };
+        Self { state: halt.into(), message, report: String::new(), dead: false, differs: false }
+    }
+}
+
 impl Session<'_> {
     /// The journal, for a moment.
     pub fn journal(&self) -> MutexGuard<'_, Journal> {
@@ -145,11 +157,13 @@ pub async fn run(
         }
     };
     let session = Session { journal: Mutex::new(journal), job, cloud, listener, stop };
-    let ended = match &session.job.spec {
-        Spec::Restore(spec) => restore::run(&session, spec).await,
-        Spec::Verify(spec) => verify::run(&session, spec, path).await,
-        Spec::Backup(spec) => backup::run(&session, spec).await,
-        Spec::Autoscale(spec) => autoscale::run(&session, spec).await,
+    let ended = match (raise(&session).await, &session.job.spec) {
+        (Err(error), _) => Err(error),
+        (Ok(Some(halt)), _) => Ok(End::halted(&session, halt)),
+        (Ok(None), Spec::Restore(spec)) => restore::run(&session, spec).await,
+        (Ok(None), Spec::Verify(spec)) => verify::run(&session, spec, path).await,
+        (Ok(None), Spec::Backup(spec)) => backup::run(&session, spec).await,
+        (Ok(None), Spec::Autoscale(spec)) => autoscale::run(&session, spec).await,
     };
     let end = ended.unwrap_or_else(|error| End {
         state: State::Failed,
@@ -158,7 +172,8 @@ pub async fn run(
         dead: false,
         differs: false,
     });
-    if matches!(end.state, State::Done | State::Cancelled) {
+    // An interrupted job is taken up again: it keeps what it raised, and every sluice says so until then.
+    if end.state != State::Interrupted {
         give_back(&session).await;
     }
     let report = if end.report.is_empty() { restore::last_line(&session, end.state) } else { end.report };
@@ -177,25 +192,47 @@ pub async fn run(
     Ok(Ended { job: id.clone(), state: end.state, message: end.message, report, dead: end.dead, differs: end.differs })
 }
 
+/// Raises what the job was promised; returns what stopped it before.
+async fn raise(session: &Session<'_>) -> Result<Option<Halt>, JobError> {
+    let Spec::Restore(RestoreSpec { table, raise: Some(raise), .. }) = &session.job.spec else { return Ok(None) };
+    // Its own connection: the session's must not be held across a request.
+    let journal = Journal::open(&session.journal().path().to_owned())?;
+    let raised = tokio::select! {
+        raised = bump::raise(&session.cloud, &journal, &session.job.id, table, raise) => raised,
+        halt = session.halted() => return Ok(Some(halt)),
+    };
+    match raised {
+        Ok(words) => session.note("info", &words),
+        // A dry run has printed the request; what it then counts is at the capacity of today.
+        Err(BumpError::Cloud(error)) if error.class == Class::DryRun => {}
+        Err(BumpError::Cloud(error)) => {
+            return Err(JobError::Unfit(format!(
+                "{error}. Nothing was written; without --bump it runs at what {table} has"
+            )));
+        }
+        Err(BumpError::Journal(error)) => return Err(error.into()),
+    }
+    Ok(None)
+}
+
 /// Gives back the capacity that was raised for this job.
 async fn give_back(session: &Session<'_>) {
-    let owed = bump::owed(&session.journal(), &session.cloud.context, &session.job.id).unwrap_or_default();
-    for owing in owed {
-        // Its own connection: the session's must not be held across a request.
-        let path = session.journal().path().to_owned();
-        let done = match Journal::open(&path) {
-            Ok(journal) => bump::give_back(&session.cloud, &journal, &owing).await.map_err(|e| e.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        match done {
-            Ok(words) => session.note("info", &words),
-            Err(words) => session.note(
-                "warn",
-                &format!(
-                    "{} still has {} WCU: {words}; run `sluice capacity {} --give-back`",
-                    owing.table, owing.after, owing.table
-                ),
-            ),
+    let path = session.journal().path().to_owned();
+    let done = async {
+        let journal = Journal::open(&path)?;
+        let owed = bump::owed(&journal, &session.job.id)?;
+        bump::give_back(&session.cloud, &journal, &owed, bump::PATIENCE).await
+    };
+    match done.await {
+        Ok(settled) => {
+            for one in settled {
+                let level = if one.is_owed() { "warn" } else { "info" };
+                session.note(level, &one.words);
+            }
         }
+        Err(error) => session.note(
+            "warn",
+            &format!("what was raised could not be given back: {error}; `sluice capacity --give-back` does it"),
+        ),
     }
 }

@@ -13,7 +13,7 @@ use ratatui::text::{Line, Span};
 use crate::cloud::Mode;
 use crate::console::app::{App, Screen};
 use crate::console::keymap::{Action, Scope};
-use crate::console::widget::quantity::{clock, duration, rate};
+use crate::console::widget::quantity::{clock, dollars, duration, rate};
 use crate::console::widget::text::shown;
 use crate::console::widget::{write, write_right};
 
@@ -39,7 +39,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
         if let Some(at) = app.credentials_expire_ms {
             right.push(expiry(app, at));
         }
-        right.push(Span::styled(format!("api {}/s   ", rate(app.requests_per_second)), theme.dim));
+        right.push(api(app, area.width >= 90));
     }
     right.push(Span::raw(format!("{}Z ", clock(app.now_ms))));
     let right = Line::from(right);
@@ -51,6 +51,21 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
     let left = Line::from(vec![Span::styled(" sluice   ", theme.strong), Span::raw(parts.join(dot))]);
     write(buf, Rect { width: room, ..area }, 0, &left);
     write_right(buf, area, 0, &right);
+}
+
+/// Requests a second, and what CloudWatch bills for an hour of what it is asked.
+fn api(app: &App, with_bill: bool) -> Span<'static> {
+    let bill = match app.api.dollars_per_hour().filter(|_| with_bill) {
+        Some(dollars_an_hour) => format!(" cw {}/h", dollars(dollars_an_hour)),
+        None => String::new(),
+    };
+    let held = app.api.asked.waiting;
+    let words = format!("api {}/s{bill}", rate(app.requests_per_second));
+    if held > 0 {
+        Span::styled(format!("{words} {held} held   "), app.theme.warn)
+    } else {
+        Span::styled(format!("{words}   "), app.theme.dim)
+    }
 }
 
 fn expiry(app: &App, at_ms: i64) -> Span<'static> {
@@ -91,7 +106,11 @@ pub fn draw_tabs(buf: &mut Buffer, area: Rect, app: &App) {
         (Screen::Streams, Action::Streams, "Streams"),
         (Screen::Jobs, Action::Jobs, "Jobs"),
     ] {
-        let is_here = *here == screen || matches!((here, &screen), (Screen::Job(_) | Screen::Dead(_), Screen::Jobs));
+        let is_here = *here == screen
+            || matches!(
+                (here, &screen),
+                (Screen::Job(_) | Screen::Dead(_), Screen::Jobs) | (Screen::Table(_), Screen::Tables)
+            );
         let chord = app.keymap.chord(Scope::Global, action).unwrap_or_default();
         let style = if is_here { theme.selected } else { Style::new() };
         spans.push(Span::raw(" "));

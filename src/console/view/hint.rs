@@ -6,15 +6,36 @@ use crate::cloud::inventory::Table;
 use crate::console::app::{App, Screen};
 use crate::console::history::History;
 use crate::console::keymap::{Action, Scope};
-use crate::console::keys::stepped;
 use crate::console::load::TableLoad;
 use crate::console::widget::quantity::{duration, exact, percent, rate};
 use crate::console::widget::text::shown;
+use crate::flow::Limit;
 use crate::jobs::journal::{Control, Job, State};
 use crate::jobs::spec::Spec;
+use crate::jobs::{Binding, Remedy};
+
+/// So long questions wait before it is worth a word, ms.
+const HELD_MS: i64 = 2_000;
 
 /// The most pressing thing about what is on screen.
 pub fn hint(app: &App) -> Option<(String, Style)> {
+    pressing(app).or_else(|| Some((held_back(app)?, app.theme.warn)))
+}
+
+/// The budget holds questions back: what is shown is older than it should be.
+fn held_back(app: &App) -> Option<String> {
+    let since = app.api.waiting_since_ms.filter(|since| app.now_ms - since >= HELD_MS)?;
+    let old = app.oldest_shown_ms().map_or(0, |at| app.now_ms - at).max(app.now_ms - since);
+    Some(format!(
+        "{} the budget of {} questions/s to AWS holds {} back: what is shown is up to {} old (--api-rate)",
+        app.theme.glyphs.warn,
+        rate(app.api.budget),
+        app.api.asked.waiting,
+        duration(old as f64)
+    ))
+}
+
+fn pressing(app: &App) -> Option<(String, Style)> {
     let warn = |words: String| (format!("{} {words}", app.theme.glyphs.warn), app.theme.warn);
     match &app.screen {
         Screen::Tables => {
@@ -27,13 +48,20 @@ pub fn hint(app: &App) -> Option<(String, Style)> {
             }
             let bump = app.bumps.iter().find(|bump| bump.job.is_none() && bump.after > bump.before)?;
             let key = app.keymap.chord(Scope::Tables, Action::GiveBack)?;
-            let words =
-                format!("{} was raised from {} to {} WCU; {key} gives it back", bump.table, bump.before, bump.after);
+            let (unit, before, after) = (bump.resource.unit(), bump.before, bump.after);
+            let words = format!("{} was raised from {before} to {after} {unit}; {key} gives it back", bump.resource);
             Some((words, Style::new()))
+        }
+        Screen::Table(name) => {
+            let table = app.table(name)?;
+            let load = app.table_load(name);
+            is_throttled(&load).then(|| warn(throttled(app, table, &load, Scope::Table, true)))
         }
         Screen::Job(id) => {
             let job = app.job(id)?;
-            job_hint(app, job).map(warn)
+            let binding = binding(app, job);
+            let plain = || Some((binding.and_then(|binding| explained(app, binding))?, Style::new()));
+            job_hint(app, job, binding).map(warn).or_else(plain)
         }
         Screen::Jobs => {
             let stopped =
@@ -50,7 +78,7 @@ pub fn hint(app: &App) -> Option<(String, Style)> {
                 streams.iter().filter_map(|s| Some((&s.name, app.stream_lag_ms(&s.name)?))).max_by_key(|s| s.1)?;
             (lag >= 60_000).then(|| warn(format!("the readers of {name} are {} behind", duration(lag as f64))))
         }
-        Screen::Dead(_) | Screen::Restore => None,
+        Screen::Dead(_) | Screen::Restore | Screen::Backup => None,
     }
 }
 
@@ -71,8 +99,8 @@ fn throttled(app: &App, table: &Table, load: &TableLoad, scope: Scope, selected:
         );
     }
     match app.keymap.chord(scope, Action::Raise) {
-        Some(key) if selected => format!("{told}. {key} raises it to {}", exact(stepped(provisioned.write, true))),
-        Some(key) => format!("{told}. Select it: {key} raises it to {}", exact(stepped(provisioned.write, true))),
+        Some(key) if selected => format!("{told}. {key} raises it to {}", exact(app.step.up(provisioned.write))),
+        Some(key) => format!("{told}. Select it: {key} raises it to {}", exact(app.step.up(provisioned.write))),
         None => told,
     }
 }
@@ -82,28 +110,37 @@ fn is_throttled(load: &TableLoad) -> bool {
     load.throttled >= 1.0 && load.throttled >= (load.used + load.throttled) * 0.02
 }
 
-/// A table that gives all it has without refusing much: more is faster.
-fn full(app: &App, job: &Job) -> Option<String> {
-    let table = app.table(job.spec.table()).filter(|table| table.status == "ACTIVE")?;
-    let provisioned = table.provisioned?.write;
-    let used = app.table_load(&table.name).used;
-    let key = app.keymap.chord(Scope::Job, Action::Raise)?;
-    let (name, has, more) = (&table.name, exact(provisioned), exact(stepped(provisioned, true)));
-    match used / provisioned.max(1) as f64 {
-        // FORMATS.md 4: up to 300 s of unused capacity.
-        share if share > 1.2 => Some(format!(
-            "{name} gives {} WCU, more than its {has}: burst from unused capacity, for minutes at most. {key} raises it to {more}",
-            rate(used)
-        )),
-        share if share >= 0.9 => Some(format!(
-            "{name} gives {} of its {has} WCU: that is what limits this job. {key} raises it to {more}",
-            rate(used)
-        )),
-        _ => None,
-    }
+/// What binds a running job, with its numbers.
+fn binding<'a>(app: &'a App, job: &Job) -> Option<&'a Binding> {
+    let past = app.histories.get(&job.id).filter(|_| job.state == State::Running)?;
+    past.newest.as_ref()?.binding.as_ref()
 }
 
-fn job_hint(app: &App, job: &Job) -> Option<String> {
+/// The binding limit in full, with the key that changes it.
+fn explained(app: &App, binding: &Binding) -> Option<String> {
+    let key = |action| app.keymap.chord(Scope::Job, action);
+    let words = shown(&binding.explain());
+    Some(match binding.remedy() {
+        Some(Remedy::Raise { table, index, from }) => {
+            let to = exact(app.step.up(from));
+            match (&index, app.table(&table).filter(|table| table.status != "ACTIVE")) {
+                (_, Some(table)) => format!("{words} It is {}.", table.status),
+                (Some(_), _) => format!("{words} Its row on the table's screen takes {} to {to}", key(Action::Raise)?),
+                (None, _) => format!("{words} {} raises it to {to}", key(Action::Raise)?),
+            }
+        }
+        Some(Remedy::Rate) => format!("{words} {} changes it", key(Action::Rate)?),
+        Some(Remedy::Resume) => format!("{words}. {} lets it go on", key(Action::Pause)?),
+        None => words,
+    })
+}
+
+/// True for limits that an operator would want to know of: somebody set them, or something is full.
+fn is_pressing(limit: &Limit) -> bool {
+    !matches!(limit, Limit::Source | Limit::Service | Limit::Checking { .. } | Limit::Destination { .. })
+}
+
+fn job_hint(app: &App, job: &Job, binding: Option<&Binding>) -> Option<String> {
     let key = |action| app.keymap.chord(Scope::Job, action);
     let progress = app.progress(job);
     match (job.state, job.control) {
@@ -121,16 +158,14 @@ fn job_hint(app: &App, job: &Job) -> Option<String> {
         }
         _ => {}
     }
-    if let Some(table) = app.table(job.spec.table()) {
+    if let Some(binding) = binding.filter(|binding| is_pressing(&binding.limit)) {
+        return explained(app, binding);
+    }
+    if let Some(table) = app.table(job.spec.table()).filter(|_| binding.is_none()) {
         let load = app.table_load(&table.name);
         if is_throttled(&load) {
             return Some(throttled(app, table, &load, Scope::Job, true));
         }
-    }
-    if job.state == State::Running
-        && let Some(full) = full(app, job)
-    {
-        return Some(full);
     }
     let past = app.histories.get(&job.id);
     if let (Spec::Restore(spec), Some(lag)) = (&job.spec, past.and_then(History::worst_lag_ms))

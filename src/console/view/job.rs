@@ -11,6 +11,8 @@
 //! └───────────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 
+use std::collections::HashSet;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
@@ -24,10 +26,11 @@ use crate::console::app::App;
 use crate::console::history::{GAP_MS, History};
 use crate::console::load::Progress;
 use crate::console::widget::bar::bar;
-use crate::console::widget::chart::{Chart, Series, Shape};
+use crate::console::widget::chart::{Chart, Series, Shape, window_name};
 use crate::console::widget::quantity::{bytes, clock, count, date, duration, exact, percent, rate};
 use crate::console::widget::text::{clip, shown};
 use crate::console::widget::{below, write, write_right};
+use crate::flow::Counters;
 use crate::jobs::JobId;
 use crate::jobs::journal::{Job, Note};
 use crate::jobs::spec::{Kind, Spec};
@@ -165,8 +168,11 @@ fn counts_lines(app: &App, job: &Job, progress: &Progress, width: u16, with_limi
     if matches!(&job.spec, Spec::Restore(spec) if spec.stream.is_some()) {
         cells.push(("on stream", exact(c.on_stream), plain));
     }
-    if job.kind() == Kind::Restore {
-        cells.push(("written", exact(c.written), plain));
+    match job.kind() {
+        Kind::Restore => cells.push(("written", exact(c.written), plain)),
+        // What counts of a backup is what would survive now.
+        Kind::Backup => cells.push(("stored", exact(c.written), plain)),
+        _ => {}
     }
     if c.deleted > 0 {
         cells.push(("deleted", exact(c.deleted), plain));
@@ -175,12 +181,16 @@ fn counts_lines(app: &App, job: &Job, progress: &Progress, width: u16, with_limi
         cells.push(("left alone", exact(c.skipped), plain));
     }
     cells.push(("dead", exact(c.dead), if c.dead > 0 { theme.bad } else { plain }));
-    if job.kind() == Kind::Restore {
+    if matches!(job.kind(), Kind::Restore | Kind::Backup) {
         cells.push(("resent", count(c.retried as f64), plain));
         let throttled =
             if job.state.is_live() { format!("{}/s", rate(progress.throttled)) } else { count(c.throttled as f64) };
         cells.push(("throttled", throttled, if progress.throttled >= 0.5 { theme.warn } else { plain }));
-        cells.push(("WCU", count(c.wcu), plain));
+        cells.push(if job.kind() == Kind::Backup {
+            ("RCU", count(c.rcu), plain)
+        } else {
+            ("WCU", count(c.wcu), plain)
+        });
     }
     cells.push(("bytes", bytes(c.bytes as f64), plain));
     if let Some(rate_cap) = job.rate {
@@ -209,7 +219,8 @@ fn draw_charts(buf: &mut Buffer, area: Rect, app: &App, job: &Job) {
     let has_shards = past.newest.as_ref().is_some_and(|sample| !sample.shards.is_empty());
     let is_restore = job.kind() == Kind::Restore;
     let constraints: Vec<Constraint> = match (is_restore, has_shards, area.width >= WIDE) {
-        (false, ..) => vec![Constraint::Fill(1)],
+        (false, ..) if job.spec.table().is_empty() => vec![Constraint::Fill(1)],
+        (false, ..) => vec![Constraint::Fill(1), Constraint::Fill(1)],
         (true, true, true) => vec![Constraint::Fill(10), Constraint::Fill(7), Constraint::Fill(11)],
         (true, ..) => vec![Constraint::Fill(1), Constraint::Fill(1)],
     };
@@ -226,25 +237,28 @@ fn draw_charts(buf: &mut Buffer, area: Rect, app: &App, job: &Job) {
         draw_shards(buf, inner, app, past);
     }
     if areas.len() > 1 {
-        let inner = pane(buf, areas[areas.len() - 1], app, "write capacity, WCU/s", "", true);
+        let title = if is_restore { "write capacity, WCU/s" } else { "read capacity, RCU/s" };
+        let inner = pane(buf, areas[areas.len() - 1], app, title, "", true);
         capacity_chart(app, job, past).draw(buf, inner, &app.theme);
     }
 }
 
-fn window_words(ms: i64) -> &'static str {
-    match ms / 60_000 {
-        1 => "1m",
-        2 => "2m",
-        5 => "5m",
-        15 => "15m",
-        60 => "1h",
-        360 => "6h",
-        _ => "24h",
+/// The length of a window: `15m`, `3d`.
+pub(super) fn window_words(ms: i64) -> String {
+    window_name(ms)
+}
+
+/// What the right end of a time axis is called: `now`, or the time it is held at.
+pub(super) fn end_word(app: &App, to_ms: i64, is_live: bool) -> String {
+    match (app.frozen_ms.is_some(), is_live) {
+        (false, true) => "now".to_owned(),
+        (true, _) if app.now_ms - to_ms < 12 * 3_600_000 => clock(to_ms),
+        (_, _) => date(to_ms),
     }
 }
 
 /// A pane under a line with its title, and a line to its left unless it is the first.
-fn pane(buf: &mut Buffer, area: Rect, app: &App, title: &str, right: &str, divided: bool) -> Rect {
+pub(super) fn pane(buf: &mut Buffer, area: Rect, app: &App, title: &str, right: &str, divided: bool) -> Rect {
     let borders = if divided { Borders::TOP | Borders::LEFT } else { Borders::TOP };
     let mut block = Block::new()
         .borders(borders)
@@ -261,7 +275,7 @@ fn pane(buf: &mut Buffer, area: Rect, app: &App, title: &str, right: &str, divid
 
 fn chart<'a>(app: &App, job: &Job, series: Vec<Series<'a>>) -> Chart<'a> {
     let to_ms = app.window_end(job);
-    let end = if job.state.is_live() && app.frozen_ms.is_none() { "now" } else { "end" };
+    let end = end_word(app, to_ms, job.state.is_live());
     Chart { from_ms: to_ms - app.window_ms(job), to_ms, series, marks: None, end }
 }
 
@@ -272,35 +286,58 @@ fn records_chart<'a>(app: &App, job: &Job, past: &History) -> Chart<'a> {
     if matches!(&job.spec, Spec::Restore(spec) if spec.stream.is_some()) {
         series.push(line("on stream", Style::new(), past.rates(from, |c| c.on_stream as f64)));
     }
-    if job.kind() == Kind::Restore {
-        series.push(line("written", app.theme.accent, past.rates(from, |c| c.written as f64)));
+    if matches!(job.kind(), Kind::Restore | Kind::Backup) {
+        let name = if job.kind() == Kind::Backup { "stored" } else { "written" };
+        series.push(line(name, app.theme.accent, past.rates(from, |c| c.written as f64)));
     }
     chart(app, job, series)
 }
 
-/// What our writers consumed each second, what the table consumed in all each minute, and what it has.
+/// What our writers consumed each second, what the table consumed in all in each period of CloudWatch's, and what it
+/// has: two truths on one chart, so that live traffic beside ours is seen.
 fn capacity_chart<'a>(app: &App, job: &Job, past: &History) -> Chart<'a> {
-    let to = app.window_end(job);
-    let from = to - app.window_ms(job);
-    let minutes = app.consumed.get(job.spec.table()).into_iter().flatten().filter(|(at, _)| **at < to);
-    let all: Vec<(i64, f64)> = minutes.map(|(at, sum)| (*at, sum / 60.0)).collect();
-    let series = vec![
-        Series {
-            name: "provisioned",
-            style: app.theme.dim,
-            shape: Shape::Step(GAP_MS),
-            points: past.provisioned(from),
-        },
-        Series { name: "all/min", style: Style::new(), shape: Shape::Step(60_000), points: all },
-        Series {
-            name: "used",
-            style: app.theme.accent,
-            shape: Shape::Line(GAP_MS),
-            points: past.rates(from, |c| c.wcu),
-        },
-    ];
+    let from = app.window_end(job) - app.window_ms(job);
+    let known = app.charts.get(job.spec.table()).and_then(|chart| Some((chart, chart.lines(None)?)));
+    let reads = job.kind() != Kind::Restore;
+    let mut has = past.provisioned(from);
+    let mut holds = GAP_MS;
+    let mut all = None;
+    let mut marks: Vec<i64> = Vec::new();
+    if let Some((chart, lines)) = known {
+        let (had, used, refused) = if reads {
+            (&lines.read_provisioned, &lines.read, &lines.reads_refused)
+        } else {
+            (&lines.write_provisioned, &lines.written, &lines.writes_refused)
+        };
+        // Samples tell a change or a refusal to the second: CloudWatch tells of the periods without them.
+        let sampled: HashSet<i64> =
+            past.seconds.iter().map(|second| second.at_ms.div_euclid(chart.period_ms)).collect();
+        let is_told = |at: i64| sampled.contains(&at.div_euclid(chart.period_ms));
+        if reads {
+            has.clone_from(had);
+        } else {
+            has.extend(had.iter().filter(|(at, _)| !is_told(*at)));
+            has.sort_by_key(|(at, _)| *at);
+        }
+        holds = chart.provisioned_holds_ms();
+        let points = chart.per_second(used, app.now_ms);
+        all = Some(Series { name: chart.all_name(), style: Style::new(), shape: Shape::Step(chart.period_ms), points });
+        marks.extend(refused.iter().filter(|(at, n)| *n > 0.0 && !is_told(*at)).map(|(at, _)| *at));
+    }
+    let mut series = vec![Series { name: "provisioned", style: app.theme.dim, shape: Shape::Step(holds), points: has }];
+    series.extend(all);
+    let of: fn(&Counters) -> f64 = if reads { |c| c.rcu } else { |c| c.wcu };
+    // What a reply says of capacity is of the table and its indexes together.
+    let has_indexes = app.table(job.spec.table()).is_some_and(|table| !table.indexes.is_empty());
+    series.push(Series {
+        name: if has_indexes && !reads { "ours, indexes too" } else { "ours" },
+        style: app.theme.accent,
+        shape: Shape::Line(GAP_MS),
+        points: past.rates(from, of),
+    });
     let throttled = past.rates(from, |c| c.throttled as f64).into_iter().filter(|(_, n)| *n > 0.0);
-    Chart { marks: Some(("throttled", throttled.map(|(at, _)| at).collect())), ..chart(app, job, series) }
+    marks.extend(throttled.map(|(at, _)| at));
+    Chart { marks: Some(("throttled", marks)), ..chart(app, job, series) }
 }
 
 fn draw_shards(buf: &mut Buffer, area: Rect, app: &App, past: &History) {

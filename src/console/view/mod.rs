@@ -12,6 +12,8 @@
 //!
 //! Below 60×15 only the essential is left: the body, without its box, and a header when there is room.
 
+mod backup;
+pub mod capacity;
 pub mod dead;
 mod header;
 mod hint;
@@ -20,6 +22,7 @@ mod jobs;
 mod overlay;
 mod restore;
 pub mod streams;
+mod table;
 pub mod tables;
 
 use ratatui::Frame;
@@ -109,9 +112,11 @@ fn draw_screen(buf: &mut Buffer, body: Rect, app: &App) -> Option<(u16, u16)> {
         Screen::Tables => tables::draw(buf, body, app),
         Screen::Streams => streams::draw(buf, body, app),
         Screen::Jobs => jobs::draw(buf, body, app),
+        Screen::Table(name) => table::draw(buf, body, app, name),
         Screen::Job(id) => job::draw(buf, body, app, id),
         Screen::Dead(id) => dead::draw(buf, body, app, id),
         Screen::Restore => return restore::draw(buf, body, app),
+        Screen::Backup => return backup::draw(buf, body, app),
     }
     None
 }
@@ -142,6 +147,7 @@ fn draw_prompt(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
     let label = match &prompt.purpose {
         Purpose::Filter => " filter: ".to_owned(),
         Purpose::Rate(id) => format!(" items per second for {id}, nothing for no cap: "),
+        Purpose::Capacity(resource) => format!(" {} of {}: ", resource.unit(), shown(&resource.to_string())),
     };
     let mut spans = vec![Span::styled(label.clone(), app.theme.accent), Span::raw(shown(prompt.input.value()))];
     if let Some(error) = &prompt.error {

@@ -33,6 +33,10 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, overlay: &Overlay) -> Optio
             None
         }
         Overlay::Confirm(question) => draw_question(buf, area, app, question),
+        Overlay::Capacity(table, at) => {
+            super::capacity::draw(buf, area, app, table, *at);
+            None
+        }
         Overlay::Prompt(_) => None,
     }
 }

@@ -31,10 +31,11 @@ const COLUMNS: [Column; 7] = [
     right("RECORDS/S", 9, 1),
     right("LAG", 9, 0),
 ];
-const SHARDS: [Column; 5] = [
+const SHARDS: [Column; 6] = [
     left("SHARD", 24, 0),
     left("STATE", 6, 2),
     right("SHARE OF KEYS", 13, 1),
+    right("READ/S", 9, 0),
     right("LAG", 9, 0),
     left("PARENTS", 50, 3),
 ];
@@ -130,6 +131,7 @@ fn shard_cells(app: &App, stream: &Stream, shard: &Shard) -> Vec<Cell> {
         (shown(&shard.id), plain),
         (if shard.open { "open" } else { "closed" }.to_owned(), if shard.open { plain } else { app.theme.dim }),
         (format!("{keys:.1} %"), plain),
+        app.shard_rate(&stream.name, &shard.id).map_or(("-".to_owned(), app.theme.dim), |n| (rate(n), plain)),
         lag_cell(app, app.shard_lag_ms(&stream.name, &shard.id)),
         (shown(&parents.join(" + ")), plain),
     ]

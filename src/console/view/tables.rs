@@ -10,18 +10,22 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 
 use super::{boxed, say};
+use crate::capacity::Resource;
 use crate::cloud::inventory::Table;
 use crate::cloud::price;
 use crate::console::app::App;
 use crate::console::load::{TABLE_SORTS, TableLoad};
 use crate::console::widget::bar::bar;
-use crate::console::widget::quantity::{bytes, count, dollars, exact, rate};
+use crate::console::widget::quantity::{bytes, count, dollars, duration, exact, rate};
 use crate::console::widget::sparkline::sparkline;
 use crate::console::widget::table::{self, Cell, Column, left, right};
 use crate::console::widget::text::shown;
+
+/// From this age on it is said, ms: three rounds of descriptions.
+const OLD_MS: i64 = 15_000;
 
 const COLUMNS: [Column; 10] = [
     left("TABLE", 40, 0),
@@ -39,18 +43,28 @@ const COLUMNS: [Column; 10] = [
 /// Draws it.
 pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
     let theme = &app.theme;
-    let rows = app.shown_tables();
-    let known = app.tables.rows.as_ref().map(Vec::len);
+    let rows = app.table_rows();
+    let known = app.table_names.rows.as_ref().map(Vec::len);
     let list = &app.tables_list;
     let filter = if list.filter.is_empty() { String::new() } else { format!("/{} ", shown(&list.filter)) };
     let sort = TABLE_SORTS[list.sort % TABLE_SORTS.len()];
+    // What is not described has no numbers to sort by.
+    let undescribed = rows.iter().filter(|row| row.table.is_none()).count();
+    let of_known = match undescribed {
+        0 => String::new(),
+        _ if sort == "name" => String::new(),
+        n => format!(" of the {} described", rows.len() - n),
+    };
     let glyph = theme.glyphs.sorted[usize::from(sort == "name")];
     let inner = boxed(
         buf,
         area,
         theme,
-        Line::styled(format!(" tables {} ", known.map_or(String::new(), |n| n.to_string())), theme.strong),
-        Line::raw(format!(" {filter}sort: {sort} {glyph} ")),
+        Line::from(vec![
+            Span::styled(format!(" tables {} ", known.map_or(String::new(), |n| n.to_string())), theme.strong),
+            Span::styled(age(app), theme.warn),
+        ]),
+        Line::raw(format!(" {filter}sort: {sort} {glyph}{of_known} ")),
     );
     match known {
         None if app.trouble.is_some() => {
@@ -73,11 +87,23 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
             );
         }
         Some(_) => {
-            let selected = list.index(rows.iter().map(|(table, _)| table.name.as_str()));
-            let cells: Vec<Vec<Cell>> = rows.iter().map(|(table, load)| cells(app, table, load)).collect();
+            let selected = list.index(rows.iter().map(|row| row.name));
+            let cells: Vec<Vec<Cell>> = rows
+                .iter()
+                .map(|row| match row.table {
+                    Some(table) => cells(app, table, &row.load),
+                    None => vec![(shown(row.name), theme.dim), ("…".to_owned(), theme.dim)],
+                })
+                .collect();
             table::draw(buf, inner, theme, &COLUMNS, &cells, Some(selected));
         }
     }
+}
+
+/// How old what is on screen is, where the budget or AWS keeps it waiting.
+fn age(app: &App) -> String {
+    let old = app.oldest_shown_ms().map_or(0, |at| app.now_ms - at);
+    if old >= OLD_MS { format!("as of {} ago ", duration(old as f64)) } else { String::new() }
 }
 
 fn cells(app: &App, table: &Table, load: &TableLoad) -> Vec<Cell> {
@@ -106,7 +132,7 @@ fn cells(app: &App, table: &Table, load: &TableLoad) -> Vec<Cell> {
     ]
 }
 
-fn stream_word(view: Option<&str>) -> &'static str {
+pub(super) fn stream_word(view: Option<&str>) -> &'static str {
     match view {
         None => "-",
         Some("NEW_AND_OLD_IMAGES") => "new+old",
@@ -133,14 +159,14 @@ pub fn exact_lines(app: &App, table: &Table) -> Vec<String> {
         Some(p) => {
             lines.push(format!("write          {} WCU, {:.1} used", exact(p.write), load.used));
             lines.push(format!("read           {} RCU", exact(p.read)));
-            let hour = price::write_dollars_per_hour(p.write) + p.read as f64 * price::DOLLARS_PER_RCU_HOUR;
+            let hour = price::write_dollars_per_hour(p.write) + price::read_dollars_per_hour(p.read);
             lines.push(format!("cost           {}/h at the us-east-1 on-page price", dollars(hour)));
             lines.push(format!("decreases      {} since midnight UTC", p.decreases_today));
         }
         None => lines.push(format!("capacity       on demand, {:.1} WCU used", load.used)),
     }
     lines.push(format!("throttled      {:.1} writes/s", load.throttled));
-    if let Some(bump) = app.bump(&table.name) {
+    if let Some(bump) = app.bump(&Resource::Table(table.name.clone())) {
         lines.push(format!("to give back   {} WCU, from {}", exact(bump.before), exact(bump.after)));
     }
     for index in &table.indexes {

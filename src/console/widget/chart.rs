@@ -53,7 +53,7 @@ pub struct Chart<'a> {
     /// Moments that are marked below the lines, with the marks' name.
     pub marks: Option<(&'a str, Vec<i64>)>,
     /// As the right end of the time axis is called.
-    pub end: &'a str,
+    pub end: String,
 }
 
 impl Chart<'_> {
@@ -163,7 +163,7 @@ impl Chart<'_> {
         buf.set_stringn(plot.x, y, &start, usize::from(plot.width), theme.dim);
         if usize::from(plot.width) > start.len() + self.end.len() + 1 {
             let x = plot.right() - self.end.len() as u16;
-            buf.set_stringn(x, y, self.end, self.end.len(), theme.dim);
+            buf.set_stringn(x, y, &self.end, self.end.len(), theme.dim);
         }
     }
 
@@ -233,10 +233,12 @@ fn ceiling(highest: f64) -> f64 {
         .unwrap_or(highest)
 }
 
-fn window_name(ms: i64) -> String {
+/// The length of a window: `30s`, `15m`, `6h`, `15d`.
+pub fn window_name(ms: i64) -> String {
     let minutes = ms / 60_000;
     match minutes {
         0 => format!("{}s", ms / 1000),
+        m if m % 1_440 == 0 && m > 1_440 => format!("{}d", m / 1_440),
         m if m % 60 == 0 => format!("{}h", m / 60),
         m => format!("{m}m"),
     }
@@ -394,7 +396,7 @@ mod tests {
                 Series { name: "used", style: Style::new(), shape: Shape::Line(5000), points: used.collect() },
             ],
             marks: Some(("throttled", vec![5000, 6000])),
-            end: "now",
+            end: "now".to_owned(),
         }
     }
 

@@ -1,32 +1,40 @@
 //! Capacity that is to be given back, and the audit of every change.
 
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{Row, params};
 
 use super::jobs::{from_json, to_json};
 use super::{Journal, JournalError, now_ms};
+use crate::capacity::Resource;
 use crate::cloud::Context;
 use crate::cloud::guard::Change;
 use crate::jobs::spec::JobId;
 
-/// Capacity raised by hand, and what was there before.
+/// Capacity that was raised, and what was there before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bump {
     /// Its number.
     pub number: i64,
     /// Where.
     pub context: Context,
-    /// The table.
-    pub table: String,
-    /// The index; `None` is the table itself.
-    pub index: Option<String>,
-    /// What to give back to, WCU.
+    /// What was raised.
+    pub resource: Resource,
+    /// What to give back to, in the resource's unit.
     pub before: u64,
-    /// What it was set to last, WCU.
+    /// What it was set to last.
     pub after: u64,
+    /// What it had when it was set last: until AWS has answered, it may still have that.
+    pub from: u64,
     /// When it was first raised, ms since epoch.
     pub at_ms: i64,
     /// The job whose end gives it back.
     pub job: Option<JobId>,
+}
+
+impl Bump {
+    /// True for a capacity that this raise has set, or was to set.
+    pub fn is_ours(&self, capacity: u64) -> bool {
+        capacity == self.after || capacity == self.from && self.from > self.before
+    }
 }
 
 /// One line of the audit.
@@ -45,66 +53,133 @@ pub struct AuditLine {
 }
 
 impl Journal {
-    /// Remembers that `table` was set from `from` to `to` WCU. While a bump of that table is open, `before` stays what
-    /// it was at first, and the bump closes itself when the capacity is back at it.
+    /// Remembers that `resource` is about to be set from `from` to `to`. A raise is remembered with what was there
+    /// before the first one; what somebody else has set in between counts as there before. A raise that is undone is
+    /// owed no more. A job's raise on top of somebody else's is a debt of its own.
+    ///
+    /// Returns the debt as it was, for [`Journal::take_back`].
     pub fn remember_bump(
         &self,
         context: &Context,
-        table: &str,
-        index: Option<&str>,
+        resource: &Resource,
         from: u64,
         to: u64,
         job: Option<&JobId>,
-    ) -> Result<(), JournalError> {
+    ) -> Result<Option<Bump>, JournalError> {
         let now = now_ms();
-        let result = match self.open_bump(context, table, index)? {
-            Some(bump) if bump.before == to => {
-                self.conn.execute("update bumps set given_back_ms = ?2 where number = ?1", params![bump.number, now])
+        let open = self.open_bump(context, resource)?.filter(|bump| job.is_none() || bump.job.as_ref() == job);
+        let result = match &open {
+            Some(bump) => {
+                let before = if bump.is_ours(from) { bump.before } else { from };
+                if to <= before {
+                    self.conn
+                        .execute("update bumps set given_back_ms = ?2 where number = ?1", params![bump.number, now])
+                } else {
+                    self.conn.execute(
+                        "update bumps set before_wcu = ?2, from_wcu = ?3, after_wcu = ?4 where number = ?1",
+                        params![bump.number, before, from, to],
+                    )
+                }
             }
-            Some(bump) => self.conn.execute(
-                "update bumps set after_wcu = ?2, job = coalesce(?3, job) where number = ?1",
-                params![bump.number, to, job.map(|j| &j.0)],
-            ),
+            None if to <= from => Ok(0),
             None => self.conn.execute(
-                "insert into bumps (context, resource, index_name, before_wcu, after_wcu, at_ms, job)
-                 values (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                params![to_json(context), table, index, from, to, now, job.map(|j| &j.0)],
+                "insert into bumps (context, kind, resource, index_name, before_wcu, from_wcu, after_wcu, at_ms, job)
+                 values (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8)",
+                params![
+                    to_json(context),
+                    kind(resource),
+                    resource.table().unwrap_or(resource.name()),
+                    resource.index(),
+                    from,
+                    to,
+                    now,
+                    job.map(|j| &j.0)
+                ],
             ),
+        };
+        self.ok(result)?;
+        Ok(open)
+    }
+
+    /// Forgets what [`Journal::remember_bump`] remembered: AWS refused it. `was` is what that returned.
+    pub fn take_back(
+        &self,
+        context: &Context,
+        resource: &Resource,
+        job: Option<&JobId>,
+        was: Option<&Bump>,
+    ) -> Result<(), JournalError> {
+        let result = match was {
+            Some(was) => self.conn.execute(
+                "update bumps set before_wcu = ?2, from_wcu = ?3, after_wcu = ?4, given_back_ms = null where number = ?1",
+                params![was.number, was.before, was.from, was.after],
+            ),
+            None => match self.open_bump(context, resource)?.filter(|bump| bump.job.as_ref() == job) {
+                Some(bump) => self.conn.execute("delete from bumps where number = ?1", [bump.number]),
+                None => Ok(0),
+            },
         };
         self.ok(result).map(drop)
     }
 
-    /// The bump of a table that was not given back yet.
-    pub fn open_bump(&self, context: &Context, table: &str, index: Option<&str>) -> Result<Option<Bump>, JournalError> {
-        let found = self
-            .conn
-            .query_row(
-                "select number, context, resource, index_name, before_wcu, after_wcu, at_ms, job from bumps
-                 where given_back_ms is null and context = ?1 and resource = ?2 and index_name is ?3",
-                params![to_json(context), table, index],
-                read_bump,
-            )
-            .optional();
-        self.ok(found)
+    /// The newest raise of a resource that was not given back yet.
+    pub fn open_bump(&self, context: &Context, resource: &Resource) -> Result<Option<Bump>, JournalError> {
+        let mut open = self.open_bumps()?.into_iter();
+        Ok(open.rfind(|bump| bump.resource == *resource && bump.context.is_same_place(context)))
     }
 
-    /// All bumps that were not given back yet.
+    /// All raises that were not given back yet, oldest first.
     pub fn open_bumps(&self) -> Result<Vec<Bump>, JournalError> {
         let read = || {
             let mut rows = self.conn.prepare_cached(
-                "select number, context, resource, index_name, before_wcu, after_wcu, at_ms, job from bumps
-                 where given_back_ms is null order by number",
+                "select number, context, kind, resource, index_name, before_wcu, after_wcu, from_wcu, at_ms, job
+                 from bumps where given_back_ms is null order by number",
             )?;
             rows.query_map([], read_bump)?.collect()
         };
         self.ok(read())
     }
 
-    /// Closes a bump: its capacity was given back.
+    /// Closes a raise: nothing of it is owed any more.
     pub fn close_bump(&self, number: i64) -> Result<(), JournalError> {
         let updated =
             self.conn.execute("update bumps set given_back_ms = ?2 where number = ?1", params![number, now_ms()]);
         self.ok(updated).map(drop)
+    }
+
+    /// Hands the debt of `bump` to the raise that was made on top of it, when there is one: what that gives back is then
+    /// all of it. Returns whether there was.
+    pub fn hand_on(&self, bump: &Bump) -> Result<bool, JournalError> {
+        let above = self.open_bumps()?.into_iter().find(|above| {
+            above.number > bump.number
+                && above.resource == bump.resource
+                && above.context.is_same_place(&bump.context)
+                && bump.is_ours(above.before)
+        });
+        let Some(above) = above else { return Ok(false) };
+        let updated =
+            self.conn.execute("update bumps set before_wcu = ?2 where number = ?1", params![above.number, bump.before]);
+        self.ok(updated)?;
+        self.close_bump(bump.number)?;
+        Ok(true)
+    }
+
+    /// How often `operation` was sent to `target` since `since_ms` (ms since epoch), as the audit knows it.
+    pub fn audit_count(
+        &self,
+        context: &Context,
+        operation: &str,
+        target: &str,
+        since_ms: i64,
+    ) -> Result<usize, JournalError> {
+        let read = || {
+            let mut rows = self
+                .conn
+                .prepare_cached("select context from audit where operation = ?1 and target = ?2 and at_ms >= ?3")?;
+            rows.query_map(params![operation, target, since_ms], |row| from_json(0, &row.get::<_, String>(0)?))?
+                .collect::<rusqlite::Result<Vec<Context>>>()
+        };
+        Ok(self.ok(read())?.iter().filter(|sent| sent.is_same_place(context)).count())
     }
 
     /// Writes down a change that is about to be sent.
@@ -155,15 +230,27 @@ impl Journal {
     }
 }
 
+fn kind(resource: &Resource) -> &'static str {
+    match resource {
+        Resource::Table(_) | Resource::Index { .. } => "table",
+        Resource::Stream(_) => "stream",
+    }
+}
+
 fn read_bump(row: &Row<'_>) -> rusqlite::Result<Bump> {
+    let name = row.get::<_, String>(3)?;
+    let resource = match row.get::<_, String>(2)?.as_str() {
+        "stream" => Resource::Stream(name),
+        _ => Resource::of_table(&name, row.get::<_, Option<String>>(4)?.as_deref()),
+    };
     Ok(Bump {
         number: row.get(0)?,
         context: from_json(1, &row.get::<_, String>(1)?)?,
-        table: row.get(2)?,
-        index: row.get(3)?,
-        before: row.get(4)?,
-        after: row.get(5)?,
-        at_ms: row.get(6)?,
-        job: row.get::<_, Option<String>>(7)?.map(JobId),
+        resource,
+        before: row.get(5)?,
+        after: row.get(6)?,
+        from: row.get(7)?,
+        at_ms: row.get(8)?,
+        job: row.get::<_, Option<String>>(9)?.map(JobId),
     })
 }

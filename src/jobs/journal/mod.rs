@@ -6,12 +6,14 @@
 //!        ├─ letters       dead letters, each once
 //!        └─ notes         what happened, in words
 //!  bumps                  capacity to give back          audit   every change made, by whom and when
+//!  decisions              what the autoscaler decided, and why
 //! ```
 //!
 //! WAL mode, file mode 0600, schema versioned. A worker also holds an OS lock on `<id>.lock` beside the file for as
 //! long as it lives, so that "is it running" never depends on a process number being reused.
 
 mod bumps;
+mod decisions;
 mod jobs;
 mod rows;
 mod schema;
@@ -26,6 +28,7 @@ use rusqlite::Connection;
 use rustix::fs::FlockOperation;
 
 pub use bumps::{AuditLine, Bump};
+pub use decisions::{Decided, Decision};
 pub(crate) use jobs::to_json;
 pub use jobs::{Commit, Control, Job, State};
 pub use rows::{DeadLetter, Note, Sample, ShardSample};

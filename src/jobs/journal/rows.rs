@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::jobs::from_json;
 use super::{Journal, JournalError, now_ms};
 use crate::flow::{Counters, Letter};
+use crate::jobs::binding::Binding;
 use crate::jobs::spec::JobId;
 
 /// One second of a job. Counters are totals, so that a lost second loses no count.
@@ -20,6 +21,9 @@ pub struct Sample {
     /// What binds now, in words.
     #[serde(default)]
     pub limit: String,
+    /// What binds now, with what was measured of it; `None` in samples of before it was.
+    #[serde(default, deserialize_with = "crate::jobs::binding::lenient", skip_serializing_if = "Option::is_none")]
+    pub binding: Option<Binding>,
     /// Each shard that the job reads.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shards: Vec<ShardSample>,

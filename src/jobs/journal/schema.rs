@@ -7,7 +7,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::JournalError;
 
 /// One entry a version; a journal of version n has run the first n.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
 create table jobs (
     id text primary key, kind text not null, spec text not null, context text not null,
     state text not null, control text not null default 'run', rate real,
@@ -43,7 +44,20 @@ create table audit (
     number integer primary key, at_ms integer not null, who text not null, job text, context text not null,
     service text not null, operation text not null, target text not null, request text not null
 ) strict;
-"];
+",
+    "
+alter table bumps add column kind text not null default 'table';
+alter table bumps add column from_wcu integer not null default 0;
+update bumps set given_back_ms = at_ms where given_back_ms is null and after_wcu <= before_wcu;
+create table decisions (
+    number integer primary key, context text not null, job text not null, at_ms integer not null,
+    last_ms integer not null, times integer not null default 1, resource text not null, index_name text,
+    direction text not null, kind text not null, from_units integer not null, to_units integer not null,
+    consumed real not null, reason text not null, dry_run integer not null default 0
+) strict;
+create index decisions_by_resource on decisions(resource, index_name, direction, number);
+",
+];
 
 pub(super) fn migrate(conn: &mut Connection, path: &Path) -> Result<(), JournalError> {
     let sqlite = |source| JournalError::Sqlite { path: path.to_owned(), source };

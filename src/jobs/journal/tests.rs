@@ -1,6 +1,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
+use crate::capacity::Resource;
 use crate::cloud::Context;
 use crate::flow::{Counters, Letter};
 use crate::jobs::spec::{RestoreSpec, SourceSpec, Spec};
@@ -84,16 +85,129 @@ fn a_journal_of_a_newer_sluice_is_refused_with_both_versions() {
     assert!(words.contains("schema 99"), "{words}");
 }
 
+fn table() -> Resource {
+    Resource::Table("t".into())
+}
+
 #[test]
 fn a_bump_remembers_the_first_value_and_closes_when_it_is_back() {
     let (_folder, journal) = journal();
     let here = Context::default();
-    journal.remember_bump(&here, "t", None, 130, 195, None).unwrap();
-    journal.remember_bump(&here, "t", None, 195, 293, None).unwrap();
-    let bump = journal.open_bump(&here, "t", None).unwrap().unwrap();
+    journal.remember_bump(&here, &table(), 130, 195, None).unwrap();
+    journal.remember_bump(&here, &table(), 195, 293, None).unwrap();
+    let bump = journal.open_bump(&here, &table()).unwrap().unwrap();
     assert_eq!((bump.before, bump.after), (130, 293));
-    journal.remember_bump(&here, "t", None, 293, 130, None).unwrap();
+    assert!(bump.is_ours(293) && bump.is_ours(195) && !bump.is_ours(130) && !bump.is_ours(200));
+    journal.remember_bump(&here, &table(), 293, 130, None).unwrap();
     assert_eq!(journal.open_bumps().unwrap(), []);
+}
+
+#[test]
+fn what_is_lowered_is_owed_to_nobody() {
+    let (_folder, journal) = journal();
+    journal.remember_bump(&Context::default(), &table(), 195, 130, None).unwrap();
+    assert_eq!(journal.open_bumps().unwrap(), []);
+}
+
+#[test]
+fn what_somebody_else_set_in_between_counts_as_there_before() {
+    let (_folder, journal) = journal();
+    let here = Context::default();
+    journal.remember_bump(&here, &table(), 130, 195, None).unwrap();
+    journal.remember_bump(&here, &table(), 300, 450, None).unwrap();
+    assert_eq!(journal.open_bump(&here, &table()).unwrap().unwrap().before, 300);
+}
+
+#[test]
+fn a_raise_that_aws_refused_is_forgotten_and_the_one_before_it_is_not() {
+    let (_folder, journal) = journal();
+    let here = Context::default();
+    let was = journal.remember_bump(&here, &table(), 130, 195, None).unwrap();
+    journal.take_back(&here, &table(), None, was.as_ref()).unwrap();
+    assert_eq!(journal.open_bumps().unwrap(), []);
+    journal.remember_bump(&here, &table(), 130, 195, None).unwrap();
+    let before = journal.open_bumps().unwrap();
+    let was = journal.remember_bump(&here, &table(), 195, 293, None).unwrap();
+    journal.take_back(&here, &table(), None, was.as_ref()).unwrap();
+    assert_eq!(journal.open_bumps().unwrap(), before);
+}
+
+#[test]
+fn a_jobs_raise_on_top_of_a_persons_gives_back_to_the_persons() {
+    let (_folder, journal) = journal();
+    let here = Context::default();
+    let job = JobId("r-1".into());
+    journal.remember_bump(&here, &table(), 130, 195, None).unwrap();
+    journal.remember_bump(&here, &table(), 195, 2_000, Some(&job)).unwrap();
+    let before: Vec<_> = journal.open_bumps().unwrap().iter().map(|bump| (bump.before, bump.after)).collect();
+    assert_eq!(before, [(130, 195), (195, 2_000)]);
+}
+
+#[test]
+fn a_debt_below_another_raise_is_handed_on_to_it() {
+    let (_folder, journal) = journal();
+    let here = Context::default();
+    for (from, to, job) in [(130, 2_000, "r-1"), (2_000, 3_000, "r-2")] {
+        journal.remember_bump(&here, &table(), from, to, Some(&JobId(job.into()))).unwrap();
+    }
+    let below = journal.open_bumps().unwrap().remove(0);
+    assert!(journal.hand_on(&below).unwrap());
+    let left = journal.open_bumps().unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!((left[0].before, left[0].after, left[0].job.as_ref().unwrap().0.as_str()), (130, 3_000, "r-2"));
+}
+
+#[test]
+fn an_index_and_a_stream_are_debts_of_their_own() {
+    let (_folder, journal) = journal();
+    let here = Context::default();
+    let all = [table(), Resource::of_table("t", Some("by_day")), Resource::Stream("t".into())];
+    for resource in &all {
+        journal.remember_bump(&here, resource, 4, 8, None).unwrap();
+    }
+    let kept: Vec<Resource> = journal.open_bumps().unwrap().into_iter().map(|bump| bump.resource).collect();
+    assert_eq!(kept, all);
+}
+
+fn decision(decided: Decided, reason: &str, at_ms: i64) -> Decision {
+    Decision {
+        number: 0,
+        context: Context::default(),
+        job: JobId("a-1".into()),
+        at_ms,
+        last_ms: at_ms,
+        times: 1,
+        table: "t".into(),
+        index: None,
+        direction: "write".into(),
+        decided,
+        from: 130,
+        to: 195,
+        consumed: 123.5,
+        reason: reason.into(),
+        dry_run: false,
+    }
+}
+
+#[test]
+fn a_refusal_that_repeats_is_one_decision_and_nothing_to_do_is_told_after_something_only() {
+    let (_folder, journal) = journal();
+    let decide = |decided, reason, at| journal.decide(&decision(decided, reason, at)).unwrap();
+    assert!(!decide(Decided::Nothing, "fits", 1));
+    assert!(decide(Decided::Refused, "no decrease left", 2));
+    assert!(!decide(Decided::Refused, "no decrease left", 3));
+    assert!(decide(Decided::Refused, "the webhook answered 503", 4));
+    assert!(decide(Decided::Nothing, "fits", 5));
+    assert!(!decide(Decided::Nothing, "fits", 6));
+    assert!(decide(Decided::Raised, "busy", 7));
+    assert!(decide(Decided::Raised, "busy", 8), "each change is told");
+    let told = journal.decisions(None, 0, 100).unwrap();
+    let told: Vec<_> = told.iter().map(|d| (d.decided.as_str(), d.at_ms, d.last_ms, d.times)).collect();
+    assert_eq!(
+        told,
+        [("refused", 2, 3, 2), ("refused", 4, 4, 1), ("nothing", 5, 6, 2), ("raised", 7, 7, 1), ("raised", 8, 8, 1)]
+    );
+    assert_eq!(journal.decisions(Some(&JobId("a-2".into())), 0, 100).unwrap(), []);
 }
 
 #[test]

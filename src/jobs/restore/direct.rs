@@ -1,13 +1,14 @@
 //! The straight way: source, check, writer.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use super::source::{RecordPosition, Source};
-use super::{Begun, Drive, Resume, Settled, Way, source_checkpoint};
-use crate::backup::Record;
+use super::source::{Next, RecordPosition, Source};
+use super::strand::Intent;
+use super::{Begun, Drive, FeedWatch, Resume, Settled, Way, source_checkpoint, stage_of};
 use crate::cloud::inventory::Table;
-use crate::flow::{AwsTable, Counters, Ledger, Limit, Writer, WriterOptions};
-use crate::item::Checker;
+use crate::flow::{AwsTable, Counters, Ledger, Outcome, Writer, WriterOptions};
+use crate::jobs::binding::Stages;
 use crate::jobs::spec::RestoreSpec;
 use crate::jobs::worker::{JobError, Session};
 
@@ -18,6 +19,7 @@ const WINDOW: usize = 50_000;
 pub(super) const BATCH: usize = 500;
 
 struct Direct {
+    feed: Arc<FeedWatch>,
     ledger: Arc<Ledger<RecordPosition>>,
     writer: Arc<Writer>,
 }
@@ -33,9 +35,9 @@ pub(super) fn begin(
 ) -> (Arc<dyn Way>, Drive) {
     let ledger = Arc::new(Ledger::new(WINDOW).resumed(resume.counters));
     let writer = Arc::new(writer(session, spec, table, begun));
-    let checker = Checker::new(table.key.clone());
-    let drive = drive(source, checker, Arc::clone(&ledger), Arc::clone(&writer));
-    (Arc::new(Direct { ledger, writer }), Box::pin(drive))
+    let feed = Arc::clone(&begun.feed);
+    let drive = drive(source, Arc::clone(&feed), Arc::clone(&ledger), Arc::clone(&writer));
+    (Arc::new(Direct { feed, ledger, writer }), Box::pin(drive))
 }
 
 /// The writer of a restore's table.
@@ -48,29 +50,38 @@ pub(super) fn writer(session: &Session<'_>, spec: &RestoreSpec, table: &Table, b
 
 async fn drive(
     mut source: Source,
-    checker: Checker,
+    watch: Arc<FeedWatch>,
     ledger: Arc<Ledger<RecordPosition>>,
     writer: Arc<Writer>,
 ) -> Result<(), JobError> {
     let feed = async {
         loop {
-            let batch = match source.next_batch(BATCH).await {
-                Ok(batch) if batch.is_empty() => break,
-                Ok(batch) => batch,
+            let records = match source.next(BATCH).await {
+                Ok(Next::Records(records)) => records,
+                Ok(Next::StageEnds) => {
+                    watch.all_read.store(true, Ordering::Relaxed);
+                    ledger.drained().await;
+                    watch.all_read.store(false, Ordering::Relaxed);
+                    continue;
+                }
+                Ok(Next::End) => break,
                 Err(error) => {
                     // What was read before is written first, so that the resume begins where reading stopped.
                     ledger.drained().await;
                     return Err(error.into());
                 }
             };
-            for (Record { json, raw, .. }, position) in batch {
+            for (intent, position) in records {
                 let Ok(receipt) = ledger.open(position).await else { return Ok(()) };
-                match json.and_then(|json| checker.check(json)) {
-                    Ok(item) => writer.put(item, receipt).await?,
-                    Err(refusal) => receipt.dead(refusal.to_string(), raw),
+                match intent {
+                    Intent::Put(item) => writer.put(item, receipt).await?,
+                    Intent::Delete(key) => writer.delete(key, receipt).await?,
+                    Intent::LeaveOut => receipt.settle(Outcome::Skipped),
+                    Intent::Refuse(reason, raw) => receipt.dead(reason, raw),
                 }
             }
         }
+        watch.all_read.store(true, Ordering::Relaxed);
         ledger.drained().await;
         Ok(())
     };
@@ -90,14 +101,19 @@ impl Way for Direct {
         }
     }
 
+    fn open_records(&self) -> usize {
+        self.ledger.open_records()
+    }
+
     fn committed(&self) {}
 
     fn live(&self) -> Counters {
         with_effort(self.ledger.live(), &self.writer)
     }
 
-    fn limit(&self) -> Limit {
-        self.writer.limit()
+    fn stages(&self) -> Stages {
+        let (held, writer) = stage_of(&self.writer);
+        Stages { held, into_table: Some(writer), ..self.feed.stages() }
     }
 
     fn hold(&self, held: bool) {

@@ -73,7 +73,7 @@ pub(super) async fn follow_capacity(session: &Session<'_>, spec: &RestoreSpec, p
 type Used = BTreeMap<Option<String>, f64>;
 
 fn used(snapshot: &PacerSnapshot) -> Used {
-    let indexes = snapshot.consumed_by_indexes.iter().map(|(name, wcu)| (Some(name.clone()), *wcu));
+    let indexes = snapshot.consumed_by_index.iter().map(|(name, wcu)| (Some(name.clone()), *wcu));
     std::iter::once((None, snapshot.consumed_by_table)).chain(indexes).collect()
 }
 
@@ -175,7 +175,7 @@ mod tests {
     fn snapshot(table: f64, index: f64) -> PacerSnapshot {
         PacerSnapshot {
             consumed_by_table: table,
-            consumed_by_indexes: vec![("i".into(), index)],
+            consumed_by_index: vec![("i".into(), index)],
             ..PacerSnapshot::default()
         }
     }

@@ -1,33 +1,39 @@
 //! Restore: the items of a backup into a table, straight or through a stream.
 //!
 //! ```text
-//!  Source ─ check ─┬─ direct ───────> Writer ─────────────────────────────> table
-//!                  └─ by a stream ──> Producer ─> shards ─> Consumer ─> Writer ─┘
+//!  Reading ─> Source ─┬─ direct ───────> Writer ─────────────────────────────> table
+//!  what, how   blocks └─ by a stream ──> Producer ─> shards ─> Consumer ─> Writer ─┘
 //! ```
 //!
 //! Each second the counters, the place in the source, the shards' checkpoints and the dead letters that they cover go
 //! into the journal in one transaction; a restore that is resumed goes on from there.
 
+mod block;
 mod direct;
 mod follow;
+mod reading;
 mod source;
+mod strand;
 mod through;
 
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::binding::{Names, Recent, Stage, Stages};
 use super::journal::{Commit, Control, Sample, ShardSample, State, now_ms, to_json};
 use super::progress::{Line, Said};
 use super::spec::RestoreSpec;
 use super::worker::{CONTROLS, End, Halt, JobError, Session};
 use crate::cloud::inventory::{self, Table};
-use crate::flow::{self, Caps, Clock, Counters, Letter, Limit, Pacer, SystemClock};
+use crate::flow::{self, Caps, Clock, Counters, Letter, Limit, Pacer, Stopwatch, SystemClock, Writer};
+use crate::item::{Checker, Shape};
 
 /// Controls are looked at this many times for each commit.
 const LOOKS_PER_COMMIT: u32 = 4;
@@ -52,12 +58,14 @@ trait Way: Send + Sync {
     fn committed(&self);
     /// The same, ahead of the marks: for display.
     fn live(&self) -> Counters;
-    /// What binds now.
-    fn limit(&self) -> Limit;
+    /// What its stages did with their time since it began.
+    fn stages(&self) -> Stages;
     /// The shards being read.
     fn shards(&self) -> Vec<ShardSample> {
         Vec::new()
     }
+    /// Records that were read and are not settled.
+    fn open_records(&self) -> usize;
     /// Holds (true) or goes on.
     fn hold(&self, held: bool);
 }
@@ -65,7 +73,8 @@ trait Way: Send + Sync {
 /// Where a restore goes on.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Resume {
-    mark: source::Mark,
+    /// `None` at the beginning.
+    mark: Option<source::Mark>,
     /// What the source's ledger had counted up to there.
     counters: Counters,
 }
@@ -74,6 +83,49 @@ struct Resume {
 struct Begun {
     pacer: Arc<Pacer>,
     clock: Arc<dyn Clock>,
+    feed: Arc<FeedWatch>,
+}
+
+/// How the reading end spends its time.
+#[derive(Debug)]
+struct FeedWatch {
+    /// Processors shape and check records.
+    checking: Arc<Stopwatch>,
+    /// Nothing more comes before what was read is in the table: the source or a stage of it ended.
+    all_read: AtomicBool,
+    /// How many processors may check at once.
+    cpus: usize,
+}
+
+impl FeedWatch {
+    fn new(clock: &Arc<dyn Clock>, cpus: usize) -> Self {
+        Self { checking: Arc::new(Stopwatch::new(Arc::clone(clock))), all_read: AtomicBool::new(false), cpus }
+    }
+
+    /// What it has to say of a job whose writers and readers say the rest.
+    fn stages(&self) -> Stages {
+        Stages {
+            all_read: self.all_read.load(Ordering::Relaxed),
+            checking: self.checking.total(),
+            cpus: self.cpus,
+            ..Stages::default()
+        }
+    }
+}
+
+/// The writer's part of what a job's stages did.
+fn stage_of(writer: &Writer) -> (bool, Stage) {
+    let pacer = writer.pacer().snapshot();
+    let held = pacer.limit == Limit::Paused;
+    let stage = Stage {
+        times: writer.times(),
+        held_back_by: Some(pacer.limit).filter(|limit| !held && *limit != Limit::Source),
+        sent: pacer.sent,
+        refused: pacer.refused,
+        used: pacer.consumed_by_table,
+        used_by_index: pacer.consumed_by_index,
+    };
+    (held, stage)
 }
 
 /// Work in progress: ends when all is written, or with what stopped it.
@@ -88,9 +140,16 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
     follow::begin(&pacer, spec);
     let resume = resume(session)?;
     begins(session, spec, &table);
-    let source = source::Source::open(&spec.source.sources, spec.source.format, &session.cloud.s3, resume.mark).await?;
+    let reading = match reading::settle(session, spec, resume.mark.as_ref()).await? {
+        Ok(reading) => Arc::new(reading),
+        Err(halt) => return Ok(stopped(session, halt)),
+    };
+    reading::note_drained(session, None)?;
+    let feed = Arc::new(FeedWatch::new(&clock, producers(spec)));
+    let taking = taking(session, spec, &table, &feed)?;
+    let source = source::Source::open(Arc::clone(&reading), taking, resume.mark.clone());
     let progress = source.progress();
-    let begun = Begun { pacer: Arc::clone(&pacer), clock };
+    let begun = Begun { pacer: Arc::clone(&pacer), clock, feed };
     let (way, mut drive) = match &spec.stream {
         None => direct::begin(session, spec, &table, source, &resume, &begun),
         Some(stream) => through::begin(session, spec, &table, stream, source, &resume, &begun).await?,
@@ -107,6 +166,12 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
         provisioned: &provisioned,
         history: VecDeque::new(),
         began: Instant::now(),
+        recent: Recent::default(),
+        names: Names {
+            table: table.name.clone(),
+            stream: spec.stream.clone().unwrap_or_default(),
+            source: spec.source.sources.join(", "),
+        },
     };
     let mut looks = tokio::time::interval(CONTROLS);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -138,17 +203,59 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
     };
     drop(drive);
     let counters = desk.commit()?;
+    if way.open_records() == 0 {
+        reading::note_drained(session, Some(counters.read))?;
+    }
     let halt = outcome?;
     if halt.is_none() {
         adds_up(spec, &counters)?;
     }
     let state = halt.map_or(State::Done, State::from);
+    let left_out = reading.left_out.len() as u64 + progress.damaged();
     Ok(End {
         state,
-        message: message(session, spec, state, &counters),
+        message: message(session, spec, state, &counters, left_out, progress.has_twice()),
         report: String::new(),
-        dead: counters.dead > 0,
+        // What was left out is not in the table, as dead letters are not: a script must see it.
+        dead: counters.dead + left_out > 0,
         differs: false,
+    })
+}
+
+/// The end of a job that was stopped before its first record.
+fn stopped(session: &Session<'_>, halt: Halt) -> End {
+    let state = State::from(halt);
+    let message = match halt {
+        Halt::Interrupted => format!("go on with `sluice restore --resume {}`", session.job.id),
+        Halt::Cancelled => String::new(),
+    };
+    End { state, message, report: String::new(), dead: false, differs: false }
+}
+
+/// How the records of this job are taken.
+/// How many pieces are checked at the same time.
+fn producers(spec: &RestoreSpec) -> usize {
+    let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    spec.producers.map_or_else(processors, |producers| producers.max(1) as usize)
+}
+
+fn taking(
+    session: &Session<'_>,
+    spec: &RestoreSpec,
+    table: &Table,
+    feed: &FeedWatch,
+) -> Result<strand::Taking, JobError> {
+    let mut shape = spec.source.shape.clone();
+    // Each run of the job must decide as its first one did: what is expired is counted by then.
+    shape.expired_at.get_or_insert(session.job.created_ms / 1000);
+    Ok(strand::Taking {
+        checker: Checker::new(table.key.clone()),
+        shape: Shape::new(&shape).map_err(|error| JobError::Unfit(error.to_string()))?,
+        format: spec.source.format,
+        s3: Some(session.cloud.s3.clone()),
+        keep_going: spec.source.keep_going,
+        producers: Semaphore::new(feed.cpus),
+        checking: Arc::clone(&feed.checking),
     })
 }
 
@@ -179,13 +286,14 @@ fn resume(session: &Session<'_>) -> Result<Resume, JobError> {
     let Some(stored) = session.journal().checkpoint(id, SOURCE)? else { return Ok(Resume::default()) };
     let resume: Resume = serde_json::from_slice(&stored)
         .map_err(|e| JobError::Unfit(format!("the checkpoint of job {id} can't be read: {e}")))?;
-    session.note("info", &format!("goes on after record {} of the source", resume.mark.ordinal));
+    let ordinal = resume.mark.as_ref().map_or(0, source::Mark::ordinal);
+    session.note("info", &format!("goes on after record {ordinal} of the source"));
     Ok(resume)
 }
 
 /// The checkpoint of what passed a source's mark.
 fn source_checkpoint(passed: &flow::Settled<source::RecordPosition>) -> Option<(String, Vec<u8>)> {
-    let mark = passed.position.as_ref()?.next;
+    let mark = Some(passed.position.as_ref()?.mark());
     Some((SOURCE.to_owned(), to_json(&Resume { mark, counters: passed.counters }).into_bytes()))
 }
 
@@ -231,15 +339,37 @@ fn obey(
     }
 }
 
-fn message(session: &Session<'_>, spec: &RestoreSpec, state: State, counters: &Counters) -> String {
-    match state {
+fn message(
+    session: &Session<'_>,
+    spec: &RestoreSpec,
+    state: State,
+    counters: &Counters,
+    left_out: u64,
+    twice: bool,
+) -> String {
+    let id = &session.job.id;
+    let mut before = match left_out {
+        0 => String::new(),
+        1 => format!("1 file was left out, whole or in part: `sluice jobs {id}` says which and why; "),
+        n => format!("{n} files were left out, whole or in part: `sluice jobs {id}` says which and why; "),
+    };
+    if twice {
+        before += "some keys are in the backup more than once, and only --shuffle 0 keeps the order of their lines; ";
+    }
+    let message = match state {
         State::Interrupted => format!("go on with `sluice restore --resume {}`", session.job.id),
-        State::Done if counters.read == 0 => format!("{} holds no records", spec.source.sources.join(", ")),
+        State::Done if counters.read == 0 && left_out == 0 && spec.part.is_some() => {
+            String::from("nothing falls to this part: the backup has fewer pieces than parts")
+        }
+        State::Done if counters.read == 0 && left_out == 0 => {
+            format!("{} holds no records", spec.source.sources.join(", "))
+        }
         State::Done if counters.dead > 0 => {
             format!("{} dead letters; read them with: sluice dead list {}", counters.dead, session.job.id)
         }
         _ => String::new(),
-    }
+    };
+    (before + &message).trim_end_matches("; ").to_owned()
 }
 
 /// The last line of the job as `--json` prints it, from what the journal holds.
@@ -270,6 +400,8 @@ struct Desk<'a, 'l> {
     /// Records settled at the last few commits.
     history: VecDeque<(Instant, u64)>,
     began: Instant,
+    recent: Recent,
+    names: Names,
 }
 
 impl Desk<'_, '_> {
@@ -278,7 +410,8 @@ impl Desk<'_, '_> {
         let settled = self.way.take_settled();
         let counters = self.earlier + settled.counters;
         let live = self.earlier + self.way.live();
-        let limit = self.way.limit().to_string();
+        let binding = self.recent.next(self.began.elapsed(), self.way.stages(), &self.names);
+        let limit = binding.short();
         let total = self.progress.total();
         let provisioned = self.provisioned.load(Ordering::Relaxed);
         let sample = Sample {
@@ -286,6 +419,7 @@ impl Desk<'_, '_> {
             counters: live,
             provisioned_wcu: (provisioned > 0).then_some(provisioned as f64),
             limit: limit.clone(),
+            binding: Some(binding),
             shards: self.way.shards(),
         };
         self.session.journal().commit(
@@ -300,6 +434,9 @@ impl Desk<'_, '_> {
             },
         )?;
         self.way.committed();
+        for words in self.progress.take_notes() {
+            self.session.note("warn", &words);
+        }
         self.say(live, total, limit);
         Ok(counters)
     }

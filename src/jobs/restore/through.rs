@@ -4,6 +4,7 @@
 //! stored mark than the shards' tallies remember, so each record counts once, however often it was sent.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,16 +13,17 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::direct::{BATCH, with_effort, writer};
-use super::source::{RecordPosition, Source};
-use super::{Begun, Drive, Resume, Settled, Way, accounted, source_checkpoint};
-use crate::backup::Record;
+use super::source::{Next, RecordPosition, Source};
+use super::strand::Intent;
+use super::{Begun, Drive, FeedWatch, Resume, Settled, Way, accounted, source_checkpoint, stage_of};
 use crate::cloud::inventory::Table;
 use crate::cloud::{Class, CloudError};
 use crate::flow::{
-    AwsStream, Consumer, ConsumerOptions, Counters, Ledger, Limit, Producer, ProducerOptions, Settled as Passed,
+    AwsStream, Consumer, ConsumerOptions, Counters, Ledger, Outcome, Producer, ProducerOptions, Settled as Passed,
     ShardCheckpoint, Sink, StartAt, Tables, Tally,
 };
 use crate::item::Checker;
+use crate::jobs::binding::{Stage, Stages};
 use crate::jobs::journal::{Job, ShardSample, to_json};
 use crate::jobs::spec::RestoreSpec;
 use crate::jobs::worker::{JobError, Session};
@@ -41,6 +43,7 @@ const WINDOW: usize = 2_000;
 const LOOK: Duration = Duration::from_millis(100);
 
 struct Through {
+    watch: Arc<FeedWatch>,
     ledger: Arc<Ledger<RecordPosition>>,
     producer: Arc<Producer>,
     workers: Option<Arc<Workers>>,
@@ -94,14 +97,18 @@ pub(super) async fn begin(
     let (held, holding) = watch::channel(false);
     let feed = Feed {
         source,
-        checker: Checker::new(table.key.clone()),
         table: table.name.clone(),
+        partition_key: table.key.partition.name.clone(),
+        if_not_exists: spec.if_not_exists,
         ledger: Arc::clone(&ledger),
         producer: Arc::clone(&producer),
+        workers: workers.clone(),
         holding,
+        watch: Arc::clone(&begun.feed),
     };
-    let drive = drive(feed, workers.clone());
-    Ok((Arc::new(Through { ledger, producer, workers, held, taken: Mutex::default() }), Box::pin(drive)))
+    let watch = Arc::clone(&begun.feed);
+    let drive = drive(feed);
+    Ok((Arc::new(Through { watch, ledger, producer, workers, held, taken: Mutex::default() }), Box::pin(drive)))
 }
 
 fn workers(
@@ -144,11 +151,15 @@ fn shard_checkpoints(session: &Session<'_>, job: &Job) -> Result<Vec<ShardCheckp
 /// The producing end.
 struct Feed {
     source: Source,
-    checker: Checker,
     table: String,
+    /// The name of the table's, for the condition of `if_not_exists`.
+    partition_key: String,
+    if_not_exists: bool,
     ledger: Arc<Ledger<RecordPosition>>,
     producer: Arc<Producer>,
+    workers: Option<Arc<Workers>>,
     holding: watch::Receiver<bool>,
+    watch: Arc<FeedWatch>,
 }
 
 impl Feed {
@@ -158,37 +169,50 @@ impl Feed {
             if self.holding.wait_for(|held| !held).await.is_err() {
                 return Ok(());
             }
-            let batch = match self.source.next_batch(BATCH).await {
-                Ok(batch) if batch.is_empty() => break,
-                Ok(batch) => batch,
+            let records = match self.source.next(BATCH).await {
+                Ok(Next::Records(records)) => records,
+                Ok(Next::StageEnds) => {
+                    self.settled().await?;
+                    continue;
+                }
+                Ok(Next::End) => return self.settled().await,
                 Err(error) => {
-                    self.ledger.drained().await;
+                    // What was sent is written first, so that the counts tell of the table. Why reading stopped is the
+                    // job's reason, whatever becomes of that.
+                    let _ = self.settled().await;
                     return Err(error.into());
                 }
             };
-            for (Record { json, raw, .. }, position) in batch {
-                let ordinal = position.ordinal;
+            for (intent, position) in records {
+                let ordinal = position.number();
                 let Ok(receipt) = self.ledger.open(position).await else { return Ok(()) };
-                match json.and_then(|json| self.checker.check(json)) {
-                    Ok(item) => self.producer.put(&self.table, &item, ordinal, receipt).await?,
-                    Err(refusal) => receipt.dead(refusal.to_string(), raw),
+                match intent {
+                    Intent::Put(item) if self.if_not_exists => {
+                        self.producer.put_if_absent(&self.table, &self.partition_key, &item, ordinal, receipt).await?;
+                    }
+                    Intent::Put(item) => self.producer.put(&self.table, &item, ordinal, receipt).await?,
+                    Intent::Delete(key) => self.producer.delete(&self.table, &key, ordinal, receipt).await?,
+                    Intent::LeaveOut => receipt.settle(Outcome::Skipped),
+                    Intent::Refuse(reason, raw) => receipt.dead(reason, raw),
                 }
             }
         }
+    }
+
+    /// Ends once everything that was read is on the stream, came back from it, and is in the table.
+    async fn settled(&self) -> Result<(), JobError> {
+        self.watch.all_read.store(true, Ordering::Relaxed);
         self.ledger.drained().await;
+        if let Some(workers) = &self.workers {
+            workers.account_for(self.ledger.mark().0.on_stream).await?;
+        }
+        self.watch.all_read.store(false, Ordering::Relaxed);
         Ok(())
     }
 }
 
-async fn drive(feed: Feed, workers: Option<Arc<Workers>>) -> Result<(), JobError> {
-    let (ledger, producer) = (Arc::clone(&feed.ledger), Arc::clone(&feed.producer));
-    let all = async {
-        feed.run().await?;
-        match &workers {
-            Some(workers) => workers.account_for(ledger.mark().0.on_stream).await,
-            None => Ok(()),
-        }
-    };
+async fn drive(feed: Feed) -> Result<(), JobError> {
+    let (producer, workers) = (Arc::clone(&feed.producer), feed.workers.clone());
     let reading_fails = async {
         match &workers {
             Some(workers) => workers.consumer.failed().await,
@@ -196,7 +220,7 @@ async fn drive(feed: Feed, workers: Option<Arc<Workers>>) -> Result<(), JobError
         }
     };
     tokio::select! {
-        done = all => done,
+        done = feed.run() => done,
         error = producer.failed() => Err(error.into()),
         error = reading_fails => Err(error.into()),
     }
@@ -275,6 +299,10 @@ impl Way for Through {
         }
     }
 
+    fn open_records(&self) -> usize {
+        self.ledger.open_records()
+    }
+
     fn live(&self) -> Counters {
         let mut live = self.ledger.live();
         let effort = self.producer.effort();
@@ -286,10 +314,26 @@ impl Way for Through {
         }
     }
 
-    fn limit(&self) -> Limit {
-        match self.workers.as_ref().map(|workers| workers.sink.writer.limit()) {
-            None | Some(Limit::Source) => self.producer.limit(),
-            Some(limit) => limit,
+    fn stages(&self) -> Stages {
+        let effort = self.producer.effort();
+        let producer = Stage {
+            times: self.producer.times(),
+            held_back_by: self.producer.held_back_by(),
+            sent: self.ledger.live().on_stream + effort.retried,
+            refused: effort.throttled,
+            ..Stage::default()
+        };
+        let into_table = self.workers.as_ref().map(|workers| stage_of(&workers.sink.writer));
+        Stages {
+            held: *self.held.borrow(),
+            onto_stream: Some(producer),
+            behind: self.workers.as_ref().map(|workers| {
+                let open: Vec<u64> =
+                    workers.consumer.progress().iter().filter(|shard| !shard.done).map(|shard| shard.lag_ms).collect();
+                (open.len(), open.iter().copied().max().unwrap_or(0))
+            }),
+            into_table: into_table.map(|(_, stage)| stage),
+            ..self.watch.stages()
         }
     }
 

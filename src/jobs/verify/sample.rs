@@ -11,11 +11,12 @@ use bytes::Bytes;
 use super::super::progress::VerifyLine;
 use super::super::spec::VerifySpec;
 use super::super::worker::{JobError, Session, differences_path};
-use super::scan::{ReadPace, TRIES, patient};
+use super::scan::{TRIES, pace, patient};
 use super::spill::Difference;
 use super::{differences_file, read_source, write_difference};
 use crate::cloud::inventory::{self, Table};
 use crate::cloud::{CloudError, error};
+use crate::flow::ReadPace;
 use crate::item::{Checker, Key, digest_of_attributes};
 
 /// Keys a `BatchGetItem` takes.
@@ -44,7 +45,7 @@ pub(super) async fn compare(
     let mut line = VerifyLine { kind: "verify", dead, ..VerifyLine::default() };
     let (mut digest_source, mut digest_table) = (0u128, 0u128);
     let mut out = std::io::BufWriter::new(differences_file(&differences_path(journal, &session.job.id))?);
-    let pace = ReadPace::new(&table, spec.read_budget);
+    let pace = pace(&table, spec.read_budget);
     let keys: Vec<(Bytes, u128)> = lowest.into_values().collect();
     for chunk in keys.chunks(GET) {
         let found = fetch(session, &table, chunk, &pace).await?;
@@ -89,7 +90,7 @@ async fn fetch(
     let mut found = HashMap::new();
     let mut backoff = patient();
     while !left.is_empty() {
-        pace.wait().await;
+        pace.reserve(0.0).await;
         let wanted = KeysAndAttributes::builder()
             .set_keys(Some(left.clone()))
             .consistent_read(true)
@@ -108,7 +109,7 @@ async fn fetch(
                         found.insert(key.json, digest_of_attributes(item));
                     }
                 }
-                pace.pay(reply.consumed_capacity().iter().filter_map(ConsumedCapacity::capacity_units).sum());
+                pace.settle(0.0, reply.consumed_capacity().iter().filter_map(ConsumedCapacity::capacity_units).sum());
                 let unprocessed = reply.unprocessed_keys.unwrap_or_default().remove(&table.name);
                 let before = left.len();
                 left = unprocessed.map(|u| u.keys).unwrap_or_default();

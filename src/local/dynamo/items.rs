@@ -94,7 +94,15 @@ impl Dynamo {
         let at = self.at(&request.table_name, |table| {
             table.search(request.index_name.as_deref(), None, request.consistent_read == Some(true))
         });
-        let call = move |database: &Database| database.scan(request);
+        let call = move |database: &Database| {
+            let unfiltered = request.filter_expression.is_none() && request.scan_filter.is_none();
+            let mut reply = database.scan(request)?;
+            if unfiltered {
+                // The engine counts the item too that no longer fitted the page.
+                reply.scanned_count = reply.count;
+            }
+            Ok(reply)
+        };
         self.metered(Request { operation: "Scan", direction: Read, at, asked }, call, |it| &mut it.consumed_capacity)
             .await
     }

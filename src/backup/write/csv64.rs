@@ -11,8 +11,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::io::AsyncWriteExt as _;
 
-use super::error::BackupError;
-use super::location::Location;
+use crate::backup::error::BackupError;
+use crate::backup::location::Location;
 use crate::cloud::CloudError;
 
 /// Rows are gathered up to this many bytes before they are compressed or written.
@@ -295,5 +295,5 @@ impl Drop for Upload {
 }
 
 #[cfg(test)]
-#[path = "writer_tests.rs"]
+#[path = "csv64_tests.rs"]
 mod tests;

@@ -65,7 +65,7 @@ async fn a_compressed_backup_is_smaller_and_reads_back() {
 #[cfg(feature = "local")]
 #[tokio::test]
 async fn a_small_backup_is_one_object_and_a_large_one_goes_up_in_parts() {
-    let s3 = super::super::test_s3::TestS3::start().await;
+    let s3 = crate::backup::test_s3::TestS3::start().await;
     for (key, count) in [("t/small.csv", 10), ("t/large.csv", 40_000)] {
         let location = Location::S3 { bucket: "bucket".into(), key: key.into() };
         let items: Vec<_> = sample::wide(count, 300, 1).collect();
@@ -79,7 +79,7 @@ async fn a_small_backup_is_one_object_and_a_large_one_goes_up_in_parts() {
 #[cfg(feature = "local")]
 #[tokio::test]
 async fn an_upload_that_is_given_up_leaves_no_object() {
-    let s3 = super::super::test_s3::TestS3::start().await;
+    let s3 = crate::backup::test_s3::TestS3::start().await;
     let location = Location::S3 { bucket: "bucket".into(), key: "t.csv".into() };
     let mut writer = Csv64Writer::create(&location, Some(&s3.client), false).await.unwrap();
     for item in sample::wide(30_000, 300, 1) {

@@ -1,0 +1,221 @@
+//! The window of the charts, and what CloudWatch knows of it: which period is asked for, what is still to be asked.
+
+use super::app::{App, Minutes, Screen};
+use super::effect::{ChartQuestion, Effect};
+use super::history::History;
+use crate::cloud::metrics::{self, Point};
+use crate::jobs::journal::Job;
+
+/// The windows of the charts, ms: from one minute to the fifteen days for which CloudWatch keeps its minutes.
+pub const WINDOWS: [i64; 8] = [
+    60_000,
+    5 * 60_000,
+    15 * 60_000,
+    3_600_000,
+    6 * 3_600_000,
+    24 * 3_600_000,
+    3 * 24 * 3_600_000,
+    15 * 24 * 3_600_000,
+];
+/// What is shown until a key chose another, by its place: 15 minutes of a job, at most, and an hour of a table.
+const USUAL: (usize, usize) = (2, 3);
+/// How often AWS gives a new value of provisioned capacity, ms, at the slowest.
+const PROVISIONED_MS: i64 = 5 * 60_000;
+
+/// What CloudWatch knows of a table or an index over a window: sums of each period, and the capacity in it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lines {
+    /// Write capacity consumed in each period, WCU.
+    pub written: Vec<Point>,
+    /// Read capacity consumed in each period, RCU.
+    pub read: Vec<Point>,
+    /// Writes refused in each period.
+    pub writes_refused: Vec<Point>,
+    /// Reads refused in each period.
+    pub reads_refused: Vec<Point>,
+    /// Provisioned write capacity, WCU.
+    pub write_provisioned: Vec<Point>,
+    /// Provisioned read capacity, RCU.
+    pub read_provisioned: Vec<Point>,
+}
+
+impl Lines {
+    /// What each of them is asked for, in their order.
+    pub const METRICS: [(&'static str, &'static str); 6] = [
+        ("ConsumedWriteCapacityUnits", "Sum"),
+        ("ConsumedReadCapacityUnits", "Sum"),
+        ("WriteThrottleEvents", "Sum"),
+        ("ReadThrottleEvents", "Sum"),
+        ("ProvisionedWriteCapacityUnits", "Average"),
+        ("ProvisionedReadCapacityUnits", "Average"),
+    ];
+}
+
+/// What CloudWatch knows of a table and its indexes over a window.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TableChart {
+    /// The table.
+    pub table: String,
+    /// Length of a period, ms.
+    pub period_ms: i64,
+    /// The table itself (`None`) and its indexes.
+    pub of: Vec<(Option<String>, Lines)>,
+}
+
+impl TableChart {
+    /// The lines of the table itself or of an index.
+    pub fn lines(&self, index: Option<&str>) -> Option<&Lines> {
+        self.of.iter().find(|(of, _)| of.as_deref() == index).map(|(_, lines)| lines)
+    }
+
+    /// Sums of periods as units a second. The period that is still going on is left out: its sum is not whole.
+    pub fn per_second(&self, sums: &[Point], now_ms: i64) -> Vec<Point> {
+        let seconds = self.period_ms as f64 / 1000.0;
+        let whole = sums.iter().filter(|(at, _)| at + self.period_ms <= now_ms);
+        whole.map(|(at, sum)| (*at, sum / seconds)).collect()
+    }
+
+    /// How long a value of provisioned capacity holds until the next, ms.
+    pub fn provisioned_holds_ms(&self) -> i64 {
+        self.period_ms.max(PROVISIONED_MS)
+    }
+
+    /// How the lines of all that use the table are called: by the length of their period.
+    pub fn all_name(&self) -> &'static str {
+        match self.period_ms / 60_000 {
+            0 | 1 => "all/min",
+            5 => "all/5m",
+            15 => "all/15m",
+            _ => "all/h",
+        }
+    }
+}
+
+/// What the charts on screen show: whose, how long, and up to when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Shown {
+    table: String,
+    window_ms: i64,
+    /// `None` goes on with time.
+    end_ms: Option<i64>,
+    indexes: usize,
+}
+
+impl App {
+    /// Shows a wider or a narrower window.
+    pub(super) fn zoom(&mut self, wider: bool) -> Vec<Effect> {
+        let shown = self.shown_window_ms();
+        let now = WINDOWS.iter().position(|window| *window >= shown).unwrap_or(WINDOWS.len() - 1);
+        let then = if wider { now + 1 } else { now.wrapping_sub(1) };
+        if then >= WINDOWS.len() {
+            let words = if wider { "15 days is the widest window" } else { "1 minute is the narrowest window" };
+            self.say(words, false);
+            return Vec::new();
+        }
+        self.window = Some(then);
+        self.due()
+    }
+
+    /// The window of the charts on screen, ms.
+    pub fn shown_window_ms(&self) -> i64 {
+        match &self.screen {
+            Screen::Job(id) => self.job(id).map_or(WINDOWS[USUAL.0], |job| self.window_ms(job)),
+            _ => self.table_window_ms(),
+        }
+    }
+
+    /// The window of a table's charts, ms.
+    pub fn table_window_ms(&self) -> i64 {
+        WINDOWS[self.window.unwrap_or(USUAL.1).min(WINDOWS.len() - 1)]
+    }
+
+    /// The window of the charts of `job`, ms: what `zoom` chose; until then, as long as it has run, up to the usual.
+    pub fn window_ms(&self, job: &Job) -> i64 {
+        if let Some(chosen) = self.window {
+            return WINDOWS[chosen.min(WINDOWS.len() - 1)];
+        }
+        let first = self.histories.get(&job.id).and_then(|past| past.seconds.first()).map(|second| second.at_ms);
+        let age = first.map_or(0, |first| self.window_end(job) - first);
+        let enough = WINDOWS.iter().take(USUAL.0).find(|window| **window >= age);
+        enough.copied().unwrap_or(WINDOWS[USUAL.0])
+    }
+
+    /// What the charts of `job` end at, ms since epoch: now, when they were frozen, or when the job ended.
+    pub fn window_end(&self, job: &Job) -> i64 {
+        if let Some(at) = self.frozen_ms {
+            return at;
+        }
+        if job.state.is_live() {
+            return self.now_ms;
+        }
+        let last = self.histories.get(&job.id).and_then(|past| past.seconds.last()).map(|second| second.at_ms);
+        last.or(job.ended_ms).unwrap_or(self.now_ms)
+    }
+
+    /// CloudWatch charges for each metric asked for; the embedded one doesn't.
+    pub(super) fn minutes_every(&self) -> i64 {
+        if self.place.context.is_loopback() { 5000 } else { 30_000 }
+    }
+
+    /// The question whose answer the charts on screen need, when its time has come.
+    pub(super) fn due_chart(&mut self, effects: &mut Vec<Effect>) {
+        let (table, window_ms, end_ms) = match &self.screen {
+            Screen::Table(name) => (name.clone(), self.table_window_ms(), self.frozen_ms),
+            Screen::Job(id) => {
+                let Some(job) = self.job(id).filter(|job| self.is_here(&job.context)) else { return };
+                let end = self.window_end(job);
+                (job.spec.table().to_owned(), self.window_ms(job), (end != self.now_ms).then_some(end))
+            }
+            _ => return,
+        };
+        if table.is_empty() {
+            return;
+        }
+        let described = self.table(&table);
+        let indexes: Vec<String> =
+            described.map(|t| t.indexes.iter().map(|index| index.name.clone()).collect()).unwrap_or_default();
+        let shown = Shown { table: table.clone(), window_ms, end_ms, indexes: indexes.len() };
+        let to_ms = end_ms.unwrap_or(self.now_ms);
+        let period_s = metrics::period_s(to_ms - window_ms, to_ms, self.now_ms);
+        // A minute is known a minute or two after it ended, and not better later.
+        let is_past = self.now_ms - to_ms > 10 * 60_000;
+        let every = self.minutes_every().max(i64::from(period_s) * 100);
+        if let Some((before, at)) = &self.chart_asked
+            && *before == shown
+            && (is_past || self.now_ms - at < every)
+        {
+            return;
+        }
+        self.chart_asked = Some((shown, self.now_ms));
+        self.chart_request = self.next_request();
+        let period_ms = i64::from(period_s) * 1000;
+        let from_ms = (to_ms - window_ms).div_euclid(period_ms) * period_ms;
+        let question = ChartQuestion { table, indexes, from_ms, to_ms, period_s };
+        effects.push(Effect::LoadChart(self.chart_request, question));
+    }
+
+    /// What our own live jobs did to `table` each second from `from_ms` on: all of them together.
+    pub fn ours(&self, table: &str, from_ms: i64, of: impl Fn(&crate::flow::Counters) -> f64) -> Vec<Point> {
+        let mut seconds = Minutes::new();
+        let mut pasts = self.jobs.iter().flatten().filter(|job| job.spec.table() == table);
+        let pasts = pasts.by_ref().filter(|job| self.is_here(&job.context));
+        for past in pasts.filter_map(|job| self.histories.get(&job.id)) {
+            for (at, rate) in History::rates(past, from_ms, &of) {
+                *seconds.entry(at.div_euclid(1000) * 1000).or_default() += rate;
+            }
+        }
+        seconds.into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_period_that_is_not_over_is_no_point_and_a_missing_one_is_no_zero() {
+        let chart = TableChart { period_ms: 60_000, ..TableChart::default() };
+        let sums = [(0, 600.0), (120_000, 1_200.0), (180_000, 6.0)];
+        assert_eq!(chart.per_second(&sums, 200_000), [(0, 10.0), (120_000, 20.0)]);
+    }
+}

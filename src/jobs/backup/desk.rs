@@ -1,0 +1,287 @@
+//! Where a running backup writes down how it stands, and obeys.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::super::journal::{Commit, Control, Sample, State, now_ms, to_json};
+use super::super::progress::{Line, Said};
+use super::super::spec::BackupSpec;
+use super::super::worker::{CONTROLS, End, Halt, JobError, Session};
+use super::state::{Begun, Origin, State as Stored};
+use super::{About, BackupWriter, Page, Published, Table};
+use crate::flow::{Counters, ScanTimes, Scanner};
+
+/// Controls are looked at this many times for each checkpoint.
+const LOOKS_PER_COMMIT: u32 = 4;
+
+/// Seconds that a rate is averaged over.
+const RATE_OVER: usize = 10;
+
+pub(super) struct Desk<'a, 'l> {
+    session: &'a Session<'l>,
+    spec: &'a BackupSpec,
+    table: &'a Table,
+    to: String,
+    writer: BackupWriter,
+    stored: Stored,
+    scanner: Arc<Scanner>,
+    /// Time that segments waited for the writer, µs.
+    blocked: Arc<AtomicU64>,
+    /// Pages given to the writer that are not known to be stored.
+    waiting: VecDeque<Origin>,
+    /// How many are.
+    settled: u64,
+    /// Seen, stored or not.
+    seen: Counters,
+    /// What earlier runs of the job took.
+    earlier: Counters,
+    held: bool,
+    limit: String,
+    times: (ScanTimes, u64),
+    /// Items seen at the last few looks.
+    history: VecDeque<(Instant, u64)>,
+    began: Instant,
+    looks: u32,
+}
+
+impl<'a, 'l> Desk<'a, 'l> {
+    // Each is a part of the running backup that nothing else holds.
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        session: &'a Session<'l>,
+        spec: &'a BackupSpec,
+        table: &'a Table,
+        begun: &Begun,
+        writer: BackupWriter,
+        stored: Stored,
+        scanner: Arc<Scanner>,
+        blocked: Arc<AtomicU64>,
+    ) -> Self {
+        let counters = session.job.counters;
+        Self {
+            session,
+            spec,
+            table,
+            to: begun.to.location.to_string(),
+            writer,
+            seen: stored.progress.counters,
+            stored,
+            scanner,
+            blocked,
+            waiting: VecDeque::new(),
+            settled: 0,
+            earlier: Counters {
+                rcu: counters.rcu,
+                retried: counters.retried,
+                throttled: counters.throttled,
+                ..Counters::default()
+            },
+            held: false,
+            limit: String::new(),
+            times: (ScanTimes::default(), 0),
+            history: VecDeque::new(),
+            began: Instant::now(),
+            looks: 0,
+        }
+    }
+
+    /// Hands pages to the writer until all segments are read (`None`) or the job is to stop.
+    pub async fn drive(
+        &mut self,
+        segments: &mut JoinSet<Result<(), JobError>>,
+        pages: &mut mpsc::Receiver<Page>,
+    ) -> Result<Option<Halt>, JobError> {
+        let session = self.session;
+        let halted = session.halted();
+        tokio::pin!(halted);
+        let mut looks = tokio::time::interval(CONTROLS);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                halt = &mut halted => return Ok(Some(halt)),
+                _ = looks.tick() => self.look().await?,
+                Some(ended) = segments.join_next() => ended.map_err(std::io::Error::other)??,
+                page = pages.recv() => {
+                    // All segments have ended; one that failed says so above or below.
+                    let Some(Page { origin, block }) = page else { break };
+                    self.seen.read += origin.items;
+                    self.seen.bytes += origin.bytes;
+                    {
+                        let append = self.writer.append(&block);
+                        tokio::select! {
+                            appended = append => appended?,
+                            halt = &mut halted => return Ok(Some(halt)),
+                        }
+                    }
+                    self.waiting.push_back(origin);
+                }
+            }
+        }
+        while let Some(ended) = segments.join_next().await {
+            ended.map_err(std::io::Error::other)??;
+        }
+        Ok(None)
+    }
+
+    /// Looks at the controls, and each second writes down how it stands.
+    async fn look(&mut self) -> Result<(), JobError> {
+        let (control, rate) = self.session.journal().controls(&self.session.job.id)?;
+        self.scanner.set_cap(rate);
+        let held = control == Control::Pause;
+        if held != self.held {
+            self.held = held;
+            self.scanner.hold(held);
+            let state = if held { State::Paused } else { State::Running };
+            self.session.journal().set_state(&self.session.job.id, state)?;
+            self.session.note("info", if held { "told to pause" } else { "told to go on" });
+        }
+        if self.looks.is_multiple_of(LOOKS_PER_COMMIT) {
+            self.limit = self.binding(rate);
+            self.commit().await?;
+        }
+        self.looks += 1;
+        Ok(())
+    }
+
+    /// What binds now: what the segments spent most of their time on since the last look.
+    fn binding(&mut self, rate: Option<f64>) -> String {
+        let (times, blocked) = (self.scanner.times(), self.blocked.load(Ordering::Relaxed));
+        let (before, blocked_before) = std::mem::replace(&mut self.times, (times, blocked));
+        if self.held {
+            return "paused".to_owned();
+        }
+        let budget = self.scanner.budget().unwrap_or_default();
+        let whose = if self.spec.read_budget.is_some() { "" } else { ", half of what the table has" };
+        let provisioned = self.table.provisioned.map_or("what the on-demand table gives now".to_owned(), |p| {
+            format!("table read capacity, {} RCU", p.read)
+        });
+        [
+            (times.budget - before.budget, format!("read budget, {budget:.0} RCU/s{whose}")),
+            (times.cap - before.cap, format!("rate cap, {:.0} items/s", rate.unwrap_or_default())),
+            (times.throttled - before.throttled, provisioned),
+            (times.service - before.service, "the service's response time".to_owned()),
+            ((blocked - blocked_before) as f64 / 1e6, format!("writing to {}", self.to)),
+        ]
+        .into_iter()
+        .filter(|(seconds, _)| *seconds > 0.0)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map_or_else(|| std::mem::take(&mut self.limit), |(_, words)| words)
+    }
+
+    /// Stores what is stored for certain, with a sample, and says how it stands.
+    pub async fn commit(&mut self) -> Result<(), JobError> {
+        let settled = self.writer.settle().await?;
+        let stored = usize::try_from(settled.blocks - self.settled).unwrap_or(usize::MAX).min(self.waiting.len());
+        self.settled = settled.blocks;
+        let origins: Vec<Origin> = self.waiting.drain(..stored).collect();
+        let checkpoints = self.stored.store(origins, settled.mark, &settled.pieces);
+        let scanned = self.scanner.counters();
+        let effort = self.earlier
+            + Counters {
+                rcu: scanned.rcu,
+                retried: scanned.retried,
+                throttled: scanned.throttled,
+                ..Counters::default()
+            };
+        let counters = self.stored.progress.counters + effort;
+        let live = Counters { read: self.seen.read, bytes: self.seen.bytes, ..counters };
+        let total = Some(self.table.items.max(live.read)).filter(|items| *items > 0);
+        let sample = Sample { at_ms: now_ms(), counters: live, limit: self.limit.clone(), ..Sample::default() };
+        self.session.journal().commit(
+            &self.session.job.id,
+            &Commit {
+                counters,
+                total,
+                limit: &self.limit,
+                checkpoints: &checkpoints,
+                sample: Some(&sample),
+                ..Commit::default()
+            },
+        )?;
+        self.say(live, total);
+        Ok(())
+    }
+
+    fn say(&mut self, live: Counters, total: Option<u64>) {
+        let now = Instant::now();
+        self.history.push_back((now, live.read));
+        if self.history.len() > RATE_OVER {
+            self.history.pop_front();
+        }
+        let per_second = self.history.front().and_then(|(then, before)| {
+            let seconds = now.duration_since(*then).as_secs_f64();
+            (seconds > 0.0).then(|| live.read.saturating_sub(*before) as f64 / seconds)
+        });
+        let eta_seconds = match (total, per_second) {
+            (Some(total), Some(rate)) if rate > 0.0 => Some(total.saturating_sub(live.read) as f64 / rate),
+            _ => None,
+        };
+        let job = &self.session.job;
+        self.session.listener.send_replace(Some(Said::Progress(Line {
+            job: job.id.clone(),
+            kind: job.kind().as_str(),
+            state: if self.held { State::Paused } else { State::Running },
+            counters: live,
+            seconds: job.active_ms as f64 / 1000.0 + self.began.elapsed().as_secs_f64(),
+            total,
+            per_second,
+            eta_seconds,
+            limit: Some(self.limit.clone()),
+        })));
+    }
+
+    /// Ends the files, proves that the counts add up, and gives the backup its name.
+    pub async fn finish(&mut self, begun: &Begun) -> Result<Published, JobError> {
+        self.writer.drain().await?;
+        self.commit().await?;
+        self.stored.adds_up(begun)?;
+        let about = About {
+            table: self.spec.table.clone(),
+            table_arn: begun.table_arn.clone(),
+            table_id: begun.table_id.clone(),
+            started: begun.started,
+            ended: Timestamp::now(),
+            consistent: begun.consistent,
+            digest: self.stored.progress.digest(),
+        };
+        let published = self.writer.publish(&about).await?;
+        let counters = self.session.journal().job(&self.session.job.id)?.counters;
+        // Now it is known how many there are.
+        let commit = Commit { counters, total: Some(published.rows), ..Commit::default() };
+        self.session.journal().commit(&self.session.job.id, &commit)?;
+        if self.stored.progress.odd > 0 {
+            self.session.note(
+                "warn",
+                &format!(
+                    "{} items are as no restore would take them; they are in the backup as they are in the table",
+                    self.stored.progress.odd
+                ),
+            );
+        }
+        Ok(published)
+    }
+
+    /// Removes what was written.
+    pub async fn discard(self) -> Result<(), JobError> {
+        Ok(self.writer.discard().await?)
+    }
+
+    /// How it ended, with the last line of `--json`.
+    pub fn end(&self, state: State, message: String, published: Option<&Published>) -> End {
+        let line = super::super::restore::last_line(self.session, state);
+        let mut line: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+        line["to"] = self.to.clone().into();
+        if let Some(published) = published {
+            line["to"] = published.location.to_string().into();
+            line["stored_bytes"] = published.bytes.into();
+            line["digest"] = self.stored.progress.digest().into();
+        }
+        End { state, message, report: to_json(&line), dead: false, differs: false }
+    }
+}

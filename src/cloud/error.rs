@@ -39,6 +39,15 @@ impl Class {
     }
 }
 
+/// Why `DynamoDB` throttled a request, as the error's `ThrottlingReasons` tell it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThrottlingReason {
+    /// Resource, operation and limit in one word, such as `TableWriteKeyRangeThroughputExceeded`.
+    pub reason: String,
+    /// The ARN of the table or index.
+    pub resource: String,
+}
+
 /// An error that a person can act on: what happened, and what to do next.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{what}{}{hint}", if hint.is_empty() { "" } else { ": " })]
@@ -49,12 +58,14 @@ pub struct CloudError {
     pub what: String,
     /// What to do next; may be empty.
     pub hint: String,
+    /// What was full, where the service said so.
+    pub reasons: Vec<ThrottlingReason>,
 }
 
 impl CloudError {
     /// An error of our own making.
     pub fn new(class: Class, what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { class, what: what.into(), hint: hint.into() }
+        Self { class, what: what.into(), hint: hint.into(), reasons: Vec::new() }
     }
 
     /// An SDK error, met while doing `action` (such as `describe table quotes`).
@@ -105,7 +116,7 @@ impl CloudError {
                 said.to_owned(),
             ),
         };
-        Self { class, what, hint }
+        Self { class, what, hint, reasons: Vec::new() }
     }
 }
 

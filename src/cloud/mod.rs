@@ -12,5 +12,5 @@ pub mod schema;
 
 pub use budget::Budget;
 pub use context::{Cloud, Context};
-pub use error::{Class, CloudError};
+pub use error::{Class, CloudError, ThrottlingReason};
 pub use guard::{Guard, Mode};

@@ -44,6 +44,8 @@ const SMALLEST_SAMPLE: f64 = 8.0;
 
 /// How long after a fall refusals tell nothing.
 const SETTLE: Duration = Duration::from_millis(100);
+/// So many falls in a row that changed nothing: what is refused is refused whatever the pace.
+const IN_VAIN: u32 = 3;
 
 /// What was refused from the first refusal on.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +77,11 @@ pub(super) struct Governor {
     frequent: f64,
     /// Seconds from fall to fall that a writer alone would choose.
     saw: f64,
+    /// Falls in a row without a window in which nothing was refused, and what was sent and refused since the first.
+    falls: u32,
+    in_vain: (f64, f64),
+    /// The share that is refused whatever the pace: by faults, or because others take no heed.
+    background: f64,
 }
 
 impl Governor {
@@ -94,6 +101,9 @@ impl Governor {
             accepted: 0.0,
             frequent: 1.0,
             saw: SAW_SECONDS,
+            falls: 0,
+            in_vain: (0.0, 0.0),
+            background: 0.0,
         }
     }
 
@@ -112,8 +122,20 @@ impl Governor {
         if self.known { self.most } else { Self::MOST }
     }
 
+    /// Begins at `factor`, as if that much had been found to get through.
+    pub fn begin_at(&mut self, factor: f64) {
+        self.factor = factor.min(self.most());
+        self.found = Some(self.factor);
+    }
+
     /// A window ended in which all that was allowed was used, and nothing was refused.
     pub fn rise(&mut self, now: Duration) {
+        self.background = 0.0;
+        self.falls = 0;
+        self.climb(now);
+    }
+
+    fn climb(&mut self, now: Duration) {
         let Some(found) = self.found else {
             self.factor = (self.factor * 2.0).min(self.most());
             return;
@@ -134,6 +156,10 @@ impl Governor {
     /// second are the resources' own rate. True when that made the pace fall.
     pub fn reply(&mut self, now: Duration, sent_at: Duration, sent: f64, refused: f64, rate: f64) -> bool {
         self.accepted += sent - refused;
+        if sent_at >= self.fell_at {
+            self.in_vain.0 += sent;
+            self.in_vain.1 += refused;
+        }
         // What was sent before the last fall tells of the pace before it, and a bucket that is just empty refuses a few
         // more.
         if sent_at < self.fell_at + SETTLE {
@@ -152,11 +178,27 @@ impl Governor {
         let enough = sample.sent >= SAMPLE
             || lasted >= SAMPLE_TIME && sample.sent >= SMALLEST_SAMPLE
             || lasted >= SAMPLE_TIME * 10;
-        if enough {
-            let sample = *sample;
-            self.fall(now, sample, rate);
+        if !enough {
+            return false;
         }
-        enough
+        let sample = *sample;
+        if self.is_background(&sample) {
+            self.sample = None;
+            self.climb(now);
+            return false;
+        }
+        self.fall(now, sample, rate);
+        true
+    }
+
+    /// Whether falling for `sample` would be in vain: the last falls changed nothing about what is refused.
+    fn is_background(&mut self, sample: &Sample) -> bool {
+        let (sent, refused) = self.in_vain;
+        if self.falls >= IN_VAIN && refused > 0.0 {
+            self.background = self.background.max(refused / sent);
+        }
+        let chance = 6.0 * (self.background / sample.sent.max(1.0)).sqrt();
+        self.background > 0.0 && sample.refused / sample.sent.max(1.0) < self.background * 1.5 + chance
     }
 
     fn fall(&mut self, now: Duration, sample: Sample, rate: f64) {
@@ -192,6 +234,10 @@ impl Governor {
         self.fell_at = now;
         self.accepted = 0.0;
         self.sample = None;
+        self.falls += 1;
+        if self.falls == 1 {
+            self.in_vain = (0.0, 0.0);
+        }
     }
 
     fn under(&self, found: f64) -> f64 {

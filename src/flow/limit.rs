@@ -30,12 +30,15 @@ pub enum Limit {
         /// Its provisioned write capacity, WCU.
         wcu: f64,
     },
-    /// The table refuses well below its capacity: one partition (a hot key) or other traffic on it.
+    /// One partition takes no more: its hot keys hold up the rest of the records, or all that is written lives there.
     Partition {
         /// What it lets through, WCU.
         wcu: f64,
-        /// Its provisioned write capacity, WCU.
+        /// The table's provisioned write capacity, WCU.
         of: f64,
+        /// How many hot partition keys are held back; 0 when none stands out.
+        #[serde(default)]
+        keys: usize,
     },
     /// Other writers use the table as well: so much of its capacity is ours.
     Shared {
@@ -110,8 +113,12 @@ impl fmt::Display for Limit {
             Self::Table { wcu: Some(wcu) } => write!(f, "table write capacity, {wcu:.0} WCU"),
             Self::Table { wcu: None } => write!(f, "what the on-demand table takes now"),
             Self::Index { index, wcu } => write!(f, "write capacity of index {index}, {wcu:.0} WCU"),
-            Self::Partition { wcu, of } => {
-                write!(f, "one partition or other traffic: {wcu:.0} of {of:.0} WCU get through")
+            Self::Partition { wcu, of, keys: 0 } => {
+                write!(f, "one partition: {wcu:.0} WCU get through, of the table's {of:.0}")
+            }
+            Self::Partition { wcu, of, keys } => {
+                let keys = if *keys == 1 { String::from("its hot key gets") } else { format!("{keys} hot keys get") };
+                write!(f, "one partition: {keys} {wcu:.0} WCU, of the table's {of:.0}")
             }
             Self::Shared { wcu, of } => {
                 write!(f, "other writers of the table: {wcu:.0} of {of:.0} WCU get through")

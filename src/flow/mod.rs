@@ -20,11 +20,13 @@ mod clock;
 mod consumer;
 mod counters;
 mod governor;
+mod hot;
 mod lanes;
 mod ledger;
 mod limit;
 mod pace;
 mod pacer;
+mod parked;
 mod patience;
 mod producer;
 mod read_pace;
@@ -43,6 +45,8 @@ mod writer;
 mod against_local;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod hot_runs;
 #[cfg(test)]
 mod simulated;
 

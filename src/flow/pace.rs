@@ -87,6 +87,11 @@ impl<K> Pace<K> {
         self.governor.limit_to(most);
     }
 
+    /// Begins at this multiple of the rates instead of at the rates themselves.
+    pub fn begin_at(&mut self, factor: f64) {
+        self.governor.begin_at(factor);
+    }
+
     /// Replaces the resources, of which the first is the one that counts: the operator or another job changed them.
     pub fn replace(&mut self, now: Duration, mut resources: Vec<Resource<K>>, known: bool)
     where
@@ -322,6 +327,22 @@ mod tests {
         let shares: Vec<f64> = run.workers.iter().map(|worker| worker.last(60).0 as f64 / 300_000.0).collect();
         assert!(used >= 0.97 && refused < 0.015, "used {used}, refused {refused}");
         assert!(shares.iter().all(|share| (0.14..=0.26).contains(share)), "{shares:?}");
+    }
+
+    #[test]
+    fn what_is_refused_whatever_the_pace_does_not_stop_it() {
+        for every in [8, 20] {
+            let mut pace = Pace::new(vec![Resource::new((), 1_000.0, true)], true);
+            let (mut now, mut sent) = (Duration::ZERO, 0);
+            for _ in 0..20_000 {
+                if pace.take(now, &[10.0]).is_ok() {
+                    sent += 10;
+                    pace.reply(now, now, 10.0, if sent / 10 % every == 0 { 10.0 } else { 0.0 });
+                }
+                now += Duration::from_millis(1);
+            }
+            assert!(sent > 15_000, "{sent} in 20 s");
+        }
     }
 
     #[test]

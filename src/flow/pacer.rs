@@ -1,6 +1,6 @@
 //! The pace of one table, shared by all lanes that write to it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::clock::Clock;
+use super::hot::{Answer, Cause, HotKeys};
 use super::limit::Limit;
 use super::pace::{Pace, Resource};
 use super::table::Consumed;
@@ -63,15 +64,6 @@ pub struct PacerSnapshot {
 /// Where others use all that they were to be left and more, this share of the capacity is used all the same.
 const LEAST_REST: f64 = 0.01;
 
-/// What came back of a batch: items, and WCU by their own size.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Reply {
-    pub sent: usize,
-    pub refused: usize,
-    pub sent_wcu: f64,
-    pub refused_wcu: f64,
-}
-
 /// An on-demand table's first guess, WCU: what AWS lets a new one take (FORMATS.md 4).
 const ON_DEMAND: f64 = 4_000.0;
 
@@ -101,6 +93,7 @@ enum Kind {
 #[derive(Debug)]
 struct State {
     pace: Pace<Kind>,
+    hot: HotKeys,
     provisioned: Option<Provisioned>,
     caps: Caps,
     left: Option<Left>,
@@ -121,6 +114,7 @@ impl Pacer {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let state = State {
             pace: Pace::new(vec![Resource::new(Kind::Table, ON_DEMAND, true)], false),
+            hot: HotKeys::default(),
             provisioned: None,
             caps: Caps::default(),
             left: None,
@@ -213,18 +207,49 @@ impl Pacer {
         }
     }
 
-    /// A reply came for what was sent at `sent_at`; the accepted items consumed `consumed`, where the service said so.
-    pub(super) fn reply(&self, sent_at: Duration, reply: Reply, consumed: Option<&Consumed>) {
+    /// A reply came for what was sent at `sent_at`: `answers` tell of each write, `cause` why some were refused, and
+    /// `consumed` what the others took, where the service said so.
+    pub(super) fn reply(&self, sent_at: Duration, answers: &[Answer], cause: Cause, consumed: Option<&Consumed>) {
         let now = self.clock.now();
         let mut state = self.state();
-        state.sent += reply.sent as u64;
-        state.refused += reply.refused as u64;
+        state.sent += answers.len() as u64;
+        state.refused += answers.iter().filter(|answer| answer.refused).count() as u64;
         if let Some(consumed) = consumed {
-            let corrections = state.learn(reply.sent_wcu - reply.refused_wcu, consumed);
+            let accepted = answers.iter().filter(|answer| !answer.refused).map(|answer| answer.wcu).sum();
+            let corrections = state.learn(accepted, consumed);
             state.pace.correct(&corrections);
         }
+        let heard = state.hot.answered(now, sent_at, answers, cause);
+        if heard.unused > 0.0 {
+            let unused: Vec<f64> = state.costs(-heard.unused, 0.0);
+            state.pace.correct(&unused);
+        }
         let ratio = state.table_ratio;
-        state.pace.reply(now, sent_at, reply.sent_wcu * ratio, reply.refused_wcu * ratio);
+        state.pace.reply(now, sent_at, heard.sent * ratio, heard.refused * ratio);
+    }
+
+    /// Partition keys that are hot now: their writes pass [`Pacer::take_hot`] as well.
+    pub(super) fn hot(&self) -> Arc<HashSet<u64>> {
+        let now = self.clock.now();
+        self.state().hot.names(now)
+    }
+
+    /// Lets a write of `wcu` of a hot partition key through, or tells how long it must wait.
+    pub(super) fn take_hot(&self, partition: u64, wcu: f64) -> Result<(), Duration> {
+        let now = self.clock.now();
+        self.state().hot.take(now, partition, wcu)
+    }
+
+    /// Whether a refused write should go alone now, so that the service says why.
+    pub(super) fn asks(&self) -> bool {
+        let now = self.clock.now();
+        self.state().hot.asks(now)
+    }
+
+    /// A lane has no room for more writes of hot keys.
+    pub(super) fn parked_full(&self) {
+        let now = self.clock.now();
+        self.state().hot.is_full(now);
     }
 
     /// What binds now.
@@ -353,12 +378,19 @@ impl State {
         if self.held {
             return Limit::Paused;
         }
+        if let Some((keys, wcu)) = self.hot.binds(now, self.pace.binds(now).is_some()) {
+            let of = self.pace.resources().first().map_or(0.0, |table| table.rate);
+            return Limit::Partition { wcu, of, keys };
+        }
         let Some(bound) = self.pace.binds(now).and_then(|n| self.pace.resources().get(n)) else { return Limit::Source };
         let factor = self.pace.factor();
         match &bound.kind {
             Kind::RateCap => Limit::RateCap { per_second: bound.rate },
             Kind::WcuCap => Limit::WcuCap { wcu: bound.rate },
             Kind::Rest | Kind::RestOfIndex(_) => self.left_as_limit(&bound.kind),
+            _ if self.provisioned.is_some() && factor < 0.85 && self.hot.said(now) == Cause::Partition => {
+                Limit::Partition { wcu: bound.rate * factor, of: bound.rate, keys: 0 }
+            }
             _ if self.provisioned.is_some() && factor < 0.85 => {
                 Limit::Shared { wcu: bound.rate * factor, of: bound.rate }
             }
@@ -390,8 +422,8 @@ mod tests {
             pacer.acquire(25.0, 25).await;
             items += 25.0;
             let consumed = Consumed { table: 25.0, indexes: vec![("i".into(), 25.0 * index)] };
-            let reply = Reply { sent: 25, sent_wcu: 25.0, ..Reply::default() };
-            pacer.reply(clock.now(), reply, Some(&consumed));
+            let answers = [Answer { partition: 1, wcu: 1.0, refused: false }; 25];
+            pacer.reply(clock.now(), &answers, Cause::Unsaid, Some(&consumed));
         }
         items
     }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::hot::Cause;
 use super::pace::{Pace, Resource};
 
 /// A bucket that stores `seconds` of its rate; a write is let in while it is not empty.
@@ -62,28 +63,39 @@ impl Table {
         self.whole.rate
     }
 
-    /// Writes items of one WCU each with keys spread at random; how many were refused.
-    pub fn write(&mut self, now: Duration, items: u64) -> u64 {
+    fn flow(&mut self, now: Duration) {
         let passed = now.saturating_sub(self.at).as_secs_f64();
         self.at = now;
         self.whole.flow(passed);
         self.partitions.iter_mut().for_each(|partition| partition.flow(passed));
+    }
+
+    /// Writes items of one WCU each with keys spread at random; how many were refused.
+    pub fn write(&mut self, now: Duration, items: u64) -> u64 {
         let mut refused = 0;
         for _ in 0..items {
             // Knuth's multiplier; the high bits are good enough to spread keys.
             self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let place = (self.random >> 33) as usize % self.partitions.len().max(1);
-            let partition = self.partitions.get_mut(place);
-            if self.whole.level <= 0.0 || partition.as_ref().is_some_and(|partition| partition.level <= 0.0) {
-                refused += 1;
-                continue;
-            }
-            self.whole.level -= 1.0;
-            if let Some(partition) = partition {
-                partition.level -= 1.0;
-            }
+            refused += u64::from(self.write_one(now, self.random >> 33) != Cause::Unsaid);
         }
         refused
+    }
+
+    /// Writes one item of one WCU whose partition key has this hash; what refused it, `Unsaid` when nothing did.
+    pub fn write_one(&mut self, now: Duration, hash: u64) -> Cause {
+        self.flow(now);
+        let place = hash as usize % self.partitions.len().max(1);
+        if self.whole.level <= 0.0 {
+            return Cause::Whole;
+        }
+        if let Some(partition) = self.partitions.get_mut(place) {
+            if partition.level <= 0.0 {
+                return Cause::Partition;
+            }
+            partition.level -= 1.0;
+        }
+        self.whole.level -= 1.0;
+        Cause::Unsaid
     }
 }
 

@@ -1,13 +1,17 @@
 //! The seam to a table: batches and single puts with bodies spliced by hand, sent and signed by the SDK.
 
-use aws_sdk_dynamodb::types::ConsumedCapacity;
+use aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemError;
+use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::{ConsumedCapacity, ThrottlingReason as Reason};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use crate::cloud::CloudError;
+use crate::cloud::{CloudError, ThrottlingReason};
 use crate::item::{Key, KeySchema};
 
 /// Write capacity that a request consumed, WCU.
@@ -81,6 +85,41 @@ impl AwsTable {
     }
 }
 
+/// The reasons of a throttling error of each write.
+trait Reasons {
+    fn reasons(&self) -> Option<&[Reason]>;
+}
+
+macro_rules! reasons_of {
+    ($($error:ident),*) => {$(
+        impl Reasons for $error {
+            fn reasons(&self) -> Option<&[Reason]> {
+                match self {
+                    Self::ProvisionedThroughputExceededException(error) => Some(error.throttling_reasons()),
+                    Self::RequestLimitExceeded(error) => Some(error.throttling_reasons()),
+                    Self::ThrottlingException(error) => Some(error.throttling_reasons()),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+reasons_of!(BatchWriteItemError, PutItemError, DeleteItemError);
+
+/// An error of a write, with what was full.
+fn refused<E, R>(action: &str, error: &SdkError<E, R>) -> CloudError
+where
+    E: Reasons + aws_smithy_types::error::metadata::ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug,
+{
+    let said = error.as_service_error().and_then(Reasons::reasons).unwrap_or_default();
+    let said = said.iter().map(|it| ThrottlingReason {
+        reason: it.reason().unwrap_or_default().to_owned(),
+        resource: it.resource().unwrap_or_default().to_owned(),
+    });
+    CloudError { reasons: said.collect(), ..CloudError::of(action, error) }
+}
+
 /// Replaces a request's body before it is signed.
 pub(super) fn splice(body: Bytes) -> impl Fn(&mut HttpRequest) + Send + Sync + 'static {
     move |request| {
@@ -101,7 +140,7 @@ impl TablePut for AwsTable {
                 .mutate_request(splice(body))
                 .send()
                 .await
-                .map_err(|e| CloudError::of(&format!("write to table {}", self.table), &e))?;
+                .map_err(|e| refused(&format!("write to table {}", self.table), &e))?;
             let unprocessed = reply
                 .unprocessed_items()
                 .into_iter()
@@ -132,7 +171,7 @@ impl TablePut for AwsTable {
                 .mutate_request(splice(body))
                 .send()
                 .await
-                .map_err(|e| CloudError::of(&format!("put an item into table {}", self.table), &e))?;
+                .map_err(|e| refused(&format!("put an item into table {}", self.table), &e))?;
             Ok(reply.consumed_capacity().map(Consumed::of))
         }
         .boxed()
@@ -148,7 +187,7 @@ impl TablePut for AwsTable {
                 .mutate_request(splice(body))
                 .send()
                 .await
-                .map_err(|e| CloudError::of(&format!("delete an item from table {}", self.table), &e))?;
+                .map_err(|e| refused(&format!("delete an item from table {}", self.table), &e))?;
             Ok(reply.consumed_capacity().map(Consumed::of))
         }
         .boxed()

@@ -1,6 +1,6 @@
 //! The writes that wait in one lane, in order, one for each key: a later version takes the place of an earlier one.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
@@ -39,6 +39,10 @@ pub(super) struct Write {
     pub wcu: f64,
     /// Goes in a request of its own: its batch was refused as invalid.
     pub alone: bool,
+    /// Hash of its partition key.
+    pub partition: u64,
+    /// It was refused for want of capacity.
+    pub was_refused: bool,
     receipt: Receipt,
     /// Earlier versions whose place it took, the latest last. They are settled with it: should the service refuse it
     /// for good, the latest of them is what belongs into the table.
@@ -49,12 +53,33 @@ pub(super) struct Write {
 
 impl Write {
     pub fn new(key: Key, kind: WriteKind, wcu: f64, receipt: Receipt, memory: Option<OwnedSemaphorePermit>) -> Self {
-        Self { key, kind, wcu, alone: false, receipt, earlier: Vec::new(), _memory: memory }
+        let partition = key.partition_hash();
+        Self {
+            key,
+            kind,
+            wcu,
+            alone: false,
+            partition,
+            was_refused: false,
+            receipt,
+            earlier: Vec::new(),
+            _memory: memory,
+        }
     }
 
     /// The same, to go in a request of its own.
     pub fn on_its_own(self) -> Self {
         Self { alone: true, ..self }
+    }
+
+    /// The same, once it was refused for want of capacity.
+    pub fn refused_for_now(self) -> Self {
+        Self { was_refused: true, ..self }
+    }
+
+    /// Bytes that it keeps in memory, with those whose place it took.
+    pub fn bytes(&self) -> usize {
+        self.kind.len() + self.earlier.iter().map(Self::bytes).sum::<usize>()
     }
 
     /// Whether a later version may take its place, and it that of an earlier one: not where a condition's outcome
@@ -90,13 +115,15 @@ impl Write {
 #[derive(Debug)]
 pub(super) struct Waiting {
     queue: VecDeque<Write>,
+    /// How many writes of each key are in it.
+    keys: HashMap<u128, u32>,
     last_wins: bool,
 }
 
 impl Waiting {
     /// An empty queue; `last_wins` unless the first version of a key is the one that counts.
     pub fn new(last_wins: bool) -> Self {
-        Self { queue: VecDeque::new(), last_wins }
+        Self { queue: VecDeque::new(), keys: HashMap::new(), last_wins }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -112,13 +139,23 @@ impl Waiting {
     }
 
     pub fn pop_front(&mut self) -> Option<Write> {
-        self.queue.pop_front()
+        let write = self.queue.pop_front()?;
+        self.forget(write.key.hash);
+        Some(write)
+    }
+
+    fn forget(&mut self, key: u128) {
+        if let Some(count) = self.keys.get_mut(&key) {
+            *count -= 1;
+            if *count == 0 {
+                self.keys.remove(&key);
+            }
+        }
     }
 
     /// Adds a later write.
     pub fn push(&mut self, mut write: Write) {
-        if self.last_wins && write.is_plain() {
-            // The queue is short: a walk is cheaper than an index.
+        if self.last_wins && write.is_plain() && self.keys.contains_key(&write.key.hash) {
             let same = self.queue.iter_mut().rfind(|waiting| waiting.key.hash == write.key.hash);
             if let Some(before) = same.filter(|before| before.is_plain()) {
                 std::mem::swap(before, &mut write);
@@ -128,13 +165,14 @@ impl Waiting {
                 return;
             }
         }
+        *self.keys.entry(write.key.hash).or_default() += 1;
         self.queue.push_back(write);
     }
 
     /// Puts `writes`, which were sent and did not get through, back in front, in order.
     pub fn put_back(&mut self, writes: Vec<Write>) {
         for mut write in writes.into_iter().rev() {
-            if self.last_wins && write.is_plain() {
+            if self.last_wins && write.is_plain() && self.keys.contains_key(&write.key.hash) {
                 let same = self.queue.iter_mut().find(|waiting| waiting.key.hash == write.key.hash);
                 if let Some(later) = same.filter(|later| later.is_plain()) {
                     let mut earlier = std::mem::take(&mut write.earlier);
@@ -144,7 +182,20 @@ impl Waiting {
                     continue;
                 }
             }
+            *self.keys.entry(write.key.hash).or_default() += 1;
             self.queue.push_front(write);
         }
+    }
+
+    /// Takes out, in order, the writes of partitions that `is_hot`.
+    pub fn take_hot(&mut self, is_hot: impl Fn(u64) -> bool) -> Vec<Write> {
+        if !self.queue.iter().any(|write| is_hot(write.partition)) {
+            return Vec::new();
+        }
+        let (hot, rest): (Vec<Write>, Vec<Write>) =
+            std::mem::take(&mut self.queue).into_iter().partition(|write| is_hot(write.partition));
+        self.queue = rest.into();
+        hot.iter().for_each(|write| self.forget(write.key.hash));
+        hot
     }
 }

@@ -13,10 +13,12 @@ use super::backoff::Backoff;
 use super::batch::{BODY, REQUESTS, Request, batch_body, delete_body, put_body};
 use super::clock::Clock;
 use super::counters::{Counters, Outcome};
+use super::hot::{Answer, Cause};
 use super::lanes::{Health, INBOX, Lanes};
 use super::ledger::Receipt;
 use super::limit::Limit;
-use super::pacer::{Pacer, Reply};
+use super::pacer::Pacer;
+use super::parked::Parked;
 use super::stopwatch::LaneTimes;
 use super::table::{BatchReply, Consumed, TablePut};
 use super::waiting::{Waiting, Write, WriteKind};
@@ -57,6 +59,9 @@ impl WriterOptions {
 /// Waits after a refusal: short, since the pacer does the pacing.
 const BASE: Duration = Duration::from_millis(25);
 const CAP: Duration = Duration::from_secs(5);
+
+/// How long a lane waits at most for the turn of a hot key's write before it looks again.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Puts items into one table. Dropped, it sends nothing more; what was not settled stays open in its ledger.
 #[derive(Debug)]
@@ -168,25 +173,31 @@ impl Shared {
         write.alone || self.options.if_not_exists || matches!(write.kind, WriteKind::Request { .. })
     }
 
-    /// The next writes to send together, in order.
-    fn next(&self, waiting: &mut Waiting) -> Vec<Write> {
-        let most_wcu = self.pacer.batch_wcu();
-        let (mut bytes, mut wcu) = (0, 0.0);
-        let mut batch: Vec<Write> = Vec::with_capacity(REQUESTS);
-        while let Some(next) = waiting.front() {
-            bytes += next.kind.len() + 32;
-            wcu += next.wcu;
-            let fits = batch.len() < REQUESTS && bytes <= BODY && wcu <= most_wcu && !self.is_alone(next);
-            if !batch.is_empty() && !fits {
-                break;
-            }
-            let alone = self.is_alone(next);
-            batch.extend(waiting.pop_front());
-            if alone {
-                break;
-            }
+    /// The next writes to send together, in order; none when only writes of hot keys wait, with how long they must.
+    fn next(&self, queues: &mut Queues) -> Result<Vec<Write>, Duration> {
+        if queues.waiting.front().is_some_and(|write| write.was_refused) && self.pacer.asks() {
+            return Ok(queues.waiting.pop_front().into_iter().collect());
         }
-        batch
+        let mut room = Room { most_wcu: self.pacer.batch_wcu(), ..Room::default() };
+        let mut wait = Duration::MAX;
+        let mut batch = queues.parked.take(|next| {
+            room.fits(next, self.is_alone(next))
+                && match self.pacer.take_hot(next.partition, next.wcu) {
+                    Ok(()) => room.fill(next, self.is_alone(next)),
+                    Err(longer) => {
+                        wait = wait.min(longer);
+                        false
+                    }
+                }
+        });
+        while queues
+            .waiting
+            .front()
+            .is_some_and(|next| room.fits(next, self.is_alone(next)) && room.fill(next, self.is_alone(next)))
+        {
+            batch.extend(queues.waiting.pop_front());
+        }
+        if batch.is_empty() { Err(wait) } else { Ok(batch) }
     }
 
     async fn send(&self, batch: &[Write]) -> Result<BatchReply, CloudError> {
@@ -220,28 +231,117 @@ enum After {
     End,
 }
 
+/// What a batch holds so far.
+#[derive(Default)]
+struct Room {
+    most_wcu: f64,
+    writes: usize,
+    bytes: usize,
+    wcu: f64,
+    alone: bool,
+}
+
+impl Room {
+    fn fits(&self, next: &Write, is_alone: bool) -> bool {
+        let fits = self.writes < REQUESTS
+            && self.bytes + next.kind.len() + 32 <= BODY
+            && self.wcu + next.wcu <= self.most_wcu
+            && !is_alone;
+        !self.alone && (self.writes == 0 || fits)
+    }
+
+    fn fill(&mut self, next: &Write, is_alone: bool) -> bool {
+        self.writes += 1;
+        self.bytes += next.kind.len() + 32;
+        self.wcu += next.wcu;
+        self.alone = is_alone;
+        true
+    }
+}
+
+/// What waits in a lane.
+struct Queues {
+    waiting: Waiting,
+    /// Writes of hot keys, which the others may pass.
+    parked: Parked,
+    /// Partition keys that are hot.
+    hot: Arc<HashSet<u64>>,
+}
+
+impl Queues {
+    fn is_parked(&self, partition: u64) -> bool {
+        self.hot.contains(&partition) || self.parked.holds(partition)
+    }
+
+    /// Adds a later write.
+    fn push(&mut self, write: Write) {
+        if self.is_parked(write.partition) { self.parked.push(write) } else { self.waiting.push(write) }
+    }
+
+    /// Puts writes that did not get through back in front.
+    fn put_back(&mut self, writes: Vec<Write>) {
+        let (hot, others): (Vec<Write>, Vec<Write>) =
+            writes.into_iter().partition(|write| self.is_parked(write.partition));
+        self.waiting.put_back(others);
+        hot.into_iter().rev().for_each(|write| self.parked.put_back(write));
+    }
+
+    /// These keys are hot now.
+    fn heat(&mut self, hot: Arc<HashSet<u64>>) {
+        if !Arc::ptr_eq(&self.hot, &hot) {
+            self.hot = hot;
+            for write in self.waiting.take_hot(|partition| self.hot.contains(&partition)) {
+                self.parked.push(write);
+            }
+        }
+    }
+}
+
 async fn lane(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Write>, n: u64) {
-    let mut waiting = Waiting::new(!shared.options.if_not_exists);
+    let last_wins = !shared.options.if_not_exists;
+    let room = shared.options.memory / 2 / shared.options.lanes.max(1);
+    let mut queues =
+        Queues { waiting: Waiting::new(last_wins), parked: Parked::new(last_wins, room), hot: Arc::default() };
     let mut backoff = Backoff::new(BASE, CAP, shared.options.seed ^ n);
     let watch = &shared.health.watch;
     loop {
-        if waiting.is_empty() {
+        queues.heat(shared.pacer.hot());
+        if queues.waiting.is_empty() && queues.parked.is_empty() {
             let Some(write) = watch.idle.during(inbox.recv()).await else { return };
-            waiting.push(write);
+            queues.push(write);
         }
-        while waiting.len() < INBOX
+        while queues.waiting.len() < INBOX
+            && !queues.parked.is_full()
             && let Ok(write) = inbox.try_recv()
         {
-            waiting.push(write);
+            queues.push(write);
         }
-        let batch = shared.next(&mut waiting);
+        if queues.parked.is_full() {
+            shared.pacer.parked_full();
+        }
+        let batch = match shared.next(&mut queues) {
+            Ok(batch) => batch,
+            Err(wait) => {
+                let clock = &shared.health.clock;
+                // Waiting for the turn of a hot key is waiting by the pace.
+                let _paced = watch.paced.enter();
+                tokio::select! {
+                    Some(write) = inbox.recv(), if !queues.parked.is_full() => queues.push(write),
+                    () = clock.sleep(wait.min(LOOK)) => {}
+                }
+                if shared.health.is_over() {
+                    return;
+                }
+                continue;
+            }
+        };
         watch.paced.during(shared.pacer.acquire(wcu_of(&batch), batch.len())).await;
         if shared.health.is_over() {
             return;
         }
         let sent = shared.health.clock.now();
         let reply = watch.send(shared.send(&batch)).await;
-        match shared.settle(sent, batch, reply, &mut waiting) {
+        match shared.settle(sent, batch, reply, &mut queues) {
             After::Next => backoff.reset(),
             After::BackOff => watch.backing_off.during(shared.health.clock.sleep(backoff.wait())).await,
             After::End => return,
@@ -256,20 +356,19 @@ impl Shared {
         sent: Duration,
         batch: Vec<Write>,
         reply: Result<BatchReply, CloudError>,
-        waiting: &mut Waiting,
+        queues: &mut Queues,
     ) -> After {
         let error = match reply {
-            Ok(reply) => return self.settle_reply(sent, batch, &reply, waiting),
+            Ok(reply) => return self.settle_reply(sent, batch, &reply, queues),
             Err(error) => error,
         };
         match error.class {
             Class::Throttled => {
                 self.health.patience.answered();
                 self.health.throttled(batch.len());
-                let wcu = wcu_of(&batch);
-                let refused = Reply { sent: batch.len(), refused: batch.len(), sent_wcu: wcu, refused_wcu: wcu };
-                self.pacer.reply(sent, refused, None);
-                waiting.put_back(batch);
+                self.pacer.reply(sent, &answers(&[], &batch), Cause::of(&error), None);
+                queues.heat(self.pacer.hot());
+                queues.put_back(batch.into_iter().map(Write::refused_for_now).collect());
                 After::BackOff
             }
             Class::Transient | Class::Unknown | Class::InUse => {
@@ -278,21 +377,21 @@ impl Shared {
                     return After::End;
                 }
                 self.health.effort().retried += batch.len() as u64;
-                waiting.put_back(batch);
+                queues.put_back(batch);
                 After::BackOff
             }
             Class::Invalid if batch.len() > 1 => {
                 // One of them is bad, and the service does not say which: each goes alone.
                 self.health.patience.answered();
                 self.health.effort().retried += batch.len() as u64;
-                waiting.put_back(batch.into_iter().map(Write::on_its_own).collect());
+                queues.put_back(batch.into_iter().map(Write::on_its_own).collect());
                 After::Next
             }
             Class::Invalid => {
                 self.health.patience.answered();
                 for write in batch {
                     // What it would have replaced is the last good version.
-                    waiting.put_back(write.refused(said(&error)).into_iter().collect());
+                    queues.put_back(write.refused(said(&error)).into_iter().collect());
                 }
                 After::Next
             }
@@ -309,9 +408,9 @@ impl Shared {
         }
     }
 
-    fn settle_reply(&self, sent_at: Duration, batch: Vec<Write>, reply: &BatchReply, waiting: &mut Waiting) -> After {
+    fn settle_reply(&self, sent_at: Duration, batch: Vec<Write>, reply: &BatchReply, queues: &mut Queues) -> After {
         self.health.patience.answered();
-        let total = batch.len();
+        let sent_count = batch.len();
         let mut unprocessed: HashSet<u128> = reply.unprocessed.iter().map(|key| key.hash).collect();
         let sent: HashSet<u128> =
             if unprocessed.is_empty() { HashSet::new() } else { batch.iter().map(|write| write.key.hash).collect() };
@@ -321,9 +420,7 @@ impl Shared {
         }
         let (again, done): (Vec<Write>, Vec<Write>) =
             batch.into_iter().partition(|write| unprocessed.contains(&write.key.hash));
-        let refused_wcu = wcu_of(&again);
-        let passed = Reply { sent: total, refused: again.len(), sent_wcu: wcu_of(&done) + refused_wcu, refused_wcu };
-        self.pacer.reply(sent_at, passed, reply.consumed.as_ref());
+        self.pacer.reply(sent_at, &answers(&done, &again), Cause::Unsaid, reply.consumed.as_ref());
         if let Some(consumed) = &reply.consumed {
             self.health.effort().wcu += consumed.total();
         }
@@ -335,9 +432,20 @@ impl Shared {
             return After::Next;
         }
         self.health.throttled(again.len());
-        waiting.put_back(again);
-        After::BackOff
+        // Where most got through, the pacer's word is enough: a lane that slept for one write of a full partition would
+        // hold up those of all others.
+        let after = if again.len() * 2 > sent_count { After::BackOff } else { After::Next };
+        // Before they go back, so that those of a key that just turned hot go to its queue.
+        queues.heat(self.pacer.hot());
+        queues.put_back(again.into_iter().map(Write::refused_for_now).collect());
+        after
     }
+}
+
+/// What a pacer learns from a reply.
+fn answers(done: &[Write], again: &[Write]) -> Vec<Answer> {
+    let answer = |refused| move |write: &Write| Answer { partition: write.partition, wcu: write.wcu, refused };
+    done.iter().map(answer(false)).chain(again.iter().map(answer(true))).collect()
 }
 
 fn wcu_of(writes: &[Write]) -> f64 {

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::cursor::write_string;
 use super::number::Number;
@@ -76,6 +76,28 @@ impl Key {
             writer.attribute(attr, &quoted);
         }
         Some(writer.finish())
+    }
+}
+
+impl Key {
+    /// A hash of the partition key alone: equal for all items that live together.
+    pub fn partition_hash(&self) -> u64 {
+        // The first attribute ends with the third string: its name, its type, its value.
+        let (mut strings, mut inside, mut escaped) = (0, false, false);
+        let end = self.json.iter().position(|byte| {
+            match (inside, escaped, byte) {
+                (true, true, _) => escaped = false,
+                (true, false, b'\\') => escaped = true,
+                (true, false, b'"') => {
+                    inside = false;
+                    strings += 1;
+                }
+                (false, _, b'"') => inside = true,
+                _ => {}
+            }
+            strings == 3
+        });
+        xxh3_64(&self.json[..end.map_or(self.json.len(), |end| end + 1)])
     }
 }
 

@@ -6,6 +6,7 @@ mod backup;
 mod capacity;
 mod errors;
 mod local;
+mod pacing;
 mod peers;
 mod plan;
 mod restore;

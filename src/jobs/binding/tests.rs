@@ -45,7 +45,7 @@ fn the_pace_is_the_limit_when_lanes_wait_for_it_most_of_their_time() {
     // Whatever the pacer names is what binds: an index, a partition, a cap, a share left to others.
     for limit in [
         Limit::Index { index: "by_day".into(), wcu: 50.0 },
-        Limit::Partition { wcu: 1_000.0, of: 4_000.0 },
+        Limit::Partition { wcu: 1_000.0, of: 4_000.0, keys: 0 },
         Limit::RateCap { per_second: 50.0 },
         Limit::WcuCap { wcu: 80.0 },
         Limit::Leave { share: 0.2, others: 310.0, of: 1_700.0, index: None },
@@ -58,7 +58,7 @@ fn the_pace_is_the_limit_when_lanes_wait_for_it_most_of_their_time() {
 
 #[test]
 fn refusals_that_lanes_wait_after_are_the_pacers_to_explain() {
-    let limit = Limit::Partition { wcu: 1_000.0, of: 4_000.0 };
+    let limit = Limit::Partition { wcu: 1_000.0, of: 4_000.0, keys: 0 };
     let writer = side(lanes(0.1, 0.1, 0.2, 0.6, 0.9), Some(limit.clone()));
     let measured = Measured { feed: READING, into_table: writer, ..Measured::default() };
     assert_eq!(of_writing(&measured), limit);

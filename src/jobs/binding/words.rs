@@ -68,7 +68,7 @@ impl Binding {
                 amount(*wcu),
                 self.used_of(*wcu, &over)
             ),
-            Limit::Partition { wcu, of: whole } => format!(
+            Limit::Partition { wcu, of: whole, .. } => format!(
                 "{of} lets {} of its {} WCU/s through although it is not full: one partition takes 1,000 at most, or others use it too; keys in \
                  another order would change that, more capacity would not",
                 amount(*wcu),
@@ -225,7 +225,7 @@ mod tests {
             Limit::Service,
             Limit::Table { wcu: None },
             Limit::Index { index: text(), wcu: 5.0 },
-            Limit::Partition { wcu: 5.0, of: 100.0 },
+            Limit::Partition { wcu: 5.0, of: 100.0, keys: 0 },
             Limit::RateCap { per_second: 5.0 },
             Limit::WcuCap { wcu: 5.0 },
             Limit::Leave { share: 0.2, others: 310.0, of: 1_700.0, index: None },

@@ -137,7 +137,7 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let pacer = Arc::new(Pacer::new(Arc::clone(&clock)));
     pacer.set_provisioned(follow::capacity(&table));
-    pacer.set_burst(!spec.no_burst);
+    follow::begin(&pacer, spec);
     let resume = resume(session)?;
     begins(session, spec, &table);
     let reading = match reading::settle(session, spec, resume.mark.as_ref()).await? {
@@ -156,7 +156,7 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
     };
 
     let provisioned = AtomicU64::new(table.provisioned.map_or(0, |p| p.write));
-    let follow = follow::follow_capacity(session, &table.name, &pacer, &provisioned);
+    let follow = follow::follow_capacity(session, spec, &pacer, &provisioned);
     tokio::pin!(follow);
     let mut desk = Desk {
         session,

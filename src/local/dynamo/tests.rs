@@ -156,6 +156,24 @@ async fn overwriting_costs_the_larger_of_the_old_and_the_new_item() {
 }
 
 #[tokio::test]
+async fn a_full_partition_says_that_it_is_one_and_the_table_is_not_full() {
+    let bench = Bench::new().await;
+    bench.create(4000).await;
+    // One partition takes 1,000 WCU at once: 27 items of 37 WCU fill it and overdraw it with the 28th.
+    let hot = put("hot", 36);
+    for _ in 0..28 {
+        bench.done("BatchWriteItem", batch([hot.clone()])).await;
+    }
+    let (name, reply) = bench.refused("BatchWriteItem", batch([hot])).await;
+    assert_eq!(name, "ProvisionedThroughputExceededException");
+    assert_eq!(reply["ThrottlingReasons"][0]["reason"], "TableWriteKeyRangeThroughputExceeded");
+    let others = (0..24).map(|n| put(&n.to_string(), 0));
+    let reply = bench.done("BatchWriteItem", batch(others)).await;
+    let back = reply["UnprocessedItems"]["quotes"].as_array().map_or(0, Vec::len);
+    assert!((1..24).contains(&back), "{back} of 24 live in the same partition");
+}
+
+#[tokio::test]
 async fn a_full_index_throttles_writes_to_its_table() {
     let bench = Bench::new().await;
     bench.create_with_index(1000, 1).await;

@@ -224,7 +224,11 @@ fn done_in_words(ended: &Ended, kind: Kind) -> String {
         Kind::Backup | Kind::Autoscale => format!("{kind} {} done", ended.job),
         Kind::Verify => format!(
             "verify {}: {} checked, {} equal, {} missing, {} extra, {} different",
-            if ended.differs { "found differences" } else { "proven" },
+            match (ended.differs, count("changed"), report["confidence"].is_string()) {
+                (true, ..) => "found differences",
+                (false, 0, false) => "proven",
+                (false, ..) => "found no difference",
+            },
             shown("checked"),
             shown("equal"),
             shown("missing"),
@@ -233,10 +237,17 @@ fn done_in_words(ended: &Ended, kind: Kind) -> String {
         ),
     }];
     // That all keys are equal was said.
-    if !ended.message.is_empty() && (ended.differs || kind == Kind::Restore) {
+    if !ended.message.is_empty() && (ended.differs || kind == Kind::Restore || says_more(&report)) {
         words.push(ended.message.clone());
     }
     words.join("\n")
+}
+
+/// True when a verify that found no difference has more to say than that.
+fn says_more(report: &serde_json::Value) -> bool {
+    let count = |field: &str| report[field].as_u64().unwrap_or_default();
+    ["changed", "duplicates", "dead", "skipped"].into_iter().any(|field| count(field) > 0)
+        || report["confidence"].is_string()
 }
 
 #[cfg(test)]

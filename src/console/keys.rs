@@ -247,7 +247,7 @@ fn review(app: &mut App) {
 }
 
 /// Asks before anything changes; refuses where nothing may, and says what a dry run would do.
-fn ask(app: &mut App, question: Confirm) {
+pub(super) fn ask(app: &mut App, question: Confirm) {
     match app.place.mode {
         Mode::ReadOnly => {
             let words = format!("read-only: {:?} is refused; start sluice without --read-only", question.title);
@@ -358,6 +358,7 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
                 return app.go(Screen::Dead(id));
             }
         }
+        Action::Edit | Action::Replay | Action::ReplayAll | Action::Drop => return super::letters::act(app, action),
         Action::Verify => verify(app),
         Action::Log => {
             if let Screen::Job(id) = &app.screen {
@@ -425,7 +426,7 @@ fn open(app: &mut App) -> Vec<Effect> {
             let letter = app.letters.as_ref().and_then(|(_, letters, _)| letters.get(app.letter_at));
             if let Some(letter) = letter {
                 let title = format!("dead letter {}", letter.number);
-                app.overlay = Some(Overlay::Text(title, view::dead::whole(letter), 0));
+                app.overlay = Some(Overlay::Text(title, view::dead::whole(app.job(&letter.job), letter), 0));
             }
         }
         Screen::Job(_) | Screen::Restore => {}

@@ -1,6 +1,7 @@
 //! The real binary, from outside: its commands, its exit codes, its terminal, and other people's tools beside it.
 #![allow(clippy::unwrap_used)] // A test that can't go on says why by its line.
 
+mod dead;
 mod errors;
 mod local;
 mod peers;
@@ -10,3 +11,4 @@ mod running;
 mod sources;
 #[cfg(unix)]
 mod terminal;
+mod verify;

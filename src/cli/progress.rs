@@ -167,7 +167,12 @@ fn say_end(ended: &Ended, kind: Kind, differences: &Path, json: bool) -> Result<
     } else if ended.state == State::Done {
         print::line(&done_in_words(ended, kind))?;
     }
-    if ended.state == State::Interrupted {
+    if ended.state == State::Interrupted && kind == Kind::Verify {
+        eprintln!(
+            "interrupted: verify {} keeps nothing of what it read; it starts over when it is run again",
+            ended.job
+        );
+    } else if ended.state == State::Interrupted {
         eprintln!("interrupted: {kind} {} is checkpointed; go on with: {}", ended.job, again(ended, kind));
     }
     outcome(ended, kind)

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use base64::{DecodeError, DecodeSliceError};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
@@ -147,6 +148,22 @@ pub(super) enum ItemIn {
 }
 
 impl Format {
+    /// What `line` (without its line ending) puts or deletes, on its own.
+    ///
+    /// # Errors
+    /// There is no item in it.
+    pub fn item(self, line: &Bytes) -> Result<(Change, Bytes), Refusal> {
+        let mut decoded = Vec::new();
+        let (change, item) = self.item_in(line, &mut decoded)?;
+        Ok((
+            change,
+            match item {
+                ItemIn::Line(range) => line.slice(range),
+                ItemIn::Decoded(range) => Bytes::from(decoded).slice(range),
+            },
+        ))
+    }
+
     /// Finds what `line` (without its line ending) puts or deletes, appending to `decoded` what has to be decoded.
     pub(super) fn item_in(self, line: &[u8], decoded: &mut Vec<u8>) -> Result<(Change, ItemIn), Refusal> {
         match self {

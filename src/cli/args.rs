@@ -92,7 +92,7 @@ pub enum Command {
     Cancel(super::control::JobArgs),
     /// Cap a running job's items per second.
     Rate(super::control::RateArgs),
-    /// Read the dead letters of a job: records that can never succeed.
+    /// Read, edit, replay or drop the dead letters of a job: records that can never succeed.
     Dead(super::dead::DeadArgs),
     /// List every change made, by whom and when.
     Audit(super::audit::AuditArgs),

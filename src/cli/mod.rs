@@ -94,7 +94,7 @@ async fn run(command: Option<Command>, session: &Session) -> Result<Exit, Report
         Some(Command::Resume(args)) => control::resume(&args, session),
         Some(Command::Cancel(args)) => control::cancel(&args, session),
         Some(Command::Rate(args)) => control::rate(&args, session),
-        Some(Command::Dead(args)) => dead::run(args, session),
+        Some(Command::Dead(args)) => dead::run(args, session).await,
         Some(Command::Audit(args)) => audit::run(&args, session),
         Some(Command::Info) => info::run(session).await,
         Some(Command::Keymap(args)) => keymap::run(&args, session),

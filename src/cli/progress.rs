@@ -171,7 +171,12 @@ fn say_end(ended: &Ended, kind: Kind, differences: &Path, json: bool) -> Result<
     } else if ended.state == State::Done {
         print::line(&done_in_words(ended, kind))?;
     }
-    if ended.state == State::Interrupted {
+    if ended.state == State::Interrupted && kind == Kind::Verify {
+        eprintln!(
+            "interrupted: verify {} keeps nothing of what it read; it starts over when it is run again",
+            ended.job
+        );
+    } else if ended.state == State::Interrupted {
         eprintln!("interrupted: {kind} {} is checkpointed; go on with: {}", ended.job, again(ended, kind));
     }
     outcome(ended, kind)
@@ -240,7 +245,11 @@ fn done_in_words(ended: &Ended, kind: Kind) -> String {
         Kind::Autoscale => format!("{kind} {} done", ended.job),
         Kind::Verify => format!(
             "verify {}: {} checked, {} equal, {} missing, {} extra, {} different",
-            if ended.differs { "found differences" } else { "proven" },
+            match (ended.differs, count("changed"), report["confidence"].is_string()) {
+                (true, ..) => "found differences",
+                (false, 0, false) => "proven",
+                (false, ..) => "found no difference",
+            },
             shown("checked"),
             shown("equal"),
             shown("missing"),
@@ -249,10 +258,18 @@ fn done_in_words(ended: &Ended, kind: Kind) -> String {
         ),
     }];
     // That all keys are equal was said.
-    if !ended.message.is_empty() && (ended.differs || matches!(kind, Kind::Restore | Kind::Backup)) {
+    let says = matches!(kind, Kind::Restore | Kind::Backup) || says_more(&report);
+    if !ended.message.is_empty() && (ended.differs || says) {
         words.push(ended.message.clone());
     }
     words.join("\n")
+}
+
+/// True when a verify that found no difference has more to say than that.
+fn says_more(report: &serde_json::Value) -> bool {
+    let count = |field: &str| report[field].as_u64().unwrap_or_default();
+    ["changed", "duplicates", "dead", "skipped"].into_iter().any(|field| count(field) > 0)
+        || report["confidence"].is_string()
 }
 
 #[cfg(test)]

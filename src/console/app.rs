@@ -189,6 +189,8 @@ pub struct App {
     pub histories: HashMap<JobId, History>,
     /// Dead letters of the job on screen, and how many there are.
     pub letters: Option<(JobId, Vec<DeadLetter>, u64)>,
+    /// What the verify on screen found to differ: the first lines of its list.
+    pub differences: Option<(JobId, Vec<String>)>,
     /// The selected dead letter.
     pub letter_at: usize,
     /// The autoscalers' last decisions, oldest first, while one is on screen.
@@ -260,6 +262,7 @@ impl App {
             asked_owed: false,
             histories: HashMap::new(),
             letters: None,
+            differences: None,
             letter_at: 0,
             decisions: Vec::new(),
             decision_at: 0,
@@ -548,8 +551,15 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             let last = known.last().map_or(i64::MIN, |note| note.number);
             known.extend(notes.into_iter().filter(|note| note.number > last));
         }
-        Msg::Letters(id, letters, total) => app.letters = Some((id, letters, total)),
+        Msg::Letters(id, letters, total) => {
+            // Of a list that grew shorter the last one is selected.
+            app.letter_at = app.letter_at.min(letters.len().saturating_sub(1));
+            app.letters = Some((id, letters, total));
+        }
         Msg::Decisions(decisions) => app.decisions = decisions,
+        Msg::Differences(id, lines) => app.differences = Some((id, lines)),
+        Msg::Draft(draft) => return vec![Effect::Edit(draft)],
+        Msg::Edited(draft) => return vec![Effect::CheckDraft(draft)],
         Msg::JournalLost(words) => app.journal_trouble = Some(words),
         Msg::Looked(request, answer) => {
             if let Some(form) = app.form.as_mut().filter(|_| request == app.look_request) {

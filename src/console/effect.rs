@@ -1,6 +1,8 @@
 //! Everything the console can cause outside its screen.
 
 use crate::capacity::Resource;
+use std::path::PathBuf;
+
 use crate::jobs::JobId;
 use crate::jobs::journal::{Bump, Control};
 use crate::jobs::spec::{RestoreSpec, Spec};
@@ -22,6 +24,19 @@ pub struct ChartQuestion {
     pub to_ms: i64,
     /// Length of a period, s.
     pub period_s: i32,
+}
+
+/// A dead letter in an editor's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// The job that met it.
+    pub job: JobId,
+    /// Its number.
+    pub number: i64,
+    /// The file.
+    pub path: PathBuf,
+    /// The command of the editor.
+    pub editor: String,
 }
 
 /// Something to be done. Those that change anything pass the guard, or are refused before.
@@ -78,6 +93,16 @@ pub enum Effect {
     },
     /// Take up a job that was interrupted or failed.
     Resume(JobId),
+    /// Write a dead letter into a file that an editor opens.
+    OpenLetter(JobId, i64),
+    /// Give the terminal to the person's editor until it ends.
+    Edit(Draft),
+    /// Keep what was saved, and check it against the table.
+    CheckDraft(Draft),
+    /// Put dead letters of a job into their table, each only where its key is not there.
+    Replay(JobId, Vec<i64>),
+    /// Give a dead letter of a job up.
+    Drop(JobId, i64),
     /// Stop this process as the shell's ctrl-z does.
     Suspend,
 }

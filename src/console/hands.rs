@@ -9,8 +9,9 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::mpsc::Sender;
 
 use super::charts::{Lines, TableChart};
-use super::effect::{ChartQuestion, Effect};
+use super::effect::{ChartQuestion, Draft, Effect};
 use super::form::Unseen;
+use super::letters::{self, Drafts};
 use super::msg::{Msg, StreamMinutes, TableMinutes};
 use super::runtime::Perform;
 use super::watcher::Interest;
@@ -35,12 +36,13 @@ pub struct Hands {
     journal: PathBuf,
     interests: std::sync::mpsc::Sender<Interest>,
     to: Sender<Msg>,
+    drafts: Drafts,
 }
 
 impl Hands {
     /// Hands that act in `cloud` and write controls into the journal at `journal`.
     pub fn new(cloud: Cloud, journal: &Path, interests: std::sync::mpsc::Sender<Interest>, to: Sender<Msg>) -> Self {
-        Self { cloud, journal: journal.to_owned(), interests, to }
+        Self { cloud, journal: journal.to_owned(), interests, to, drafts: Drafts::beside(journal) }
     }
 
     /// Asks AWS in a task; its answer is a message.
@@ -161,13 +163,41 @@ impl Perform for Hands {
                 jobs::resume_detached(journal, &id).map_err(|error| error.to_string())?;
                 Ok(Msg::Done(format!("{id} is taken up again")))
             }),
-            // The loop does it itself: it holds the terminal.
-            Effect::Suspend => {}
+            Effect::OpenLetter(id, number) => self.open_letter(id, number),
+            Effect::CheckDraft(draft) => self.check_draft(draft),
+            Effect::Replay(id, numbers) => self.replay(id, numbers),
+            Effect::Drop(id, number) => self
+                .control(&format!("give up dead letter {number} of {id}"), move |journal| {
+                    letters::give_up(journal, &id, number).map(Msg::Done)
+                }),
+            // The loop does them itself: it holds the terminal.
+            Effect::Suspend | Effect::Edit(_) => {}
         }
     }
 }
 
 impl Hands {
+    fn open_letter(&self, id: JobId, number: i64) {
+        let folder = self.drafts.clone();
+        self.control(&format!("edit dead letter {number} of {id}"), move |journal| {
+            letters::to_file(journal, &id, number, &folder).map(Msg::Draft)
+        });
+    }
+
+    fn check_draft(&self, draft: Draft) {
+        let here = tokio::runtime::Handle::current();
+        self.write(move |cloud, journal| {
+            here.block_on(letters::keep(cloud, journal, &draft)).map(|w| Some(Msg::Done(w)))
+        });
+    }
+
+    fn replay(&self, id: JobId, numbers: Vec<i64>) {
+        let here = tokio::runtime::Handle::current();
+        self.write(move |cloud, journal| {
+            here.block_on(letters::replay(cloud, journal, &id, &numbers)).map(|words| words.map(Msg::Done))
+        });
+    }
+
     fn start(&self, spec: Spec, parent: Option<JobId>) {
         let context = self.cloud.context.clone();
         self.control(&format!("start {} {}", spec.kind(), spec.title()), move |journal| {

@@ -362,6 +362,7 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
                 return app.go(Screen::Dead(id));
             }
         }
+        Action::Edit | Action::Replay | Action::ReplayAll | Action::Drop => return super::letters::act(app, action),
         Action::Verify => verify(app),
         Action::Log => {
             if let Screen::Job(id) | Screen::Autoscale(id) = &app.screen {
@@ -441,7 +442,7 @@ fn open(app: &mut App) -> Vec<Effect> {
             let letter = app.letters.as_ref().and_then(|(_, letters, _)| letters.get(app.letter_at));
             if let Some(letter) = letter {
                 let title = format!("dead letter {}", letter.number);
-                app.overlay = Some(Overlay::Text(title, view::dead::whole(letter), 0));
+                app.overlay = Some(Overlay::Text(title, view::dead::whole(app.job(&letter.job), letter), 0));
             }
         }
         Screen::Job(_) | Screen::Restore | Screen::Backup => {}

@@ -24,6 +24,7 @@ mod hands;
 mod history;
 pub mod keymap;
 mod keys;
+mod letters;
 mod listing;
 mod load;
 mod msg;
@@ -40,7 +41,6 @@ use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crossterm::event::EventStream;
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 use tokio::sync::mpsc;
@@ -149,7 +149,7 @@ pub async fn run(options: Options) -> Result<(), ConsoleError> {
 
     let held = term::Held::take()?;
     let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
-    let mut runtime = Runtime::new(terminal, app, EventStream::new(), mailbox, hands, runtime::FRAME)?;
+    let mut runtime = Runtime::new(terminal, app, term::TerminalKeys::open(), mailbox, hands, runtime::FRAME)?;
     let ended = runtime.run().await;
     drop(held);
     ticks.abort();

@@ -3,7 +3,7 @@
 use crossterm::event::KeyEvent;
 
 use super::charts::TableChart;
-use super::effect::Request;
+use super::effect::{Draft, Request};
 use super::form::Unseen;
 use crate::cloud::CloudError;
 use crate::cloud::budget::Asked;
@@ -84,6 +84,12 @@ pub enum Msg {
     Letters(JobId, Vec<DeadLetter>, u64),
     /// What autoscalers decided last, oldest first.
     Decisions(Vec<Decision>),
+    /// What a verify found to differ: the first lines of its list.
+    Differences(JobId, Vec<String>),
+    /// A dead letter is in a file, to be edited.
+    Draft(Draft),
+    /// The editor ended: what was saved is to be kept.
+    Edited(Draft),
     /// The journal could not be read; its words say why and what to do.
     JournalLost(String),
     /// What a restore's plan is computed from, asked for by that request.

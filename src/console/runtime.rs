@@ -2,17 +2,19 @@
 //! anything. Terminal, input and everything outside are injected, so that tests drive this very loop.
 
 use std::io;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use crossterm::event::Event;
 use futures::{FutureExt as _, Stream, StreamExt as _};
 use ratatui::Terminal;
 use ratatui::backend::Backend;
+use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::app::{App, update};
-use super::effect::Effect;
+use super::effect::{Draft, Effect};
 use super::msg::Msg;
 use super::view;
 
@@ -35,10 +37,32 @@ pub trait Stage {
     fn end_frame(&mut self) -> io::Result<()> {
         Ok(())
     }
+    /// Gives the terminal back, for another program.
+    fn leave(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+    /// Takes the terminal over again.
+    fn come_back(&mut self) -> io::Result<()> {
+        Ok(())
+    }
     /// Stops the process as ctrl-z does; returns when it goes on.
     fn suspend(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Where keys come from.
+pub trait Keys: Stream<Item = io::Result<Event>> + Unpin {
+    /// Another program has the terminal: its keys are not ours.
+    fn pause(&mut self) {}
+    /// The terminal is ours again.
+    fn go_on(&mut self) {}
+}
+
+/// An editor that has the terminal.
+struct Editing {
+    editor: Child,
+    draft: Draft,
 }
 
 /// The console while it runs.
@@ -51,6 +75,7 @@ pub struct Runtime<B: Backend, I, P> {
     performer: P,
     frame: Duration,
     drawn: Option<Instant>,
+    editing: Option<Editing>,
     /// Frames drawn so far.
     pub frames: u64,
 }
@@ -59,7 +84,7 @@ impl<B, I, P> Runtime<B, I, P>
 where
     B: Backend + Stage,
     B::Error: Send + Sync + 'static,
-    I: Stream<Item = io::Result<Event>> + Unpin,
+    I: Keys,
     P: Perform,
 {
     /// A console that is about to begin. `frame` is the shortest time between two frames.
@@ -75,7 +100,8 @@ where
         if let Ok(size) = terminal.size() {
             app.size = (size.width, size.height);
         }
-        let mut runtime = Self { terminal, app, input, mailbox, performer, frame, drawn: None, frames: 0 };
+        let mut runtime =
+            Self { terminal, app, input, mailbox, performer, frame, drawn: None, editing: None, frames: 0 };
         let effects = runtime.app.begin();
         runtime.perform(effects)?;
         Ok(runtime)
@@ -96,6 +122,15 @@ where
     /// Draws if anything changed and a frame is due, then waits for one thing to happen, and takes whatever else has
     /// happened with it. False when the console is done.
     pub async fn step(&mut self) -> io::Result<bool> {
+        if let Some(editing) = &mut self.editing {
+            // The terminal and its keys are the editor's; what happens elsewhere goes on, and is drawn afterwards.
+            tokio::select! {
+                biased;
+                ended = editing.editor.wait() => self.edited(ended)?,
+                Some(msg) = self.mailbox.recv() => self.on_msg(msg)?,
+            }
+            return Ok(self.editing.is_some() || !self.app.done);
+        }
         let due = self.drawn.map_or_else(Instant::now, |at| at + self.frame);
         if self.app.dirty && due <= Instant::now() {
             self.draw()?;
@@ -107,7 +142,7 @@ where
             Some(msg) = self.mailbox.recv() => self.on_msg(msg)?,
             () = tokio::time::sleep_until(due), if late => {}
         }
-        while !self.app.done {
+        while !self.app.done && self.editing.is_none() {
             if let Some(event) = self.input.next().now_or_never() {
                 self.on_event(event)?;
             } else if let Ok(msg) = self.mailbox.try_recv() {
@@ -116,7 +151,7 @@ where
                 break;
             }
         }
-        Ok(!self.app.done)
+        Ok(self.editing.is_some() || !self.app.done)
     }
 
     /// Draws now.
@@ -152,14 +187,60 @@ where
 
     fn perform(&mut self, effects: Vec<Effect>) -> io::Result<()> {
         for effect in effects {
-            if effect == Effect::Suspend {
-                self.terminal.backend_mut().suspend()?;
-                self.terminal.clear().map_err(io::Error::other)?;
-                self.app.dirty = true;
-            } else {
-                self.performer.perform(effect);
+            match effect {
+                Effect::Suspend => {
+                    self.terminal.backend_mut().suspend()?;
+                    self.terminal.clear().map_err(io::Error::other)?;
+                    self.app.dirty = true;
+                }
+                Effect::Edit(draft) => self.edit(draft)?,
+                effect => self.performer.perform(effect),
             }
         }
+        Ok(())
+    }
+
+    /// Hands the terminal to the person's editor.
+    fn edit(&mut self, draft: Draft) -> io::Result<()> {
+        self.input.pause();
+        self.terminal.backend_mut().leave()?;
+        // As git and others do: the variable may hold options.
+        let mut editor = Command::new("sh");
+        editor.arg("-c").arg(format!("{} \"$1\"", draft.editor)).arg("sluice").arg(&draft.path);
+        match editor.spawn() {
+            Ok(editor) => {
+                self.editing = Some(Editing { editor, draft });
+                Ok(())
+            }
+            Err(error) => {
+                self.back_from_editor()?;
+                self.on_msg(Msg::Refused(format!("the editor {:?} could not be started: {error}", draft.editor)))
+            }
+        }
+    }
+
+    fn edited(&mut self, ended: io::Result<ExitStatus>) -> io::Result<()> {
+        let Some(Editing { draft, .. }) = self.editing.take() else { return Ok(()) };
+        self.back_from_editor()?;
+        let refused = |why: String| {
+            Msg::Refused(format!(
+                "the editor {:?} {why}: nothing was changed (VISUAL or EDITOR names yours)",
+                draft.editor
+            ))
+        };
+        let msg = match ended {
+            Ok(status) if status.success() => Msg::Edited(draft),
+            Ok(status) => refused(format!("ended with {status}")),
+            Err(error) => refused(format!("was lost: {error}")),
+        };
+        self.on_msg(msg)
+    }
+
+    fn back_from_editor(&mut self) -> io::Result<()> {
+        self.terminal.backend_mut().come_back()?;
+        self.terminal.clear().map_err(io::Error::other)?;
+        self.input.go_on();
+        self.app.dirty = true;
         Ok(())
     }
 }

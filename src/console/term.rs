@@ -1,22 +1,25 @@
 //! The terminal: taken over while the console runs, and given back as it was whatever ends it.
 
 use std::io::{self, Stdout, Write as _, stdout};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::thread;
 
 use crossterm::cursor;
-use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
+use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste, Event, EventStream};
 use crossterm::terminal::{
     BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
     enable_raw_mode,
 };
 use crossterm::{execute, queue};
+use futures::Stream;
 use ratatui::backend::CrosstermBackend;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::msg::Msg;
-use super::runtime::Stage;
+use super::runtime::{Keys, Stage};
 
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
@@ -80,10 +83,49 @@ impl Stage for CrosstermBackend<Stdout> {
         execute!(self, EndSynchronizedUpdate)
     }
 
+    fn leave(&mut self) -> io::Result<()> {
+        give_back();
+        Ok(())
+    }
+
+    fn come_back(&mut self) -> io::Result<()> {
+        take()
+    }
+
     fn suspend(&mut self) -> io::Result<()> {
         give_back();
         rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TSTP)?;
         take()
+    }
+}
+
+/// The terminal's keys. While another program has the terminal nothing here reads it: the thread behind an open stream
+/// would take every other key away from that program.
+#[derive(Debug)]
+pub struct TerminalKeys(Option<EventStream>);
+
+impl TerminalKeys {
+    /// Reads from now on.
+    pub fn open() -> Self {
+        Self(Some(EventStream::new()))
+    }
+}
+
+impl Stream for TerminalKeys {
+    type Item = io::Result<Event>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.as_mut().map_or(Poll::Pending, |stream| Pin::new(stream).poll_next(context))
+    }
+}
+
+impl Keys for TerminalKeys {
+    fn pause(&mut self) {
+        self.0 = None;
+    }
+
+    fn go_on(&mut self) {
+        self.0 = Some(EventStream::new());
     }
 }
 

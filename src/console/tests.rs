@@ -13,12 +13,12 @@ use ratatui::backend::TestBackend;
 use tokio::sync::mpsc;
 
 use super::app::{App, Place, Screen};
-use super::effect::Effect;
+use super::effect::{Draft, Effect};
 use super::fixture::{self, NOW_MS};
 use super::form::{Name, Unseen};
 use super::keymap;
 use super::msg::{Msg, TableMinutes};
-use super::runtime::{Perform, Runtime};
+use super::runtime::{Keys, Perform, Runtime};
 use super::theme::Theme;
 use crate::capacity::Resource;
 use crate::cloud::guard::Change;
@@ -83,6 +83,8 @@ impl Perform for World {
         }
     }
 }
+
+impl Keys for input::UnboundedReceiver<std::io::Result<Event>> {}
 
 /// A person at the console.
 struct Tester {
@@ -193,6 +195,10 @@ impl Tester {
                     | Effect::SetRate(..)
                     | Effect::Start { .. }
                     | Effect::Resume(_)
+                    | Effect::OpenLetter(..)
+                    | Effect::CheckDraft(_)
+                    | Effect::Replay(..)
+                    | Effect::Drop(..)
             )
         });
         did
@@ -254,16 +260,117 @@ screens!(the_restore_form, async |size| {
 screens!(the_dead_letters, async |size| {
     let mut tester = Tester::watching(r7f3a(), Mode::Normal, size);
     tester.press("d").await;
+    tester.send(two_letters());
+    tester
+});
+
+/// Two dead letters of the restore under way.
+fn two_letters() -> Msg {
     let letters = [("not base64: invalid byte 33", &b"not base64!\x1b[2J\xff"[..]), ("not an object", b"[]")];
     let letters = letters.iter().enumerate().map(|(i, (reason, payload))| DeadLetter {
         number: i as i64 + 1,
         job: JobId("r-7f3a".into()),
         at_ms: NOW_MS,
         letter: fixture::letter(reason, payload),
+        draft: None,
+        tried: None,
+        fate: None,
     });
-    tester.send(Msg::Letters(JobId("r-7f3a".into()), letters.collect(), 2));
-    tester
-});
+    Msg::Letters(JobId("r-7f3a".into()), letters.collect(), 2)
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_edited_by_another_program_while_the_console_goes_on_and_then_checked() {
+    let mut tester = Tester::watching(Screen::Dead(JobId("r-7f3a".into())), Mode::Normal, (120, 30));
+    tester.send(two_letters());
+    tester.press("down e").await;
+    assert_eq!(tester.changed(), [Effect::OpenLetter(JobId("r-7f3a".into()), 2)]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("letter.json");
+    std::fs::write(&path, "before").unwrap();
+    let draft =
+        |editor: &str| Draft { job: JobId("r-7f3a".into()), number: 2, path: path.clone(), editor: editor.into() };
+    // It ends only once the file that the test makes is there: until then the console has no terminal.
+    let go = folder.path().join("go");
+    let waits =
+        format!("f() {{ until [ -e {} ]; do sleep 0.01; done; sed -i s/before/after/ \"$1\"; }}; f", go.display());
+    tester.send(Msg::Draft(draft(&waits)));
+    tester.runtime.step().await.unwrap();
+    let frames = tester.runtime.frames;
+    tester.keys.unbounded_send(Ok(Event::Key(KeyEvent::new(KeyCode::Char('q'), KeyModifiers::NONE)))).unwrap();
+    for _ in 0..3 {
+        tester.send(Msg::Tick { now_ms: NOW_MS + 5_000, requests: 0 });
+        assert!(tester.runtime.step().await.unwrap());
+    }
+    assert_eq!(tester.runtime.app.now_ms, NOW_MS + 5_000, "what happens elsewhere goes on");
+    assert_eq!(tester.runtime.frames, frames, "nothing is drawn over the editor");
+    assert!(!tester.runtime.app.done, "keys are the editor's");
+    std::fs::write(&go, "").unwrap();
+    assert!(tester.runtime.step().await.unwrap(), "the editor ended");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "after");
+    assert_eq!(tester.changed(), [Effect::CheckDraft(draft(&waits))]);
+}
+
+#[tokio::test]
+async fn an_editor_that_fails_changes_nothing_and_is_said() {
+    let mut tester = Tester::watching(Screen::Dead(JobId("r-7f3a".into())), Mode::Normal, (120, 30));
+    tester.send(two_letters());
+    tester.look().await;
+    tester.changed();
+    let draft = Draft { job: JobId("r-7f3a".into()), number: 2, path: "/nowhere".into(), editor: "false".into() };
+    tester.send(Msg::Draft(draft));
+    tester.runtime.step().await.unwrap();
+    tester.runtime.step().await.unwrap();
+    tester.sees("the editor \"false\" ended with").await;
+    assert_eq!(tester.changed(), []);
+}
+
+#[tokio::test]
+async fn a_replay_is_confirmed_and_a_drop_is_typed() {
+    let id = || JobId("r-7f3a".into());
+    let mut tester = Tester::watching(Screen::Dead(id()), Mode::Normal, (120, 30));
+    tester.press("r").await;
+    tester.sees("there is no dead letter here").await;
+    tester.send(two_letters());
+    tester.press("r").await;
+    tester.sees("a key that is in the table is left alone").await;
+    assert_eq!(tester.changed(), []);
+    tester.press("y").await;
+    assert_eq!(tester.changed(), [Effect::Replay(id(), vec![1])]);
+    tester.press("R y").await;
+    assert_eq!(tester.changed(), [Effect::Replay(id(), vec![1, 2])]);
+    tester.press("down x enter").await;
+    tester.sees("its item will never be in historical").await;
+    assert_eq!(tester.changed(), []);
+    tester.press("drop enter").await;
+    assert_eq!(tester.changed(), [Effect::Drop(id(), 2)]);
+}
+
+#[tokio::test]
+async fn nothing_is_done_with_dead_letters_in_read_only_mode() {
+    let mut tester = Tester::watching(Screen::Dead(JobId("r-7f3a".into())), Mode::ReadOnly, (120, 30));
+    tester.send(two_letters());
+    tester.press("e r R x").await;
+    assert_eq!(tester.changed(), []);
+    tester.sees("read-only").await;
+}
+
+#[tokio::test]
+async fn a_verify_shows_the_first_differences_with_their_attribute() {
+    let mut job = fixture::job("v-1a2b", State::Done);
+    job.spec =
+        Spec::Verify(crate::jobs::VerifySpec { table: "historical".into(), ..crate::jobs::VerifySpec::default() });
+    let id = job.id.clone();
+    let mut tester = Tester::open(Screen::Job(id.clone()), Mode::Normal, (120, 40));
+    tester.send(Msg::Jobs(vec![job], Vec::new()));
+    let lines = [
+        r#"{"difference":"different","key":{"id":{"S":"a"}},"attribute":"rate","source":"{\"N\":\"1\"}","table":null}"#,
+        r#"{"difference":"missing","key":{"id":{"S":"\u001b[2J"}}}"#,
+    ];
+    tester.send(Msg::Differences(id, lines.map(str::to_owned).to_vec()));
+    tester.sees(r#"different  {"id":{"S":"a"}}   rate   {"N":"1"} → nothing"#).await;
+    tester.sees(r#"missing    {"id":{"S":"\u001b[2J"}}"#).await;
+}
 
 #[tokio::test]
 async fn plus_raises_the_capacity_of_the_jobs_table_after_a_yes() {

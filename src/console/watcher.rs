@@ -1,6 +1,7 @@
 //! Reads the journal beside the console: a thread of its own that looks every quarter second and tells what changed.
 
 use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -8,8 +9,8 @@ use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 
 use super::msg::Msg;
-use crate::jobs::journal::{Bump, Job, Journal, JournalError};
-use crate::jobs::{JobId, Kind};
+use crate::jobs::journal::{Bump, Job, Journal, JournalError, State};
+use crate::jobs::{JobId, Kind, differences_path};
 
 /// Time between two looks.
 const EVERY: Duration = Duration::from_millis(250);
@@ -19,6 +20,8 @@ const LOCKS_EVERY: u32 = 4;
 const DECISIONS: usize = 500;
 /// Dead letters that the console shows; `sluice dead list` shows all.
 const LETTERS: usize = 1000;
+/// Differences of a verify that the console shows; its list holds all.
+const DIFFERENCES: usize = 200;
 
 /// What is on screen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,7 +42,9 @@ pub struct Watcher {
     version: Option<i64>,
     told: Option<(Vec<Job>, Vec<Bump>)>,
     followed: HashMap<JobId, (i64, i64)>,
-    letters: Option<(JobId, u64)>,
+    letters: Option<(JobId, i64)>,
+    /// The verify whose differences were told, and when it had ended, ms since epoch.
+    differences: Option<(JobId, Option<i64>)>,
     decided: Option<(i64, i64)>,
     lost: Option<String>,
 }
@@ -56,6 +61,7 @@ impl Watcher {
         self.version = None;
         self.letters = None;
         self.decided = None;
+        self.differences = None;
     }
 
     /// Everything that changed since the last look.
@@ -105,6 +111,15 @@ impl Watcher {
         follow.extend(self.followed.keys().filter(|id| !same && now.0.iter().any(|job| job.id == **id)).cloned());
         follow.sort();
         follow.dedup();
+        let verify = now.0.iter().find(|job| Some(&job.id) == self.interest.job.as_ref() && job.kind() == Kind::Verify);
+        if let Some(verify) = verify.filter(|job| job.state == State::Done) {
+            let ended = Some((verify.id.clone(), verify.ended_ms));
+            if self.differences != ended {
+                self.differences = ended;
+                let lines = first_lines(&differences_path(&self.path, &verify.id));
+                messages.push(Msg::Differences(verify.id.clone(), lines));
+            }
+        }
         if self.told.as_ref() != Some(&now) {
             self.told = Some(now.clone());
             messages.push(Msg::Jobs(now.0, now.1));
@@ -136,16 +151,23 @@ impl Watcher {
                 }
             }
             if let Some(id) = self.interest.job.clone().filter(|_| self.interest.letters) {
-                let total = journal.letter_count(&id)?;
-                if self.letters.as_ref() != Some(&(id.clone(), total)) {
+                let version = journal.letters_version(&id)?;
+                if self.letters.as_ref() != Some(&(id.clone(), version)) {
+                    let total = journal.letter_count(&id)?;
                     messages.push(Msg::Letters(id.clone(), journal.letters(&id, i64::MIN, LETTERS)?, total));
-                    self.letters = Some((id, total));
+                    self.letters = Some((id, version));
                 }
             }
         }
         self.version = Some(version);
         Ok(messages)
     }
+}
+
+/// The first lines of a list of differences; none where there is no list.
+fn first_lines(list: &Path) -> Vec<String> {
+    let Ok(file) = std::fs::File::open(list) else { return Vec::new() };
+    BufReader::new(file).lines().map_while(Result::ok).take(DIFFERENCES).collect()
 }
 
 /// Watches until the console is gone.
@@ -170,7 +192,7 @@ mod tests {
     use crate::cloud::Context;
     use crate::console::fixture;
     use crate::flow::Letter;
-    use crate::jobs::journal::{Commit, Sample, State};
+    use crate::jobs::journal::{Commit, Sample};
 
     fn names(messages: &[Msg]) -> Vec<&'static str> {
         let name = |msg: &Msg| match msg {

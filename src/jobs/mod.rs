@@ -6,6 +6,7 @@ pub mod backup;
 pub mod binding;
 pub mod bump;
 pub mod create_table;
+pub mod dead;
 pub mod journal;
 pub mod plan;
 mod process;

@@ -50,12 +50,27 @@ pub struct VerifyLine {
     pub extra: u64,
     /// Keys whose items differ.
     pub different: u64,
+    /// Keys that differed at first, and when they were read again agreed or had been written in between.
+    pub changed: u64,
+    /// Of `changed`: keys whose newer item is not the source's either.
+    pub changed_differs: u64,
+    /// Keys that were read again because they differed at first.
+    pub again: u64,
+    /// Of `different`: keys whose first differing attribute is told.
+    pub explained: u64,
+    /// Lines of the source that repeat a key of another line that counts as much: the table may hold either.
+    pub duplicates: u64,
     /// Lines of the source that hold no item.
     pub dead: u64,
+    /// Items of the source that an option leaves out.
+    pub skipped: u64,
     /// Order-free digest of the source, hex.
     pub digest_source: String,
     /// Order-free digest of the table, hex.
     pub digest_table: String,
+    /// What a sample tells of the whole, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<String>,
 }
 
 impl VerifyLine {

@@ -189,7 +189,9 @@ pub async fn run(
         ),
     );
     session.journal().end(id, end.state, &end.message, &report)?;
-    Ok(Ended { job: id.clone(), state: end.state, message: end.message, report, dead: end.dead, differs: end.differs })
+    // A letter that was replayed or dropped since the job met it is none any more.
+    let dead = end.dead && session.journal().job(id)?.counters.dead > 0;
+    Ok(Ended { job: id.clone(), state: end.state, message: end.message, report, dead, differs: end.differs })
 }
 
 /// Raises what the job was promised; returns what stopped it before.

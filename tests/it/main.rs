@@ -4,6 +4,7 @@
 mod autoscale;
 mod backup;
 mod capacity;
+mod dead;
 mod errors;
 mod local;
 mod pacing;
@@ -14,3 +15,4 @@ mod running;
 mod sources;
 #[cfg(unix)]
 mod terminal;
+mod verify;

@@ -342,7 +342,7 @@ fn export(root: &Path, id: &str, window: (Option<u32>, u32), lines: &[String]) {
 }
 
 /// One full export and three increments below `root`, and what the table holds after each: `n` of each `id`.
-fn chain(root: &Path) -> Vec<BTreeMap<String, String>> {
+pub fn chain(root: &Path) -> Vec<BTreeMap<String, String>> {
     let key = |id: usize| json!({"id": {"S": format!("i{id}")}});
     let image = |id: usize, n: usize| json!({"id": {"S": format!("i{id}")}, "n": {"N": n.to_string()}});
     let mut held: BTreeMap<String, String> = (0..2_000).map(|id| (format!("i{id}"), "0".to_owned())).collect();

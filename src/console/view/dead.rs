@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! ┌ dead letters of r-7f3a  2 ──────────────────────────────────────────┐
-//! │  NO.  WHERE                      REASON                             │
-//! │▸   1  backup.csv:17              not base64: invalid byte 33 …      │
+//! │  NO.  WHERE              STATE   REASON                             │
+//! │▸   1  backup.csv:17      open    not base64: invalid byte 33 …      │
 //! └─────────────────────────────────────────────────────────────────────┘
 //! ```
 
@@ -19,9 +19,11 @@ use crate::console::widget::table::{self, Cell, Column, left, right};
 use crate::console::widget::text::{shown, shown_bytes};
 use crate::flow::Letter;
 use crate::jobs::JobId;
-use crate::jobs::journal::DeadLetter;
+use crate::jobs::dead::{content, set_out};
+use crate::jobs::journal::{DeadLetter, Job};
 
-const COLUMNS: [Column; 4] = [right("NO.", 6, 1), left("WHERE", 44, 2), left("REASON", 100, 0), left("RECORD", 60, 3)];
+const COLUMNS: [Column; 5] =
+    [right("NO.", 6, 1), left("WHERE", 44, 2), left("STATE", 8, 3), left("REASON", 100, 0), left("RECORD", 60, 4)];
 
 /// How much of a record the list shows, bytes.
 const GLIMPSE: usize = 80;
@@ -36,11 +38,16 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, id: &JobId) {
         _ => format!("{} ", exact(total)),
     };
     let title = Line::styled(format!(" dead letters of {id}  {shown_of}"), theme.strong);
-    let inner = boxed(buf, area, theme, title, Line::raw(" sluice dead show prints one whole "));
+    let inner = boxed(buf, area, theme, title, Line::raw(" sluice dead list --all shows those that are settled "));
     match letters {
         None => say(buf, inner, theme, "Reading the journal…"),
         Some((_, rows, _)) if rows.is_empty() => {
-            say(buf, inner, theme, "None: every record that was read has been written or will be.");
+            say(
+                buf,
+                inner,
+                theme,
+                "None is open: every record that was read has been written or will be, or was given up on purpose.",
+            );
         }
         Some((_, rows, _)) => {
             let cells: Vec<Vec<Cell>> = rows.iter().map(cells).collect();
@@ -69,13 +76,23 @@ fn cells(letter: &DeadLetter) -> Vec<Cell> {
     vec![
         (letter.number.to_string(), plain),
         (place(&letter.letter), plain),
-        (shown(&letter.letter.reason), plain),
+        (state(letter).to_owned(), plain),
+        (shown(letter.tried.as_ref().unwrap_or(&letter.letter.reason)), plain),
         (shown_bytes(&payload[..payload.len().min(GLIMPSE)]), plain),
     ]
 }
 
+/// `open`, `edited`, or `held` when a replay put nothing.
+fn state(dead: &DeadLetter) -> &'static str {
+    match (&dead.tried, &dead.draft) {
+        (Some(_), _) => "held",
+        (None, Some(_)) => "edited",
+        (None, None) => "open",
+    }
+}
+
 /// Everything about a dead letter, with the whole record.
-pub fn whole(dead: &DeadLetter) -> Vec<String> {
+pub fn whole(job: Option<&Job>, dead: &DeadLetter) -> Vec<String> {
     let letter = &dead.letter;
     let mut lines = vec![
         format!("reason    {}", shown(&letter.reason)),
@@ -87,8 +104,25 @@ pub fn whole(dead: &DeadLetter) -> Vec<String> {
     known("offset", letter.offset.map(|n| format!("byte {}", exact(n))));
     known("shard", letter.shard.as_deref().map(shown));
     known("sequence", letter.sequence.as_deref().map(shown));
+    known("tried", dead.tried.as_deref().map(shown));
     lines.push(format!("bytes     {}", exact(letter.payload.len() as u64)));
+    if let Some(job) = job {
+        let content = content(job, dead);
+        lines.push(format!("table     {}", shown(&content.table)));
+        if dead.draft.is_some() || content.item != letter.payload {
+            lines.push(String::new());
+            lines.push(if dead.draft.is_some() { "as it was edited:" } else { "its item:" }.to_owned());
+            lines.extend(set_out(&content.item).lines().map(indented));
+        }
+    }
     lines.push(String::new());
+    lines.push("as it came:".to_owned());
     lines.push(shown_bytes(&letter.payload));
     lines
+}
+
+/// A line as it stands, its indent kept where lines are wrapped at spaces.
+fn indented(line: &str) -> String {
+    let text = line.trim_start_matches(' ');
+    format!("{}{}", "\u{a0}".repeat(line.len() - text.len()), shown(text))
 }

@@ -211,7 +211,7 @@ fn counts_lines(app: &App, job: &Job, progress: &Progress, width: u16, with_limi
 }
 
 fn draw_charts(buf: &mut Buffer, area: Rect, app: &App, job: &Job) {
-    if area.height < 4 {
+    if area.height < 4 || super::verify::draw(buf, area, app, job) {
         return;
     }
     let empty = History::default();

@@ -24,6 +24,7 @@ mod restore;
 pub mod streams;
 mod table;
 pub mod tables;
+mod verify;
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;

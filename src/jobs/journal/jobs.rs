@@ -3,7 +3,8 @@
 use rusqlite::{OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 
-use super::rows::{Sample, insert_letters};
+use super::letters::insert_letters;
+use super::rows::Sample;
 use super::{Journal, JournalError, now_ms};
 use crate::cloud::Context;
 use crate::flow::{Counters, Letter};
@@ -125,7 +126,7 @@ pub struct Job {
     pub ended_ms: Option<i64>,
     /// Time that earlier workers spent on it, ms.
     pub active_ms: i64,
-    /// Counters at the last checkpoint: exact.
+    /// Counters at the last checkpoint, exact; a dead letter that was settled since counts as written or skipped.
     pub counters: Counters,
     /// Records that the source holds, when known (exactly, or by size and average).
     pub total: Option<u64>,
@@ -162,7 +163,9 @@ pub struct Commit<'a> {
 }
 
 const COLUMNS: &str = "id, spec, context, state, control, rate, pid, runs, parent, created_ms, started_ms, ended_ms, \
-                       active_ms, counters, total, limit_words, message, report";
+                       active_ms, counters, total, limit_words, message, report, \
+                       (select count(*) from letters where job = jobs.id and fate = 'replayed'), \
+                       (select count(*) from letters where job = jobs.id and fate = 'dropped')";
 
 impl Journal {
     /// Writes a new job down, in state [`State::Starting`].
@@ -336,6 +339,12 @@ pub(super) fn from_json<T: for<'de> Deserialize<'de>>(column: usize, text: &str)
 
 fn read_job(row: &Row<'_>) -> rusqlite::Result<Job> {
     let text = |column: usize| row.get::<_, String>(column);
+    // The worker's own counters know nothing of letters that an operator settles, also while it runs.
+    let (replayed, dropped) = (row.get::<_, u64>(18)?, row.get::<_, u64>(19)?);
+    let mut counters: Counters = from_json(13, &text(13)?)?;
+    counters.dead = counters.dead.saturating_sub(replayed + dropped);
+    counters.written += replayed;
+    counters.skipped += dropped;
     Ok(Job {
         id: JobId(text(0)?),
         spec: from_json(1, &text(1)?)?,
@@ -350,7 +359,7 @@ fn read_job(row: &Row<'_>) -> rusqlite::Result<Job> {
         started_ms: row.get(10)?,
         ended_ms: row.get(11)?,
         active_ms: row.get(12)?,
-        counters: from_json(13, &text(13)?)?,
+        counters,
         total: row.get(14)?,
         limit: text(15)?,
         message: text(16)?,

@@ -3,7 +3,7 @@
 //! ```text
 //!  jobs ─┬─ checkpoints   name -> value, committed with the counters they stand for
 //!        ├─ samples       one a second: counters, capacity, shards
-//!        ├─ letters       dead letters, each once
+//!        ├─ letters       dead letters, each once, and what became of each
 //!        └─ notes         what happened, in words
 //!  bumps                  capacity to give back          audit   every change made, by whom and when
 //!  decisions              what the autoscaler decided, and why
@@ -15,6 +15,7 @@
 mod bumps;
 mod decisions;
 mod jobs;
+mod letters;
 mod rows;
 mod schema;
 
@@ -31,7 +32,8 @@ pub use bumps::{AuditLine, Bump};
 pub use decisions::{Decided, Decision};
 pub(crate) use jobs::to_json;
 pub use jobs::{Commit, Control, Job, State};
-pub use rows::{DeadLetter, Note, Sample, ShardSample};
+pub use letters::{DeadLetter, Ending, Fate};
+pub use rows::{Note, Sample, ShardSample};
 
 use super::spec::JobId;
 

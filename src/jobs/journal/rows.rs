@@ -1,11 +1,11 @@
 //! What a job leaves behind while it runs: samples, dead letters, notes.
 
-use rusqlite::{Row, Transaction, params};
+use rusqlite::params;
 use serde::{Deserialize, Serialize};
 
 use super::jobs::from_json;
 use super::{Journal, JournalError, now_ms};
-use crate::flow::{Counters, Letter};
+use crate::flow::Counters;
 use crate::jobs::binding::Binding;
 use crate::jobs::spec::JobId;
 
@@ -40,19 +40,6 @@ pub struct ShardSample {
     pub records: u64,
 }
 
-/// A dead letter as the journal holds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// Its number, for `sluice dead show`.
-    pub number: i64,
-    /// The job that met it.
-    pub job: JobId,
-    /// When, ms since epoch.
-    pub at_ms: i64,
-    /// Where it came from, why it died, and its bytes.
-    pub letter: Letter,
-}
-
 /// Something that happened to a job, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
@@ -64,36 +51,6 @@ pub struct Note {
     pub level: String,
     /// What happened.
     pub words: String,
-}
-
-/// Writes letters, each once: a place that is read again after a crash gives no second letter.
-pub(super) fn insert_letters(tx: &Transaction<'_>, id: &JobId, letters: &[Letter]) -> rusqlite::Result<()> {
-    if letters.is_empty() {
-        return Ok(());
-    }
-    let mut put = tx.prepare_cached(
-        "insert or ignore into letters (job, place, source, line, byte_offset, shard, sequence, reason, payload, at_ms)
-         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-    )?;
-    for letter in letters {
-        let place = match (&letter.shard, &letter.sequence) {
-            (Some(shard), Some(sequence)) => format!("{shard}:{sequence}"),
-            _ => format!("{}:{}", letter.source, letter.offset.or(letter.line).unwrap_or_default()),
-        };
-        put.execute(params![
-            id.0,
-            place,
-            letter.source,
-            letter.line,
-            letter.offset,
-            letter.shard,
-            letter.sequence,
-            letter.reason,
-            letter.payload.as_ref(),
-            now_ms()
-        ])?;
-    }
-    Ok(())
 }
 
 impl Journal {
@@ -115,23 +72,6 @@ impl Journal {
             rows.query_map([&id.0], |row| from_json(0, &row.get::<_, String>(0)?))?.next().transpose()
         };
         self.ok(read())
-    }
-
-    /// Dead letters of job `id` numbered above `after`, `most` at the most.
-    pub fn letters(&self, id: &JobId, after: i64, most: usize) -> Result<Vec<DeadLetter>, JournalError> {
-        let read = || {
-            let mut rows = self.conn.prepare_cached(
-                "select number, job, at_ms, source, line, byte_offset, shard, sequence, reason, payload
-                 from letters where job = ?1 and number > ?2 order by number limit ?3",
-            )?;
-            rows.query_map(params![id.0, after, most as i64], read_letter)?.collect()
-        };
-        self.ok(read())
-    }
-
-    /// How many dead letters job `id` has.
-    pub fn letter_count(&self, id: &JobId) -> Result<u64, JournalError> {
-        self.ok(self.conn.query_row("select count(*) from letters where job = ?1", [&id.0], |row| row.get(0)))
     }
 
     /// Writes down what happened to a job. `level` is `info`, `warn` or `error`.
@@ -156,21 +96,4 @@ impl Journal {
         };
         self.ok(read())
     }
-}
-
-fn read_letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
-    Ok(DeadLetter {
-        number: row.get(0)?,
-        job: JobId(row.get(1)?),
-        at_ms: row.get(2)?,
-        letter: Letter {
-            source: row.get(3)?,
-            line: row.get(4)?,
-            offset: row.get(5)?,
-            shard: row.get(6)?,
-            sequence: row.get(7)?,
-            reason: row.get(8)?,
-            payload: row.get::<_, Vec<u8>>(9)?.into(),
-        },
-    })
 }

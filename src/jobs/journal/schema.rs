@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::JournalError;
 
 /// One entry a version; a journal of version n has run the first n.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
 create table jobs (
     id text primary key, kind text not null, spec text not null, context text not null,
@@ -56,6 +56,14 @@ create table decisions (
     consumed real not null, reason text not null, dry_run integer not null default 0
 ) strict;
 create index decisions_by_resource on decisions(resource, index_name, direction, number);
+",
+    "
+alter table letters add column draft blob;
+alter table letters add column tried text;
+alter table letters add column fate text;
+alter table letters add column fate_ms integer;
+alter table letters add column revision integer not null default 0;
+create index letters_by_fate on letters(job, fate);
 ",
 ];
 

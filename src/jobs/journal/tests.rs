@@ -232,3 +232,67 @@ fn the_time_of_a_killed_worker_counts_up_to_its_last_sample() {
     journal.begin(&id, 2).unwrap();
     assert_eq!(journal.job(&id).unwrap().active_ms, 4_000);
 }
+
+#[test]
+fn a_settled_letter_counts_as_written_or_skipped_and_the_counters_still_add_up() {
+    let (_folder, mut journal) = journal();
+    let id = journal.create_job(&spec(), &Context::default(), None).unwrap();
+    let counters = Counters { read: 10, written: 7, dead: 3, ..Counters::default() };
+    let letters = [letter(1), letter(2), letter(3)];
+    journal.commit(&id, &Commit { counters, letters: &letters, ..Commit::default() }).unwrap();
+    let numbers: Vec<i64> = journal.letters(&id, 0, 10).unwrap().iter().map(|dead| dead.number).collect();
+    assert!(journal.settle_letter(&id, numbers[0], Ending::Replayed).unwrap());
+    assert!(!journal.settle_letter(&id, numbers[0], Ending::Dropped).unwrap(), "it is settled once");
+    assert!(journal.settle_letter(&id, numbers[2], Ending::Dropped).unwrap());
+    let after = journal.job(&id).unwrap().counters;
+    assert_eq!((after.read, after.written, after.skipped, after.dead), (10, 8, 1, 1));
+    assert_eq!(journal.letter_count(&id).unwrap(), 1);
+    assert_eq!(journal.all_letters(&id, 0, 10).unwrap().len(), 3);
+    let first = journal.letter(&id, numbers[0]).unwrap().unwrap();
+    assert_eq!(first.fate.map(|fate| fate.ending), Some(Ending::Replayed));
+
+    // A worker that is still at it commits what it counted itself, and meets the same lines again after a crash.
+    let counters = Counters { read: 12, written: 9, dead: 3, ..Counters::default() };
+    journal.commit(&id, &Commit { counters, letters: &letters, ..Commit::default() }).unwrap();
+    let after = journal.job(&id).unwrap().counters;
+    assert_eq!((after.read, after.written, after.skipped, after.dead), (12, 10, 1, 1));
+    assert_eq!(journal.letter_count(&id).unwrap(), 1);
+}
+
+#[test]
+fn a_draft_is_kept_until_it_is_replaced_and_every_change_shows_in_the_version() {
+    let (_folder, mut journal) = journal();
+    let id = journal.create_job(&spec(), &Context::default(), None).unwrap();
+    journal.commit(&id, &Commit { letters: &[letter(1)], ..Commit::default() }).unwrap();
+    let number = journal.letters(&id, 0, 10).unwrap()[0].number;
+    let before = journal.letters_version(&id).unwrap();
+    journal.set_tried(&id, number, "an item is there").unwrap();
+    journal.set_draft(&id, number, Some(b"{}")).unwrap();
+    let dead = journal.letter(&id, number).unwrap().unwrap();
+    assert_eq!((dead.draft.as_deref(), dead.tried), (Some(&b"{}"[..]), None));
+    assert!(journal.letters_version(&id).unwrap() > before);
+}
+
+#[test]
+fn a_journal_of_the_first_version_is_brought_up_to_date_with_its_letters() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.sqlite");
+    let id = {
+        let mut journal = Journal::open(&path).unwrap();
+        let id = journal.create_job(&spec(), &Context::default(), None).unwrap();
+        journal.commit(&id, &Commit { letters: &[letter(7)], ..Commit::default() }).unwrap();
+        journal
+            .conn
+            .execute_batch(
+                "drop index letters_by_fate; alter table letters drop column draft; alter table letters drop column tried;
+                 alter table letters drop column fate; alter table letters drop column fate_ms;
+                 alter table letters drop column revision;",
+            )
+            .unwrap();
+        let version: i64 = journal.conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        journal.conn.pragma_update(None, "user_version", version - 1).unwrap();
+        id
+    };
+    let journal = Journal::open(&path).unwrap();
+    assert_eq!(journal.letters(&id, 0, 10).unwrap()[0].fate, None);
+}

@@ -13,7 +13,7 @@ mod direct;
 mod follow;
 mod reading;
 mod source;
-mod strand;
+pub(in crate::jobs) mod strand;
 mod through;
 
 use std::collections::VecDeque;

@@ -15,7 +15,7 @@ const CHUNKS_AHEAD: usize = 2;
 
 /// What is to be done with a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Intent {
+pub(in crate::jobs) enum Intent {
     /// The item is put.
     Put(Checked),
     /// What the key names is deleted.
@@ -28,7 +28,7 @@ pub(super) enum Intent {
 
 /// A record, read and checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Taken {
+pub(in crate::jobs) struct Taken {
     pub intent: Intent,
     /// Its line, counted from 1 in its piece.
     pub line: u64,
@@ -41,7 +41,7 @@ pub(super) struct Taken {
 }
 
 /// How records are taken: the same for all pieces of a stage.
-pub(super) struct Taking {
+pub(in crate::jobs) struct Taking {
     pub checker: Checker,
     pub shape: Shape,
     /// Forced format of the files.
@@ -120,7 +120,7 @@ enum Said {
 }
 
 /// The records of one piece, from a place in it on.
-pub(super) struct Strand {
+pub(in crate::jobs) struct Strand {
     chunks: mpsc::Receiver<Result<Said, BackupError>>,
     current: std::vec::IntoIter<Taken>,
     stored: u64,

@@ -1,92 +1,208 @@
 //! Verify: a backup against a table, key by key.
 //!
-//! Both sides are read once: the source from its files, the table by a paced parallel scan with consistent reads. Keys
-//! and digests are spilled to disk and compared in buckets, so memory stays flat. A sample reads no table but the
+//! ```text
+//! source ─ pieces, side by side ─┐                     ┌─ second look ─ equal now, or written meanwhile: changed
+//!                                ├─ by key: differs? ──┤
+//! table ── paced scan ───────────┘                     └─ stands: missing, extra, different by which attribute
+//! ```
+//!
+//! Both sides are read once: the source as a restore reads it, the table by a paced parallel scan with consistent reads.
+//! Keys and digests are spilled to disk and compared in buckets, so memory stays flat. A sample reads no table but the
 //! sampled keys.
 
+mod again;
+mod attribute;
+mod confidence;
+mod fetch;
 mod sample;
 mod scan;
+mod source;
 mod spill;
 
-use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use self::spill::{Difference, Side};
-use super::journal::{Commit, Sample, State, now_ms};
-use super::progress::{Said, VerifyLine};
-use super::spec::VerifySpec;
-use super::worker::{End, JobError, Session, differences_path};
-use crate::backup::{Location, Place, Reader, expand};
-use crate::cloud::inventory;
-use crate::flow::Counters;
-use crate::item::{Checker, Key};
+pub(super) use self::attribute::attributes;
 
-/// Keys and digests on their way to disk, a few thousand at a time.
-type Batch = Vec<(Key, u128)>;
+use self::again::{Differences, Settled};
+use self::confidence::grouped;
+use self::source::{Met, Source};
+use self::spill::{Side, Tally, Version};
+use super::journal::{Commit, Journal, Sample, State, now_ms};
+use super::progress::{Said, VerifyLine};
+use super::spec::{JobId, VerifySpec};
+use super::worker::{End, JobError, Session, differences_path};
+use crate::cloud::inventory::{self, Table};
+use crate::flow::Counters;
+use crate::item::Key;
+
+/// Keys and what is known of them on their way to disk, a thousand at a time.
+type Batch = Vec<(Key, Version)>;
 
 /// Keys and digests of one side that may wait for the disk, in batches.
 const WAITING: usize = 16;
 
 pub(super) async fn run(session: &Session<'_>, spec: &VerifySpec, journal: &Path) -> Result<End, JobError> {
-    let compared = async {
-        match spec.sample {
-            Some(keys) => sample::compare(session, spec, keys, journal).await,
-            None => all(session, spec, journal).await,
-        }
-    };
     let line = tokio::select! {
-        line = compared => line?,
+        line = compare(session, spec, journal) => line?,
         halt = session.halted() => {
-            return Ok(End { state: halt.into(), message: "a verify starts over when it is resumed".into(), report: "{}".into(), dead: false, differs: false });
+            return Ok(End {
+                state: halt.into(),
+                message: "it had compared nothing to the end: a verify starts over".into(),
+                report: "{}".into(),
+                dead: false,
+                differs: false,
+            });
         }
-    };
-    let message = if line.is_equal() {
-        format!("{} keys are equal", line.equal)
-    } else {
-        format!(
-            "{} of {} keys differ ({} missing, {} extra, {} different): {} lists them",
-            line.missing + line.extra + line.different,
-            line.checked,
-            line.missing,
-            line.extra,
-            line.different,
-            differences_path(journal, &session.job.id).display()
-        )
     };
     Ok(End {
         state: State::Done,
-        message,
+        message: in_words(&line, &differences_path(journal, &session.job.id)),
         report: super::journal::to_json(&line),
         dead: false,
         differs: !line.is_equal(),
     })
 }
 
-/// Compares every key of both sides.
-async fn all(session: &Session<'_>, spec: &VerifySpec, journal: &Path) -> Result<VerifyLine, JobError> {
+async fn compare(session: &Session<'_>, spec: &VerifySpec, journal: &Path) -> Result<VerifyLine, JobError> {
     let table = inventory::table(&session.cloud, &spec.table).await?;
-    let folder = tempfile::Builder::new()
-        .prefix(&format!("{}-", session.job.id))
-        .tempdir_in(journal.parent().unwrap_or(Path::new(".")))?;
+    let beside = journal.parent().unwrap_or(Path::new("."));
+    clear_left_over(&session.journal(), beside);
+    let folder = tempfile::Builder::new().prefix(&spill_prefix(&session.job.id)).tempdir_in(beside)?;
+    let source = Source::open(session, &spec.source, &table.key).await?;
+    let pace = scan::pace(&table, spec.read_budget);
     let progress = Progress { session, read: AtomicU64::new(0), table_items: table.items, told_ms: AtomicI64::new(0) };
+    let mut differences = Differences::create(folder.path())?;
+    let (mut tally, met, is_whole) = match spec.sample {
+        Some(keys) => sample::compare(session, (&table, &pace), &source, keys, &progress, &mut differences).await?,
+        None => {
+            let (tally, met, found) =
+                all(session, spec, (&table, &source), folder.path(), &progress, differences).await?;
+            differences = found;
+            (tally, met, true)
+        }
+    };
+    let list = differences_path(journal, &session.job.id);
+    let settled = again::settle(session, (&table, &pace), &source, differences, &mut tally, &list).await?;
+    let read = progress.read.load(Ordering::Relaxed);
+    progress.tell(now_ms(), read, read, met);
+    Ok(line(spec, &tally, met, settled, is_whole))
+}
 
-    let (rows, source) = side(folder.path(), "source");
-    let dead = read_source(session, spec, &Checker::new(table.key.clone()), |batch| {
-        progress.add(batch.len());
-        let rows = rows.clone();
-        async move { rows.send(batch).await.is_ok() }
-    })
-    .await?;
+fn line(spec: &VerifySpec, tally: &Tally, met: Met, settled: Settled, is_whole: bool) -> VerifyLine {
+    let differ = tally.missing + tally.extra + tally.different;
+    VerifyLine {
+        kind: "verify",
+        checked: tally.checked,
+        equal: tally.equal,
+        missing: tally.missing,
+        extra: tally.extra,
+        different: tally.different,
+        changed: settled.changed,
+        changed_differs: settled.changed_differs,
+        again: settled.again,
+        explained: settled.explained,
+        duplicates: tally.duplicates,
+        dead: met.dead,
+        skipped: met.skipped,
+        digest_source: format!("{:032x}", tally.digest_source),
+        digest_table: format!("{:032x}", tally.digest_table),
+        confidence: spec.sample.map(|_| confidence::in_words(differ, tally.checked, is_whole)),
+    }
+}
+
+/// What a person should know of the outcome, a sentence for each thing.
+fn in_words(line: &VerifyLine, list: &Path) -> String {
+    let differ = line.missing + line.extra + line.different;
+    let mut words = Vec::new();
+    words.push(match &line.confidence {
+        Some(confidence) => confidence.clone(),
+        None if line.is_equal() && line.changed == 0 => format!("{} keys are equal", grouped(line.equal)),
+        None if line.is_equal() => format!("{} keys are equal, none differs for good", grouped(line.equal)),
+        None => format!("{} of {} keys differ", grouped(differ), grouped(line.checked)),
+    });
+    if !line.is_equal() {
+        words.push(format!(
+            "{} missing, {} extra, {} different: {} lists them, {} with the attribute that differs",
+            grouped(line.missing),
+            grouped(line.extra),
+            grouped(line.different),
+            list.display(),
+            grouped(line.explained)
+        ));
+    }
+    if line.again < differ + line.changed {
+        words.push(format!("only the first {} of them were read twice", grouped(line.again)));
+    }
+    if line.changed > 0 {
+        words.push(format!(
+            "{} keys changed in the table while they were compared, {} of them are equal now: somebody writes to it",
+            grouped(line.changed),
+            grouped(line.changed - line.changed_differs)
+        ));
+    }
+    if line.duplicates > 0 {
+        words.push(format!(
+            "{} lines of the source repeat a key of another line: the table may hold either item",
+            grouped(line.duplicates)
+        ));
+    }
+    if line.dead > 0 {
+        words.push(format!("{} lines of the source hold no item that a table takes", grouped(line.dead)));
+    }
+    if line.skipped > 0 {
+        words.push(format!("{} items are left out by the options", grouped(line.skipped)));
+    }
+    words.join("; ")
+}
+
+/// What the folders begin with that a verify spills into.
+fn spill_prefix(id: &JobId) -> String {
+    format!("{id}.spill-")
+}
+
+/// Removes what a verify left that was killed: it holds keys, and takes gigabytes.
+fn clear_left_over(journal: &Journal, beside: &Path) {
+    let Ok(entries) = std::fs::read_dir(beside) else { return };
+    for entry in entries.filter_map(Result::ok) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some((id, _)) = name.split_once(".spill-") else { continue };
+        // This job's own worker lives, and has made no folder yet.
+        let id = JobId(id.to_owned());
+        let is_mine = journal.job(&id).is_ok_and(|job| job.pid == Some(std::process::id()));
+        if (is_mine || !journal.is_alive(&id))
+            && let Err(error) = std::fs::remove_dir_all(entry.path())
+        {
+            tracing::warn!(%error, name, "what a killed verify left could not be removed");
+        }
+    }
+}
+
+/// Compares every key of both sides.
+async fn all(
+    session: &Session<'_>,
+    spec: &VerifySpec,
+    (table, source): (&Table, &Source),
+    folder: &Path,
+    progress: &Progress<'_, '_>,
+    mut differences: Differences,
+) -> Result<(Tally, Met, Differences), JobError> {
+    let (rows, here) = side(folder, "source");
+    let met = source
+        .read(session, |batch| {
+            progress.add(batch.len());
+            let rows = rows.clone();
+            async move { rows.send(batch).await.is_ok() }
+        })
+        .await?;
     drop(rows);
-    let source = joined(source).await?;
+    let here = joined(here).await?;
 
-    let (rows, there) = side(folder.path(), "table");
-    scan::scan(session, &table, spec.read_budget, |batch| {
+    let (rows, there) = side(folder, "table");
+    scan::scan(session, table, spec.read_budget, |batch| {
         progress.add(batch.len());
         let rows = rows.clone();
         async move { rows.send(batch).await.is_ok() }
@@ -94,28 +210,13 @@ async fn all(session: &Session<'_>, spec: &VerifySpec, journal: &Path) -> Result
     .await?;
     drop(rows);
     let there = joined(there).await?;
-    let read = progress.read.load(Ordering::Relaxed);
-    progress.tell(now_ms(), read, read, dead);
 
-    let file = differences_file(&differences_path(journal, &session.job.id))?;
-    let tally = joined(tokio::task::spawn_blocking(move || {
-        let mut out = BufWriter::new(file);
-        let tally = spill::compare(&source, &there, |difference, key| write_difference(&mut out, difference, key))?;
-        out.flush()?;
-        Ok(tally)
+    let (tally, differences) = joined(tokio::task::spawn_blocking(move || {
+        let tally = spill::compare(&here, &there, |differing| differences.add(differing))?;
+        Ok((tally, differences))
     }))
     .await?;
-    Ok(VerifyLine {
-        kind: "verify",
-        checked: tally.checked,
-        equal: tally.equal,
-        missing: tally.missing,
-        extra: tally.extra,
-        different: tally.different,
-        dead,
-        digest_source: format!("{:032x}", tally.digest_source),
-        digest_table: format!("{:032x}", tally.digest_table),
-    })
+    Ok((tally, met, differences))
 }
 
 /// A side being written by a thread of its own, and the door to it.
@@ -128,8 +229,8 @@ fn side(
     let writing = tokio::task::spawn_blocking(move || {
         let mut side = Side::create(&folder, name)?;
         while let Some(batch) = arriving.blocking_recv() {
-            for (key, digest) in batch {
-                side.add(&key, digest)?;
+            for (key, version) in batch {
+                side.add(&key, version)?;
             }
         }
         side.finish(&folder, name)
@@ -146,53 +247,8 @@ fn differences_file(path: &Path) -> std::io::Result<std::fs::File> {
     std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
-fn write_difference(out: &mut impl std::io::Write, difference: Difference, key: &Bytes) -> std::io::Result<()> {
-    let word = serde_json::to_string(&difference)?;
-    writeln!(out, "{{\"difference\":{word},\"key\":{}}}", String::from_utf8_lossy(key))
-}
-
-/// Reads every item of the source and hands its key and digest on; returns how many lines hold no item.
-async fn read_source<F, G>(
-    session: &Session<'_>,
-    spec: &VerifySpec,
-    checker: &Checker,
-    mut hand_on: F,
-) -> Result<u64, JobError>
-where
-    F: FnMut(Batch) -> G,
-    G: Future<Output = bool>,
-{
-    let mut dead = 0;
-    let s3 = Some(&session.cloud.s3);
-    let locations = spec.source.sources.iter().map(|source| source.parse()).collect::<Result<Vec<Location>, _>>()?;
-    for input in expand(&locations, s3).await? {
-        let mut reader = Reader::open(&input, s3, spec.source.format, Place::default()).await?;
-        loop {
-            let records = reader.next_batch(READ).await?;
-            if records.is_empty() {
-                break;
-            }
-            let mut batch = Vec::with_capacity(records.len());
-            for record in records {
-                match record.json.and_then(|json| checker.check(json)) {
-                    Ok(item) => batch.push((item.key, item.digest)),
-                    Err(_) => dead += 1,
-                }
-            }
-            if !hand_on(batch).await {
-                // The writing side has ended: its own error says why.
-                return Ok(dead);
-            }
-        }
-    }
-    Ok(dead)
-}
-
 /// How often the journal is told how far a verify is, ms.
 const TELL_MS: i64 = 1000;
-
-/// Records read at a time.
-const READ: usize = 1000;
 
 /// Counts keys read, and says so.
 struct Progress<'s, 'l> {
@@ -210,13 +266,13 @@ impl Progress<'_, '_> {
         self.session.listener.send_replace(Some(Said::Reading { read, total }));
         let (now, told) = (now_ms(), self.told_ms.load(Ordering::Relaxed));
         if now - told >= TELL_MS && self.told_ms.swap(now, Ordering::Relaxed) == told {
-            self.tell(now, read, total.unwrap_or_default(), 0);
+            self.tell(now, read, total.unwrap_or_default(), Met::default());
         }
     }
 
     /// Writes into the journal how far the comparison is, for consoles.
-    fn tell(&self, at_ms: i64, read: u64, total: u64, dead: u64) {
-        let counters = Counters { read, dead, ..Counters::default() };
+    fn tell(&self, at_ms: i64, read: u64, total: u64, met: Met) {
+        let counters = Counters { read, dead: met.dead, skipped: met.skipped, ..Counters::default() };
         let sample = Sample { at_ms, counters, ..Sample::default() };
         let total = Some(total.max(read));
         let commit = Commit { counters, total, sample: Some(&sample), ..Commit::default() };

@@ -1,145 +1,106 @@
 //! A sample: the keys of the source whose hashes are lowest, fetched from the table and compared.
 
-use std::collections::{BTreeMap, HashMap};
-use std::io::Write as _;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
-use aws_sdk_dynamodb::types::{AttributeValue, ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity};
-use base64::Engine as _;
 use bytes::Bytes;
 
-use super::super::progress::VerifyLine;
-use super::super::spec::VerifySpec;
-use super::super::worker::{JobError, Session, differences_path};
-use super::scan::{TRIES, pace, patient};
-use super::spill::Difference;
-use super::{differences_file, read_source, write_difference};
-use crate::cloud::inventory::{self, Table};
-use crate::cloud::{CloudError, error};
+use super::super::worker::{JobError, Session};
+use super::Progress;
+use super::again::Differences;
+use super::fetch::{GET, fetch};
+use super::source::{Met, Source};
+use super::spill::{Held, Tally, Version};
+use crate::cloud::inventory::Table;
 use crate::flow::ReadPace;
-use crate::item::{Checker, Key, digest_of_attributes};
+use crate::item::{Key, digest_of_attributes};
 
-/// Keys a `BatchGetItem` takes.
-const GET: usize = 100;
+/// The keys with the lowest hashes: an even sample, since hashes are even. Whatever the order in which keys come, a key
+/// that is among the lowest of all was never left out.
+#[derive(Debug)]
+struct Lowest {
+    most: usize,
+    keys: BTreeMap<u128, (Bytes, Held)>,
+    /// A key was left out: the sample is not the whole.
+    left_out: bool,
+}
 
-/// Compares `most` keys of the source, an even sample since hashes are.
+impl Lowest {
+    fn add(&mut self, key: Key, version: Version) {
+        if let Some((_, held)) = self.keys.get_mut(&key.hash) {
+            held.add(version);
+            return;
+        }
+        let is_full = self.keys.len() == self.most;
+        if is_full {
+            self.left_out = true;
+            if self.keys.last_key_value().is_some_and(|(highest, _)| *highest < key.hash) {
+                return;
+            }
+            self.keys.pop_last();
+        }
+        // Its own copy: what it was read with is larger by far.
+        self.keys.insert(key.hash, (Bytes::copy_from_slice(&key.json), Held::new(version)));
+    }
+}
+
+/// Compares `most` keys of the source. True when those are all that it has.
 pub(super) async fn compare(
     session: &Session<'_>,
-    spec: &VerifySpec,
+    (table, pace): (&Table, &ReadPace),
+    source: &Source,
     most: u64,
-    journal: &Path,
-) -> Result<VerifyLine, JobError> {
-    let table = inventory::table(&session.cloud, &spec.table).await?;
-    let mut lowest: BTreeMap<u128, (Bytes, u128)> = BTreeMap::new();
-    let dead = read_source(session, spec, &Checker::new(table.key.clone()), |batch| {
-        for (key, digest) in batch {
-            lowest.insert(key.hash, (key.json, digest));
-            while lowest.len() as u64 > most {
-                lowest.pop_last();
-            }
-        }
-        std::future::ready(true)
-    })
-    .await?;
-
-    let mut line = VerifyLine { kind: "verify", dead, ..VerifyLine::default() };
-    let (mut digest_source, mut digest_table) = (0u128, 0u128);
-    let mut out = std::io::BufWriter::new(differences_file(&differences_path(journal, &session.job.id))?);
-    let pace = pace(&table, spec.read_budget);
-    let keys: Vec<(Bytes, u128)> = lowest.into_values().collect();
-    for chunk in keys.chunks(GET) {
-        let found = fetch(session, &table, chunk, &pace).await?;
-        for (key, digest) in chunk {
-            line.checked += 1;
-            digest_source = digest_source.wrapping_add(*digest);
-            let difference = match found.get(key) {
-                Some(there) => {
-                    digest_table = digest_table.wrapping_add(*there);
-                    (there != digest).then_some(Difference::Different)
-                }
-                None => Some(Difference::Missing),
-            };
-            match difference {
-                None => line.equal += 1,
-                Some(difference) => {
-                    if difference == Difference::Missing {
-                        line.missing += 1;
-                    } else {
-                        line.different += 1;
-                    }
-                    write_difference(&mut out, difference, key)?;
-                }
-            }
-        }
-    }
-    out.flush()?;
-    line.digest_source = format!("{digest_source:032x}");
-    line.digest_table = format!("{digest_table:032x}");
-    Ok(line)
-}
-
-/// Digests of the items of `keys` that the table has, by key.
-async fn fetch(
-    session: &Session<'_>,
-    table: &Table,
-    keys: &[(Bytes, u128)],
-    pace: &ReadPace,
-) -> Result<HashMap<Bytes, u128>, JobError> {
-    let mut left: Vec<HashMap<String, AttributeValue>> =
-        keys.iter().filter_map(|(json, _)| attributes_of_key(json)).collect();
-    let mut found = HashMap::new();
-    let mut backoff = patient();
-    while !left.is_empty() {
-        pace.reserve(0.0).await;
-        let wanted = KeysAndAttributes::builder()
-            .set_keys(Some(left.clone()))
-            .consistent_read(true)
-            .build()
-            .map_err(|e| JobError::Unfit(e.to_string()))?;
-        let request = session.cloud.bulk.dynamodb.batch_get_item();
-        let reply = request
-            .request_items(&table.name, wanted)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await;
-        match reply {
-            Ok(reply) => {
-                for item in reply.responses().and_then(|r| r.get(&table.name)).into_iter().flatten() {
-                    if let Some(key) = Key::of_attributes(&table.key, item) {
-                        found.insert(key.json, digest_of_attributes(item));
-                    }
-                }
-                pace.settle(0.0, reply.consumed_capacity().iter().filter_map(ConsumedCapacity::capacity_units).sum());
-                let unprocessed = reply.unprocessed_keys.unwrap_or_default().remove(&table.name);
-                let before = left.len();
-                left = unprocessed.map(|u| u.keys).unwrap_or_default();
-                if left.len() < before {
-                    backoff.reset();
-                } else {
-                    tokio::time::sleep(backoff.wait()).await;
-                }
-            }
-            Err(e) if error::classify(&e).is_retryable() && backoff.tries() < TRIES => {
-                tokio::time::sleep(backoff.wait()).await;
-            }
-            Err(e) => return Err(CloudError::of(&format!("read keys of table {}", table.name), &e).into()),
-        }
-    }
-    Ok(found)
-}
-
-/// A canonical key as the SDK takes it.
-fn attributes_of_key(json: &Bytes) -> Option<HashMap<String, AttributeValue>> {
-    let key: HashMap<String, HashMap<String, String>> = serde_json::from_slice(json).ok()?;
-    key.into_iter()
-        .map(|(name, typed)| {
-            let (kind, value) = typed.into_iter().next()?;
-            let value = match kind.as_str() {
-                "S" => AttributeValue::S(value),
-                "N" => AttributeValue::N(value),
-                _ => AttributeValue::B(base64::engine::general_purpose::STANDARD.decode(value).ok()?.into()),
-            };
-            Some((name, value))
+    progress: &Progress<'_, '_>,
+    differences: &mut Differences,
+) -> Result<(Tally, Met, bool), JobError> {
+    let most = usize::try_from(most).unwrap_or(usize::MAX).max(1);
+    let lowest = Mutex::new(Lowest { most, keys: BTreeMap::new(), left_out: false });
+    let met = source
+        .read(session, |batch| {
+            progress.add(batch.len());
+            let mut lowest = lowest.lock().unwrap_or_else(PoisonError::into_inner);
+            batch.into_iter().for_each(|(key, version)| lowest.add(key, version));
+            std::future::ready(true)
         })
-        .collect()
+        .await?;
+    let lowest = lowest.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut tally = Tally::default();
+    let keys: Vec<(Bytes, Held)> = lowest.keys.into_values().collect();
+    for some in keys.chunks(GET) {
+        let found = fetch(session, table, some.iter().map(|(key, _)| &key[..]), pace).await?;
+        for (key, held) in some {
+            let there = found.get(key).map(digest_of_attributes);
+            if let Some(differing) = tally.judge(key, held.versions(), there) {
+                differences.add(&differing)?;
+            }
+        }
+    }
+    Ok((tally, met, !lowest.left_out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lowest_hashes_are_kept_with_all_their_versions_whatever_the_order() {
+        let key = |hash: u128| Key { hash, json: Bytes::from(hash.to_string()) };
+        let version = |digest, stage| Version { digest: Some(digest), stage, input: 0, offset: 0 };
+        for order in [[5, 1, 4, 2, 3], [1, 2, 3, 4, 5], [5, 4, 3, 2, 1]] {
+            let mut lowest = Lowest { most: 2, keys: BTreeMap::new(), left_out: false };
+            for stage in 0..2 {
+                for hash in order {
+                    lowest.add(key(hash), version(hash * 10 + u128::from(stage), stage));
+                }
+            }
+            let kept: Vec<_> = lowest.keys.iter().map(|(hash, (_, held))| (*hash, held.versions()[0].digest)).collect();
+            assert_eq!(kept, [(1, Some(11)), (2, Some(21))]);
+            assert!(lowest.left_out);
+        }
+        let mut all = Lowest { most: 2, keys: BTreeMap::new(), left_out: false };
+        all.add(key(1), version(1, 0));
+        all.add(key(2), version(2, 0));
+        all.add(key(1), version(1, 0));
+        assert!(!all.left_out);
+    }
 }

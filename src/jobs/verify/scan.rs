@@ -8,6 +8,7 @@ use futures::future::try_join_all;
 use super::super::backup::read_budget;
 use super::super::worker::{JobError, Session};
 use super::Batch;
+use super::spill::Version;
 use crate::cloud::inventory::Table;
 use crate::flow::{AwsTable, Backoff, ReadPace, ScanOptions, Scanner, SystemClock};
 use crate::item::Checker;
@@ -55,7 +56,7 @@ where
     loop {
         let page = scanner.page(number, after.as_ref()).await?;
         let batch = page.items.into_iter().map(|item| match checker.check(item) {
-            Ok(item) => Ok((item.key, item.digest)),
+            Ok(item) => Ok((item.key, Version::of_table(item.digest))),
             Err(refusal) => Err(JobError::Unfit(format!(
                 "table {} holds an item that could not be restored: {refusal}",
                 scanner.options().table

@@ -2,9 +2,9 @@
 //! compared alone.
 //!
 //! ```text
-//! source ─┬─> s/00 … s/7f ─┐
-//!         │                ├─ bucket by bucket ─> missing, extra, different
-//! table  ─┴─> t/00 … t/7f ─┘
+//! source ─┬─> s/00 … s/ff ─┐
+//!         │                ├─ bucket by bucket ─> keys that differ, looked at again later
+//! table  ─┴─> t/00 … t/ff ─┘
 //! ```
 
 use std::collections::HashMap;
@@ -13,11 +13,67 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::item::Key;
 
 /// Buckets a side: files open at once, and the share of all keys that is in memory at once.
-const BUCKETS: usize = 128;
+const BUCKETS: usize = 256;
+
+/// What one line of the source, or one item of the table, makes of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Version {
+    /// Digest of the item; `None` where the line deletes the key.
+    pub digest: Option<u128>,
+    /// Which stage of the source it is in: a later one wins.
+    pub stage: u32,
+    /// Which file of the source it is in.
+    pub input: u32,
+    /// Where its line begins in the decompressed text, bytes.
+    pub offset: u64,
+}
+
+impl Version {
+    /// An item of the table.
+    pub fn of_table(digest: u128) -> Self {
+        Self { digest: Some(digest), stage: 0, input: 0, offset: 0 }
+    }
+}
+
+/// What the source holds of one key: the versions of the last stage that has any. More than one, and no one can say
+/// which of them is the backup's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    last: Version,
+    others: Vec<Version>,
+}
+
+impl Held {
+    /// A key met for the first time.
+    pub fn new(version: Version) -> Self {
+        Self { last: version, others: Vec::new() }
+    }
+
+    /// Another version of the same key.
+    pub fn add(&mut self, version: Version) {
+        match version.stage.cmp(&self.last.stage) {
+            std::cmp::Ordering::Less => {}
+            std::cmp::Ordering::Greater => *self = Self::new(version),
+            std::cmp::Ordering::Equal => self.others.push(std::mem::replace(&mut self.last, version)),
+        }
+    }
+
+    /// The versions, the one that was read last at the end.
+    pub fn versions(&self) -> Vec<Version> {
+        self.others.iter().copied().chain([self.last]).collect()
+    }
+}
+
+/// The version that stands for a key of the source beside what the table has: the same one if there is one.
+pub(super) fn chosen(versions: &[Version], table: Option<u128>) -> Option<Version> {
+    let same = versions.iter().find(|version| version.digest == table);
+    same.or_else(|| versions.iter().rfind(|version| version.digest.is_some())).or(versions.last()).copied()
+}
 
 /// One side being written.
 pub(super) struct Side {
@@ -30,7 +86,7 @@ pub(super) struct Written {
 }
 
 /// How a key differs between the two sides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Difference {
     /// In the source alone.
@@ -41,6 +97,19 @@ pub(super) enum Difference {
     Different,
 }
 
+/// A key that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Differing {
+    /// How.
+    pub difference: Difference,
+    /// The key's canonical JSON.
+    pub key: String,
+    /// Digest of the table's item when it was read first.
+    pub table: Option<u128>,
+    /// What the source holds.
+    pub versions: Vec<Version>,
+}
+
 /// What the comparison counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
@@ -49,8 +118,44 @@ pub(super) struct Tally {
     pub missing: u64,
     pub extra: u64,
     pub different: u64,
+    /// Lines of a key that another line of the same stage has too.
+    pub duplicates: u64,
     pub digest_source: u128,
     pub digest_table: u128,
+}
+
+impl Tally {
+    /// The count of keys that differ in this way.
+    pub fn of(&mut self, difference: Difference) -> &mut u64 {
+        match difference {
+            Difference::Missing => &mut self.missing,
+            Difference::Extra => &mut self.extra,
+            Difference::Different => &mut self.different,
+        }
+    }
+
+    /// Counts a key: what the source holds of it, and the table's digest. Returns it when it differs.
+    pub fn judge(&mut self, key: &Bytes, versions: Vec<Version>, table: Option<u128>) -> Option<Differing> {
+        self.duplicates += (versions.len() as u64).saturating_sub(1);
+        let source = chosen(&versions, table).and_then(|version| version.digest);
+        self.digest_source = self.digest_source.wrapping_add(source.unwrap_or(0));
+        self.digest_table = self.digest_table.wrapping_add(table.unwrap_or(0));
+        let difference = match (source, table) {
+            // Deleted by the source, and not there.
+            (None, None) => return None,
+            (Some(source), Some(table)) if source == table => {
+                self.checked += 1;
+                self.equal += 1;
+                return None;
+            }
+            (Some(_), Some(_)) => Difference::Different,
+            (Some(_), None) => Difference::Missing,
+            (None, Some(_)) => Difference::Extra,
+        };
+        self.checked += 1;
+        *self.of(difference) += 1;
+        Some(Differing { difference, key: String::from_utf8_lossy(key).into_owned(), table, versions })
+    }
 }
 
 fn path(folder: &Path, side: &str, bucket: usize) -> PathBuf {
@@ -65,11 +170,15 @@ impl Side {
         Ok(Self { files: files.collect::<io::Result<_>>()? })
     }
 
-    /// Adds a key. A key that comes twice counts as its last.
-    pub fn add(&mut self, key: &Key, digest: u128) -> io::Result<()> {
+    /// Adds a key.
+    pub fn add(&mut self, key: &Key, version: Version) -> io::Result<()> {
         let bucket = (key.hash >> 64) as usize % BUCKETS;
         let file = &mut self.files[bucket];
-        file.write_all(&digest.to_le_bytes())?;
+        file.write_all(&[u8::from(version.digest.is_some())])?;
+        file.write_all(&version.digest.unwrap_or(0).to_le_bytes())?;
+        file.write_all(&version.stage.to_le_bytes())?;
+        file.write_all(&version.input.to_le_bytes())?;
+        file.write_all(&version.offset.to_le_bytes())?;
         // A key is at most 3 KiB of attributes; as JSON with escapes it stays far below 4 GiB.
         file.write_all(&(key.json.len() as u32).to_le_bytes())?;
         file.write_all(&key.json)
@@ -84,98 +193,71 @@ impl Side {
     }
 }
 
-fn load(path: &Path) -> io::Result<HashMap<Bytes, u128>> {
+/// Hands each key of a bucket to `met`, in the order in which they were added.
+fn each(path: &Path, mut met: impl FnMut(Bytes, Version)) -> io::Result<()> {
     let mut file = BufReader::new(File::open(path)?);
-    let mut keys = HashMap::new();
-    let mut digest = [0; 16];
+    let mut is_there = [0; 1];
     loop {
-        match file.read_exact(&mut digest) {
+        match file.read_exact(&mut is_there) {
             Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(keys),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
             Err(e) => return Err(e),
         }
-        let mut length = [0; 4];
-        file.read_exact(&mut length)?;
-        let mut key = vec![0; u32::from_le_bytes(length) as usize];
+        let digest = u128::from_le_bytes(array(&mut file)?);
+        let version = Version {
+            digest: (is_there[0] == 1).then_some(digest),
+            stage: u32::from_le_bytes(array(&mut file)?),
+            input: u32::from_le_bytes(array(&mut file)?),
+            offset: u64::from_le_bytes(array(&mut file)?),
+        };
+        let mut key = vec![0; u32::from_le_bytes(array(&mut file)?) as usize];
         file.read_exact(&mut key)?;
-        keys.insert(Bytes::from(key), u128::from_le_bytes(digest));
+        met(Bytes::from(key), version);
     }
 }
 
-/// Compares two sides, telling `found` of each key that differs.
+fn array<const N: usize>(file: &mut impl Read) -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    file.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Compares two sides, handing each key that differs to `found`.
 pub(super) fn compare(
     source: &Written,
     table: &Written,
-    mut found: impl FnMut(Difference, &Bytes) -> io::Result<()>,
+    mut found: impl FnMut(&Differing) -> io::Result<()>,
 ) -> io::Result<Tally> {
     let mut tally = Tally::default();
     for (source, table) in source.paths.iter().zip(&table.paths) {
-        let mut there = load(table)?;
-        for (key, digest) in load(source)? {
-            tally.checked += 1;
-            tally.digest_source = tally.digest_source.wrapping_add(digest);
-            match there.remove(&key) {
-                None => {
-                    tally.missing += 1;
-                    found(Difference::Missing, &key)?;
-                }
-                Some(other) => {
-                    tally.digest_table = tally.digest_table.wrapping_add(other);
-                    if other == digest {
-                        tally.equal += 1;
-                    } else {
-                        tally.different += 1;
-                        found(Difference::Different, &key)?;
-                    }
-                }
+        let mut there: HashMap<Bytes, u128> = HashMap::new();
+        each(table, |key, version| {
+            if let Some(digest) = version.digest {
+                there.insert(key, digest);
+            }
+        })?;
+        let mut here: HashMap<Bytes, Held> = HashMap::new();
+        each(source, |key, version| match here.get_mut(&key) {
+            Some(held) => held.add(version),
+            None => {
+                here.insert(key, Held::new(version));
+            }
+        })?;
+        for (key, held) in here {
+            let table = there.remove(&key);
+            if let Some(differing) = tally.judge(&key, held.versions(), table) {
+                found(&differing)?;
             }
         }
         for (key, digest) in there {
-            tally.checked += 1;
-            tally.extra += 1;
-            tally.digest_table = tally.digest_table.wrapping_add(digest);
-            found(Difference::Extra, &key)?;
+            if let Some(differing) = tally.judge(&key, Vec::new(), Some(digest)) {
+                found(&differing)?;
+            }
         }
     }
     Ok(tally)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(n: u32) -> Key {
-        let json = Bytes::from(format!(r#"{{"id":{{"N":"{n}"}}}}"#));
-        Key { hash: xxhash_rust::xxh3::xxh3_128(&json), json }
-    }
-
-    #[test]
-    fn missing_extra_and_different_keys_are_told_apart_and_the_last_of_a_twice_given_key_counts() {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |side: &str, rows: &[(u32, u128)]| {
-            let mut out = Side::create(folder.path(), side).unwrap();
-            for (n, digest) in rows {
-                out.add(&key(*n), *digest).unwrap();
-            }
-            out.finish(folder.path(), side).unwrap()
-        };
-        let source = write("s", &[(1, 10), (2, 99), (2, 20), (3, 30)]);
-        let table = write("t", &[(2, 20), (3, 31), (4, 40)]);
-        let mut found = Vec::new();
-        let tally = compare(&source, &table, |d, k| {
-            found.push((d, k.clone()));
-            Ok(())
-        })
-        .unwrap();
-        found.sort_by_key(|(_, k)| k.clone());
-        assert_eq!(
-            found,
-            [
-                (Difference::Missing, key(1).json),
-                (Difference::Different, key(3).json),
-                (Difference::Extra, key(4).json)
-            ]
-        );
-        assert_eq!((tally.checked, tally.equal, tally.digest_source, tally.digest_table), (4, 1, 60, 91));
-    }
-}
+#[path = "spill_tests.rs"]
+mod tests;

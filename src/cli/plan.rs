@@ -151,7 +151,7 @@ pub fn settle(plan: &Plan, bump: bool, table: Option<&Table>, session: &Session)
         return Err(Report::failed(too_slow, "no raise of capacity mends that: see --plan"));
     };
     let words = raise_in_words(plan, table);
-    agree(&words, "raise it?", session, "this raises capacity and nobody is there to ask", "pass --yes")?;
+    agree(&words, "raise it?", session, "this raises capacity", "")?;
     Ok(Some(raise))
 }
 
@@ -192,7 +192,7 @@ fn agree(words: &str, question: &str, session: &Session, sentence: &str, hint: &
     if !std::io::stdin().is_terminal() {
         return Err(Report::bad_arguments(
             format!("{sentence} (nobody is there to ask)"),
-            format!("{hint}; or pass --yes"),
+            format!("{hint}; or pass --yes").trim_start_matches("; or ").to_owned(),
         ));
     }
     eprint!("{words}\n{question} [y/N] ");

@@ -135,7 +135,7 @@ pub enum BackupError {
         /// The object.
         location: Location,
         /// What came of it.
-        error: CloudError,
+        error: Box<CloudError>,
     },
     /// An S3 location, but nobody to ask.
     #[error("{location} needs AWS credentials and a region: pass --profile and --region")]

@@ -233,7 +233,7 @@ pub(super) async fn list(
     while let Some(page) = objects.next().await {
         let page = page.map_err(|error| BackupError::Cloud {
             location: location.clone(),
-            error: CloudError::of(&format!("list the objects of bucket {bucket}"), &error),
+            error: Box::new(CloudError::of(&format!("list the objects of bucket {bucket}"), &error)),
         })?;
         found.extend(page.contents().iter().filter_map(|object| {
             Some((object.key()?.to_owned(), object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0)))

@@ -259,7 +259,7 @@ impl<'a> Shelf<'a> {
             }),
             Location::S3 { bucket, key } => {
                 let client = self.s3.ok_or_else(|| BackupError::NoClient { location: file.clone() })?;
-                let failed = |error| BackupError::Cloud { location: file.clone(), error };
+                let failed = |error| BackupError::Cloud { location: file.clone(), error: Box::new(error) };
                 let action = format!("read {file}");
                 let answer = client.get_object().bucket(bucket).key(key).send().await;
                 let body = answer.map_err(|error| failed(CloudError::of(&action, &error)))?.body.collect().await;

@@ -99,7 +99,7 @@ fn typed(id: &str, draw: &mut Draw) -> Vec<u8> {
     let (one, two) = (text(), text());
     let mut number = || NUMBERS[draw.below(NUMBERS.len() as u64) as usize];
     let (first, second) = (number(), number());
-    let mut binary = || STANDARD.encode(&draw.next().to_be_bytes()[..draw.below(8) as usize + 1]);
+    let mut binary = || STANDARD.encode(&draw.next().to_be_bytes()[..=(draw.below(8) as usize)]);
     let (left, right) = (binary(), binary());
     let mut item = format!(
         r#"{{"id":{{"S":"{id}"}},"s":{{"S":"{one}"}},"n":{{"N":"{first}"}},"b":{{"B":"{left}"}},"t":{{"BOOL":{}}},"u":{{"NULL":true}}"#,

@@ -116,7 +116,7 @@ pub(super) async fn open(
                 if error.class == Class::NotFound {
                     BackupError::NotFound { location: location.clone(), nearest: None }
                 } else {
-                    BackupError::Cloud { location: location.clone(), error }
+                    BackupError::Cloud { location: location.clone(), error: Box::new(error) }
                 }
             })?;
             unchanged(location, input.bytes, object.bytes, true)?;
@@ -127,7 +127,7 @@ pub(super) async fn open(
                 Ok(None) => {
                     Err(BackupError::Shorter { location: location.clone(), bytes: input.bytes.unwrap_or(0), from })
                 }
-                Err(error) => Err(BackupError::Cloud { location: location.clone(), error }),
+                Err(error) => Err(BackupError::Cloud { location: location.clone(), error: Box::new(error) }),
             }
         }
     }
@@ -248,7 +248,10 @@ pub(super) async fn is_compressed(location: &Location, s3: Option<&aws_sdk_s3::C
         Location::S3 { bucket, key } => {
             let client = s3.ok_or_else(|| BackupError::NoClient { location: location.clone() })?.clone();
             let object = Object { client, bucket: bucket.clone(), key: key.clone(), etag: None, bytes: 0 };
-            object.head(4).await.map_err(|error| BackupError::Cloud { location: location.clone(), error })?
+            object
+                .head(4)
+                .await
+                .map_err(|error| BackupError::Cloud { location: location.clone(), error: Box::new(error) })?
         }
     };
     Ok(is_gzip(&magic) || is_zstd(&magic))

@@ -1,10 +1,15 @@
 //! S3 on a folder, over HTTP on loopback, for this folder's tests.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
+
+use crate::local::s3::S3;
 
 /// A bucket `bucket` and a client for it. Its folder goes with it.
 pub(super) struct TestS3 {
@@ -16,15 +21,17 @@ impl TestS3 {
     pub(super) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("bucket")).unwrap();
-        let mut service = s3s::service::S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).unwrap());
-        service.set_auth(s3s::auth::SimpleAuth::from_single("local", "local"));
-        let service = service.build();
+        let service = Arc::new(S3::new(folder.path()).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                let service = service.clone();
+                let s3 = Arc::clone(&service);
                 tokio::spawn(async move {
+                    let service = service_fn(move |request| {
+                        let s3 = Arc::clone(&s3);
+                        async move { Ok::<_, Infallible>(s3.handle(request).await) }
+                    });
                     let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
                     let _ = server.serve_connection(TokioIo::new(socket), service).await;
                 });

@@ -139,7 +139,7 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
     if raw.table.is_empty() {
         return Err(ConfigError::new("no [[table]] says which tables are scaled: add one with a name"));
     }
-    let every = duration("every", raw.every.as_deref(), Duration::from_secs(60))?;
+    let every = duration("every", raw.every.as_deref(), Duration::from_mins(1))?;
     if every < Duration::from_secs(10) {
         return Err(ConfigError::new("every is under 10s: CloudWatch tells a minute at a time"));
     }
@@ -208,11 +208,11 @@ fn window(raw: RawWindow) -> Result<(Option<Regex>, Window), ConfigError> {
 fn table(raw: RawTable) -> Result<TableRule, ConfigError> {
     let name = names(&raw.name)?;
     let of =
-        |direction: &str, raw_bounds: Option<RawBounds>| bounds(&raw.name, direction, raw_bounds.unwrap_or_default());
+        |direction: &str, raw_bounds: Option<RawBounds>| bounds(&raw.name, direction, &raw_bounds.unwrap_or_default());
     Ok(TableRule { name, write: of("write", raw.write)?, read: of("read", raw.read)?, indexes: raw.indexes })
 }
 
-fn bounds(table: &str, direction: &str, raw: RawBounds) -> Result<Option<Bounds>, ConfigError> {
+fn bounds(table: &str, direction: &str, raw: &RawBounds) -> Result<Option<Bounds>, ConfigError> {
     if raw.scale == Some(false) {
         return Ok(None);
     }
@@ -236,7 +236,9 @@ fn bounds(table: &str, direction: &str, raw: RawBounds) -> Result<Option<Bounds>
     if !(0.0..bounds.raise_over).contains(&bounds.lower_under) {
         return wrong(format!("lower_under {} is not below raise_over {}", bounds.lower_under, bounds.raise_over));
     }
-    if !(bounds.raise_by > 0.0 && bounds.raise_by <= 1_000.0) || !(bounds.lower_by > 0.0 && bounds.lower_by <= 100.0) {
+    let raises = bounds.raise_by > 0.0 && bounds.raise_by <= 1_000.0;
+    let lowers = bounds.lower_by > 0.0 && bounds.lower_by <= 100.0;
+    if !(raises && lowers) {
         return wrong("raise_by is over 0 to 1000 percent, lower_by over 0 to 100 percent".to_owned());
     }
     Ok(Some(bounds))
@@ -310,7 +312,7 @@ mod tests {
         let config = parse("[[table]]\nname = \"historical\"").unwrap();
         let rule = config.rule("historical").unwrap();
         assert_eq!((rule.write, rule.read, rule.indexes), (Some(Bounds::default()), Some(Bounds::default()), true));
-        assert_eq!((config.every, config.reading), (Duration::from_secs(60), Reading { lag: 2, over: 2 }));
+        assert_eq!((config.every, config.reading), (Duration::from_mins(1), Reading { lag: 2, over: 2 }));
     }
 
     #[test]

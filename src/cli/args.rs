@@ -60,6 +60,8 @@ pub struct Global {
 }
 
 /// One for each command of `docs/`.
+// Parsed once in a process: its size matters to nobody.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Watch a real restore on an embedded AWS, with nothing to set up.

@@ -345,7 +345,7 @@ async fn of_stream(args: &CapacityArgs, name: &str, session: &Session) -> Result
 }
 
 /// How long one step of a stream may take; AWS needs about half a minute a shard.
-const STEP: std::time::Duration = std::time::Duration::from_secs(1_800);
+const STEP: std::time::Duration = std::time::Duration::from_mins(30);
 
 #[cfg(test)]
 mod tests {

@@ -293,7 +293,7 @@ async fn edit(journal: &Journal, job: &JobId, number: i64, session: &Session) ->
         journal.set_tried(job, number, &reason)?;
         dead.tried = Some(reason.clone());
         let words = format!("what was saved can't be put: {}", print::escaped(&reason));
-        if !std::io::stdin().is_terminal() || !again(&words)? {
+        if !std::io::stdin().is_terminal() || !again(&words) {
             let hint = format!("it is kept: `sluice dead edit {job} {number}` goes on with it");
             return Err(Report::failed(words, hint));
         }
@@ -301,9 +301,9 @@ async fn edit(journal: &Journal, job: &JobId, number: i64, session: &Session) ->
 }
 
 /// Asks whether the editor is opened again.
-fn again(words: &str) -> Result<bool, Report> {
+fn again(words: &str) -> bool {
     eprint!("{words}\nopen it again? [Y/n] ");
-    Ok(!matches!(answer().trim(), "n" | "N" | "no"))
+    !matches!(answer().trim(), "n" | "N" | "no")
 }
 
 fn answer() -> String {

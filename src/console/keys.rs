@@ -455,12 +455,11 @@ fn go_to_scaler(app: &mut App) -> Vec<Effect> {
     let here = app.jobs.iter().flatten().filter(|job| job.kind() == Kind::Autoscale && app.is_here(&job.context));
     let scalers: Vec<_> = here.collect();
     let best = scalers.iter().find(|job| job.state.is_live()).or_else(|| scalers.first()).map(|job| job.id.clone());
-    match best {
-        Some(id) => app.go(Screen::Autoscale(id)),
-        None => {
-            app.say("no autoscaler has run here yet: sluice autoscale starts one", true);
-            Vec::new()
-        }
+    if let Some(id) = best {
+        app.go(Screen::Autoscale(id))
+    } else {
+        app.say("no autoscaler has run here yet: sluice autoscale starts one", true);
+        Vec::new()
     }
 }
 

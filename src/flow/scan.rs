@@ -282,9 +282,9 @@ impl Scanner {
             self.cap.settle(items, used.1 as f64);
             {
                 let mut seen = self.seen();
-                seen.times.budget += (budgeted - waited).as_secs_f64();
-                seen.times.cap += (sent - budgeted).as_secs_f64();
-                seen.times.service += (answered - sent).as_secs_f64();
+                seen.times.budget += budgeted.saturating_sub(waited).as_secs_f64();
+                seen.times.cap += sent.saturating_sub(budgeted).as_secs_f64();
+                seen.times.service += answered.saturating_sub(sent).as_secs_f64();
             }
             let error = match page {
                 Ok(page) => {

@@ -36,7 +36,7 @@ pub struct Bumped {
 /// How often a table or stream that is being changed is looked at again.
 const LOOK: Duration = Duration::from_millis(500);
 /// How long a worker waits for a change that is under way before it raises or gives back.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Sets a table or an index to `to` WCU, or a stream to `to` shards, and remembers what was there. With a job, its end
 /// gives it back.

@@ -153,7 +153,8 @@ async fn of_export(cloud: &Cloud, spec: &SourceSpec, table: &str) -> Result<NewT
     let asked = if cloud.context.is_loopback() { name } else { arn };
     let described = there.dynamodb.describe_table().table_name(asked).send().await.map_err(|error| {
         let mut error = CloudError::of(&format!("describe the export's source table {arn}"), &error);
-        error.hint = format!("{} Give --create-table a file instead", error.hint).trim_start().to_owned();
+        error.hint.push_str(if error.hint.is_empty() { "" } else { " " });
+        error.hint.push_str("Give --create-table a file instead");
         error
     })?;
     let described = described.table.unwrap_or_else(|| TableDescription::builder().build());

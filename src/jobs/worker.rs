@@ -198,7 +198,7 @@ pub async fn run(
 async fn raise(session: &Session<'_>) -> Result<Option<Halt>, JobError> {
     let Spec::Restore(RestoreSpec { table, raise: Some(raise), .. }) = &session.job.spec else { return Ok(None) };
     // Its own connection: the session's must not be held across a request.
-    let journal = Journal::open(&session.journal().path().to_owned())?;
+    let journal = Journal::open(session.journal().path())?;
     let raised = tokio::select! {
         raised = bump::raise(&session.cloud, &journal, &session.job.id, table, raise) => raised,
         halt = session.halted() => return Ok(Some(halt)),

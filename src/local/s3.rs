@@ -67,6 +67,7 @@ impl S3 {
     pub async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
         let (mut parts, body) = request.into_parts();
         let creates_bucket = creates_bucket(&parts);
+        let of_upload = parts.uri.query().is_some_and(|query| query.contains("uploadId="));
         let reads = matches!(parts.method, Method::GET | Method::HEAD);
         let object = if reads { object_path(parts.uri.path()) } else { None }.map(|path| self.folder.join(path));
         if object.as_ref().is_some_and(|path| path.is_dir()) {
@@ -100,6 +101,10 @@ impl S3 {
                 "BucketAlreadyOwnedByYou",
                 "Your previous request to create the named bucket succeeded and you already own it.",
             );
+        }
+        if of_upload && reply.status() == StatusCode::FORBIDDEN {
+            // Nobody is refused here: what the files know nothing of was ended, and AWS says so.
+            return refusal(StatusCode::NOT_FOUND, "NoSuchUpload", "The specified multipart upload does not exist.");
         }
         let reply = reply.map(BodyExt::boxed_unsync);
         match object {

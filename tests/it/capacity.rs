@@ -54,7 +54,7 @@ fn described(cloud: &Cloud, name: &str) -> TableDescription {
 fn wcu(cloud: &Cloud, name: &str) -> (i64, Option<i64>) {
     let table = described(cloud, name);
     let index = table.global_secondary_indexes().first().and_then(|index| index.provisioned_throughput());
-    let index = index.and_then(|throughput| throughput.write_capacity_units());
+    let index = index.and_then(aws_sdk_dynamodb::types::ProvisionedThroughputDescription::write_capacity_units);
     (table.provisioned_throughput.unwrap().write_capacity_units.unwrap(), index)
 }
 

@@ -1,5 +1,6 @@
 //! The real binary, from outside: its commands, its exit codes, its terminal, and other people's tools beside it.
 #![allow(clippy::unwrap_used)] // A test that can't go on says why by its line.
+#![allow(clippy::float_cmp)] // What was counted comes back as it was counted.
 
 mod autoscale;
 mod backup;

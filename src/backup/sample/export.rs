@@ -112,7 +112,8 @@ impl Exports {
                 "etag": format!("{digest:x}-1"),
                 "dataFileS3Key": key,
             });
-            list += &format!("{line}\n");
+            list.push_str(&line.to_string());
+            list.push('\n');
         }
         let arn = format!("arn:aws:dynamodb:us-east-1:123456789012:table/{}", self.table);
         let mut summary = serde_json::json!({

@@ -104,7 +104,10 @@ impl Csv64Writer {
                 file.finish().await.map_err(|cause| BackupError::Write { location: self.location, cause })?;
             }
             Sink::Upload(upload) => {
-                upload.finish().await.map_err(|error| BackupError::Cloud { location: self.location, error })?;
+                upload
+                    .finish()
+                    .await
+                    .map_err(|error| BackupError::Cloud { location: self.location, error: Box::new(error) })?;
             }
             Sink::Stdout(mut stdout) => {
                 stdout.flush().await.map_err(|cause| BackupError::Write { location: self.location, cause })?;
@@ -141,7 +144,7 @@ impl Csv64Writer {
             Sink::Upload(upload) => upload
                 .append(block)
                 .await
-                .map_err(|error| BackupError::Cloud { location: self.location.clone(), error }),
+                .map_err(|error| BackupError::Cloud { location: self.location.clone(), error: Box::new(error) }),
         }
     }
 }

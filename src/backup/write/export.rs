@@ -62,6 +62,7 @@ struct Summary<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(clippy::struct_field_names, reason = "the manifest's own names")]
 struct DataFile<'a> {
     item_count: u64,
     md5_checksum: &'a str,

@@ -82,7 +82,7 @@ impl Destination {
             Location::File(_) | Location::Stdin => Ok(()),
             Location::S3 { bucket, key } => {
                 let client = s3.ok_or_else(|| BackupError::NoClient { location: self.location.clone() })?;
-                let failed = |error| BackupError::Cloud { location: self.location.clone(), error };
+                let failed = |error| BackupError::Cloud { location: self.location.clone(), error: Box::new(error) };
                 // Who may write objects may still not be allowed to look at the bucket: that is no reason to refuse.
                 if let Err(error) = client.head_bucket().bucket(bucket).send().await {
                     let error = CloudError::of(&format!("find bucket {bucket}"), &error);

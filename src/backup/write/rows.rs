@@ -24,6 +24,7 @@ pub struct Block {
 
 impl Block {
     /// The rows of `items` in `format`, deflated for a file that is compressed with gzip.
+    #[allow(clippy::missing_panics_doc, reason = "base64 has the length that it is given")]
     pub fn of(items: &[Bytes], format: Format, gzip: bool) -> Self {
         let mut text = Vec::with_capacity(items.iter().map(|item| item.len() * 4 / 3 + 16).sum());
         for item in items {

@@ -20,7 +20,7 @@ pub(super) fn patient() -> aws_sdk_s3::config::Builder {
 
 /// What S3 said to `action` at `location`.
 pub(super) fn refused(location: &Location, error: CloudError) -> BackupError {
-    BackupError::Cloud { location: location.clone(), error }
+    BackupError::Cloud { location: location.clone(), error: Box::new(error) }
 }
 
 /// Stores `bytes` at `location`, and returns S3's `ETag`, empty for a file.

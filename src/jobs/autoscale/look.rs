@@ -107,9 +107,9 @@ impl<'a> Scaler<'a> {
         let loads = self.loads(&sides, now_ms).await?;
         let mut moves: HashMap<&str, Vec<Move>> = HashMap::new();
         for (at, (side, load)) in sides.iter().zip(loads).enumerate() {
-            match self.judge(side, load) {
+            match Self::judge(side, load) {
                 Ok((to, why)) => {
-                    moves.entry(&side.table.name).or_default().push(Move { at, load, to, why, refused: None })
+                    moves.entry(&side.table.name).or_default().push(Move { at, load, to, why, refused: None });
                 }
                 Err((decided, reason)) => {
                     let decision = self.decision(side.table, side.index, side.direction, decided, now_ms);
@@ -167,7 +167,7 @@ impl<'a> Scaler<'a> {
     }
 
     /// What the rules want a side to have and why; or that nothing is to be done, and why.
-    fn judge(&self, side: &Side<'_>, load: Load) -> Result<(u64, String), (Decided, String)> {
+    fn judge(side: &Side<'_>, load: Load) -> Result<(u64, String), (Decided, String)> {
         let bounds = &side.bounds;
         match decide(bounds, load) {
             Verdict::Raise(to) => Ok((to, format!("over {} % used", bounds.raise_over))),

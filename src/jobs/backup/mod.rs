@@ -71,7 +71,7 @@ pub(super) async fn run(session: &Session<'_>, spec: &BackupSpec) -> Result<End,
     let s3 = Some(&session.cloud.s3);
     let pieces = std::mem::take(&mut stored.pieces);
     let writer = BackupWriter::open(&begun.to, s3, &session.job.id.0, stored.progress.mark(), pieces).await?;
-    stored.begin(session, &begun)?;
+    Stored::begin(session, &begun)?;
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let budget = read_budget(&table, spec.read_budget);

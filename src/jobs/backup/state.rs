@@ -141,7 +141,7 @@ impl State {
     }
 
     /// Writes down where the backup goes, before anything is read for it.
-    pub fn begin(&self, session: &Session<'_>, begun: &Begun) -> Result<(), JobError> {
+    pub fn begin(session: &Session<'_>, begun: &Begun) -> Result<(), JobError> {
         let checkpoints = [(BEGUN.to_owned(), to_json(begun).into_bytes())];
         let counters = session.job.counters;
         let commit = Commit { counters, checkpoints: &checkpoints, ..Commit::default() };

@@ -63,7 +63,7 @@ fn over(mut facts: Facts, shards: u64) -> Facts {
     facts
 }
 
-const TWO_HOURS: Duration = Duration::from_secs(7200);
+const TWO_HOURS: Duration = Duration::from_hours(2);
 
 fn spec() -> RestoreSpec {
     RestoreSpec { table: "t".into(), ..RestoreSpec::default() }
@@ -184,13 +184,13 @@ fn partitions_are_a_thousand_wcu_and_ten_gigabytes_each() {
     let small = facts(7_200_000, 300, 1, &schema(130, ""));
     let plan = small.plan(&spec(), None);
     assert_eq!((plan.partitions.needed, plan.partitions.must_split), (1, false));
-    let plan = small.plan(&spec(), Some(Duration::from_secs(3_600)));
+    let plan = small.plan(&spec(), Some(Duration::from_hours(1)));
     let partitions = &plan.partitions;
     assert_eq!((partitions.for_wcu, partitions.needed, partitions.present, partitions.must_split), (2_000, 3, 1, true));
     assert!(plan.notes.iter().any(|note| note.contains("2,000 WCU need 3 partitions")), "{:?}", plan.notes);
     let mut warm = small.clone();
     warm.target.warm_write = Some(4_000);
-    assert!(!warm.plan(&spec(), Some(Duration::from_secs(3_600))).partitions.must_split);
+    assert!(!warm.plan(&spec(), Some(Duration::from_hours(1))).partitions.must_split);
     let large = facts(100_000_000, 1_000, 1, &schema(130, "")).plan(&spec(), None);
     assert_eq!((large.partitions.needed, large.partitions.must_split), (10, false), "100 GB of items");
 }

@@ -99,12 +99,12 @@ pub async fn target(cloud: &Cloud, table: &str) -> Result<Target, CloudError> {
         bytes: count(described.table_size_bytes()),
         warm_write: described
             .warm_throughput()
-            .and_then(|warm| warm.write_units_per_second())
+            .and_then(aws_sdk_dynamodb::types::TableWarmThroughputDescription::write_units_per_second)
             .and_then(|n| u64::try_from(n).ok())
             .filter(|n| *n > 0),
         most_on_demand: described
             .on_demand_throughput()
-            .and_then(|most| most.max_write_request_units())
+            .and_then(aws_sdk_dynamodb::types::OnDemandThroughput::max_write_request_units)
             .and_then(|n| u64::try_from(n).ok())
             .filter(|n| *n > 0),
     })
@@ -324,7 +324,8 @@ async fn stored_head(cloud: &Cloud, input: &Input, most: u64) -> Result<Vec<u8>,
         }
         Location::S3 { bucket, key } => {
             let action = format!("read the first bytes of {location}");
-            let cloud_error = |error: CloudError| BackupError::Cloud { location: location.clone(), error };
+            let cloud_error =
+                |error: CloudError| BackupError::Cloud { location: location.clone(), error: Box::new(error) };
             let range = format!("bytes=0-{}", most - 1);
             let head = cloud.s3.get_object().bucket(bucket).key(key).range(range).send().await;
             let head = head.map_err(|error| cloud_error(CloudError::of(&action, &error)))?;
@@ -435,13 +436,13 @@ mod tests {
         let counts: Vec<usize> =
             found.iter().map(|(_, at)| if let Where::At(at) = at { at.len() } else { 0 }).collect();
         assert_eq!(counts.iter().sum::<usize>(), PLACES as usize);
-        assert_eq!(found[0].1, Where::At(vec![1 << 20]).clone_within(), "the first place is a whole MiB in");
+        assert_eq!(found[0].1, Where::within(), "the first place is a whole MiB in");
         assert_eq!(found.len(), 1, "a place of 2 MiB has its middle behind the small file");
     }
 
     impl Where {
         /// The middle of the first 2 MiB is byte 1 MiB, the first byte of the large file.
-        fn clone_within(&self) -> Self {
+        fn within() -> Self {
             let step = 2 << 20;
             Self::At((0..PLACES).map(|n| n * step).collect())
         }
@@ -455,8 +456,9 @@ mod tests {
 
     #[test]
     fn the_beginning_of_a_compressed_file_tells_how_many_lines_its_bytes_make() {
-        let text: String =
+        let lines: Vec<String> =
             (0..200_000).map(|n| format!("line {:08x}\n", u32::wrapping_mul(n, 2_654_435_761))).collect();
+        let text = lines.concat();
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         gzip.write_all(text.as_bytes()).unwrap();
         for packed in [gzip.finish().unwrap(), zstd::encode_all(text.as_bytes(), 0).unwrap()] {

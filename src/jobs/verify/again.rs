@@ -8,6 +8,7 @@
 //! ≠ source        ≠ source, = first look   missing, extra or different
 //! ```
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Seek as _, Write};
 use std::path::Path;
@@ -213,7 +214,12 @@ fn harmless(json: &str) -> String {
     };
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
-        if is_obeyed(c) { out.push_str(&format!("\\u{:04x}", u32::from(c))) } else { out.push(c) }
+        if is_obeyed(c) {
+            // A string takes all that is written to it.
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
     }
     out
 }
@@ -250,16 +256,15 @@ impl Again<'_> {
             let at = reader.place().offset;
             *number == version.input && at <= version.offset && (*compressed || version.offset - at < NEAR)
         });
-        let (_, reader, _) = match goes_on {
-            Some(open) => self.open.insert(open),
-            None => {
-                // A large file that can't be cut is compressed: it is read from its beginning, once.
-                let is_large = input.bytes.is_some_and(|bytes| bytes > NEAR);
-                let compressed = is_large && backup::pieces(std::slice::from_ref(input), s3, NEAR).await?.len() == 1;
-                let from = if compressed { Place::default() } else { Place::at(version.offset) };
-                let reader = Reader::open(input, s3, taking.format, from).await?;
-                self.open.insert((version.input, reader, compressed))
-            }
+        let (_, reader, _) = if let Some(open) = goes_on {
+            self.open.insert(open)
+        } else {
+            // A large file that can't be cut is compressed: it is read from its beginning, once.
+            let is_large = input.bytes.is_some_and(|bytes| bytes > NEAR);
+            let compressed = is_large && backup::pieces(std::slice::from_ref(input), s3, NEAR).await?.len() == 1;
+            let from = if compressed { Place::default() } else { Place::at(version.offset) };
+            let reader = Reader::open(input, s3, taking.format, from).await?;
+            self.open.insert((version.input, reader, compressed))
         };
         while let Some(record) = reader.next().await? {
             if record.offset >= version.offset {

@@ -76,14 +76,12 @@ async fn compare(session: &Session<'_>, spec: &VerifySpec, journal: &Path) -> Re
     let pace = scan::pace(&table, spec.read_budget);
     let progress = Progress { session, read: AtomicU64::new(0), table_items: table.items, told_ms: AtomicI64::new(0) };
     let mut differences = Differences::create(folder.path())?;
-    let (mut tally, met, is_whole) = match spec.sample {
-        Some(keys) => sample::compare(session, (&table, &pace), &source, keys, &progress, &mut differences).await?,
-        None => {
-            let (tally, met, found) =
-                all(session, spec, (&table, &source), folder.path(), &progress, differences).await?;
-            differences = found;
-            (tally, met, true)
-        }
+    let (mut tally, met, is_whole) = if let Some(keys) = spec.sample {
+        sample::compare(session, (&table, &pace), &source, keys, &progress, &mut differences).await?
+    } else {
+        let (tally, met, found) = all(session, spec, (&table, &source), folder.path(), &progress, differences).await?;
+        differences = found;
+        (tally, met, true)
     };
     let list = differences_path(journal, &session.job.id);
     let settled = again::settle(session, (&table, &pace), &source, differences, &mut tally, &list).await?;

@@ -26,7 +26,7 @@ struct Lowest {
 }
 
 impl Lowest {
-    fn add(&mut self, key: Key, version: Version) {
+    fn add(&mut self, key: &Key, version: Version) {
         if let Some((_, held)) = self.keys.get_mut(&key.hash) {
             held.add(version);
             return;
@@ -59,7 +59,7 @@ pub(super) async fn compare(
         .read(session, |batch| {
             progress.add(batch.len());
             let mut lowest = lowest.lock().unwrap_or_else(PoisonError::into_inner);
-            batch.into_iter().for_each(|(key, version)| lowest.add(key, version));
+            batch.into_iter().for_each(|(key, version)| lowest.add(&key, version));
             std::future::ready(true)
         })
         .await?;
@@ -90,7 +90,7 @@ mod tests {
             let mut lowest = Lowest { most: 2, keys: BTreeMap::new(), left_out: false };
             for stage in 0..2 {
                 for hash in order {
-                    lowest.add(key(hash), version(hash * 10 + u128::from(stage), stage));
+                    lowest.add(&key(hash), version(hash * 10 + u128::from(stage), stage));
                 }
             }
             let kept: Vec<_> = lowest.keys.iter().map(|(hash, (_, held))| (*hash, held.versions()[0].digest)).collect();
@@ -98,9 +98,9 @@ mod tests {
             assert!(lowest.left_out);
         }
         let mut all = Lowest { most: 2, keys: BTreeMap::new(), left_out: false };
-        all.add(key(1), version(1, 0));
-        all.add(key(2), version(2, 0));
-        all.add(key(1), version(1, 0));
+        all.add(&key(1), version(1, 0));
+        all.add(&key(2), version(2, 0));
+        all.add(&key(1), version(1, 0));
         assert!(!all.left_out);
     }
 }

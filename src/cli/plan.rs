@@ -6,9 +6,11 @@ use std::time::Duration;
 use super::print;
 use super::report::Report;
 use super::session::Session;
+use crate::capacity::decreases::Decreases;
 use crate::cloud::inventory::Table;
 use crate::cloud::{Class, Cloud, Mode, price};
 use crate::jobs::create_table::{self, CreateTableError, NewTable, SchemaSource, Waiting};
+use crate::jobs::journal::now_ms;
 use crate::jobs::plan::{self, Plan, PlanError, Target, grouped, span};
 use crate::jobs::{Raise, RestoreSpec};
 
@@ -163,8 +165,9 @@ fn raise_in_words(plan: &Plan, table: Option<&Table>) -> String {
             None => table.provisioned,
             Some(name) => table.indexes.iter().find(|i| i.name == *name).and_then(|i| i.provisioned),
         });
+        // What is raised has to come down again.
         let decreases =
-            today.map(|p| format!("; lowered {} times today of AWS's 27", p.decreases_today)).unwrap_or_default();
+            today.map(|has| format!("; decreases: {}", Decreases::from(has).left(now_ms()))).unwrap_or_default();
         words.push(format!(
             "raise {what} from {} to {} WCU (+${dollars:.2} an hour){decreases}",
             grouped(from),

@@ -204,7 +204,7 @@ pub struct App {
     pub form: Option<RestoreForm>,
     /// The backup form, kept when it is left.
     pub backup_form: Option<BackupForm>,
-    pub(super) measure_request: Request,
+    pub(super) look_request: Request,
     /// True when the screen no longer shows the state.
     pub dirty: bool,
     /// True when the console is to end.
@@ -264,7 +264,7 @@ impl App {
             frozen_ms: None,
             form: None,
             backup_form: None,
-            measure_request: Request::default(),
+            look_request: Request::default(),
             dirty: true,
             done: false,
         }
@@ -527,9 +527,9 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
         }
         Msg::Letters(id, letters, total) => app.letters = Some((id, letters, total)),
         Msg::JournalLost(words) => app.journal_trouble = Some(words),
-        Msg::Measured(request, answer) => {
-            if let Some(form) = app.form.as_mut().filter(|_| request == app.measure_request) {
-                form.measured = Some(answer);
+        Msg::Looked(request, answer) => {
+            if let Some(form) = app.form.as_mut().filter(|_| request == app.look_request) {
+                form.looked = Some(answer);
             }
         }
         Msg::Started(id) => {

@@ -28,7 +28,7 @@ impl App {
             Screen::Restore => {
                 self.due_tables(&mut effects);
                 self.due_streams(&mut effects);
-                self.due_measure(&mut effects);
+                self.due_look(&mut effects);
             }
             Screen::Table(name) => self.due_table(&name, &mut effects),
             Screen::Job(id) => {
@@ -67,7 +67,9 @@ impl App {
 
     /// Asks for what is to be described: what is visible again and again, what the form names, of few tables all once.
     fn due_descriptions(&mut self, visible: &[String], effects: &mut Vec<Effect>) {
-        if !self.tables.is_due(self.now_ms, 0) {
+        // What failed is not asked for again at once.
+        let every = if self.trouble.is_some() { LIST_MS } else { TYPING_MS };
+        if !self.tables.is_due(self.now_ms, every) {
             return;
         }
         let Some(names) = &self.table_names.rows else { return };
@@ -123,16 +125,18 @@ impl App {
         self.due_chart(effects);
     }
 
-    fn due_measure(&mut self, effects: &mut Vec<Effect>) {
+    fn due_look(&mut self, effects: &mut Vec<Effect>) {
         let now = self.now_ms;
         let request = self.next_request();
+        let (tables, streams) = (self.tables.rows.as_deref(), self.streams.rows.as_deref());
         let Some(form) = &mut self.form else { return };
-        let source = form.value(Name::Source).to_owned();
         if form.changed_ms.is_some_and(|at| now - at >= TYPING_MS) {
             form.changed_ms = None;
-            if !source.is_empty() {
-                self.measure_request = request;
-                effects.push(Effect::Measure(request, source));
+            if form.can_be_looked_at(tables, streams) {
+                let spec = form.restore();
+                form.is_looked_at = true;
+                self.look_request = request;
+                effects.push(Effect::Look(request, Box::new(spec)));
             }
         }
     }

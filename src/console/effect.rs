@@ -3,7 +3,7 @@
 use crate::capacity::Resource;
 use crate::jobs::JobId;
 use crate::jobs::journal::{Bump, Control};
-use crate::jobs::spec::Spec;
+use crate::jobs::spec::{RestoreSpec, Spec};
 
 /// Tells an answer to the newest question from one to a question that nobody asks any more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,8 +50,8 @@ pub enum Effect {
     LoadStreams(Request),
     /// Ask CloudWatch about these streams, for this range in ms since epoch.
     LoadStreamMinutes(Vec<String>, i64, i64),
-    /// Look at a restore's sources: how much is there.
-    Measure(Request, String),
+    /// Look at what a restore's plan is computed from: source, table and stream.
+    Look(Request, Box<RestoreSpec>),
     /// Set the capacity of a table, an index or a stream, and remember what it was.
     SetCapacity {
         /// Of what.

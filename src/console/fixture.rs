@@ -2,11 +2,13 @@
 
 use crate::cloud::Context;
 use crate::cloud::inventory::{Index, Provisioned, Shard, Stream, Table};
+use crate::cloud::schema::Schema;
 use crate::console::charts::{Lines, TableChart};
 use crate::console::effect::ChartQuestion;
 use crate::flow::{Counters, Letter, Limit};
 use crate::item::{KeyAttr, KeyKind, KeySchema};
 use crate::jobs::journal::{Control, Job, Note, Sample, ShardSample, State};
+use crate::jobs::plan::{self, Facts, SourceFacts, Target};
 use crate::jobs::spec::{RestoreSpec, SourceSpec, Spec};
 use crate::jobs::{Binding, JobId};
 
@@ -42,6 +44,40 @@ pub fn tables() -> Vec<Table> {
         quotes,
         table("sessions", 88_000, 21_000_000, None, Some("NEW_AND_OLD_IMAGES")),
     ]
+}
+
+/// What is seen of a restore into `historical`: 50,000 items of 1 WCU, a thousand of them looked at.
+pub fn facts(spec: &RestoreSpec) -> Facts {
+    let schema = Schema::from_json(
+        r#"{"TableName":"historical","AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"}],
+           "KeySchema":[{"AttributeName":"id","KeyType":"HASH"}],
+           "ProvisionedThroughput":{"ReadCapacityUnits":10,"WriteCapacityUnits":130}}"#,
+    );
+    let looked_at = 1_000;
+    Facts {
+        source: SourceFacts {
+            files: 1,
+            bytes: 13_000_000,
+            text_bytes: 13e6,
+            records: 50_000.0,
+            sample: plan::Sample {
+                looked_at,
+                puts: looked_at,
+                line_bytes: looked_at * 260,
+                item_bytes: looked_at * 188,
+                wcu: looked_at,
+                wcu_squared: looked_at,
+                record_bytes: looked_at * 240,
+                put_units: looked_at,
+                record_kib: looked_at,
+                ..plan::Sample::default()
+            },
+            ..SourceFacts::default()
+        },
+        target: Target { exists: true, ..Target::new(schema.unwrap().named(&spec.table)) },
+        stream: None,
+        region: "eu-west-1".into(),
+    }
 }
 
 /// `restore`, with four shards.

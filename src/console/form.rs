@@ -1,12 +1,16 @@
 //! The restore form: fields with their errors, and the plan that follows from them.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use tui_input::Input;
 
-use super::measure::Measured;
-use super::widget::quantity::{count, duration, exact};
+use super::widget::quantity::dollars;
 use crate::backup::Format;
+use crate::capacity::Decreases;
 use crate::cloud::inventory::{Stream, Table, nearest};
 use crate::cloud::price;
+use crate::jobs::plan::{Facts, Plan, PlanError, grouped, span};
 use crate::jobs::spec::{RestoreSpec, SourceSpec, Spec};
 
 /// Which field.
@@ -20,12 +24,29 @@ pub enum Name {
     Stream,
     /// The files' format; `auto` finds out.
     Format,
+    /// A chain of exports is applied up to then.
+    Until,
+    /// In which time it is to be done.
+    Within,
+    /// Raise the capacity to what that needs.
+    Bump,
     /// Cap on items per second.
     Rate,
     /// Cap on consumed WCU.
     MaxWcu,
+    /// Share of the capacity that is left to others.
+    Leave,
     /// Leave items alone whose key exists.
     OnlyNew,
+    /// How many parts of the source are read at once.
+    Producers,
+}
+
+impl Name {
+    /// True when another value means that source, table or stream must be looked at anew.
+    pub fn is_looked_at(self) -> bool {
+        matches!(self, Self::Source | Self::Table | Self::Stream | Self::Format | Self::Until)
+    }
 }
 
 /// One field.
@@ -41,6 +62,22 @@ pub struct Field {
     pub input: Input,
 }
 
+/// Why there is no plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unseen {
+    /// The field that it is about.
+    pub name: Name,
+    /// A sentence that fits under the field.
+    pub words: String,
+}
+
+impl From<PlanError> for Unseen {
+    fn from(error: PlanError) -> Self {
+        let name = if matches!(error, PlanError::Cloud(_)) { Name::Table } else { Name::Source };
+        Self { name, words: error.to_string() }
+    }
+}
+
 /// A restore that is being written down.
 #[derive(Clone, Debug)]
 pub struct RestoreForm {
@@ -48,29 +85,12 @@ pub struct RestoreForm {
     pub fields: Vec<Field>,
     /// The field that is typed into.
     pub at: usize,
-    /// What the source holds, once it was looked at.
-    pub measured: Option<Result<Measured, String>>,
-    /// When the source was changed without having been looked at since, ms since epoch.
+    /// What a plan is computed from, once it was looked at.
+    pub looked: Option<Result<Box<Facts>, Unseen>>,
+    /// When what is looked at was changed without having been looked at since, ms since epoch.
     pub changed_ms: Option<i64>,
-}
-
-/// What a restore will take, as far as it can be known before.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Plan {
-    /// Files or objects.
-    pub files: u64,
-    /// Bytes as stored.
-    pub bytes: u64,
-    /// Items, about.
-    pub items: Option<f64>,
-    /// Write capacity that they take in the table alone, WCU, about.
-    pub wcu: Option<f64>,
-    /// WCU that the table has each second; `None` on demand or unknown.
-    pub provisioned: Option<f64>,
-    /// How long it takes at that capacity, ms, about.
-    pub time_ms: Option<f64>,
-    /// What the table's capacity costs for that time, US dollars.
-    pub dollars: Option<f64>,
+    /// True while it is being looked at.
+    pub is_looked_at: bool,
 }
 
 impl RestoreForm {
@@ -82,14 +102,20 @@ impl RestoreForm {
                 field(Name::Source, "source", "s3://bucket/prefix, a file or a folder", ""),
                 field(Name::Table, "table", "the table that is written", table.unwrap_or_default()),
                 field(Name::Stream, "stream", "none: straight into the table", stream.unwrap_or_default()),
-                field(Name::Format, "format", "auto csv64 csv jsonl", "auto"),
+                field(Name::Format, "format", "auto csv64 csv jsonl export", "auto"),
+                field(Name::Until, "until", "all of it; of a chain of exports, a time", ""),
+                field(Name::Within, "within", "as long as it takes, or 2h", ""),
+                field(Name::Bump, "bump", "yes or no", "no"),
                 field(Name::Rate, "rate, items/s", "as fast as the table takes them", ""),
                 field(Name::MaxWcu, "at most WCU", "all that the table has", ""),
+                field(Name::Leave, "leave to others", "nothing, or 20%", ""),
                 field(Name::OnlyNew, "only new keys", "yes or no", "no"),
+                field(Name::Producers, "producers", "one for each processor", ""),
             ],
             at: 0,
-            measured: None,
+            looked: None,
             changed_ms: None,
+            is_looked_at: false,
         }
     }
 
@@ -98,8 +124,27 @@ impl RestoreForm {
         self.fields.iter().find(|f| f.name == name).map_or("", |f| f.input.value().trim())
     }
 
+    /// What was seen is of something else now: it is looked at anew.
+    pub fn unseen(&mut self, now_ms: i64) {
+        self.looked = None;
+        self.is_looked_at = false;
+        self.changed_ms = Some(now_ms);
+    }
+
+    /// True when source, table and stream could be looked at.
+    pub fn can_be_looked_at(&self, tables: Option<&[Table]>, streams: Option<&[Stream]>) -> bool {
+        let wrong = |name| self.error(name, tables, streams).is_some();
+        !self.fields.iter().any(|field| field.name.is_looked_at() && wrong(field.name))
+    }
+
     /// What is wrong with a field now, in words.
     pub fn error(&self, name: Name, tables: Option<&[Table]>, streams: Option<&[Stream]>) -> Option<String> {
+        self.own_error(name, tables, streams)
+            .or_else(|| self.unseen_error(name))
+            .or_else(|| self.bump_error(name, tables))
+    }
+
+    fn own_error(&self, name: Name, tables: Option<&[Table]>, streams: Option<&[Stream]>) -> Option<String> {
         let value = self.value(name);
         let number = |what: &str| match value.parse::<f64>() {
             _ if value.is_empty() => None,
@@ -108,7 +153,6 @@ impl RestoreForm {
         };
         match name {
             Name::Source if value.is_empty() => Some("where is the backup?".to_owned()),
-            Name::Source => self.measured.as_ref().and_then(|m| m.as_ref().err()).cloned(),
             Name::Table if value.is_empty() => Some("which table?".to_owned()),
             Name::Table => {
                 let names: Vec<String> = tables?.iter().map(|t| t.name.clone()).collect();
@@ -121,10 +165,37 @@ impl RestoreForm {
                 (!names.iter().any(|n| n == value))
                     .then(|| format!("there is no such stream: {}", nearest(value, &names)))
             }
+            Name::Source => None,
             Name::Format => self.format().err(),
+            Name::Until => self.until().err(),
+            Name::Within => self.within().err(),
             Name::Rate => number("the rate"),
             Name::MaxWcu => number("the cap"),
-            Name::OnlyNew => (!matches!(value, "yes" | "no" | "y" | "n")).then(|| "yes or no".to_owned()),
+            Name::Leave => self.leave().err(),
+            Name::Producers => self.producers().err(),
+            Name::Bump | Name::OnlyNew => (!matches!(value, "yes" | "no" | "y" | "n")).then(|| "yes or no".to_owned()),
+        }
+    }
+
+    fn unseen_error(&self, name: Name) -> Option<String> {
+        let unseen = self.looked.as_ref()?.as_ref().err()?;
+        (unseen.name == name).then(|| unseen.words.clone())
+    }
+
+    /// Why the capacity can't be raised to what the time needs.
+    fn bump_error(&self, name: Name, tables: Option<&[Table]>) -> Option<String> {
+        if name != Name::Bump || !self.bumps() {
+            return None;
+        }
+        if self.within().ok().flatten().is_none() {
+            return Some("say in which time it is to be done: within".to_owned());
+        }
+        let plan = self.plan(tables)?;
+        let within = plan.within.as_ref().filter(|within| !within.suffices)?;
+        match within.obstacles.first() {
+            Some(obstacle) => Some(obstacle.clone()),
+            None if plan.provisioned.is_none() => Some("the table is on demand: there is nothing to raise".to_owned()),
+            None => None,
         }
     }
 
@@ -138,7 +209,46 @@ impl RestoreForm {
             "" | "auto" => Ok(None),
             text => serde_json::from_value(serde_json::Value::String(text.to_owned()))
                 .map(Some)
-                .map_err(|_| format!("{text:?} is no format: auto csv64 csv jsonl")),
+                .map_err(|_| format!("{text:?} is no format: auto csv64 csv jsonl export")),
+        }
+    }
+
+    fn until(&self) -> Result<Option<Timestamp>, String> {
+        match self.value(Name::Until) {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| "a time such as 2026-11-20T14:03:00Z".to_owned()),
+        }
+    }
+
+    fn within(&self) -> Result<Option<Duration>, String> {
+        match self.value(Name::Within) {
+            "" => Ok(None),
+            text => match humantime::parse_duration(text) {
+                Ok(time) if time.as_secs() > 0 => Ok(Some(time)),
+                _ => Err("a time such as 2h, 90m or 2h 30m".to_owned()),
+            },
+        }
+    }
+
+    fn leave(&self) -> Result<Option<f64>, String> {
+        let text = self.value(Name::Leave);
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let share = match text.strip_suffix('%') {
+            Some(percent) => percent.trim().parse::<f64>().map(|n| n / 100.0),
+            None => text.parse(),
+        };
+        share.ok().filter(|share| (0.0..1.0).contains(share)).map(Some).ok_or_else(|| "a share such as 20%".to_owned())
+    }
+
+    fn producers(&self) -> Result<Option<u32>, String> {
+        match self.value(Name::Producers) {
+            "" => Ok(None),
+            text => match text.parse() {
+                Ok(n @ 1..=256) => Ok(Some(n)),
+                _ => Err("a number from 1 to 256, or nothing".to_owned()),
+            },
         }
     }
 
@@ -147,60 +257,85 @@ impl RestoreForm {
         self.value(Name::OnlyNew).starts_with('y')
     }
 
-    /// The job that the form describes. Call it once there are no errors.
-    pub fn spec(&self) -> Spec {
-        Spec::Restore(RestoreSpec {
+    /// True when the capacity is raised to what the time needs.
+    pub fn bumps(&self) -> bool {
+        self.value(Name::Bump).starts_with('y')
+    }
+
+    /// The restore that the form describes, as far as its fields can be understood, without a raise.
+    pub fn restore(&self) -> RestoreSpec {
+        RestoreSpec {
             source: SourceSpec {
                 sources: vec![self.value(Name::Source).to_owned()],
                 format: self.format().ok().flatten(),
+                until: self.until().ok().flatten(),
                 ..SourceSpec::default()
             },
             table: self.value(Name::Table).to_owned(),
             stream: Some(self.value(Name::Stream)).filter(|s| !s.is_empty()).map(str::to_owned),
-            rate: self.value(Name::Rate).parse().ok(),
-            max_wcu: self.value(Name::MaxWcu).parse().ok(),
+            rate: self.value(Name::Rate).parse().ok().filter(|rate: &f64| *rate > 0.0),
+            max_wcu: self.value(Name::MaxWcu).parse().ok().filter(|cap: &f64| *cap > 0.0),
+            leave: self.leave().ok().flatten(),
             if_not_exists: self.only_new(),
+            producers: self.producers().ok().flatten(),
             ..RestoreSpec::default()
-        })
+        }
     }
 
-    /// The plan, when the source was measured.
+    /// The job that the form describes. Call it once there are no errors.
+    pub fn spec(&self, tables: Option<&[Table]>) -> Spec {
+        let raise = if self.bumps() { self.plan(tables).and_then(|plan| plan.raise()) } else { None };
+        Spec::Restore(RestoreSpec { raise, ..self.restore() })
+    }
+
+    /// The plan, once source and table were looked at.
     pub fn plan(&self, tables: Option<&[Table]>) -> Option<Plan> {
-        let measured = *self.measured.as_ref()?.as_ref().ok()?;
-        let items = measured.line_bytes.filter(|b| *b > 0.0).map(|b| measured.bytes as f64 / b);
-        // A line is never shorter than its item, base64 a third longer: an upper bound of the WCU.
-        let each = measured.line_bytes.map(|b| (b * 0.75 / 1024.0).ceil().max(1.0));
-        let wcu = items.zip(each).map(|(n, each)| n * each);
-        let table = tables.and_then(|tables| tables.iter().find(|t| t.name == self.value(Name::Table)));
-        let provisioned = table.and_then(|t| t.provisioned).map(|p| p.write as f64);
-        let cap = self.value(Name::MaxWcu).parse::<f64>().ok();
-        let speed = provisioned.map(|p| cap.map_or(p, |cap| cap.min(p)));
-        let by_capacity = wcu.zip(speed).filter(|(_, s)| *s > 0.0).map(|(wcu, s)| wcu / s * 1000.0);
-        let by_rate = items.zip(self.value(Name::Rate).parse::<f64>().ok()).map(|(n, rate)| n / rate * 1000.0);
-        let time_ms = match (by_capacity, by_rate) {
-            (Some(a), Some(b)) => Some(a.max(b)),
-            (a, b) => a.or(b),
-        };
-        let dollars =
-            time_ms.zip(provisioned).map(|(ms, wcu)| ms / 3_600_000.0 * price::write_dollars_per_hour(wcu as u64));
-        Some(Plan { files: measured.files, bytes: measured.bytes, items, wcu, provisioned, time_ms, dollars })
+        let mut facts = Facts::clone(self.looked.as_ref()?.as_ref().ok()?);
+        if let Some(table) = tables.and_then(|tables| tables.iter().find(|t| t.name == self.value(Name::Table))) {
+            facts = facts.at_capacity_of(table);
+        }
+        Some(facts.plan(&self.restore(), self.within().ok().flatten()))
     }
 }
 
-impl Plan {
-    /// The plan as names and values.
-    pub fn lines(&self) -> Vec<(&'static str, String)> {
-        let about = |n: Option<f64>, unknown: &str| n.map_or(unknown.to_owned(), |n| format!("about {}", count(n)));
-        vec![
-            ("files", exact(self.files)),
-            ("bytes", super::widget::quantity::bytes(self.bytes as f64)),
-            ("items", about(self.items, "unknown until read")),
-            ("WCU", about(self.wcu, "unknown until read")),
-            ("table's WCU/s", self.provisioned.map_or("no fixed".to_owned(), |p| exact(p as u64))),
-            ("time at that", self.time_ms.map_or("unknown".to_owned(), |ms| format!("about {}", duration(ms)))),
-            ("cost of that", self.dollars.map_or("unknown".to_owned(), |d| format!("about ${d:.2}"))),
-        ]
+/// What of a plan is asked about before a restore starts; with `bump`, what is raised.
+pub fn facts_of(plan: &Plan, bump: bool, table: Option<&Table>, now_ms: i64) -> Vec<(&'static str, String)> {
+    let about = |is: bool| if is { "about " } else { "" };
+    let time = plan.seconds.map_or_else(|| "unknown".to_owned(), span);
+    let mut facts = vec![
+        ("items", format!("{}{}", about(!plan.exact), grouped(plan.items))),
+        ("WCU", format!("{}{} in the table", about(plan.sampled), grouped(plan.wcu.ceil() as u64))),
+        ("time", format!("{}{time} at the present capacity; limit: {}", about(plan.sampled), plan.limit_in_words)),
+    ];
+    if let Some(within) = &plan.within {
+        let wanted = span(within.seconds as f64);
+        let words = match (within.suffices, bump) {
+            (true, _) => format!("{wanted}: the present capacity is enough"),
+            (false, true) => format!("{wanted}: at {} WCU", grouped(within.table)),
+            (false, false) => format!("{wanted} is not to be had at the present capacity"),
+        };
+        facts.push(("within", words));
     }
+    for (index, from, to) in if bump { plan.raises() } else { Vec::new() } {
+        let what = index.as_ref().map_or_else(|| plan.table.clone(), |name| format!("index {name}"));
+        let hour = price::write_dollars_per_hour(to) - price::write_dollars_per_hour(from);
+        let has = table.and_then(|table| match &index {
+            None => table.provisioned,
+            Some(name) => table.indexes.iter().find(|i| i.name == *name).and_then(|i| i.provisioned),
+        });
+        let left = has.map(|has| format!("; decreases: {}", Decreases::from(has).left(now_ms))).unwrap_or_default();
+        facts.push((
+            "raise",
+            format!(
+                "{what} from {} to {} WCU, +{}/h, given back at the end{left}",
+                grouped(from),
+                grouped(to),
+                dollars(hour)
+            ),
+        ));
+    }
+    facts.push(("adds", format!("${:.2} to the bill (list prices of {})", plan.cost.total, plan.cost.region)));
+    facts
 }
 
 #[cfg(test)]
@@ -216,6 +351,15 @@ mod tests {
         form
     }
 
+    fn seen(fields: &[(Name, &str)]) -> RestoreForm {
+        let mut form = filled(&[(Name::Source, "s3://b/k"), (Name::Table, "historical")]);
+        for (name, value) in fields {
+            form.fields.iter_mut().find(|f| f.name == *name).unwrap().input = Input::new((*value).to_owned());
+        }
+        form.looked = Some(Ok(Box::new(fixture::facts(&form.restore()))));
+        form
+    }
+
     #[test]
     fn an_unknown_table_is_answered_with_the_nearest() {
         let tables = fixture::tables();
@@ -228,40 +372,84 @@ mod tests {
     }
 
     #[test]
-    fn numbers_formats_and_answers_are_checked_while_typing() {
-        let form =
-            filled(&[(Name::Rate, "fast"), (Name::Format, "xml"), (Name::OnlyNew, "maybe"), (Name::MaxWcu, "0")]);
-        for name in [Name::Rate, Name::Format, Name::OnlyNew, Name::MaxWcu, Name::Source] {
+    fn numbers_formats_times_and_answers_are_checked_while_typing() {
+        let wrong = [
+            (Name::Rate, "fast"),
+            (Name::Format, "xml"),
+            (Name::OnlyNew, "maybe"),
+            (Name::MaxWcu, "0"),
+            (Name::Until, "yesterday"),
+            (Name::Within, "soon"),
+            (Name::Leave, "120%"),
+            (Name::Producers, "0"),
+            (Name::Bump, "perhaps"),
+        ];
+        let form = filled(&wrong);
+        for name in wrong.map(|(name, _)| name).into_iter().chain([Name::Source]) {
             assert!(form.error(name, None, None).is_some(), "{name:?}");
         }
+        let right = seen(&[
+            (Name::Rate, "100"),
+            (Name::Format, "export"),
+            (Name::Until, "2026-11-20T14:03:00Z"),
+            (Name::Within, "2h 30m"),
+            (Name::Leave, "20%"),
+            (Name::Producers, "8"),
+        ]);
+        assert_eq!(right.first_error(None, None), None);
+        let spec = right.restore();
+        assert_eq!((spec.leave, spec.producers, spec.source.format), (Some(0.2), Some(8), Some(Format::Export)));
+        assert!(spec.source.until.is_some());
     }
 
     #[test]
-    fn the_plan_tells_time_and_cost_at_the_tables_capacity() {
-        let tables = fixture::tables();
-        let mut form = filled(&[(Name::Source, "s3://b/k"), (Name::Table, "historical")]);
-        assert_eq!(form.plan(Some(&tables)), None);
-        form.measured = Some(Ok(Measured { files: 1, bytes: 13_000_000, line_bytes: Some(260.0) }));
+    fn the_plan_tells_time_at_the_capacity_that_the_table_has_now() {
+        let mut tables = fixture::tables();
+        let form = seen(&[]);
+        assert_eq!(filled(&[]).plan(Some(&tables)), None);
         let plan = form.plan(Some(&tables)).unwrap();
-        assert_eq!(plan.items, Some(50_000.0));
-        assert_eq!(plan.wcu, Some(50_000.0));
-        assert_eq!(plan.provisioned, Some(130.0));
-        assert_eq!(plan.lines()[5], ("time at that", "about 6m 25s".to_owned()));
+        assert_eq!((plan.items, plan.wcu, plan.provisioned), (50_000, 50_000.0, Some(130)));
+        assert_eq!(plan.seconds.map(span).unwrap(), "6m 25s");
+        tables[0].provisioned.as_mut().unwrap().write = 1_300;
+        assert_eq!(form.plan(Some(&tables)).unwrap().seconds.map(span).unwrap(), "39s");
+    }
+
+    #[test]
+    fn a_bump_needs_a_time_and_raises_to_what_it_takes() {
+        let tables = fixture::tables();
+        let error = |form: &RestoreForm| form.error(Name::Bump, Some(&tables), None);
+        assert!(error(&seen(&[(Name::Bump, "yes")])).unwrap().contains("in which time"));
+        let form = seen(&[(Name::Bump, "yes"), (Name::Within, "100s")]);
+        assert_eq!(error(&form), None);
+        let Spec::Restore(spec) = form.spec(Some(&tables)) else { panic!("no restore") };
+        assert_eq!(spec.raise.unwrap().table, 500);
+        let facts = facts_of(&form.plan(Some(&tables)).unwrap(), true, Some(&tables[0]), 0);
+        let raise = &facts.iter().find(|(name, _)| *name == "raise").unwrap().1;
+        assert!(raise.starts_with("historical from 130 to 500 WCU, +$0.24"), "{raise}");
+        assert!(raise.contains("decreases: "), "{raise}");
+        let enough = seen(&[(Name::Bump, "yes"), (Name::Within, "2h")]);
+        let Spec::Restore(spec) = enough.spec(Some(&tables)) else { panic!("no restore") };
+        assert_eq!(spec.raise, None, "what is enough is not raised");
+        let never = seen(&[(Name::Bump, "yes"), (Name::Within, "1s")]);
+        assert!(error(&never).unwrap().contains("AWS gives 40,000 at most"));
+    }
+
+    #[test]
+    fn what_could_not_be_looked_at_is_said_under_its_field() {
+        let mut form = filled(&[(Name::Source, "/no/such"), (Name::Table, "historical")]);
+        form.looked = Some(Err(Unseen { name: Name::Source, words: "/no/such does not exist".into() }));
+        assert_eq!(form.error(Name::Source, None, None).unwrap(), "/no/such does not exist");
+        assert_eq!(form.error(Name::Table, None, None), None);
+        assert!(form.plan(None).is_none());
     }
 
     #[test]
     fn a_form_without_errors_is_a_job() {
         let tables = fixture::tables();
-        let mut form = filled(&[
-            (Name::Source, " s3://b/k "),
-            (Name::Table, "historical"),
-            (Name::Rate, "100"),
-            (Name::OnlyNew, "yes"),
-            (Name::Format, "csv64"),
-        ]);
-        form.measured = Some(Ok(Measured::default()));
+        let form =
+            seen(&[(Name::Source, " s3://b/k "), (Name::Rate, "100"), (Name::OnlyNew, "yes"), (Name::Format, "csv64")]);
         assert_eq!(form.first_error(Some(&tables), Some(&[])), None);
-        let Spec::Restore(spec) = form.spec() else { panic!("no restore") };
+        let Spec::Restore(spec) = form.spec(Some(&tables)) else { panic!("no restore") };
         assert_eq!(spec.source.sources, ["s3://b/k"]);
         assert_eq!((spec.stream, spec.rate, spec.if_not_exists), (None, Some(100.0), true));
         assert_eq!(spec.source.format, Some(Format::Csv64));

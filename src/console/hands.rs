@@ -10,7 +10,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::charts::{Lines, TableChart};
 use super::effect::{ChartQuestion, Effect};
-use super::measure::measure;
+use super::form::Unseen;
 use super::msg::{Msg, StreamMinutes, TableMinutes};
 use super::runtime::Perform;
 use super::watcher::Interest;
@@ -20,6 +20,7 @@ use crate::cloud::metrics::{self, Query};
 use crate::cloud::{Class, Cloud, CloudError, Context, Mode};
 use crate::jobs::bump::{self, BumpError};
 use crate::jobs::journal::{Control, Journal};
+use crate::jobs::plan;
 use crate::jobs::spec::Spec;
 use crate::jobs::{self, JobId};
 
@@ -113,8 +114,11 @@ impl Perform for Hands {
                     move |cloud| async move { Msg::StreamMinutes(stream_minutes(&cloud, streams, from, to).await) },
                 );
             }
-            Effect::Measure(request, source) => {
-                self.ask(move |cloud| async move { Msg::Measured(request, measure(&cloud, &source).await) });
+            Effect::Look(request, spec) => {
+                self.ask(move |cloud| async move {
+                    let looked = plan::facts(&cloud, &spec).await;
+                    Msg::Looked(request, looked.map(Box::new).map_err(Unseen::from))
+                });
             }
             Effect::SetCapacity { resource, from, to, job } => {
                 let here = tokio::runtime::Handle::current();

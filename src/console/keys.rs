@@ -92,9 +92,8 @@ fn edit(app: &mut App, change: impl FnOnce(&mut Input)) {
                 let field = &mut form.fields[form.at];
                 let before = field.input.value().to_owned();
                 change(&mut field.input);
-                if field.name == Name::Source && before != field.input.value() {
-                    form.measured = None;
-                    form.changed_ms = Some(now_ms);
+                if field.name.is_looked_at() && before != field.input.value() {
+                    form.unseen(now_ms);
                 }
             }
         }
@@ -225,12 +224,16 @@ fn review(app: &mut App) {
         app.say(error, true);
         return;
     }
-    let spec = form.spec();
+    let plan = form.plan(tables);
+    let spec = form.spec(tables);
     let table = tables.and_then(|tables| tables.iter().find(|t| t.name == spec.table()));
     let held = table.map_or(0, |table| table.items);
     let overwrites = held > 0 && !form.only_new();
     let mut facts = vec![("restore", spec.title())];
-    facts.extend(form.plan(tables).map(|plan| plan.lines()).unwrap_or_default());
+    match &plan {
+        Some(plan) => facts.extend(super::form::facts_of(plan, form.bumps(), table, app.now_ms)),
+        None => facts.push(("plan", "not known yet: esc and wait for it, or start without".to_owned())),
+    }
     if held > 0 {
         let then = if overwrites { "same keys are overwritten" } else { "same keys are left alone" };
         facts.push(("in the table", format!("{} items: {then}", exact(held))));
@@ -313,11 +316,14 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
                 Screen::Table(name) => Some(name.clone()),
                 _ => None,
             };
+            let now_ms = app.now_ms;
             let form = app.form.get_or_insert_with(|| RestoreForm::new(None, None));
             if let Some(field) = form.fields.iter_mut().find(|field| field.name == Name::Table)
                 && let Some(table) = table
+                && field.input.value() != table
             {
                 field.input = Input::new(table);
+                form.unseen(now_ms);
             }
             return app.go(Screen::Restore);
         }

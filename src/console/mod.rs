@@ -26,7 +26,6 @@ pub mod keymap;
 mod keys;
 mod listing;
 mod load;
-mod measure;
 mod msg;
 mod runtime;
 pub mod term;

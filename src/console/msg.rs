@@ -4,7 +4,7 @@ use crossterm::event::KeyEvent;
 
 use super::charts::TableChart;
 use super::effect::Request;
-use super::measure::Measured;
+use super::form::Unseen;
 use crate::cloud::CloudError;
 use crate::cloud::budget::Asked;
 use crate::cloud::guard::Change;
@@ -12,6 +12,7 @@ use crate::cloud::inventory::{Stream, Table};
 use crate::cloud::metrics::Point;
 use crate::jobs::JobId;
 use crate::jobs::journal::{Bump, DeadLetter, Job, Note, Sample};
+use crate::jobs::plan::Facts;
 
 /// What a table did, minute by minute.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -83,8 +84,8 @@ pub enum Msg {
     Letters(JobId, Vec<DeadLetter>, u64),
     /// The journal could not be read; its words say why and what to do.
     JournalLost(String),
-    /// What a source holds, asked for by that request.
-    Measured(Request, Result<Measured, String>),
+    /// What a restore's plan is computed from, asked for by that request.
+    Looked(Request, Result<Box<Facts>, Unseen>),
     /// A job was started.
     Started(JobId),
     /// Something asked for was done, in words.

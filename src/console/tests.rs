@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 use super::app::{App, Place, Screen};
 use super::effect::Effect;
 use super::fixture::{self, NOW_MS};
+use super::form::{Name, Unseen};
 use super::keymap;
-use super::measure::Measured;
 use super::msg::{Msg, TableMinutes};
 use super::runtime::{Perform, Runtime};
 use super::theme::Theme;
@@ -64,12 +64,13 @@ impl Perform for World {
                     consumed: (1..6).map(|m| (NOW_MS / 60_000 * 60_000 - m * 60_000, 120.0 * m as f64)).collect(),
                     throttled: Vec::new(),
                 }]))),
-                Effect::Measure(request, source) => Some(Msg::Measured(
+                Effect::Look(request, spec) => Some(Msg::Looked(
                     *request,
-                    if source.starts_with("s3://") {
-                        Ok(Measured { files: 1, bytes: 13_000_000, line_bytes: Some(260.0) })
+                    if spec.source.sources[0].starts_with("s3://") {
+                        Ok(Box::new(fixture::facts(spec)))
                     } else {
-                        Err(format!("{source}: No such file or directory"))
+                        let words = format!("{} does not exist", spec.source.sources[0]);
+                        Err(Unseen { name: Name::Source, words })
                     },
                 )),
                 Effect::Start { spec, .. } => Some(Msg::Started(JobId(format!("{}-0001", spec.kind().letter())))),
@@ -361,7 +362,7 @@ async fn a_restore_is_reviewed_then_started() {
     tester.press("R s3://b/k").await;
     tester.sees("Looking at the source").await;
     tester.pass(600).await;
-    tester.sees("about 50.0k").await;
+    tester.sees("about 50,000").await;
     tester.sees("about 6m 25s").await;
     tester.press("enter").await;
     tester.sees("Start this restore").await;
@@ -399,6 +400,48 @@ async fn a_backup_shows_its_plan_is_reviewed_and_then_started() {
 }
 
 #[tokio::test]
+async fn the_plan_follows_the_fields_and_only_another_source_is_looked_at_again() {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 40));
+    tester.press("R s3://b/k").await;
+    tester.pass(600).await;
+    let looks = |tester: &Tester| tester.did().iter().filter(|effect| matches!(effect, Effect::Look(..))).count();
+    assert_eq!(looks(&tester), 1);
+    tester.press("tab tab tab tab tab 100s").await;
+    tester.pass(600).await;
+    tester.sees("the present capacity is not enough").await;
+    tester.press("tab").await;
+    for _ in 0..2 {
+        tester.keys.unbounded_send(Ok(Event::Key(KeyEvent::new(KeyCode::Backspace, KeyModifiers::NONE)))).unwrap();
+    }
+    tester.press("yes").await;
+    tester.pass(600).await;
+    assert_eq!(looks(&tester), 0, "numbers alone need no new look");
+    tester.press("enter").await;
+    tester.sees("historical from 130 to 500 WCU").await;
+    tester.press("enter").await;
+    let started = tester.changed();
+    assert!(
+        matches!(&started[..], [Effect::Start { spec, .. }]
+            if matches!(&**spec, Spec::Restore(r) if r.raise.as_ref().is_some_and(|raise| raise.table == 500))),
+        "{started:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_answer_to_an_older_question_is_dropped() {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 40));
+    tester.press("R s3://b/k").await;
+    tester.pass(600).await;
+    let asked = tester.did().iter().find_map(|e| if let Effect::Look(r, _) = e { Some(*r) } else { None }).unwrap();
+    tester.press("x").await;
+    tester.pass(600).await;
+    let stale = Unseen { name: Name::Source, words: "stale".into() };
+    tester.send(Msg::Looked(asked, Err(stale)));
+    tester.misses("stale").await;
+    tester.sees("about 50,000").await;
+}
+
+#[tokio::test]
 async fn overwriting_wants_the_tables_name_typed() {
     let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 40));
     tester.press("down R s3://b/k").await;
@@ -416,7 +459,7 @@ async fn a_form_with_an_error_starts_nothing_and_says_what_is_wrong() {
     let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 40));
     tester.press("R /no/such").await;
     tester.pass(600).await;
-    tester.sees("/no/such: No such file or directory").await;
+    tester.sees("/no/such does not exist").await;
     tester.press("tab x").await;
     tester.sees("there is no such table").await;
     tester.press("enter").await;
@@ -544,6 +587,131 @@ async fn capacity_of_an_on_demand_table_can_not_be_set() {
     tester.press("G +").await;
     tester.sees("sessions is on demand").await;
     assert_eq!(tester.changed(), []);
+}
+
+#[tokio::test]
+async fn enter_on_a_table_shows_its_indexes_and_plus_raises_the_selected_one() {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 40));
+    tester.press("down enter").await;
+    assert_eq!(tester.runtime.app.screen, Screen::Table("quotes".into()));
+    tester.sees("write, WCU/s").await;
+    tester.press("down").await;
+    tester.sees("write, WCU/s of by_day").await;
+    tester.press("+ y").await;
+    let resource = Resource::Index { table: "quotes".into(), index: "by_day".into() };
+    assert_eq!(tester.changed(), [Effect::SetCapacity { resource, from: 50, to: 75, job: None }]);
+    tester.press("esc").await;
+    assert_eq!(tester.runtime.app.screen, Screen::Tables);
+}
+
+/// The windows and periods that CloudWatch was asked for.
+fn asked(tester: &Tester) -> Vec<(i64, i32)> {
+    let did = tester.did();
+    let charts = did.iter().filter_map(|effect| match effect {
+        Effect::LoadChart(_, question) => Some(question),
+        _ => None,
+    });
+    charts.map(|q| ((q.to_ms - q.from_ms) / 60_000, q.period_s)).collect()
+}
+
+#[tokio::test]
+async fn zoom_goes_from_a_minute_to_fifteen_days_with_the_period_that_is_kept() {
+    let mut tester = Tester::watching(Screen::Table("historical".into()), Mode::Normal, (120, 40));
+    tester.look().await;
+    asked(&tester);
+    let mut wider = Vec::new();
+    for window in ["6h", "24h", "3d", "15d"] {
+        tester.press("z").await;
+        tester.sees(&format!(" {window} ")).await;
+        wider.extend(asked(&tester).last().copied());
+    }
+    assert_eq!(wider.iter().map(|(_, period)| *period).collect::<Vec<_>>(), [60, 60, 300, 900]);
+    for (minutes, period_s) in wider {
+        // The period that the window begins in is asked for whole.
+        assert!(minutes * 60 / i64::from(period_s) <= 1_440, "{minutes} min in periods of {period_s} s");
+    }
+    tester.press("z").await;
+    tester.sees("15 days is the widest window").await;
+    tester.press("Z Z Z Z Z Z Z").await;
+    tester.sees(" 1m ").await;
+}
+
+#[tokio::test]
+async fn a_frozen_chart_stays_while_its_job_goes_on() {
+    let mut tester = Tester::watching(r7f3a(), Mode::Normal, (120, 40));
+    tester.press("f").await;
+    tester.sees("frozen").await;
+    let chart = |screen: String| screen.lines().skip(5).take(25).map(str::to_owned).collect::<Vec<_>>();
+    let before = chart(tester.look().await);
+    let id = JobId("r-7f3a".into());
+    let later = crate::jobs::journal::Sample {
+        at_ms: NOW_MS + 5_000,
+        counters: fixture::counters(300),
+        ..fixture::samples().remove(0)
+    };
+    tester.send(Msg::Samples(id.clone(), vec![later]));
+    tester.pass(6_000).await;
+    assert_eq!(chart(tester.look().await), before);
+    assert_eq!(tester.runtime.app.histories[&id].seconds.last().unwrap().at_ms, NOW_MS + 5_000);
+    tester.press("f").await;
+    tester.misses("frozen").await;
+}
+
+#[tokio::test]
+async fn the_header_tells_what_is_asked_of_aws_and_a_hint_what_is_held_back() {
+    let mut tester = Tester::open(Screen::Tables, Mode::Normal, (120, 40));
+    let asked = |metrics, waiting| crate::cloud::budget::Asked { metrics, waiting, ..Default::default() };
+    for second in 0..60 {
+        tester.send(Msg::Tick { now_ms: NOW_MS + second * 1_000, requests: second as u64 * 3 });
+        tester.send(Msg::Api(asked(second as u64 * 2, if second < 50 { 0 } else { 12 }), 10.0));
+        tester.look().await;
+    }
+    // Two metrics a second are 7,200 an hour.
+    tester.sees("cw $0.07").await;
+    tester.sees("12 held").await;
+    tester.sees("the budget of 10 questions/s to AWS holds 12 back: what is shown is up to").await;
+}
+
+/// One minute of the list of a thousand tables.
+#[test]
+fn a_thousand_tables_make_no_storm() {
+    let mut app = app(Screen::Tables, Mode::Normal);
+    app.size = (120, 40);
+    let names: Vec<String> = (0..1_000).map(|n| format!("table-{n:04}")).collect();
+    let (mut calls, mut metrics, mut most) = (0, 0, 0);
+    let mut queue: VecDeque<Effect> = app.begin().into();
+    for tick in 0..240 {
+        let before = calls;
+        while let Some(effect) = queue.pop_front() {
+            let answer = match effect {
+                Effect::ListTables(request) => {
+                    // A hundred names a page.
+                    calls += names.len() / 100;
+                    Msg::TableNames(request, Ok(names.clone()))
+                }
+                Effect::LoadTables(request, wanted) => {
+                    calls += wanted.len();
+                    let tables = wanted.iter().map(|name| fixture::table(name, 1, 1, Some(5), None));
+                    Msg::Tables(request, Ok(tables.collect()))
+                }
+                Effect::LoadTable(_) => panic!("nobody asked for one table"),
+                Effect::LoadTableMinutes(tables, ..) => {
+                    calls += 1;
+                    metrics += tables.len() * 2;
+                    Msg::TableMinutes(Ok(Vec::new()))
+                }
+                _ => continue,
+            };
+            queue.extend(super::app::update(&mut app, answer));
+        }
+        most = most.max(calls - before);
+        queue.extend(super::app::update(&mut app, Msg::Tick { now_ms: NOW_MS + tick * 250, requests: 0 }));
+    }
+    assert!(calls / 60 <= 10, "{calls} calls in a minute");
+    assert!(most <= 60, "{most} calls at once");
+    // Forty rows, two metrics, each half minute.
+    assert!(metrics <= 240, "{metrics} metrics in a minute");
+    assert_eq!(app.tables.rows.as_ref().map(Vec::len), Some(40), "only what is on screen is described");
 }
 
 fn any_key() -> impl Strategy<Value = KeyEvent> {

@@ -601,6 +601,27 @@ fn a_bad_record_is_a_dead_letter_at_once_and_foreign_ones_are_left_alone() {
 }
 
 #[test]
+fn a_put_that_is_on_the_stream_again_does_not_undo_the_delete_after_it() {
+    let clock = ManualClock::default();
+    clock.run(async {
+        let fake = Fake::new(Faults::default());
+        let item = item("k", 1);
+        let put = request::encode("t", &item.json);
+        let records = [("r-1/0", put.clone()), ("r-1/1", request::encode_delete("t", &item.key.json)), ("r-1/0", put)];
+        for (n, (partition_key, data)) in records.into_iter().enumerate() {
+            let sequence = SequenceNumber((n + 1).to_string());
+            let record = StreamRecord { sequence, partition_key: partition_key.into(), data };
+            fake.state.lock().unwrap().shards[2].push(record);
+        }
+        let consumer = consumer(&fake, &clock, |options| options.job = Some("r-1".into()));
+        consumer.caught_up().await;
+        let counters = consumer.live();
+        assert_eq!((counters.read, counters.written, counters.deleted), (2, 1, 1));
+        assert_eq!(fake.versions(), HashMap::new());
+    });
+}
+
+#[test]
 fn a_consumer_whose_table_refuses_us_ends_with_the_reason() {
     let clock = ManualClock::default();
     clock.run(async {

@@ -37,6 +37,25 @@ pub enum Limit {
         /// Its provisioned write capacity, WCU.
         of: f64,
     },
+    /// Other writers use the table as well: so much of its capacity is ours.
+    Shared {
+        /// What it lets through, WCU.
+        wcu: f64,
+        /// Its provisioned write capacity, WCU.
+        of: f64,
+    },
+    /// The share that is left to others.
+    Leave {
+        /// That share, 0 to 1.
+        share: f64,
+        /// What others use, WCU.
+        others: f64,
+        /// Provisioned write capacity, WCU.
+        of: f64,
+        /// The index that it is about; `None` for the table.
+        #[serde(default)]
+        index: Option<String>,
+    },
     /// The operator's cap on items.
     RateCap {
         /// Items a second.
@@ -46,15 +65,6 @@ pub enum Limit {
     WcuCap {
         /// WCU.
         wcu: f64,
-    },
-    /// The share that is left to others (`--leave`).
-    Leave {
-        /// What is left to them, of 1.
-        share: f64,
-        /// What they use, WCU.
-        others: f64,
-        /// The table's provisioned write capacity, WCU.
-        of: f64,
     },
     /// One shard takes no more.
     Shard {
@@ -103,11 +113,15 @@ impl fmt::Display for Limit {
             Self::Partition { wcu, of } => {
                 write!(f, "one partition or other traffic: {wcu:.0} of {of:.0} WCU get through")
             }
+            Self::Shared { wcu, of } => {
+                write!(f, "other writers of the table: {wcu:.0} of {of:.0} WCU get through")
+            }
+            Self::Leave { share, others, of, index } => {
+                let index = index.as_ref().map(|index| format!(" in index {index}")).unwrap_or_default();
+                write!(f, "leaves {:.0} % to others{index}: they use {others:.0} of {of:.0} WCU", share * 100.0)
+            }
             Self::RateCap { per_second } => write!(f, "rate cap, {per_second:.0} items/s"),
             Self::WcuCap { wcu } => write!(f, "capacity cap, {wcu:.0} WCU"),
-            Self::Leave { share, others, of } => {
-                write!(f, "leaves {:.0} % to others: they use {others:.0} of {of:.0} WCU", share * 100.0)
-            }
             Self::Shard { shard } => write!(f, "shard {shard}"),
             Self::Stream { shards } => write!(f, "stream, {shards} {}", if *shards == 1 { "shard" } else { "shards" }),
             Self::StreamReads { shards } => {

@@ -19,6 +19,7 @@ mod batch;
 mod clock;
 mod consumer;
 mod counters;
+mod governor;
 mod lanes;
 mod ledger;
 mod limit;
@@ -42,6 +43,8 @@ mod writer;
 mod against_local;
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod simulated;
 
 pub use aws_stream::AwsStream;
 pub use backoff::Backoff;
@@ -50,7 +53,7 @@ pub use consumer::{Consumer, ConsumerOptions, ShardCheckpoint, ShardProgress, Sh
 pub use counters::{Counters, Letter, Outcome};
 pub use ledger::{Closed, Ledger, Position, Receipt, Settle, Settled, Ticket};
 pub use limit::Limit;
-pub use pacer::{Caps, Pacer, PacerSnapshot, Provisioned};
+pub use pacer::{Caps, Left, Pacer, PacerSnapshot, Provisioned};
 pub use patience::Patience;
 pub use producer::{Producer, ProducerOptions, partition_key};
 pub use read_pace::ReadPace;

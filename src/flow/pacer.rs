@@ -30,6 +30,17 @@ pub struct Caps {
     pub wcu: Option<f64>,
 }
 
+/// What is left to others of a table's write capacity, and what they use of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Left {
+    /// The share that our use and theirs together never touch, 0 to 1.
+    pub share: f64,
+    /// What others consume of the table, WCU a second.
+    pub others: f64,
+    /// What others consume of each index, WCU a second.
+    pub others_of_indexes: Vec<(String, f64)>,
+}
+
 /// What a pacer does now, for display and samples.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PacerSnapshot {
@@ -47,6 +58,18 @@ pub struct PacerSnapshot {
     pub sent: u64,
     /// Of `sent`: refused for want of capacity.
     pub refused: u64,
+}
+
+/// Where others use all that they were to be left and more, this share of the capacity is used all the same.
+const LEAST_REST: f64 = 0.01;
+
+/// What came back of a batch: items, and WCU by their own size.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Reply {
+    pub sent: usize,
+    pub refused: usize,
+    pub sent_wcu: f64,
+    pub refused_wcu: f64,
 }
 
 /// An on-demand table's first guess, WCU: what AWS lets a new one take (FORMATS.md 4).
@@ -69,6 +92,10 @@ enum Kind {
     Index(String),
     RateCap,
     WcuCap,
+    /// What others leave of the table.
+    Rest,
+    /// What others leave of an index.
+    RestOfIndex(String),
 }
 
 #[derive(Debug)]
@@ -76,6 +103,8 @@ struct State {
     pace: Pace<Kind>,
     provisioned: Option<Provisioned>,
     caps: Caps,
+    left: Option<Left>,
+    burst: bool,
     held: bool,
     /// WCU consumed for each WCU of an item's own size, in the table and in each index, as replies taught.
     table_ratio: f64,
@@ -94,6 +123,8 @@ impl Pacer {
             pace: Pace::new(vec![Resource::new(Kind::Table, ON_DEMAND, true)], false),
             provisioned: None,
             caps: Caps::default(),
+            left: None,
+            burst: true,
             held: false,
             table_ratio: 1.0,
             index_ratios: HashMap::new(),
@@ -126,6 +157,24 @@ impl Pacer {
         let mut state = self.state();
         if state.caps != caps {
             state.caps = caps;
+            state.rebuild(self.clock.now());
+            self.changed.notify_one();
+        }
+    }
+
+    /// Uses (true) or leaves alone what the table saved up.
+    pub fn set_burst(&self, burst: bool) {
+        let mut state = self.state();
+        state.burst = burst;
+        state.rebuild(self.clock.now());
+    }
+
+    /// Keeps what is consumed, by us and others together, below a share of what is provisioned; `None` lifts that. It
+    /// has no meaning on demand.
+    pub fn set_left(&self, left: Option<Left>) {
+        let mut state = self.state();
+        if state.left != left {
+            state.left = left;
             state.rebuild(self.clock.now());
             self.changed.notify_one();
         }
@@ -164,15 +213,18 @@ impl Pacer {
         }
     }
 
-    /// A reply came for `sent` items, of which `refused` were refused for want of capacity; the others were taken as
-    /// `wcu` WCU by their own size and consumed `consumed`, where the service said so.
-    pub(super) fn reply(&self, sent: usize, refused: usize, wcu: f64, consumed: Option<&Consumed>) {
+    /// A reply came for what was sent at `sent_at`; the accepted items consumed `consumed`, where the service said so.
+    pub(super) fn reply(&self, sent_at: Duration, reply: Reply, consumed: Option<&Consumed>) {
         let now = self.clock.now();
         let mut state = self.state();
-        state.sent += sent as u64;
-        state.refused += refused as u64;
-        let corrections = consumed.map(|consumed| state.learn(wcu, consumed)).unwrap_or_default();
-        state.pace.reply(now, sent as u64, refused as u64, &corrections);
+        state.sent += reply.sent as u64;
+        state.refused += reply.refused as u64;
+        if let Some(consumed) = consumed {
+            let corrections = state.learn(reply.sent_wcu - reply.refused_wcu, consumed);
+            state.pace.correct(&corrections);
+        }
+        let ratio = state.table_ratio;
+        state.pace.reply(now, sent_at, reply.sent_wcu * ratio, reply.refused_wcu * ratio);
     }
 
     /// What binds now.
@@ -180,10 +232,10 @@ impl Pacer {
         self.state().limit(self.clock.now())
     }
 
-    /// The largest batch worth sending, WCU: a quarter of a second's worth, so that no lane waits long for its turn.
+    /// The largest batch worth sending, WCU: a twentieth of a second's worth, so that no lane waits long for its turn
+    /// and a table that is just empty refuses little at once.
     pub(super) fn batch_wcu(&self) -> f64 {
-        let state = self.state();
-        (state.target() / 4.0).max(25.0)
+        (self.state().target() / 20.0).max(1.0)
     }
 
     /// What it does now.
@@ -214,6 +266,22 @@ impl State {
         if let Some(wcu) = self.caps.wcu {
             resources.push(Resource::new(Kind::WcuCap, wcu, false));
         }
+        if let (Some(left), Some(provisioned)) = (&self.left, &self.provisioned) {
+            let rest = |wcu: f64, others: f64| {
+                let rest = wcu * (1.0 - left.share) - others;
+                // Never quite nothing: a job that stands still can't be told from one that hangs.
+                rest.max(wcu * LEAST_REST)
+            };
+            resources.push(Resource::new(Kind::Rest, rest(provisioned.table, left.others), false));
+            for (name, wcu) in &provisioned.indexes {
+                let others =
+                    left.others_of_indexes.iter().find(|(index, _)| index == name).map_or(0.0, |(_, wcu)| *wcu);
+                resources.push(Resource::new(Kind::RestOfIndex(name.clone()), rest(*wcu, others), false));
+            }
+        }
+        // What is left to others is left of what was saved up, too.
+        let most = if self.burst && self.left.is_none() { f64::INFINITY } else { 1.0 };
+        self.pace.limit_to(most);
         self.pace.replace(now, resources, self.provisioned.is_some());
     }
 
@@ -224,8 +292,8 @@ impl State {
 
     fn costs(&self, wcu: f64, items: f64) -> Vec<f64> {
         let cost = |resource: &Resource<Kind>| match &resource.kind {
-            Kind::Table | Kind::WcuCap => wcu * self.table_ratio,
-            Kind::Index(index) => wcu * self.index_ratio(index),
+            Kind::Table | Kind::WcuCap | Kind::Rest => wcu * self.table_ratio,
+            Kind::Index(index) | Kind::RestOfIndex(index) => wcu * self.index_ratio(index),
             Kind::RateCap => items,
         };
         self.pace.resources().iter().map(cost).collect()
@@ -248,8 +316,8 @@ impl State {
         let of_index =
             |index: &str| consumed.indexes.iter().find(|(name, _)| name == index).map_or(0.0, |(_, wcu)| *wcu);
         let correction = |(resource, taken): (&Resource<Kind>, &f64)| match &resource.kind {
-            Kind::Table | Kind::WcuCap => consumed.table - taken,
-            Kind::Index(index) => of_index(index) - taken,
+            Kind::Table | Kind::WcuCap | Kind::Rest => consumed.table - taken,
+            Kind::Index(index) | Kind::RestOfIndex(index) => of_index(index) - taken,
             Kind::RateCap => 0.0,
         };
         let corrections = self.pace.resources().iter().zip(&taken).map(correction).collect();
@@ -262,9 +330,23 @@ impl State {
         corrections
     }
 
+    fn left_as_limit(&self, kind: &Kind) -> Limit {
+        let left = self.left.clone().unwrap_or_default();
+        let (index, others, of) = match (kind, &self.provisioned) {
+            (Kind::RestOfIndex(index), Some(provisioned)) => {
+                let find =
+                    |all: &[(String, f64)]| all.iter().find(|(name, _)| name == index).map_or(0.0, |(_, wcu)| *wcu);
+                (Some(index.clone()), find(&left.others_of_indexes), find(&provisioned.indexes))
+            }
+            (_, provisioned) => (None, left.others, provisioned.as_ref().map_or(0.0, |p| p.table)),
+        };
+        Limit::Leave { share: left.share, others, of, index }
+    }
+
     fn target(&self) -> f64 {
         let governed = self.pace.resources().first().map_or(0.0, |table| table.rate * self.pace.factor());
-        governed.min(self.caps.wcu.unwrap_or(f64::INFINITY))
+        let rest = self.pace.resources().iter().find(|resource| resource.kind == Kind::Rest);
+        governed.min(self.caps.wcu.unwrap_or(f64::INFINITY)).min(rest.map_or(f64::INFINITY, |rest| rest.rate))
     }
 
     fn limit(&self, now: Duration) -> Limit {
@@ -276,8 +358,9 @@ impl State {
         match &bound.kind {
             Kind::RateCap => Limit::RateCap { per_second: bound.rate },
             Kind::WcuCap => Limit::WcuCap { wcu: bound.rate },
+            Kind::Rest | Kind::RestOfIndex(_) => self.left_as_limit(&bound.kind),
             _ if self.provisioned.is_some() && factor < 0.85 => {
-                Limit::Partition { wcu: bound.rate * factor, of: bound.rate }
+                Limit::Shared { wcu: bound.rate * factor, of: bound.rate }
             }
             Kind::Index(index) => Limit::Index { index: index.clone(), wcu: bound.rate },
             Kind::Table => Limit::Table { wcu: self.provisioned.as_ref().map(|p| p.table) },
@@ -307,16 +390,10 @@ mod tests {
             pacer.acquire(25.0, 25).await;
             items += 25.0;
             let consumed = Consumed { table: 25.0, indexes: vec![("i".into(), 25.0 * index)] };
-            pacer.reply(25, 0, 25.0, Some(&consumed));
+            let reply = Reply { sent: 25, sent_wcu: 25.0, ..Reply::default() };
+            pacer.reply(clock.now(), reply, Some(&consumed));
         }
         items
-    }
-
-    /// Ends the burst, as a first heavy refusal does.
-    async fn refuse(pacer: &Pacer, clock: &ManualClock) {
-        pacer.reply(100, 100, 0.0, None);
-        clock.sleep(Duration::from_millis(300)).await;
-        pacer.reply(0, 0, 0.0, None);
     }
 
     #[test]
@@ -324,7 +401,7 @@ mod tests {
         let clock = ManualClock::default();
         clock.run(async {
             let pacer = pacer(&clock, 1_000.0, &[("i", 100.0)]);
-            refuse(&pacer, &clock).await;
+            pacer.set_burst(false);
             let items = write(&pacer, &clock, 6, 2.0).await;
             assert!((250.0..=420.0).contains(&items), "{items}");
             assert_eq!(pacer.limit().to_string(), "write capacity of index i, 100 WCU");
@@ -336,7 +413,7 @@ mod tests {
         let clock = ManualClock::default();
         clock.run(async {
             let pacer = pacer(&clock, 200.0, &[("i", 100.0)]);
-            refuse(&pacer, &clock).await;
+            pacer.set_burst(false);
             write(&pacer, &clock, 5, 0.0).await;
             let items = write(&pacer, &clock, 5, 0.0).await;
             assert!((960.0..=1_100.0).contains(&items), "{items}");
@@ -376,7 +453,7 @@ mod tests {
         let clock = ManualClock::default();
         clock.run(async {
             let pacer = pacer(&clock, 1.0, &[]);
-            refuse(&pacer, &clock).await;
+            pacer.set_burst(false);
             pacer.acquire(100.0, 1).await;
             let waiting = {
                 let pacer = Arc::clone(&pacer);

@@ -16,7 +16,7 @@ use super::counters::{Counters, Outcome};
 use super::lanes::{Health, INBOX, Lanes};
 use super::ledger::Receipt;
 use super::limit::Limit;
-use super::pacer::Pacer;
+use super::pacer::{Pacer, Reply};
 use super::stopwatch::LaneTimes;
 use super::table::{BatchReply, Consumed, TablePut};
 use super::waiting::{Waiting, Write, WriteKind};
@@ -235,8 +235,7 @@ async fn lane(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Write>, n: u64) {
             waiting.push(write);
         }
         let batch = shared.next(&mut waiting);
-        let wcu = batch.iter().map(|write| write.wcu).sum();
-        watch.paced.during(shared.pacer.acquire(wcu, batch.len())).await;
+        watch.paced.during(shared.pacer.acquire(wcu_of(&batch), batch.len())).await;
         if shared.health.is_over() {
             return;
         }
@@ -260,14 +259,16 @@ impl Shared {
         waiting: &mut Waiting,
     ) -> After {
         let error = match reply {
-            Ok(reply) => return self.settle_reply(batch, &reply, waiting),
+            Ok(reply) => return self.settle_reply(sent, batch, &reply, waiting),
             Err(error) => error,
         };
         match error.class {
             Class::Throttled => {
                 self.health.patience.answered();
                 self.health.throttled(batch.len());
-                self.pacer.reply(batch.len(), batch.len(), 0.0, None);
+                let wcu = wcu_of(&batch);
+                let refused = Reply { sent: batch.len(), refused: batch.len(), sent_wcu: wcu, refused_wcu: wcu };
+                self.pacer.reply(sent, refused, None);
                 waiting.put_back(batch);
                 After::BackOff
             }
@@ -308,7 +309,7 @@ impl Shared {
         }
     }
 
-    fn settle_reply(&self, batch: Vec<Write>, reply: &BatchReply, waiting: &mut Waiting) -> After {
+    fn settle_reply(&self, sent_at: Duration, batch: Vec<Write>, reply: &BatchReply, waiting: &mut Waiting) -> After {
         self.health.patience.answered();
         let total = batch.len();
         let mut unprocessed: HashSet<u128> = reply.unprocessed.iter().map(|key| key.hash).collect();
@@ -320,8 +321,9 @@ impl Shared {
         }
         let (again, done): (Vec<Write>, Vec<Write>) =
             batch.into_iter().partition(|write| unprocessed.contains(&write.key.hash));
-        let wcu = done.iter().map(|write| write.wcu).sum();
-        self.pacer.reply(total, again.len(), wcu, reply.consumed.as_ref());
+        let refused_wcu = wcu_of(&again);
+        let passed = Reply { sent: total, refused: again.len(), sent_wcu: wcu_of(&done) + refused_wcu, refused_wcu };
+        self.pacer.reply(sent_at, passed, reply.consumed.as_ref());
         if let Some(consumed) = &reply.consumed {
             self.health.effort().wcu += consumed.total();
         }
@@ -336,6 +338,10 @@ impl Shared {
         waiting.put_back(again);
         After::BackOff
     }
+}
+
+fn wcu_of(writes: &[Write]) -> f64 {
+    writes.iter().map(|write| write.wcu).sum()
 }
 
 /// The service's own words, for a dead letter.

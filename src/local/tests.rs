@@ -138,3 +138,17 @@ async fn sts_says_who_asks() {
     let reply = cloud(&local).await.sts.get_caller_identity().send().await.unwrap();
     assert_eq!(reply.account(), Some("000000000000"));
 }
+
+#[tokio::test]
+async fn metrics_are_asked_for_five_hundred_a_call_and_counted() {
+    use crate::cloud::metrics::{self, Query};
+    let local = Local::start(Options::default()).await.unwrap();
+    let cloud = cloud(&local).await;
+    let queries: Vec<Query> =
+        (0..600).flat_map(|n| ["A", "B"].map(|metric| Query::table_sum(metric, &format!("t{n}")))).collect();
+    let series = metrics::series(&cloud, &queries, 0, 3_600_000, 60).await.unwrap();
+    assert_eq!(series.len(), 1_200);
+    let asked = cloud.budget().asked();
+    assert_eq!((asked.requests.get("cloudwatch"), asked.metrics), (Some(&3), 1_200));
+    local.stop().await.unwrap();
+}

@@ -5,6 +5,7 @@ mod backup;
 mod errors;
 mod local;
 mod peers;
+mod plan;
 mod restore;
 mod running;
 mod sources;

@@ -225,8 +225,8 @@ fn with_keep_going_the_rest_of_a_damaged_file_is_left_out_and_said() {
     assert_eq!(ended.last_json()["state"], "done");
     assert!((300..6_000).contains(&of(&ended, "written")), "{}", ended.last_json());
     let job = scene.only_job();
-    assert!(job.message.contains("1 files were left out, whole or in part"), "{}", job.message);
-    assert!(scene.notes(&job.id).contains("goes on without the rest"), "{}", scene.notes(&job.id));
+    assert!(job.message.contains("1 file was left out, whole or in part"), "{}", job.message);
+    assert!(scene.notes(&job.id).contains("left out the rest of"), "{}", scene.notes(&job.id));
 }
 
 #[test]
@@ -456,7 +456,7 @@ fn a_file_that_fails_its_check_stops_the_job_before_the_first_item() {
     let ended = scene.restore(&root, &["--keep-going", "--until", "2026-11-20T01:00:00Z"]).expect(3);
     assert_eq!((of(&ended, "read"), of(&ended, "written")), (1_000, 1_000));
     let job = scene.only_job();
-    assert!(job.message.contains("1 files were left out"), "{}", job.message);
+    assert!(job.message.contains("1 file was left out"), "{}", job.message);
     assert!(scene.notes(&job.id).contains("leaves out"), "{}", scene.notes(&job.id));
 }
 

@@ -170,8 +170,10 @@ impl Chart<'_> {
     fn legend(&self) -> impl Iterator<Item = (String, &Series<'_>, Option<f64>)> {
         // What is drawn on top is named first.
         self.series.iter().rev().map(|series| {
+            // The newest period of CloudWatch's is whole a minute or two after it ended.
             let hold = match series.shape {
-                Shape::Line(ms) | Shape::Step(ms) => ms,
+                Shape::Line(ms) => ms,
+                Shape::Step(ms) => ms * 4,
             };
             let last = series.points.iter().rev().find(|p| p.0 <= self.to_ms);
             let last = last.filter(|p| self.to_ms.saturating_sub(p.0) <= hold.max(10_000)).map(|p| p.1);

@@ -48,7 +48,7 @@ fn the_pace_is_the_limit_when_lanes_wait_for_it_most_of_their_time() {
         Limit::Partition { wcu: 1_000.0, of: 4_000.0 },
         Limit::RateCap { per_second: 50.0 },
         Limit::WcuCap { wcu: 80.0 },
-        Limit::Leave { share: 0.2, others: 310.0, of: 1_700.0 },
+        Limit::Leave { share: 0.2, others: 310.0, of: 1_700.0, index: None },
     ] {
         let writer = side(lanes(0.02, 0.9, 0.07, 0.01, 0.98), Some(limit.clone()));
         let measured = Measured { feed: READING, into_table: writer, ..Measured::default() };

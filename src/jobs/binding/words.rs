@@ -80,7 +80,12 @@ impl Binding {
             Limit::WcuCap { wcu } => {
                 format!("--max-wcu lets {} WCU/s through, and {}/s were used ({over})", amount(*wcu), amount(self.used))
             }
-            Limit::Leave { share, others, of: whole } => format!(
+            Limit::Shared { wcu, of: whole } => format!(
+                "{of} lets {} of its {} WCU/s through here: other writers use the rest of it; more capacity would change that",
+                amount(*wcu),
+                amount(*whole)
+            ),
+            Limit::Leave { share, others, of: whole, .. } => format!(
                 "{} of {of}'s {} WCU is left to others, who use {}; {}/s were used here ({over}); less to --leave would change that",
                 percent(*share),
                 amount(*whole),
@@ -223,7 +228,7 @@ mod tests {
             Limit::Partition { wcu: 5.0, of: 100.0 },
             Limit::RateCap { per_second: 5.0 },
             Limit::WcuCap { wcu: 5.0 },
-            Limit::Leave { share: 0.2, others: 310.0, of: 1_700.0 },
+            Limit::Leave { share: 0.2, others: 310.0, of: 1_700.0, index: None },
             Limit::Shard { shard: text() },
             Limit::Stream { shards: 10 },
             Limit::StreamReads { shards: 10 },

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::sample::mean;
 use super::words::{grouped, span};
-use super::{Cost, Facts, IndexPlan, MOST_WCU, Partitions, Plan, Shards, Within, way};
+use super::{Cost, Facts, IndexPlan, Partitions, Plan, Shards, Within, way};
+use crate::capacity::LARGEST;
 use crate::cloud::price::prices;
 use crate::cloud::schema::Billing;
 use crate::flow::Limit;
@@ -196,7 +197,7 @@ impl Facts {
         let writes = totals.writes();
         let mut obstacles = Vec::new();
         for (name, wcu) in std::iter::once((None, table)).chain(indexes.iter().map(|(n, wcu)| (Some(n), *wcu))) {
-            if wcu > MOST_WCU {
+            if wcu > LARGEST {
                 let total = name.map_or(totals.wcu, |n| {
                     totals.indexes.iter().find(|index| index.index == *n).map_or(0.0, |index| index.wcu)
                 });
@@ -204,8 +205,8 @@ impl Facts {
                     "{} would need {} WCU, and AWS gives {} at most unless that quota is raised: at that it takes {}",
                     name.map_or_else(|| "the table".to_owned(), |n| format!("index {n}")),
                     grouped(wcu),
-                    grouped(MOST_WCU),
-                    span(total / left / MOST_WCU as f64),
+                    grouped(LARGEST),
+                    span(total / left / LARGEST as f64),
                 ));
             }
         }
@@ -332,7 +333,7 @@ impl Facts {
     }
 
     fn notes(&self, spec: &RestoreSpec, plan: &Plan) -> Vec<String> {
-        let mut notes = Vec::new();
+        let mut notes = self.source.notes.clone();
         let sample = &self.source.sample;
         if sample.looked_at > 0 && sample.refused > 0 {
             notes.push(format!(

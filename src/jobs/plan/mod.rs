@@ -19,7 +19,8 @@ use serde::Serialize;
 
 use super::spec::{Raise, RestoreSpec};
 use crate::backup::BackupError;
-use crate::cloud::schema::Schema;
+use crate::cloud::inventory::{Provisioned, Table};
+use crate::cloud::schema::{Billing, Schema};
 use crate::cloud::{Cloud, CloudError};
 use crate::flow::Limit;
 use crate::item::ShapeError;
@@ -28,9 +29,6 @@ pub use look::{SourceFacts, StreamFacts, target};
 pub use sample::{IndexSample, Sample};
 pub use way::{Best, Way};
 pub use words::{Line, grouped, span};
-
-/// Write capacity that a table, and each of its indexes, may have (`DynamoDB` quotas: 40,000 WCU per table by default).
-pub const MOST_WCU: u64 = 40_000;
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +68,29 @@ impl Target {
     /// A table that is yet to be made.
     pub fn new(schema: Schema) -> Self {
         Self { schema, exists: false, items: 0, bytes: 0, warm_write: None, most_on_demand: None }
+    }
+}
+
+impl Facts {
+    /// The same with the capacity that the table has by now: it may have been raised since it was looked at.
+    #[must_use]
+    pub fn at_capacity_of(mut self, table: &Table) -> Self {
+        let billing = |provisioned: Option<Provisioned>| match provisioned {
+            Some(Provisioned { read, write, .. }) => Billing::Provisioned { read, write },
+            None => Billing::OnDemand,
+        };
+        if table.name != self.target.schema.name {
+            return self;
+        }
+        self.target.items = table.items;
+        self.target.bytes = table.bytes;
+        self.target.schema.billing = billing(table.provisioned);
+        for index in self.target.schema.indexes.iter_mut().filter(|index| !index.local) {
+            if let Some(seen) = table.indexes.iter().find(|seen| seen.name == index.name) {
+                index.billing = billing(seen.provisioned);
+            }
+        }
+        self
     }
 }
 

@@ -11,11 +11,23 @@ pub struct Line {
     pub value: String,
     /// How it comes about, or what follows from it; may be empty.
     pub remark: String,
+    /// True when the value comes from a sample.
+    pub about: bool,
+    /// True when the remark is worth room of its own where there is little.
+    pub weighty: bool,
 }
 
 impl Line {
     fn new(name: impl Into<String>, value: impl Into<String>, remark: impl Into<String>) -> Self {
-        Self { name: name.into(), value: value.into(), remark: remark.into() }
+        Self { name: name.into(), value: value.into(), remark: remark.into(), about: false, weighty: false }
+    }
+
+    fn about(self, about: bool) -> Self {
+        Self { about, ..self }
+    }
+
+    fn weighty(self) -> Self {
+        Self { weighty: true, ..self }
     }
 }
 
@@ -77,24 +89,24 @@ impl Plan {
         let mut lines = Vec::new();
         let files = format!("in {} {}, as stored", grouped(self.files), plural(self.files, "file", "files"));
         lines.push(Line::new("bytes", bytes(self.bytes as f64), files));
-        lines.push(Line::new("items", grouped(self.items), self.about(self.exact)));
+        lines.push(Line::new("items", grouped(self.items), self.about(self.exact)).about(!self.exact));
         for (name, count) in [("deletes", self.deletes), ("left out", self.skipped), ("dead letters", self.dead)] {
             if count > 0 {
-                lines.push(Line::new(name, grouped(count), self.about(self.exact && !self.sampled)));
+                let sampled = Line::new(name, grouped(count), self.about(!self.sampled)).about(self.sampled);
+                lines.push(sampled);
             }
         }
-        lines.push(Line::new("item size", bytes(self.item_bytes), format!("mean of {}", self.of())));
+        let sampled = |line: Line| line.about(self.sampled);
+        lines.push(sampled(Line::new("item size", bytes(self.item_bytes), format!("mean of {}", self.of()))));
         let off = if self.off_by >= 0.0005 { format!(" (±{:.1} %)", self.off_by * 100.0) } else { String::new() };
-        lines.push(Line::new(
-            "WCU per item",
-            format!("{:.2}", self.wcu_per_item),
-            format!("mean of {}{off}", self.of()),
-        ));
-        lines.push(Line::new("WCU, table", wcu(self.wcu), "in all"));
+        let mean = format!("mean of {}{off}", self.of());
+        lines.push(sampled(Line::new("WCU per item", format!("{:.2}", self.wcu_per_item), mean)));
+        lines.push(sampled(Line::new("WCU, table", wcu(self.wcu), "in all")));
         for index in &self.indexes {
             let entries = format!("{} of the items are in it", share(index.items, self.items));
             let whose = if index.local { "; counted in the table's" } else { "" };
-            lines.push(Line::new(format!("WCU, index {}", index.index), wcu(index.wcu), format!("{entries}{whose}")));
+            let name = format!("WCU, index {}", index.index);
+            lines.push(sampled(Line::new(name, wcu(index.wcu), format!("{entries}{whose}"))));
         }
         lines.extend(self.time_lines());
         lines.extend(self.cost_lines());
@@ -103,7 +115,7 @@ impl Plan {
             Best::Stream => "over a stream",
             Best::Import => "AWS's import",
         };
-        lines.push(Line::new("best way", best, self.way.reason.clone()));
+        lines.push(Line::new("best way", best, self.way.reason.clone()).weighty());
         if let Some(why) = &self.way.import_cannot {
             lines.push(Line::new("not AWS's import", "", why.clone()));
         }
@@ -150,7 +162,8 @@ impl Plan {
             String::new()
         };
         let time = self.seconds.map_or_else(|| "unknown".to_owned(), span);
-        lines.push(Line::new("time at that", time, format!("limit: {}{sooner}", self.limit_in_words)));
+        let line = Line::new("time at that", time, format!("limit: {}{sooner}", self.limit_in_words));
+        lines.push(line.about(self.sampled).weighty());
         if let Some(within) = &self.within {
             let enough = if within.suffices {
                 "the present capacity is enough"
@@ -159,12 +172,13 @@ impl Plan {
             } else {
                 "not to be had like this"
             };
-            lines.push(Line::new(format!("within {}", span(within.seconds as f64)), wcu(within.table as f64), enough));
+            let name = format!("within {}", span(within.seconds as f64));
+            lines.push(Line::new(name, wcu(within.table as f64), enough).about(self.sampled).weighty());
             for (name, needed) in &within.indexes {
-                lines.push(Line::new(format!("  index {name}"), wcu(*needed as f64), ""));
+                lines.push(Line::new(format!("  index {name}"), wcu(*needed as f64), "").about(self.sampled));
             }
             for obstacle in &within.obstacles {
-                lines.push(Line::new("  but", "", obstacle.clone()));
+                lines.push(Line::new("  but", "", obstacle.clone()).weighty());
             }
         }
         lines
@@ -226,7 +240,7 @@ mod tests {
     fn a_number_from_a_sample_says_so_and_an_exact_one_too() {
         let mut facts = facts(50_000, 300, 1, &schema(130, ""));
         let plan = facts.plan(&RestoreSpec::default(), None);
-        assert_eq!(line(&plan, "items"), Line::new("items", "50,000", "about: 1,000 records looked at"));
+        assert_eq!(line(&plan, "items"), Line::new("items", "50,000", "about: 1,000 records looked at").about(true));
         assert!(line(&plan, "WCU per item").remark.starts_with("mean of 1,000 looked at"));
         facts.source.counted = true;
         let plan = facts.plan(&RestoreSpec::default(), None);

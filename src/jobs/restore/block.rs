@@ -76,6 +76,8 @@ impl Blocks {
         let mut resumed = mark;
         self.ended_bytes = read_before(&reading, &start);
         while start.stage < reading.stages.len() {
+            // A block is made only when there is room for it: one is written while the next one waits.
+            let Ok(room) = made.reserve().await else { return Ok(()) };
             let begins = Arc::new(start.clone());
             let mut records = self.block(&mut start).await?;
             let (done, digest) = match resumed.take() {
@@ -89,9 +91,7 @@ impl Blocks {
             let ends = start.strands.is_empty();
             if done > 0 || !records.is_empty() {
                 let block = Block { start: begins, done, digest, records: records.into_iter() };
-                if made.send(Ok(Made::Block(block))).await.is_err() {
-                    return Ok(());
-                }
+                room.send(Ok(Made::Block(block)));
             }
             if ends {
                 start = Start::of_stage(&reading, start.stage + 1, start.ordinal, start.damaged);
@@ -131,7 +131,14 @@ impl Blocks {
                 }
                 if let Some(error) = strand.damaged() {
                     start.damaged += 1;
-                    self.progress.warn(format!("goes on without the rest of a file: {error}"));
+                    self.progress.warn(match error {
+                        BackupError::Unreadable { location, byte, cause, .. } => {
+                            format!(
+                                "left out the rest of {location}, from byte {byte} of its decompressed text on: {cause}"
+                            )
+                        }
+                        error => format!("left out the rest of a file: {error}"),
+                    });
                 }
                 self.open.remove(&cursor.piece);
                 self.ended_bytes += stage.stored(cursor.piece).unwrap_or(0);
@@ -188,6 +195,7 @@ impl Blocks {
                 records.array_windows().find(|[(_, one), (_, other)]| one.intent.has_key_of(&other.intent))
         {
             self.warned = true;
+            self.progress.found_twice();
             self.progress.warn(format!(
                 "the backup holds a key more than once (lines at bytes {} and {}): with a shuffle the last of them need not \
                  be the one that is in the table at the end. Restore with --shuffle 0 to be sure of it",

@@ -137,6 +137,7 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let pacer = Arc::new(Pacer::new(Arc::clone(&clock)));
     pacer.set_provisioned(follow::capacity(&table));
+    pacer.set_burst(!spec.no_burst);
     let resume = resume(session)?;
     begins(session, spec, &table);
     let reading = match reading::settle(session, spec, resume.mark.as_ref()).await? {
@@ -213,7 +214,7 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
     let left_out = reading.left_out.len() as u64 + progress.damaged();
     Ok(End {
         state,
-        message: message(session, spec, state, &counters, left_out),
+        message: message(session, spec, state, &counters, left_out, progress.has_twice()),
         report: String::new(),
         // What was left out is not in the table, as dead letters are not: a script must see it.
         dead: counters.dead + left_out > 0,
@@ -338,22 +339,37 @@ fn obey(
     }
 }
 
-fn message(session: &Session<'_>, spec: &RestoreSpec, state: State, counters: &Counters, left_out: u64) -> String {
-    let left_out = match left_out {
+fn message(
+    session: &Session<'_>,
+    spec: &RestoreSpec,
+    state: State,
+    counters: &Counters,
+    left_out: u64,
+    twice: bool,
+) -> String {
+    let id = &session.job.id;
+    let mut before = match left_out {
         0 => String::new(),
-        n => {
-            format!("{n} files were left out, whole or in part: `sluice jobs {}` says which and why; ", session.job.id)
-        }
+        1 => format!("1 file was left out, whole or in part: `sluice jobs {id}` says which and why; "),
+        n => format!("{n} files were left out, whole or in part: `sluice jobs {id}` says which and why; "),
     };
+    if twice {
+        before += "some keys are in the backup more than once, and only --shuffle 0 keeps the order of their lines; ";
+    }
     let message = match state {
         State::Interrupted => format!("go on with `sluice restore --resume {}`", session.job.id),
-        State::Done if counters.read == 0 => format!("{} holds no records", spec.source.sources.join(", ")),
+        State::Done if counters.read == 0 && left_out == 0 && spec.part.is_some() => {
+            String::from("nothing falls to this part: the backup has fewer pieces than parts")
+        }
+        State::Done if counters.read == 0 && left_out == 0 => {
+            format!("{} holds no records", spec.source.sources.join(", "))
+        }
         State::Done if counters.dead > 0 => {
             format!("{} dead letters; read them with: sluice dead list {}", counters.dead, session.job.id)
         }
         _ => String::new(),
     };
-    (left_out + &message).trim_end_matches("; ").to_owned()
+    (before + &message).trim_end_matches("; ").to_owned()
 }
 
 /// The last line of the job as `--json` prints it, from what the journal holds.

@@ -244,11 +244,16 @@ fn strands(window: u64, producers: Option<u32>) -> usize {
     ((window / SHARE).clamp(1, MOST_STRANDS) as usize).max(producers.unwrap_or(0) as usize)
 }
 
+/// `1 file`, `2 files`.
+pub(super) fn counted(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// What a reading is, for the job's log.
 fn says(reading: &Reading, part: Option<Part>) -> String {
     let files: usize = reading.stages.iter().map(|stage| stage.inputs.len()).sum();
     let pieces: usize = reading.stages.iter().map(|stage| stage.cuts.len()).sum();
-    let mut words = format!("reads {files} files in {pieces} pieces");
+    let mut words = format!("reads {} in {}", counted(files as u64, "file"), counted(pieces as u64, "piece"));
     if let Some(part) = part {
         let _ = write!(words, ", part {part} of the backup");
     }
@@ -322,7 +327,10 @@ async fn check(session: &Session<'_>, set: &Set) -> Result<Vec<backup::Unfit>, J
     let checked: Vec<&Input> = set.inputs().filter(|input| input.md5.is_some()).collect();
     let all: u64 = checked.iter().filter_map(|input| input.bytes).sum();
     if !checked.is_empty() {
-        session.note("info", &format!("checks {} files of {all} bytes against their manifests", checked.len()));
+        session.note(
+            "info",
+            &format!("checks {} of {all} bytes against the manifest", counted(checked.len() as u64, "file")),
+        );
     }
     let read = AtomicU64::new(0);
     let progress = |bytes| read.store(bytes, Ordering::Relaxed);

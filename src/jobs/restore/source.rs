@@ -148,6 +148,7 @@ pub(super) struct SourceProgress {
     records: AtomicU64,
     damaged: AtomicU64,
     finished: AtomicBool,
+    twice: AtomicBool,
     notes: Mutex<Vec<String>>,
 }
 
@@ -171,6 +172,16 @@ impl SourceProgress {
     /// Pieces that were left where their text was damaged.
     pub fn damaged(&self) -> u64 {
         self.damaged.load(Ordering::Relaxed)
+    }
+
+    /// True when a key was met twice.
+    pub fn has_twice(&self) -> bool {
+        self.twice.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a key was met twice.
+    pub fn found_twice(&self) {
+        self.twice.store(true, Ordering::Relaxed);
     }
 
     /// What was noticed since the last time, for the job's log.

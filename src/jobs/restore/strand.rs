@@ -11,7 +11,7 @@ use crate::flow::Stopwatch;
 use crate::item::{Checked, Checker, Key, Refusal, Shape, Shaped};
 
 /// Checked chunks that wait, for each strand; a chunk is 256 KiB of text, or one line that is longer.
-const CHUNKS_AHEAD: usize = 4;
+const CHUNKS_AHEAD: usize = 2;
 
 /// What is to be done with a record.
 #[derive(Clone, Debug, PartialEq, Eq)]

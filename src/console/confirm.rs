@@ -7,7 +7,7 @@ use super::widget::quantity::{self, dollars, exact};
 use crate::capacity::{Left, Resource, shards};
 use crate::cloud::price;
 use crate::jobs::journal::{Bump, Control, Job};
-use crate::jobs::spec::JobId;
+use crate::jobs::spec::{JobId, Kind};
 
 /// What has to be typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,8 +146,11 @@ impl Confirm {
             Control::Cancel => {
                 let left = job.total.map(|total| total.saturating_sub(counters.read));
                 let left = left.map_or(String::new(), |n| format!(", about {} records unread", quantity::exact(n)));
-                facts.push(("then", format!("ended for good{left}; what is written stays")));
-                (format!("Cancel {}", job.id), "can't be undone: a new restore starts from the beginning".to_owned())
+                let kept =
+                    if job.kind() == Kind::Backup { "what it wrote is removed" } else { "what is written stays" };
+                facts.push(("then", format!("ended for good{left}; {kept}")));
+                let undo = format!("can't be undone: a new {} starts from the beginning", job.kind());
+                (format!("Cancel {}", job.id), undo)
             }
         };
         Self {

@@ -485,6 +485,28 @@ async fn a_restore_is_reviewed_then_started() {
 }
 
 #[tokio::test]
+async fn a_backup_shows_its_plan_is_reviewed_and_then_started() {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 40));
+    tester.press("B").await;
+    tester.sees("where to?").await;
+    tester.press("enter").await;
+    tester.misses("Start this backup").await;
+    tester.press("s3://backups").await;
+    tester.sees("time at that").await;
+    tester.press("enter").await;
+    tester.sees("Start this backup").await;
+    assert_eq!(tester.changed(), []);
+    tester.press("enter").await;
+    let started = tester.changed();
+    assert!(
+        matches!(&started[..], [Effect::Start { spec, parent: None }]
+            if matches!(&**spec, Spec::Backup(b) if b.table == "historical" && b.to == "s3://backups" && b.gzip)),
+        "{started:?}"
+    );
+    assert_eq!(tester.runtime.app.screen, Screen::Job(JobId("r-0001".into())));
+}
+
+#[tokio::test]
 async fn the_plan_follows_the_fields_and_only_another_source_is_looked_at_again() {
     let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 40));
     tester.press("R s3://b/k").await;

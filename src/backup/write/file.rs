@@ -29,6 +29,8 @@ pub(super) struct FileSink {
     file: Option<tokio::fs::File>,
     text: Text,
     bytes: u64,
+    /// Of which are on disk for certain.
+    synced: u64,
     blocks: u64,
 }
 
@@ -57,6 +59,7 @@ impl FileSink {
             file,
             text: mark.text,
             bytes: mark.bytes,
+            synced: mark.bytes,
             blocks: 0,
         };
         // A name given just before the power went: nothing is left to do.
@@ -117,10 +120,11 @@ impl FileSink {
 
     /// What is on disk for certain.
     pub async fn settle(&mut self) -> Result<(u64, Mark), BackupError> {
-        if let Some(file) = &mut self.file
-            && let Err(cause) = file.sync_data().await
-        {
-            return Err(self.stopped(cause));
+        if let Some(file) = self.file.as_mut().filter(|_| self.synced < self.bytes) {
+            if let Err(cause) = file.sync_data().await {
+                return Err(self.stopped(cause));
+            }
+            self.synced = self.bytes;
         }
         Ok((self.blocks, Mark { rows: self.text.rows, bytes: self.bytes, text: self.text, upload: None }))
     }

@@ -239,6 +239,7 @@ impl<'a, 'l> Desk<'a, 'l> {
     /// Ends the files, proves that the counts add up, and gives the backup its name.
     pub async fn finish(&mut self, begun: &Begun) -> Result<Published, JobError> {
         self.writer.drain().await?;
+        "giving the backup its name, once it reads back".clone_into(&mut self.limit);
         self.commit().await?;
         self.stored.adds_up(begun)?;
         let about = About {

@@ -99,20 +99,28 @@ pub(super) async fn run(session: &Session<'_>, spec: &BackupSpec) -> Result<End,
     let outcome = desk.drive(&mut segments, &mut pages).await;
     // No page may come any more, whatever is done below.
     drop((segments, pages));
+    let outcome = match outcome {
+        // Cut short, it is done again on resume: nothing in it counts twice.
+        Ok(None) => tokio::select! {
+            published = desk.finish(&begun) => published.map(Ok),
+            halt = session.halted() => Ok(Err(halt)),
+        },
+        Ok(Some(halt)) => Ok(Err(halt)),
+        Err(error) => Err(error),
+    };
     match outcome {
-        Ok(None) => {
-            let published = desk.finish(&begun).await?;
+        Ok(Ok(published)) => {
             let message = done(&published);
             Ok(desk.end(State::Done, message, Some(&published)))
         }
-        Ok(Some(Halt::Cancelled)) => {
+        Ok(Err(Halt::Cancelled)) => {
             let message = match desk.discard().await {
                 Ok(()) => "what was written of it is removed".to_owned(),
                 Err(error) => format!("what was written of it could not be removed: {error}"),
             };
             Ok(end_of(session, State::Cancelled, message))
         }
-        Ok(Some(Halt::Interrupted)) => {
+        Ok(Err(Halt::Interrupted)) => {
             desk.commit().await?;
             let message = format!("go on with `sluice backup --resume {}`", session.job.id);
             Ok(desk.end(State::Interrupted, message, None))

@@ -207,7 +207,13 @@ impl Begun {
     pub async fn new(session: &Session<'_>, spec: &BackupSpec, table: &Table) -> Result<Self, JobError> {
         let created = Timestamp::from_millisecond(session.job.created_ms).unwrap_or_else(|_| Timestamp::now());
         let at = Zoned::new(created, TimeZone::system());
-        let to = Destination::resolve(&spec.to, &spec.table, spec.format, spec.gzip, &at, &session.job.id.0)?;
+        // A resume may have another working directory.
+        let to = if spec.to.starts_with("s3://") {
+            spec.to.clone()
+        } else {
+            std::path::absolute(&spec.to)?.to_string_lossy().into_owned()
+        };
+        let to = Destination::resolve(&to, &spec.table, spec.format, spec.gzip, &at, &session.job.id.0)?;
         let (table_arn, table_id) = identity(session, &spec.table).await?;
         Ok(Self {
             to,

@@ -95,7 +95,7 @@ pub async fn run(args: AutoscaleArgs, session: &Session) -> Result<Exit, Report>
     let id = journal.create_job(&spec, &session.context, None)?;
     let json = session.global.json;
     let mut told = Tail { journal, job: id.clone(), after: 0, json };
-    let running = progress::run(session, &id, Kind::Autoscale);
+    let running = progress::to_its_end(session, &id);
     tokio::pin!(running);
     let ended = loop {
         tokio::select! {
@@ -104,7 +104,7 @@ pub async fn run(args: AutoscaleArgs, session: &Session) -> Result<Exit, Report>
         }
     };
     told.print()?;
-    ended.map(|(exit, _)| exit)
+    progress::say(session, &ended?, Kind::Autoscale)
 }
 
 fn spec(path: &Path, once: bool) -> Result<AutoscaleSpec, Report> {

@@ -32,6 +32,12 @@ impl From<JobError> for Report {
 
 /// Runs job `id` here until it ends or a signal stops it, showing its progress, and says how it ended.
 pub async fn run(session: &Session, id: &JobId, kind: Kind) -> Result<(Exit, Ended), Report> {
+    let ended = to_its_end(session, id).await?;
+    Ok((say(session, &ended, kind)?, ended))
+}
+
+/// Runs a job and shows how it goes, but does not say how it ended.
+pub async fn to_its_end(session: &Session, id: &JobId) -> Result<Ended, Report> {
     let token = CancellationToken::new();
     let mut stop = Stop::listen()?;
     let signals = tokio::spawn({
@@ -50,9 +56,12 @@ pub async fn run(session: &Session, id: &JobId, kind: Kind) -> Result<(Exit, End
     drop(listener);
     let _ = shown.await;
     signals.abort();
-    let ended = ended?;
-    let exit = say_end(&ended, kind, &jobs::differences_path(&session.journal_path(), id), session.global.json)?;
-    Ok((exit, ended))
+    Ok(ended?)
+}
+
+/// Says how a job ended: with `--json` it is the last line.
+pub fn say(session: &Session, ended: &Ended, kind: Kind) -> Result<Exit, Report> {
+    say_end(ended, kind, &jobs::differences_path(&session.journal_path(), &ended.job), session.global.json)
 }
 
 /// Shows what the job says until it says no more.

@@ -13,6 +13,11 @@
 //! All writers of one table rise by the same steps and fall by a share of what they have, which makes them meet at
 //! equal shares without a word (as the congestion windows of TCP do). Where nothing refuses although the last limit is
 //! well behind, the steps double: so a raise that nobody told is found within seconds.
+//!
+//! A limit refuses what is above it: below what got through it refuses hardly anything. What is refused even there, by
+//! about the same share as above, may be refused whatever the pace: by faults, say. To falls for that there is no end, so
+//! it is tried: for a moment the pace is halved. If as much is refused even then, only what is refused beyond that share
+//! makes the pace fall from then on; if not (other writers were looking for their limit), all stays as it was.
 
 use std::time::Duration;
 
@@ -44,8 +49,36 @@ const SMALLEST_SAMPLE: f64 = 8.0;
 
 /// How long after a fall refusals tell nothing.
 const SETTLE: Duration = Duration::from_millis(100);
-/// So many falls in a row that changed nothing: what is refused is refused whatever the pace.
-const IN_VAIN: u32 = 3;
+/// What was refused counts for about this long, and for about this many replies at least.
+const MEMORY: Duration = Duration::from_secs(5);
+const MEMORY_REPLIES: f64 = 500.0;
+/// Refused replies below what got through that show something; and how many times as large a share may be refused
+/// above it, if the pace is not the reason.
+const SEVERAL: f64 = 2.5;
+const ALIKE: f64 = 2.0;
+/// Less than this share may be other writers looking for their limit, and more is never taken for refusals that heed
+/// no pace.
+const LEAST_BACKGROUND: f64 = 0.035;
+const MOST_BACKGROUND: f64 = 0.25;
+/// A trial of whether refusals heed the pace goes at this share of it, and shows that they don't when so many replies
+/// refuse,
+const TRIAL: f64 = 0.5;
+const TRIAL_REFUSALS: f64 = 3.0;
+/// that they do when it should have been this many by now, or after this time.
+const TRIAL_EXPECTED: f64 = 6.0;
+const TRIAL_TIME: Duration = Duration::from_secs(6);
+/// As much must be refused in it as before, but for chance.
+const TRIAL_ALIKE: f64 = 0.7;
+/// It must have seemed so for this long: what writers refuse each other until each has its share is over sooner.
+const TRIAL_EVIDENCE: Duration = Duration::from_secs(2);
+/// The next trial is so long after one that showed nothing, and later each time up to the second.
+const TRIAL_AGAIN: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(80)];
+/// What a trial found is believed for this long.
+const BACKGROUND_LASTS: Duration = Duration::from_secs(60);
+/// Among refusals that come whatever the pace a sample must be so many times as large,
+const LARGER: f64 = 4.0;
+/// and shows a limit when this multiple of their share is refused.
+const CLEARLY: f64 = 1.5;
 
 /// What was refused from the first refusal on.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +86,46 @@ struct Sample {
     since: Duration,
     sent: f64,
     refused: f64,
+    replies: f64,
+}
+
+/// What was sent and refused in the last seconds, older replies counting less.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    sent: f64,
+    refused: f64,
+    /// Replies that refused something.
+    refusals: f64,
+}
+
+impl Seen {
+    fn share(&self) -> f64 {
+        if self.sent > 0.0 { self.refused / self.sent } else { 0.0 }
+    }
+
+    fn fade(&mut self, kept: f64) {
+        self.sent *= kept;
+        self.refused *= kept;
+        self.refusals *= kept;
+    }
+
+    fn add(&mut self, sent: f64, refused: f64) {
+        self.sent += sent;
+        self.refused += refused;
+        self.refusals += f64::from(u8::from(refused > 0.0));
+    }
+}
+
+/// The pace is halved to see whether refusals heed it.
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    since: Duration,
+    seen: Seen,
+    replies: f64,
+    /// The share that refuses if they don't.
+    share: f64,
+    /// The pace before.
+    before: f64,
 }
 
 /// Which multiple of the resources' rates gets through, as refusals taught.
@@ -77,11 +150,20 @@ pub(super) struct Governor {
     frequent: f64,
     /// Seconds from fall to fall that a writer alone would choose.
     saw: f64,
-    /// Falls in a row without a window in which nothing was refused, and what was sent and refused since the first.
-    falls: u32,
-    in_vain: (f64, f64),
+    /// Below and above what got through.
+    below: Seen,
+    above: Seen,
+    heard_at: Duration,
+    trial: Option<Trial>,
+    /// Since when refusals seem to heed no pace.
+    seems_since: Option<Duration>,
+    /// No trial before this, and how long after one that shows nothing the next one is.
+    trial_after: Duration,
+    trial_again: Duration,
     /// The share that is refused whatever the pace: by faults, or because others take no heed.
     background: f64,
+    /// It is never taken for more than this: else a limit would seem to be one of these, too.
+    most_background: f64,
 }
 
 impl Governor {
@@ -101,8 +183,14 @@ impl Governor {
             accepted: 0.0,
             frequent: 1.0,
             saw: SAW_SECONDS,
-            falls: 0,
-            in_vain: (0.0, 0.0),
+            below: Seen::default(),
+            above: Seen::default(),
+            heard_at: Duration::ZERO,
+            trial: None,
+            seems_since: None,
+            trial_after: Duration::ZERO,
+            trial_again: TRIAL_AGAIN[0],
+            most_background: 0.0,
             background: 0.0,
         }
     }
@@ -130,12 +218,6 @@ impl Governor {
 
     /// A window ended in which all that was allowed was used, and nothing was refused.
     pub fn rise(&mut self, now: Duration) {
-        self.background = 0.0;
-        self.falls = 0;
-        self.climb(now);
-    }
-
-    fn climb(&mut self, now: Duration) {
         let Some(found) = self.found else {
             self.factor = (self.factor * 2.0).min(self.most());
             return;
@@ -156,24 +238,29 @@ impl Governor {
     /// second are the resources' own rate. True when that made the pace fall.
     pub fn reply(&mut self, now: Duration, sent_at: Duration, sent: f64, refused: f64, rate: f64) -> bool {
         self.accepted += sent - refused;
-        if sent_at >= self.fell_at {
-            self.in_vain.0 += sent;
-            self.in_vain.1 += refused;
-        }
         // What was sent before the last fall tells of the pace before it, and a bucket that is just empty refuses a few
         // more.
         if sent_at < self.fell_at + SETTLE {
             return false;
         }
+        if self.trial.is_some() {
+            self.hear_trial(now, sent, refused);
+            return false;
+        }
+        self.remember(now, sent, refused);
+        if self.begins_trial(now) {
+            return true;
+        }
         let Some(sample) = &mut self.sample else {
             // The first refusal came because it was looked for: what follows tells how much gets through.
             if refused > 0.0 {
-                self.sample = Some(Sample { since: now, sent: 0.0, refused: 0.0 });
+                self.sample = Some(Sample { since: now, sent: 0.0, refused: 0.0, replies: 0.0 });
             }
             return false;
         };
         sample.sent += sent;
         sample.refused += refused;
+        sample.replies += 1.0;
         let lasted = now.saturating_sub(sample.since);
         let enough = sample.sent >= SAMPLE
             || lasted >= SAMPLE_TIME && sample.sent >= SMALLEST_SAMPLE
@@ -182,23 +269,105 @@ impl Governor {
             return false;
         }
         let sample = *sample;
-        if self.is_background(&sample) {
-            self.sample = None;
-            self.climb(now);
+        match self.shows_limit(&sample) {
+            None => false,
+            Some(false) => {
+                self.sample = None;
+                self.stride = self.stride.max(step(self.saw));
+                self.rise(now);
+                false
+            }
+            Some(true) => {
+                self.fall(now, sample, rate);
+                true
+            }
+        }
+    }
+
+    fn remember(&mut self, now: Duration, sent: f64, refused: f64) {
+        let passed = now.saturating_sub(self.heard_at).as_secs_f64() / MEMORY.as_secs_f64();
+        self.heard_at = now;
+        let kept = 1.0 - passed.min(1.0 / MEMORY_REPLIES);
+        self.below.fade(kept);
+        self.above.fade(kept);
+        // Before anything was found all is above.
+        let is_below = self.found.is_some_and(|found| self.factor <= found);
+        if is_below { self.below.add(sent, refused) } else { self.above.add(sent, refused) }
+        if self.background > 0.0 && self.below.refusals >= SEVERAL {
+            self.background = self.below.share().min(self.most_background);
+        }
+        if now > self.trial_after + BACKGROUND_LASTS {
+            self.background = 0.0;
+        }
+    }
+
+    /// Begins a trial if the refusals seem to heed no pace.
+    fn begins_trial(&mut self, now: Duration) -> bool {
+        let share = self.below.share();
+        let seems = self.below.refusals >= SEVERAL && self.above.share() <= share * ALIKE;
+        let seems = seems && (LEAST_BACKGROUND..=MOST_BACKGROUND).contains(&share);
+        if !seems || self.background > 0.0 {
+            self.seems_since = None;
             return false;
         }
-        self.fall(now, sample, rate);
+        if now < *self.seems_since.get_or_insert(now) + TRIAL_EVIDENCE || now < self.trial_after {
+            return false;
+        }
+        self.trial = Some(Trial { since: now, seen: Seen::default(), replies: 0.0, share, before: self.factor });
+        self.factor *= TRIAL;
+        self.sample = None;
+        (self.fell_at, self.accepted) = (now, 0.0);
         true
     }
 
-    /// Whether falling for `sample` would be in vain: the last falls changed nothing about what is refused.
-    fn is_background(&mut self, sample: &Sample) -> bool {
-        let (sent, refused) = self.in_vain;
-        if self.falls >= IN_VAIN && refused > 0.0 {
-            self.background = self.background.max(refused / sent);
+    fn hear_trial(&mut self, now: Duration, sent: f64, refused: f64) {
+        let Some(trial) = &mut self.trial else { return };
+        trial.seen.add(sent, refused);
+        trial.replies += 1.0;
+        let trial = *trial;
+        let heed_no_pace = trial.seen.refusals >= TRIAL_REFUSALS && trial.seen.share() >= trial.share * TRIAL_ALIKE;
+        let late = now.saturating_sub(trial.since) >= TRIAL_TIME;
+        if heed_no_pace {
+            self.background = trial.share;
+            self.most_background = trial.share * CLEARLY;
+            self.trial_again = TRIAL_AGAIN[0];
+            self.trial_after = now;
+            self.stride = step(self.saw);
+        } else if late || trial.replies * trial.share >= TRIAL_EXPECTED {
+            self.trial_after = now + self.trial_again;
+            self.trial_again = (self.trial_again * 2).min(TRIAL_AGAIN[1]);
+        } else {
+            return;
         }
-        let chance = 6.0 * (self.background / sample.sent.max(1.0)).sqrt();
-        self.background > 0.0 && sample.refused / sample.sent.max(1.0) < self.background * 1.5 + chance
+        self.end_trial(now);
+    }
+
+    fn end_trial(&mut self, now: Duration) {
+        if let Some(trial) = self.trial.take() {
+            self.factor = trial.before;
+            if self.background > 0.0 {
+                // The falls were in vain, and what they found says nothing: it rises by steps that double.
+                self.found = Some(self.factor / 2.0);
+            }
+            (self.fell_at, self.accepted) = (now, 0.0);
+        }
+    }
+
+    /// Whether `sample` shows that the pace is above a limit; `None` when it must grow to tell.
+    fn shows_limit(&self, sample: &Sample) -> Option<bool> {
+        if self.background == 0.0 {
+            return Some(true);
+        }
+        let share = sample.refused / sample.sent.max(1.0);
+        // Writes are refused together, a batch at a time; one refused batch more is no proof.
+        let chance = (4.0 * (self.background * sample.replies).sqrt() + 1.0) / sample.replies;
+        if share > self.background * CLEARLY + chance {
+            Some(true)
+        } else if sample.sent >= SAMPLE * LARGER && share < self.background * CLEARLY {
+            Some(false)
+        } else {
+            None
+        }
     }
 
     fn fall(&mut self, now: Duration, sample: Sample, rate: f64) {
@@ -214,13 +383,15 @@ impl Governor {
             None if self.known && self.factor < BURST => 1.0,
             None => f64::NAN,
         };
+        let passes = 1.0 - self.background;
         let expected = 1.0 - average / self.factor;
         let chance = 3.0 * (share.max(expected).max(1.0 / sent) / sent).sqrt();
         let is_average = (share - expected).abs() < chance;
-        let mut found = if is_average { average } else { through }.clamp(0.01, self.most());
+        let found = if is_average { average } else { through };
+        let mut found = (found / passes).clamp(0.01, self.most());
         if self.known && found < BURST {
             // A table gives its rate and no more: what seems to be more is chance, or soon told.
-            found = found.min(1.0);
+            found = found.min(1.0 / passes);
         }
         self.saw = saw(rate * found.max(1.0));
         if self.found.is_some() {
@@ -234,10 +405,6 @@ impl Governor {
         self.fell_at = now;
         self.accepted = 0.0;
         self.sample = None;
-        self.falls += 1;
-        if self.falls == 1 {
-            self.in_vain = (0.0, 0.0);
-        }
     }
 
     fn under(&self, found: f64) -> f64 {
@@ -246,11 +413,12 @@ impl Governor {
 
     /// True while refusals are being counted: then the pace does not rise.
     pub fn is_sampling(&self) -> bool {
-        self.sample.is_some()
+        self.sample.is_some() || self.trial.is_some()
     }
 
     /// The rates are now `ratio` times what they were, as the service told.
     pub fn scaled(&mut self, now: Duration, ratio: f64) {
+        self.end_trial(now);
         // Either the change was found before it was told, and what gets through stays; or it was not, and our share of
         // it stays. One of them makes more sense.
         let nearer = |factor: f64| {
@@ -264,6 +432,8 @@ impl Governor {
         self.factor = self.factor.min(self.most());
         self.found = self.found.map(|_| self.factor);
         self.frequent = 1.0;
+        self.below = Seen::default();
+        self.above = Seen::default();
         self.sample = None;
         self.fell_at = now;
         self.accepted = 0.0;

@@ -292,7 +292,11 @@ impl Governor {
         self.above.fade(kept);
         // Before anything was found all is above.
         let is_below = self.found.is_some_and(|found| self.factor <= found);
-        if is_below { self.below.add(sent, refused) } else { self.above.add(sent, refused) }
+        if is_below {
+            self.below.add(sent, refused)
+        } else {
+            self.above.add(sent, refused)
+        }
         if self.background > 0.0 && self.below.refusals >= SEVERAL {
             self.background = self.below.share().min(self.most_background);
         }

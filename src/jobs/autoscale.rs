@@ -101,7 +101,7 @@ pub(super) async fn run(session: &Session<'_>, spec: &AutoscaleSpec) -> Result<E
         Some(Halt::Interrupted) => "it follows nothing until it is started again".to_owned(),
         _ => String::new(),
     };
-    Ok(End { state, message, report, dead: false, differs: false })
+    Ok(End { state, message, report, dead: false, left_out: false, differs: false })
 }
 
 /// What the lists of jobs show of it.

@@ -78,6 +78,8 @@ pub(super) struct End {
     pub report: String,
     /// Dead letters remain.
     pub dead: bool,
+    /// Files of the source were left out, whole or in part: a script must see it, as with dead letters.
+    pub left_out: bool,
     /// A verify found differences.
     pub differs: bool,
 }
@@ -89,7 +91,7 @@ impl End {
             Halt::Cancelled => String::new(),
             Halt::Interrupted => format!("go on with `sluice restore --resume {}`", session.job.id),
         };
-        Self { state: halt.into(), message, report: String::new(), dead: false, differs: false }
+        Self { state: halt.into(), message, report: String::new(), dead: false, left_out: false, differs: false }
     }
 }
 
@@ -170,6 +172,7 @@ pub async fn run(
         message: error.to_string(),
         report: String::new(),
         dead: false,
+        left_out: false,
         differs: false,
     });
     // An interrupted job is taken up again: it keeps what it raised, and every sluice says so until then.
@@ -190,7 +193,7 @@ pub async fn run(
     );
     session.journal().end(id, end.state, &end.message, &report)?;
     // A letter that was replayed or dropped since the job met it is none any more.
-    let dead = end.dead && session.journal().job(id)?.counters.dead > 0;
+    let dead = end.left_out || (end.dead && session.journal().job(id)?.counters.dead > 0);
     Ok(Ended { job: id.clone(), state: end.state, message: end.message, report, dead, differs: end.differs })
 }
 

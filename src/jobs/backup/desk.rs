@@ -283,6 +283,6 @@ impl<'a, 'l> Desk<'a, 'l> {
             line["stored_bytes"] = published.bytes.into();
             line["digest"] = self.stored.progress.digest().into();
         }
-        End { state, message, report: to_json(&line), dead: false, differs: false }
+        End { state, message, report: to_json(&line), dead: false, left_out: false, differs: false }
     }
 }

@@ -136,7 +136,14 @@ pub(super) async fn run(session: &Session<'_>, spec: &BackupSpec) -> Result<End,
 }
 
 fn end_of(session: &Session<'_>, state: State, message: String) -> End {
-    End { state, message, report: super::restore::last_line(session, state), dead: false, differs: false }
+    End {
+        state,
+        message,
+        report: super::restore::last_line(session, state),
+        dead: false,
+        left_out: false,
+        differs: false,
+    }
 }
 
 fn done(published: &Published) -> String {

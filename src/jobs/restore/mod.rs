@@ -216,8 +216,8 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
         state,
         message: message(session, spec, state, &counters, left_out, progress.has_twice()),
         report: String::new(),
-        // What was left out is not in the table, as dead letters are not: a script must see it.
-        dead: counters.dead + left_out > 0,
+        dead: counters.dead > 0,
+        left_out: left_out > 0,
         differs: false,
     })
 }
@@ -229,7 +229,7 @@ fn stopped(session: &Session<'_>, halt: Halt) -> End {
         Halt::Interrupted => format!("go on with `sluice restore --resume {}`", session.job.id),
         Halt::Cancelled => String::new(),
     };
-    End { state, message, report: String::new(), dead: false, differs: false }
+    End { state, message, report: String::new(), dead: false, left_out: false, differs: false }
 }
 
 /// How the records of this job are taken.

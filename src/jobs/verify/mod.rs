@@ -54,6 +54,7 @@ pub(super) async fn run(session: &Session<'_>, spec: &VerifySpec, journal: &Path
                 message: "it had compared nothing to the end: a verify starts over".into(),
                 report: "{}".into(),
                 dead: false,
+                left_out: false,
                 differs: false,
             });
         }
@@ -63,6 +64,7 @@ pub(super) async fn run(session: &Session<'_>, spec: &VerifySpec, journal: &Path
         message: in_words(&line, &differences_path(journal, &session.job.id)),
         report: super::journal::to_json(&line),
         dead: false,
+        left_out: false,
         differs: !line.is_equal(),
     })
 }

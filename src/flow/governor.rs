@@ -41,6 +41,9 @@ const LATE: f64 = 3.0;
 /// Above this multiple of the resource's rate, what gets through is saved capacity under another ceiling (a
 /// partition's).
 const BURST: f64 = 1.2;
+/// While hot keys are tried again and again, a fall to less than this share of the pace is made in several: then one
+/// sample says little of what there is.
+const STEEPEST: f64 = 0.5;
 /// Replies after a first refusal that tell how much gets through, units and time.
 const SAMPLE: f64 = 100.0;
 const SAMPLE_TIME: Duration = Duration::from_millis(100);
@@ -138,6 +141,9 @@ pub(super) struct Governor {
     pub known: bool,
     /// Never go above: 1 leaves alone what a table saved up.
     most: f64,
+    /// True while something else refuses (hot partitions): that nothing is heard of the resource itself then proves
+    /// nothing, so it does not rise above its rate.
+    crowded: bool,
     /// What got through when something was refused last; `None` when nothing ever was.
     found: Option<f64>,
     /// The step of the next window, in multiples of the rate: it grows when nothing refuses that should.
@@ -176,6 +182,7 @@ impl Governor {
             factor: 1.0,
             known,
             most: Self::MOST,
+            crowded: false,
             found: None,
             stride: step(SAW_SECONDS),
             sample: None,
@@ -207,7 +214,17 @@ impl Governor {
     }
 
     fn most(&self) -> f64 {
-        if self.known { self.most } else { Self::MOST }
+        match (self.known, self.crowded) {
+            (true, true) => self.most.min(1.0),
+            (true, false) => self.most,
+            (false, _) => Self::MOST,
+        }
+    }
+
+    /// Whether something else than the resource refuses now.
+    pub fn set_crowded(&mut self, crowded: bool) {
+        self.crowded = crowded;
+        self.factor = self.factor.min(self.most());
     }
 
     /// Begins at `factor`, as if that much had been found to get through.
@@ -218,6 +235,9 @@ impl Governor {
 
     /// A window ended in which all that was allowed was used, and nothing was refused.
     pub fn rise(&mut self, now: Duration) {
+        if self.crowded && !self.known {
+            return;
+        }
         let Some(found) = self.found else {
             self.factor = (self.factor * 2.0).min(self.most());
             return;
@@ -391,7 +411,8 @@ impl Governor {
         let expected = 1.0 - average / self.factor;
         let chance = 3.0 * (share.max(expected).max(1.0 / sent) / sent).sqrt();
         let is_average = (share - expected).abs() < chance;
-        let found = if is_average { average } else { through };
+        let steepest = if self.crowded { STEEPEST } else { 0.0 };
+        let found = if is_average { average } else { through.max(self.factor * steepest) };
         let mut found = (found / passes).clamp(0.01, self.most());
         if self.known && found < BURST {
             // A table gives its rate and no more: what seems to be more is chance, or soon told.
@@ -446,7 +467,8 @@ impl Governor {
     /// The rates became known, or a guess.
     pub fn now_known(&mut self, known: bool) {
         let most = self.most;
-        *self = Self { found: self.found.map(|_| 1.0), most, ..Self::new(known) };
+        let crowded = self.crowded;
+        *self = Self { found: self.found.map(|_| 1.0), most, crowded, ..Self::new(known) };
         self.factor = self.factor.min(self.most());
     }
 }

@@ -69,6 +69,7 @@ const HALF_LIFE: f64 = 2.0;
 #[derive(Clone, Copy, Debug)]
 struct Watched {
     seen: Fading,
+    since: Duration,
     /// All counts when it was first refused: what came before says nothing of how others fared beside it.
     before: Fading,
 }
@@ -106,11 +107,13 @@ const PARTITION: f64 = 1_000.0;
 /// A key is judged once it was refused this often within a few seconds.
 const OFTEN: f64 = 8.0;
 /// It is hot when it is refused so many times as often as the others,
-const TIMES: f64 = 2.5;
+const TIMES: f64 = 2.0;
 /// or when it has this share of all refusals and the service says that a partition refuses.
 const PART: f64 = 0.1;
 /// Below this share refused nothing is hot.
-const SHARE: f64 = 0.05;
+const SHARE: f64 = 0.02;
+/// What a key gets is measured over this at least, s.
+const SHORTEST: f64 = 0.25;
 /// A key that was neither refused nor held back for so long is none any more.
 const COOLS: Duration = Duration::from_secs(20);
 /// What the service said of a cause is believed for this long.
@@ -125,7 +128,6 @@ struct Hot {
     pace: Pace<()>,
     /// When it was last refused or held back.
     busy_at: Duration,
-    refused_at: Duration,
 }
 
 /// The hot keys of one table.
@@ -156,6 +158,11 @@ impl HotKeys {
 
     fn rename(&mut self) {
         self.names = Arc::new(self.hot.keys().copied().collect());
+    }
+
+    /// Whether any key is hot.
+    pub fn any(&self) -> bool {
+        !self.hot.is_empty()
     }
 
     /// Lets one write of `wcu` of a hot key through, or tells how long it must wait.
@@ -217,7 +224,7 @@ impl HotKeys {
             if let Some(hot) = self.hot.get_mut(&answer.partition) {
                 hot.pace.reply(now, sent_at, answer.wcu, if answer.refused { answer.wcu } else { 0.0 });
                 if answer.refused {
-                    (hot.busy_at, hot.refused_at) = (now, now);
+                    hot.busy_at = now;
                     heard.unused += answer.wcu;
                 } else {
                     heard.sent += answer.wcu;
@@ -244,9 +251,8 @@ impl HotKeys {
             _ if self.hot.is_empty() => false,
             Cause::Partition => true,
             Cause::Whole => false,
-            Cause::Unsaid => {
-                self.hot.values().any(|hot| now.saturating_sub(hot.refused_at) < Duration::from_millis(300))
-            }
+            // A key that was just refused or held back presses against its partition.
+            Cause::Unsaid => self.hot.values().any(|hot| now.saturating_sub(hot.busy_at) < SAID),
         }
     }
 
@@ -263,12 +269,12 @@ impl HotKeys {
         let mut before = self.all;
         before.sent -= answer.wcu;
         before.refused -= if answer.refused { answer.wcu } else { 0.0 };
-        let new = Watched { seen: Fading { at: now, ..Fading::default() }, before };
+        let new = Watched { seen: Fading { at: now, ..Fading::default() }, since: now, before };
         let watched = self.watched.entry(answer.partition).or_insert(new);
         watched.seen.fade(now);
         watched.seen.add(answer);
         watched.before.fade(now);
-        let Watched { seen, before } = *watched;
+        let Watched { seen, since, before } = *watched;
         if !answer.refused || seen.refusals < OFTEN || seen.share() < SHARE {
             return;
         }
@@ -286,8 +292,11 @@ impl HotKeys {
             // It shares its partition with others, as several writers share a table; what it gets now is where it begins.
             let mut pace = Pace::new(vec![Resource::new((), PARTITION, true)], true);
             pace.limit_to(1.0);
-            pace.begin_at((seen.rate() / PARTITION).clamp(0.05, 1.0));
-            self.hot.insert(answer.partition, Hot { pace, busy_at: now, refused_at: now });
+            // An average over the last seconds says too little of a key that is watched since a moment ago.
+            let lasted = now.saturating_sub(since).as_secs_f64().max(SHORTEST);
+            let rate = seen.rate().max((seen.sent - seen.refused) / lasted);
+            pace.begin_at((rate / PARTITION).clamp(0.05, 1.0));
+            self.hot.insert(answer.partition, Hot { pace, busy_at: now });
             self.watched.remove(&answer.partition);
             self.rename();
         }

@@ -87,6 +87,11 @@ impl<K> Pace<K> {
         self.governor.limit_to(most);
     }
 
+    /// While something else than the resources refuses, silence proves nothing: the pace stays at known rates.
+    pub fn set_crowded(&mut self, crowded: bool) {
+        self.governor.set_crowded(crowded);
+    }
+
     /// Begins at this multiple of the rates instead of at the rates themselves.
     pub fn begin_at(&mut self, factor: f64) {
         self.governor.begin_at(factor);

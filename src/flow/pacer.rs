@@ -220,6 +220,8 @@ impl Pacer {
             state.pace.correct(&corrections);
         }
         let heard = state.hot.answered(now, sent_at, answers, cause);
+        let any_hot = state.hot.any();
+        state.pace.set_crowded(any_hot);
         if heard.unused > 0.0 {
             let unused: Vec<f64> = state.costs(-heard.unused, 0.0);
             state.pace.correct(&unused);

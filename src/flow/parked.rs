@@ -34,6 +34,11 @@ impl Parked {
         self.queues.contains_key(&partition)
     }
 
+    /// Whether writes of any partition that is `such` wait here.
+    pub fn any(&self, such: impl Fn(u64) -> bool) -> bool {
+        self.queues.keys().any(|partition| such(*partition))
+    }
+
     /// Adds a later write.
     pub fn push(&mut self, write: Write) {
         self.bytes += write.bytes();

@@ -60,6 +60,10 @@ impl WriterOptions {
 const BASE: Duration = Duration::from_millis(25);
 const CAP: Duration = Duration::from_secs(5);
 
+/// Neighbours of a hot key that its full partition refused are tried again together, so long after the first of them:
+/// tried at once, they would be refused again and again.
+const NEIGHBOURS: Duration = Duration::from_millis(100);
+
 /// How long a lane waits at most for the turn of a hot key's write before it looks again.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -178,9 +182,20 @@ impl Shared {
         if queues.waiting.front().is_some_and(|write| write.was_refused) && self.pacer.asks() {
             return Ok(queues.waiting.pop_front().into_iter().collect());
         }
+        let now = self.health.clock.now();
+        let (hot, neighbours_at) = (Arc::clone(&queues.hot), queues.neighbours_at);
+        let is_neighbour = |partition: u64| !hot.contains(&partition);
+        if now >= neighbours_at && queues.parked.any(is_neighbour) && self.pacer.asks() {
+            let mut asked = false;
+            return Ok(queues.parked.take(|next| is_neighbour(next.partition) && !std::mem::replace(&mut asked, true)));
+        }
         let mut room = Room { most_wcu: self.pacer.batch_wcu(), ..Room::default() };
         let mut wait = Duration::MAX;
         let mut batch = queues.parked.take(|next| {
+            if now < neighbours_at && is_neighbour(next.partition) {
+                wait = wait.min(neighbours_at - now);
+                return false;
+            }
             room.fits(next, self.is_alone(next))
                 && match self.pacer.take_hot(next.partition, next.wcu) {
                     Ok(()) => room.fill(next, self.is_alone(next)),
@@ -262,8 +277,10 @@ impl Room {
 /// What waits in a lane.
 struct Queues {
     waiting: Waiting,
-    /// Writes of hot keys, which the others may pass.
+    /// Writes of hot keys, which the others may pass, and of neighbours that were refused with them.
     parked: Parked,
+    /// When the neighbours are tried again.
+    neighbours_at: Duration,
     /// Partition keys that are hot.
     hot: Arc<HashSet<u64>>,
 }
@@ -286,6 +303,21 @@ impl Queues {
         hot.into_iter().rev().for_each(|write| self.parked.put_back(write));
     }
 
+    /// Puts writes that were refused at `now` back: while a key is hot they wait a moment, and others pass them.
+    fn put_back_refused(&mut self, now: Duration, writes: Vec<Write>) {
+        if self.hot.is_empty() {
+            return self.put_back(writes);
+        }
+        if now >= self.neighbours_at {
+            self.neighbours_at = now + NEIGHBOURS;
+        }
+        writes.into_iter().rev().for_each(|write| self.parked.put_back(write));
+        // Later writes of the same keys stay behind them.
+        for write in self.waiting.take_hot(|partition| self.parked.holds(partition)) {
+            self.parked.push(write);
+        }
+    }
+
     /// These keys are hot now.
     fn heat(&mut self, hot: Arc<HashSet<u64>>) {
         if !Arc::ptr_eq(&self.hot, &hot) {
@@ -300,8 +332,12 @@ impl Queues {
 async fn lane(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Write>, n: u64) {
     let last_wins = !shared.options.if_not_exists;
     let room = shared.options.memory / 2 / shared.options.lanes.max(1);
-    let mut queues =
-        Queues { waiting: Waiting::new(last_wins), parked: Parked::new(last_wins, room), hot: Arc::default() };
+    let mut queues = Queues {
+        waiting: Waiting::new(last_wins),
+        parked: Parked::new(last_wins, room),
+        neighbours_at: Duration::ZERO,
+        hot: Arc::default(),
+    };
     let mut backoff = Backoff::new(BASE, CAP, shared.options.seed ^ n);
     let watch = &shared.health.watch;
     loop {
@@ -368,7 +404,8 @@ impl Shared {
                 self.health.throttled(batch.len());
                 self.pacer.reply(sent, &answers(&[], &batch), Cause::of(&error), None);
                 queues.heat(self.pacer.hot());
-                queues.put_back(batch.into_iter().map(Write::refused_for_now).collect());
+                let again = batch.into_iter().map(Write::refused_for_now).collect();
+                queues.put_back_refused(self.health.clock.now(), again);
                 After::BackOff
             }
             Class::Transient | Class::Unknown | Class::InUse => {
@@ -437,7 +474,8 @@ impl Shared {
         let after = if again.len() * 2 > sent_count { After::BackOff } else { After::Next };
         // Before they go back, so that those of a key that just turned hot go to its queue.
         queues.heat(self.pacer.hot());
-        queues.put_back(again.into_iter().map(Write::refused_for_now).collect());
+        let again = again.into_iter().map(Write::refused_for_now).collect();
+        queues.put_back_refused(self.health.clock.now(), again);
         after
     }
 }

@@ -114,6 +114,8 @@ const PART: f64 = 0.1;
 const SHARE: f64 = 0.02;
 /// What a key gets is measured over this at least, s.
 const SHORTEST: f64 = 0.25;
+/// It begins at this share of that: what its neighbours were refused meanwhile comes on top.
+const BEGIN: f64 = 0.7;
 /// A key that was neither refused nor held back for so long is none any more.
 const COOLS: Duration = Duration::from_secs(20);
 /// What the service said of a cause is believed for this long.
@@ -295,7 +297,7 @@ impl HotKeys {
             // An average over the last seconds says too little of a key that is watched since a moment ago.
             let lasted = now.saturating_sub(since).as_secs_f64().max(SHORTEST);
             let rate = seen.rate().max((seen.sent - seen.refused) / lasted);
-            pace.begin_at((rate / PARTITION).clamp(0.05, 1.0));
+            pace.begin_at((rate * BEGIN / PARTITION).clamp(0.05, 1.0));
             self.hot.insert(answer.partition, Hot { pace, busy_at: now });
             self.watched.remove(&answer.partition);
             self.rename();

@@ -503,7 +503,7 @@ async fn a_backup_shows_its_plan_is_reviewed_and_then_started() {
             if matches!(&**spec, Spec::Backup(b) if b.table == "historical" && b.to == "s3://backups" && b.gzip)),
         "{started:?}"
     );
-    assert_eq!(tester.runtime.app.screen, Screen::Job(JobId("r-0001".into())));
+    assert_eq!(tester.runtime.app.screen, Screen::Job(JobId("b-0001".into())));
 }
 
 #[tokio::test]

@@ -92,6 +92,9 @@ impl Blocks {
             if done > 0 || !records.is_empty() {
                 let block = Block { start: begins, done, digest, records: records.into_iter() };
                 room.send(Ok(Made::Block(block)));
+            } else {
+                // An empty block needs no room; kept, it would be waited for by the end of the stage for ever.
+                drop(room);
             }
             if ends {
                 start = Start::of_stage(&reading, start.stage + 1, start.ordinal, start.damaged);

@@ -74,6 +74,16 @@ fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
+#[test]
+fn a_stage_without_a_record_ends_as_the_others_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let [empty, other] =
+        [("empty.jsonl", &[][..]), ("b.jsonl", &[1, 2])].map(|(name, ids)| write(folder.path(), name, ids));
+    let reading = reading(vec![vec![empty.clone()], vec![empty], vec![other]], 1, 0);
+    let gave = run(all(&reading, None)).unwrap();
+    assert_eq!((gave.records.len(), gave.stage_ends), (2, vec![0, 0]));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 

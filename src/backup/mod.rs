@@ -6,7 +6,7 @@
 //!   s3://bucket/prefix, -        chunk ─> lines ─> item bytes ──4 batches──>   Record { line, offset, json }
 //! ```
 //!
-//! Memory is the chunks in flight, whatever the file's size. Writing is [`write`]'s.
+//! Memory is the chunks in flight, whatever the file's size. Writing is [`mod@write`]'s.
 
 mod chain;
 mod check;

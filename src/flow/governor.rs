@@ -77,7 +77,7 @@ const TRIAL_EVIDENCE: Duration = Duration::from_secs(2);
 /// The next trial is so long after one that showed nothing, and later each time up to the second.
 const TRIAL_AGAIN: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(80)];
 /// What a trial found is believed for this long.
-const BACKGROUND_LASTS: Duration = Duration::from_secs(60);
+const BACKGROUND_LASTS: Duration = Duration::from_mins(1);
 /// Among refusals that come whatever the pace a sample must be so many times as large,
 const LARGER: f64 = 4.0;
 /// and shows a limit when this multiple of their share is refused.
@@ -313,9 +313,9 @@ impl Governor {
         // Before anything was found all is above.
         let is_below = self.found.is_some_and(|found| self.factor <= found);
         if is_below {
-            self.below.add(sent, refused)
+            self.below.add(sent, refused);
         } else {
-            self.above.add(sent, refused)
+            self.above.add(sent, refused);
         }
         if self.background > 0.0 && self.below.refusals >= SEVERAL {
             self.background = self.below.share().min(self.most_background);
@@ -446,11 +446,10 @@ impl Governor {
         self.end_trial(now);
         // Either the change was found before it was told, and what gets through stays; or it was not, and our share of
         // it stays. One of them makes more sense.
-        let nearer = |factor: f64| {
-            let found_before = factor / ratio;
-            if found_before.ln().abs() < factor.ln().abs() { found_before } else { factor }
-        };
-        self.factor = nearer(self.factor);
+        let found_before = self.factor / ratio;
+        if found_before.ln().abs() < self.factor.ln().abs() {
+            self.factor = found_before;
+        }
         if (0.85..BURST).contains(&self.factor) {
             self.factor = 1.0;
         }

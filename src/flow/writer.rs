@@ -193,7 +193,7 @@ impl Shared {
         let mut wait = Duration::MAX;
         let mut batch = queues.parked.take(|next| {
             if now < neighbours_at && is_neighbour(next.partition) {
-                wait = wait.min(neighbours_at - now);
+                wait = wait.min(neighbours_at.saturating_sub(now));
                 return false;
             }
             room.fits(next, self.is_alone(next))

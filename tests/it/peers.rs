@@ -58,7 +58,7 @@ fn own_table(cloud: &Cloud, what: &str) -> String {
 }
 
 #[test]
-fn every_type_and_legacy_binary_are_restored_into_awss_own_dynamodb_local_and_proven() {
+fn every_type_and_legacy_binary_are_restored_into_awss_own_dynamodb_local_proven_and_backed_up() {
     let Some(endpoint) = peer("SLUICE_TEST_DYNAMODB") else { return };
     let context = Context { endpoint_url: Some(endpoint.clone()), ..Context::default() };
     let cloud = block_on(Cloud::connect(&context, Guard::open())).expect("a loopback endpoint has a region");
@@ -74,6 +74,13 @@ fn every_type_and_legacy_binary_are_restored_into_awss_own_dynamodb_local_and_pr
     let proof = sluice.run(&["verify", source, "-t", &table, "--json"]).expect(0).last_json();
     assert_eq!((&proof["equal"], &proof["duplicates"]), (&7.into(), &2.into()));
     assert_eq!(proof["digest_source"], proof["digest_table"]);
+    for (format, to) in [("csv64", "out.csv"), ("jsonl", "out.jsonl"), ("export", "out")] {
+        let to = folder.path().join(to);
+        let ended = sluice.run(&["backup", "-t", &table, to.to_str().unwrap(), "--format", format, "--json"]).expect(0);
+        assert_eq!(ended.last_json()["written"], 7, "{format}");
+        let again = sluice.run(&["verify", to.to_str().unwrap(), "-t", &table, "--json"]).expect(0).last_json();
+        assert_eq!(again["digest_source"], proof["digest_table"], "{format}");
+    }
 
     let key = aws_sdk_dynamodb::types::AttributeValue::S("n".into());
     let there = block_on(cloud.dynamodb.get_item().table_name(&table).key("id", key.clone()).send()).unwrap();

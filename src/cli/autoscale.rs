@@ -71,13 +71,7 @@ pub async fn run(args: AutoscaleArgs, session: &Session) -> Result<Exit, Report>
     let spec = spec(&path, args.once)?;
     // The region says whether another one runs already.
     let cloud = session.reading().await?;
-    let scratch = (session.mode() == Mode::DryRun).then(tempfile::tempdir).transpose().map_err(|error| {
-        Report::failed(format!("no temporary folder for the dry run: {error}"), "set TMPDIR to a folder with room")
-    })?;
-    let session = &match &scratch {
-        Some(folder) => Session { state: folder.path().to_owned(), ..session.clone() },
-        None => session.clone(),
-    };
+    let (session, _folder) = &session.for_a_job()?;
     let journal = session.journal()?;
     if let Some(id) = autoscale::running(&journal, &cloud.place(), None)? {
         return Err(Report::failed(autoscale::already(Some(&id)), ""));

@@ -9,6 +9,7 @@ use super::print;
 use super::progress;
 use super::report::{Exit, Report};
 use super::restore::absolute;
+use super::resume;
 use super::session::Session;
 use crate::backup::write::Destination;
 use crate::backup::{Format, Location};
@@ -17,8 +18,7 @@ use crate::cloud::inventory::Table;
 use crate::cloud::{Mode, inventory};
 use crate::jobs::audit::Unsent;
 use crate::jobs::backup::{default_segments, read_budget};
-use crate::jobs::journal::{JournalError, State};
-use crate::jobs::{BackupSpec, JobId, Kind, Spec, StartError, resume_detached, start_detached};
+use crate::jobs::{BackupSpec, JobId, Kind, Spec, start_detached};
 
 /// What to back up, where to, and how.
 #[derive(Clone, Debug, Default, Args)]
@@ -116,7 +116,7 @@ pub async fn run(args: BackupArgs, session: &Session) -> Result<Exit, Report> {
         if session.mode() == Mode::DryRun {
             return Err(Report::bad_arguments("a dry run resumes nothing", "leave out --resume"));
         }
-        return resume(&JobId(id.clone()), args.detach, session).await;
+        return resume::run(&JobId(id.clone()), Kind::Backup, args.detach, "sluice jobs lists them", session).await;
     }
     let mut spec = args.spec()?;
     let cloud = session.reading().await?;
@@ -141,7 +141,7 @@ pub async fn run(args: BackupArgs, session: &Session) -> Result<Exit, Report> {
     let spec = Spec::Backup(spec);
     if args.detach {
         let id = start_detached(&journal, &spec, &session.context, None)?;
-        return started(&id, session);
+        return resume::started(&id, Kind::Backup, session);
     }
     let id = journal.create_job(&spec, &session.context, None)?;
     drop(journal);
@@ -175,36 +175,6 @@ fn would_send(spec: &BackupSpec, to: &Destination, table: &Table) -> Result<Exit
     }
     let budget = read_budget(table, spec.read_budget).map_or("no cap".to_owned(), |rcu| format!("{rcu:.0} RCU/s"));
     eprintln!("dry run: about {} items would go to {} at {budget}", print::grouped(table.items), to.location);
-    Ok(Exit::Done)
-}
-
-async fn resume(id: &JobId, detach: bool, session: &Session) -> Result<Exit, Report> {
-    let journal = session.journal()?;
-    let job = journal.job(id)?;
-    if job.kind() != Kind::Backup {
-        return Err(Report::failed(format!("job {id} is no backup but a {}", job.kind()), "sluice jobs lists them"));
-    }
-    if job.state.is_live() && job.state != State::Starting {
-        return Err(JournalError::Running(id.clone()).into());
-    }
-    if !job.state.can_resume() {
-        return Err(StartError::NotResumable(id.clone(), job.state).into());
-    }
-    if detach {
-        resume_detached(&journal, id)?;
-        return started(id, session);
-    }
-    // Where the job acts is the job's, not this command's.
-    let session = Session { context: job.context, ..session.clone() };
-    progress::run(&session, id, Kind::Backup).await.map(|(exit, _)| exit)
-}
-
-fn started(id: &JobId, session: &Session) -> Result<Exit, Report> {
-    if session.global.json {
-        print::json(&json!({ "job": id, "kind": Kind::Backup, "state": State::Starting }))?;
-    } else {
-        print::line(&format!("started backup {id}; watch it with: sluice jobs {id} --watch"))?;
-    }
     Ok(Exit::Done)
 }
 

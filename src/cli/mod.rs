@@ -26,6 +26,7 @@ mod print;
 mod progress;
 mod report;
 mod restore;
+mod resume;
 mod session;
 mod settings;
 mod shell;

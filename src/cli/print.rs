@@ -6,6 +6,7 @@ use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
 use super::report::{Exit, Report};
+pub use crate::jobs::plan::grouped;
 
 /// Which side a column's text keeps to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,19 +82,6 @@ pub fn columns(columns: &Columns) -> Result<(), Report> {
 /// `value` as compact JSON.
 pub fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("our rows have string keys and no failing serialisers")
-}
-
-/// Whole numbers with thousands set apart: `1,234,567`.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Text from elsewhere with its control characters shown, not obeyed.

@@ -3,23 +3,19 @@
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::json;
 
 use super::control::per_second;
 use super::plan;
 use super::preview;
-use super::print;
 use super::progress;
 use super::report::{Exit, Report};
+use super::resume;
 use super::session::Session;
 use super::source::SourceArgs;
 use crate::backup::Format;
 use crate::cloud::{Mode, inventory};
 use crate::jobs::create_table::SchemaSource;
-use crate::jobs::journal::{JournalError, State};
-use crate::jobs::{
-    self, JobId, Kind, Part, RestoreSpec, SourceSpec, Spec, StartError, resume_detached, start_detached,
-};
+use crate::jobs::{self, JobId, Kind, Part, RestoreSpec, SourceSpec, Spec, start_detached};
 
 /// What to restore, into what, and how.
 // Each is a switch of its own on the command line.
@@ -99,12 +95,6 @@ pub struct RestoreArgs {
     /// Go on with a job that was interrupted or failed, as it was told to.
     #[arg(long, value_name = "ID")]
     pub resume: Option<String>,
-}
-
-impl From<StartError> for Report {
-    fn from(error: StartError) -> Self {
-        Self::failed(error.to_string(), "")
-    }
 }
 
 impl RestoreArgs {
@@ -211,7 +201,7 @@ pub async fn run(args: RestoreArgs, session: &Session) -> Result<Exit, Report> {
         ));
     }
     if let Some(id) = &args.resume {
-        return resume(&JobId(id.clone()), args.detach, session).await;
+        return resume::run(&JobId(id.clone()), Kind::Restore, args.detach, "start the verify again", session).await;
     }
     let mut spec = args.spec()?;
     if let Some(most) = args.preview {
@@ -238,53 +228,16 @@ pub async fn run(args: RestoreArgs, session: &Session) -> Result<Exit, Report> {
     if let Some(new) = &new {
         plan::make(new, session).await?;
     }
-    // A dry run is no job that anyone should find done: its journal goes with it.
-    let scratch = (session.mode() == Mode::DryRun).then(tempfile::tempdir).transpose().map_err(|error| {
-        Report::failed(format!("no temporary folder for the dry run: {error}"), "set TMPDIR to a folder with room")
-    })?;
-    let session = &match &scratch {
-        Some(folder) => Session { state: folder.path().to_owned(), ..session.clone() },
-        None => session.clone(),
-    };
+    let (session, _folder) = &session.for_a_job()?;
     let journal = session.journal()?;
     let spec = Spec::Restore(spec);
     if args.detach {
         let id = start_detached(&journal, &spec, &session.context, None)?;
-        return started(&id, session);
+        return resume::started(&id, Kind::Restore, session);
     }
     let id = journal.create_job(&spec, &session.context, None)?;
     drop(journal);
     progress::run(session, &id, Kind::Restore).await.map(|(exit, _)| exit)
-}
-
-async fn resume(id: &JobId, detach: bool, session: &Session) -> Result<Exit, Report> {
-    let journal = session.journal()?;
-    let job = journal.job(id)?;
-    if job.kind() != Kind::Restore {
-        return Err(Report::failed(format!("job {id} is no restore but a {}", job.kind()), "start the verify again"));
-    }
-    if job.state.is_live() && job.state != State::Starting {
-        return Err(JournalError::Running(id.clone()).into());
-    }
-    if !job.state.can_resume() {
-        return Err(StartError::NotResumable(id.clone(), job.state).into());
-    }
-    if detach {
-        resume_detached(&journal, id)?;
-        return started(id, session);
-    }
-    // Where the job acts is the job's, not this command's.
-    let session = Session { context: job.context, ..session.clone() };
-    progress::run(&session, id, Kind::Restore).await.map(|(exit, _)| exit)
-}
-
-fn started(id: &JobId, session: &Session) -> Result<Exit, Report> {
-    if session.global.json {
-        print::json(&json!({ "job": id, "kind": Kind::Restore, "state": State::Starting }))?;
-    } else {
-        print::line(&format!("started restore {id}; watch it with: sluice jobs {id} --watch"))?;
-    }
-    Ok(Exit::Done)
 }
 
 #[cfg(test)]

@@ -82,6 +82,16 @@ impl Session {
         Ok(Journal::open(&self.journal_path())?)
     }
 
+    /// The session that a job is made in. A dry run is no job that anyone should find done: its journal is in a folder of
+    /// its own, and goes with it.
+    pub fn for_a_job(&self) -> Result<(Self, Option<tempfile::TempDir>), Report> {
+        let scratch = (self.mode() == Mode::DryRun).then(tempfile::tempdir).transpose().map_err(|error| {
+            Report::failed(format!("no temporary folder for the dry run: {error}"), "set TMPDIR to a folder with room")
+        })?;
+        let state = scratch.as_ref().map_or_else(|| self.state.clone(), |folder| folder.path().to_owned());
+        Ok((Self { state, ..self.clone() }, scratch))
+    }
+
     /// The journal, when there is one: a command that only reads makes none.
     pub fn journal_if_any(&self) -> Result<Option<Journal>, Report> {
         if self.journal_path().exists() { self.journal().map(Some) } else { Ok(None) }

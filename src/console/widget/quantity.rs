@@ -3,6 +3,9 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+/// Every digit, in groups of three: `23,120`.
+pub use crate::jobs::plan::grouped as exact;
+
 /// Three digits are enough to compare by: `950`, `31.2k`, `1.20M`.
 pub fn count(n: f64) -> String {
     let n = n.max(0.0);
@@ -44,19 +47,6 @@ fn scaled(n: f64, base: f64, units: &[&str], gap: &str) -> String {
         _ => 0,
     };
     format!("{value:.digits$}{gap}{}", units[unit])
-}
-
-/// Every digit, in groups of three: `23,120`.
-pub fn exact(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(c);
-    }
-    out
 }
 
 /// A length of time in its two largest units: `12.3 s`, `3m 24s`, `14h 05m`, `2d 03h`.

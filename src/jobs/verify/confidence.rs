@@ -1,5 +1,7 @@
 //! What a sample tells of the whole: exact binomial bounds (Clopper and Pearson), in words.
 
+use crate::jobs::plan::grouped;
+
 /// How sure the bounds are.
 const CONFIDENCE: f64 = 0.95;
 
@@ -83,19 +85,6 @@ fn percent(share: f64, round: fn(f64) -> f64) -> String {
     let scale = 10f64.powi(digits);
     let text = format!("{:.*}", digits as usize, round(percent * scale) / scale);
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-}
-
-/// `12,345`.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]

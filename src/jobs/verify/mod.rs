@@ -28,10 +28,10 @@ use tokio::sync::mpsc;
 pub(super) use self::attribute::attributes;
 
 use self::again::{Differences, Settled};
-use self::confidence::grouped;
 use self::source::{Met, Source};
 use self::spill::{Side, Tally, Version};
 use super::journal::{Commit, Journal, Sample, State, now_ms};
+use super::plan::grouped;
 use super::progress::{Said, VerifyLine};
 use super::spec::{JobId, VerifySpec};
 use super::worker::{End, JobError, Session, differences_path};

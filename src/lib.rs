@@ -5,7 +5,8 @@
 //!               └──────┬──────┘
 //!                    jobs                  what can be started: a process each, meeting in the journal
 //!                      │
-//!                    flow                  writer, producer, consumer, pacer: knows nothing of who calls it
+//!                flow    event             writer, producer, consumer, pacer · slots, pump pass, playback order:
+//!                      │                   both know nothing of who calls them
 //!            ┌─────────┼─────────┐
 //!          item      backup    cloud       bytes of items · files of items · clients, guard, error classes
 //!          capacity                        rules of provisioned throughput: steps, decreases, autoscale
@@ -21,6 +22,7 @@ pub mod capacity;
 pub mod cli;
 pub mod cloud;
 pub mod console;
+pub mod event;
 pub mod flow;
 pub mod item;
 pub mod jobs;

@@ -86,6 +86,18 @@ pub enum Command {
     Capacity(super::capacity::CapacityArgs),
     /// Follow the load of tables with their capacity, by rules.
     Autoscale(super::autoscale::AutoscaleArgs),
+    /// Run the put requests of a stream: workers that share its shards.
+    Work(super::work::WorkArgs),
+    /// Put made-up events onto a stream, at a rate.
+    Load(super::load::LoadArgs),
+    /// Take events by HTTP and put them onto a stream.
+    Track(super::track::TrackArgs),
+    /// Pump events from a stream into the event table.
+    Pump(super::pump::PumpArgs),
+    /// Play events back in order, from any moment.
+    Playback(super::playback::PlaybackArgs),
+    /// Print the least-privilege policy of a job.
+    Iam(super::iam::IamArgs),
     /// Let a job write nothing until it is resumed.
     Pause(super::control::JobArgs),
     /// Let a paused job go on.

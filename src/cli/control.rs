@@ -6,8 +6,8 @@ use serde_json::json;
 use super::print;
 use super::report::{Exit, Report};
 use super::session::Session;
+use crate::jobs::JobId;
 use crate::jobs::journal::{Control, Job, State};
-use crate::jobs::{JobId, Kind};
 
 /// A job.
 #[derive(Debug, Args)]
@@ -91,12 +91,10 @@ fn live(job: &Job) -> Result<Job, Report> {
     if job.state.is_live() {
         return Ok(job.clone());
     }
-    let hint = match (job.state.can_resume(), job.kind()) {
-        (true, Kind::Restore) => format!("take it up again with: sluice restore --resume {}", job.id),
-        (true, Kind::Verify) => "start the verify again".to_owned(),
-        (true, Kind::Backup) => format!("take it up again with: sluice backup --resume {}", job.id),
-        (true, Kind::Autoscale) => "start it again with: sluice autoscale".to_owned(),
-        (false, _) => "it has ended".to_owned(),
+    let hint = if job.state.can_resume() {
+        format!("take it up again with: {}", job.kind().again(&job.id))
+    } else {
+        "it has ended".to_owned()
     };
     Err(Report::failed(format!("job {} is {}: no worker runs it", job.id, job.state.as_str()), hint))
 }

@@ -13,17 +13,21 @@ mod control;
 mod dead;
 #[cfg(feature = "local")]
 mod demo;
+mod iam;
 mod info;
 mod jobs;
 mod keymap;
+mod load;
 #[cfg(feature = "local")]
 mod local;
 mod log;
 mod owed;
 mod plan;
+mod playback;
 mod preview;
 mod print;
 mod progress;
+mod pump;
 mod report;
 mod restore;
 mod resume;
@@ -34,8 +38,10 @@ mod signal;
 mod source;
 mod streams;
 mod tables;
+mod track;
 mod verify;
 mod watch;
+mod work;
 
 use std::process::ExitCode;
 
@@ -91,6 +97,12 @@ async fn run(command: Option<Command>, session: &Session) -> Result<Exit, Report
         Some(Command::Verify(args)) => verify::run(args, session).await,
         Some(Command::Capacity(args)) => capacity::run(args, session).await,
         Some(Command::Autoscale(args)) => autoscale::run(args, session).await,
+        Some(Command::Work(args)) => work::run(args, session).await,
+        Some(Command::Load(args)) => load::run(args, session).await,
+        Some(Command::Track(args)) => track::run(args, session).await,
+        Some(Command::Pump(args)) => pump::run(args, session).await,
+        Some(Command::Playback(args)) => playback::run(args, session).await,
+        Some(Command::Iam(args)) => iam::run(args, session).await,
         Some(Command::Pause(args)) => control::pause(&args, session),
         Some(Command::Resume(args)) => control::resume(&args, session),
         Some(Command::Cancel(args)) => control::cancel(&args, session),

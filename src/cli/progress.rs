@@ -186,7 +186,7 @@ fn say_end(ended: &Ended, kind: Kind, differences: &Path, json: bool) -> Result<
             ended.job
         );
     } else if ended.state == State::Interrupted {
-        eprintln!("interrupted: {kind} {} is checkpointed; go on with: {}", ended.job, again(ended, kind));
+        eprintln!("interrupted: {kind} {} is checkpointed; go on with: {}", ended.job, kind.again(&ended.job));
     }
     outcome(ended, kind)
 }
@@ -197,16 +197,6 @@ fn print_differences(path: &Path) -> Result<(), Report> {
     BufReader::new(list).lines().map_while(Result::ok).try_for_each(|line| print::line(&line))
 }
 
-/// How to take the job up again.
-fn again(ended: &Ended, kind: Kind) -> String {
-    match kind {
-        Kind::Restore => format!("sluice restore --resume {}", ended.job),
-        Kind::Verify => "the same verify again".to_owned(),
-        Kind::Backup => format!("sluice backup --resume {}", ended.job),
-        Kind::Autoscale => "the same command again".to_owned(),
-    }
-}
-
 /// What the end of a job is for the exit code.
 fn outcome(ended: &Ended, kind: Kind) -> Result<Exit, Report> {
     match ended.state {
@@ -215,7 +205,7 @@ fn outcome(ended: &Ended, kind: Kind) -> Result<Exit, Report> {
         _ => {
             let sentence =
                 if ended.message.is_empty() { format!("{kind} {} failed", ended.job) } else { ended.message.clone() };
-            Err(Report::failed(sentence, format!("when that is mended, go on with: {}", again(ended, kind))))
+            Err(Report::failed(sentence, format!("when that is mended, go on with: {}", kind.again(&ended.job))))
         }
     }
 }
@@ -251,7 +241,7 @@ fn done_in_words(ended: &Ended, kind: Kind) -> String {
                 print::grouped(rate)
             )
         }
-        Kind::Autoscale => format!("{kind} {} done", ended.job),
+        Kind::Autoscale | Kind::Work | Kind::Load | Kind::Pump | Kind::Playback => format!("{kind} {} done", ended.job),
         Kind::Verify => format!(
             "verify {}: {} checked, {} equal, {} missing, {} extra, {} different",
             match (ended.differs, count("changed"), report["confidence"].is_string()) {

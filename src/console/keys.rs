@@ -660,7 +660,7 @@ fn rate(app: &mut App) {
     }
     let capped = job.rate.or(match &job.spec {
         Spec::Restore(spec) => spec.rate,
-        Spec::Verify(_) | Spec::Backup(_) | Spec::Autoscale(_) => None,
+        _ => None,
     });
     let input = Input::new(capped.map_or(String::new(), |rate| rate.to_string()));
     app.overlay = Some(Overlay::Prompt(Prompt { purpose: Purpose::Rate(job.id.clone()), input, error: None }));

@@ -283,12 +283,12 @@ impl App {
         };
         // A verify settles no records: it reads keys.
         let how_far: fn(&Counters) -> u64 = match job.kind() {
-            Kind::Restore | Kind::Backup | Kind::Autoscale => settled,
             Kind::Verify => |counters| counters.read,
+            _ => settled,
         };
         let speed: fn(&Counters) -> f64 = match job.kind() {
-            Kind::Restore | Kind::Backup | Kind::Autoscale => |counters| settled(counters) as f64,
             Kind::Verify => |counters| counters.read as f64,
+            _ => |counters| settled(counters) as f64,
         };
         let per_second = rate(RATE_MS, speed);
         // Over half a minute: an ETA that jumps with each second is none.

@@ -106,6 +106,7 @@ impl StreamSource for AwsStream {
             let records = reply.records.into_iter().map(|record| StreamRecord {
                 sequence: SequenceNumber(record.sequence_number),
                 partition_key: record.partition_key.unwrap_or_default(),
+                arrived_us: record.approximate_arrival_timestamp.map_or(0, micros),
                 data: Bytes::from(record.data.into_inner()),
             });
             Ok(Page {
@@ -116,6 +117,11 @@ impl StreamSource for AwsStream {
         }
         .boxed()
     }
+}
+
+/// Microseconds since the epoch.
+fn micros(time: DateTime) -> i64 {
+    time.secs() * 1_000_000 + i64::from(time.subsec_nanos()) / 1000
 }
 
 impl StreamPut for AwsStream {

@@ -214,7 +214,7 @@ impl StreamPut for Fake {
                 let mut state = self.state.lock().unwrap();
                 state.sequence += 1;
                 let sequence = SequenceNumber(state.sequence.to_string());
-                state.shards[shard].push(StreamRecord { sequence, partition_key, data: data.into() });
+                state.shards[shard].push(StreamRecord { sequence, partition_key, data: data.into(), arrived_us: 0 });
             }
             assert!(records.len() <= 500 && bytes <= 5 << 20, "{} records, {bytes} bytes", records.len());
             self.after()?;
@@ -582,7 +582,7 @@ fn a_bad_record_is_a_dead_letter_at_once_and_foreign_ones_are_left_alone() {
             [("r-1/0", good.clone()), ("r-1/1", Bytes::from_static(b"nonsense")), ("r-1/2", lost), ("other", good)];
         for (n, (partition_key, data)) in records.into_iter().enumerate() {
             let sequence = SequenceNumber((n + 1).to_string());
-            let record = StreamRecord { sequence, partition_key: partition_key.into(), data };
+            let record = StreamRecord { sequence, partition_key: partition_key.into(), data, arrived_us: 0 };
             fake.state.lock().unwrap().shards[2].push(record);
         }
         let consumer = consumer(&fake, &clock, |options| options.job = Some("r-1".into()));
@@ -610,7 +610,7 @@ fn a_put_that_is_on_the_stream_again_does_not_undo_the_delete_after_it() {
         let records = [("r-1/0", put.clone()), ("r-1/1", request::encode_delete("t", &item.key.json)), ("r-1/0", put)];
         for (n, (partition_key, data)) in records.into_iter().enumerate() {
             let sequence = SequenceNumber((n + 1).to_string());
-            let record = StreamRecord { sequence, partition_key: partition_key.into(), data };
+            let record = StreamRecord { sequence, partition_key: partition_key.into(), data, arrived_us: 0 };
             fake.state.lock().unwrap().shards[2].push(record);
         }
         let consumer = consumer(&fake, &clock, |options| options.job = Some("r-1".into()));

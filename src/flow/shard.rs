@@ -231,7 +231,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     async fn take(&mut self, record: StreamRecord) -> Result<(), CloudError> {
-        let StreamRecord { sequence, partition_key, data } = record;
+        let StreamRecord { sequence, partition_key, data, .. } = record;
         let ordinal = self.course.job.as_deref().map(|job| ordinal_of(job, &partition_key));
         let position = RecordAt {
             stream: Arc::clone(&self.course.stream),

@@ -70,6 +70,8 @@ pub struct StreamRecord {
     pub partition_key: String,
     /// Its bytes.
     pub data: Bytes,
+    /// When it arrived, about: microseconds since the epoch (AWS says milliseconds).
+    pub arrived_us: i64,
 }
 
 /// What one `GetRecords` gave.

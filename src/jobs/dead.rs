@@ -119,7 +119,7 @@ fn came(job: &Job, dead: &DeadLetter) -> Content {
     }
     let forced = match &job.spec {
         Spec::Restore(spec) => spec.source.format,
-        Spec::Verify(_) | Spec::Backup(_) | Spec::Autoscale(_) => None,
+        _ => None,
     };
     let location = Location::File(dead.letter.source.clone().into());
     let format = forced.or_else(|| backup::detect(&location, payload).ok()).unwrap_or(Format::Jsonl);
@@ -284,7 +284,7 @@ impl<'a> Replay<'a> {
     pub fn new(cloud: &'a Cloud, job: &'a Job, overwrite: bool) -> Result<Self, CloudError> {
         let shape = match &job.spec {
             Spec::Restore(spec) => Shape::new(&spec.source.shape),
-            Spec::Verify(_) | Spec::Backup(_) | Spec::Autoscale(_) => Ok(Shape::default()),
+            _ => Ok(Shape::default()),
         };
         let shape = shape.map_err(|error| CloudError::new(Class::Invalid, error.to_string(), ""))?;
         Ok(Self { cloud, job, shape, keys: HashMap::new(), overwrite })

@@ -8,17 +8,24 @@ pub mod bump;
 pub mod create_table;
 pub mod dead;
 pub mod journal;
+mod load;
 pub mod plan;
+mod playback;
 mod process;
 mod progress;
+mod pump;
 mod restore;
 pub mod spec;
 mod verify;
+mod work;
 mod worker;
 
 pub use binding::{Binding, Remedy};
 pub use journal::{Journal, JournalError};
 pub use process::{StartError, leave_terminal, log_path, resume_detached, start_detached};
 pub use progress::{Ended, Line, Listener, Said, VerifyLine};
-pub use spec::{AutoscaleSpec, BackupSpec, JobId, Kind, Part, Raise, RestoreSpec, SourceSpec, Spec, VerifySpec};
+pub use spec::{
+    AutoscaleSpec, BackupSpec, JobId, Kind, LoadSpec, Part, PlaybackSpec, PumpSpec, Raise, RestoreSpec, SourceSpec,
+    Spec, VerifySpec, WorkSpec,
+};
 pub use worker::{JobError, differences_path, run};

@@ -34,6 +34,14 @@ pub enum Kind {
     Backup,
     /// Rules that follow the load of tables with their capacity.
     Autoscale,
+    /// The put requests of a stream into their tables.
+    Work,
+    /// Made-up events onto a stream.
+    Load,
+    /// Events of a stream into the event table, through the buffer.
+    Pump,
+    /// Events of the event table, in order, to somewhere else.
+    Playback,
 }
 
 impl Kind {
@@ -44,6 +52,10 @@ impl Kind {
             Self::Verify => 'v',
             Self::Backup => 'b',
             Self::Autoscale => 'a',
+            Self::Work => 'w',
+            Self::Load => 'l',
+            Self::Pump => 'p',
+            Self::Playback => 'y',
         }
     }
 
@@ -54,6 +66,20 @@ impl Kind {
             Self::Verify => "verify",
             Self::Backup => "backup",
             Self::Autoscale => "autoscale",
+            Self::Work => "work",
+            Self::Load => "load",
+            Self::Pump => "pump",
+            Self::Playback => "playback",
+        }
+    }
+
+    /// How job `id` of this kind is taken up again after it was interrupted or failed.
+    pub fn again(self, id: &JobId) -> String {
+        match self {
+            Self::Restore | Self::Backup | Self::Playback => format!("sluice {self} --resume {id}"),
+            Self::Verify | Self::Autoscale | Self::Work | Self::Load | Self::Pump => {
+                format!("the same sluice {self} again")
+            }
         }
     }
 }
@@ -76,6 +102,14 @@ pub enum Spec {
     Backup(BackupSpec),
     /// Rules that follow the load of tables with their capacity.
     Autoscale(AutoscaleSpec),
+    /// The put requests of a stream into their tables.
+    Work(WorkSpec),
+    /// Made-up events onto a stream.
+    Load(LoadSpec),
+    /// Events of a stream into the event table, through the buffer.
+    Pump(PumpSpec),
+    /// Events of the event table, in order, to somewhere else.
+    Playback(PlaybackSpec),
 }
 
 impl Spec {
@@ -86,6 +120,10 @@ impl Spec {
             Self::Verify(_) => Kind::Verify,
             Self::Backup(_) => Kind::Backup,
             Self::Autoscale(_) => Kind::Autoscale,
+            Self::Work(_) => Kind::Work,
+            Self::Load(_) => Kind::Load,
+            Self::Pump(_) => Kind::Pump,
+            Self::Playback(_) => Kind::Playback,
         }
     }
 
@@ -95,7 +133,9 @@ impl Spec {
             Self::Restore(spec) => &spec.table,
             Self::Verify(spec) => &spec.table,
             Self::Backup(spec) => &spec.table,
-            Self::Autoscale(_) => "",
+            Self::Pump(spec) => &spec.events,
+            Self::Playback(spec) => &spec.events,
+            Self::Autoscale(_) | Self::Work(_) | Self::Load(_) => "",
         }
     }
 
@@ -104,7 +144,7 @@ impl Spec {
         match self {
             Self::Restore(spec) => &spec.source.sources,
             Self::Verify(spec) => &spec.source.sources,
-            Self::Backup(_) | Self::Autoscale(_) => &[],
+            _ => &[],
         }
     }
 
@@ -123,6 +163,10 @@ impl Spec {
             Self::Verify(spec) => format!("{} = {sources}", spec.table),
             Self::Backup(spec) => format!("{} → {}", spec.table, spec.to),
             Self::Autoscale(spec) => spec.config.clone(),
+            Self::Work(spec) => format!("tables ← {}", spec.stream),
+            Self::Load(spec) => format!("{} ← made-up events", spec.stream),
+            Self::Pump(spec) => format!("{} ← {} via {}", spec.events, spec.stream, spec.buffer),
+            Self::Playback(spec) => format!("{} → {}", spec.events, spec.sink),
         }
     }
 }
@@ -275,6 +319,86 @@ pub struct AutoscaleSpec {
     /// Look once, decide, and end.
     #[serde(default)]
     pub once: bool,
+}
+
+/// Put workers: the put requests of a stream into the tables that they name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WorkSpec {
+    /// The stream.
+    pub stream: String,
+    /// Where shards begin that have no checkpoint; `None` is the oldest record.
+    #[serde(default)]
+    pub from: Option<crate::flow::StartAt>,
+    /// End once everything that was on the stream is in its tables.
+    #[serde(default)]
+    pub drain: bool,
+    /// The DynamoDB table with KCL's leases that several hosts share; `None` reads every shard alone.
+    #[serde(default)]
+    pub lease_table: Option<String>,
+    /// Read by enhanced fan-out, as the consumer of this name.
+    #[serde(default)]
+    pub fan_out: Option<String>,
+}
+
+/// Made-up events onto a stream.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LoadSpec {
+    /// The stream.
+    pub stream: String,
+    /// Events per second.
+    pub rate: f64,
+    /// Ends after so many events.
+    #[serde(default)]
+    pub count: Option<u64>,
+    /// Ends after so long, seconds.
+    #[serde(default)]
+    pub seconds: Option<f64>,
+    /// The body of each event; `None` makes the original's claps.
+    #[serde(default)]
+    pub body: Option<String>,
+}
+
+/// Events of a stream into the buffer, and from the buffer into the event table.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PumpSpec {
+    /// The stream that events arrive on.
+    pub stream: String,
+    /// The buffer table.
+    pub buffer: String,
+    /// The event table.
+    pub events: String,
+    /// Length of a slot.
+    #[serde(default)]
+    pub slot: crate::event::SlotLength,
+    /// Seconds between two passes over the buffer.
+    pub every: f64,
+    /// How rows of the event table are keyed.
+    #[serde(default)]
+    pub layout: crate::event::Layout,
+    /// One pass, then end.
+    #[serde(default)]
+    pub once: bool,
+}
+
+/// Events of the event table, in order.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PlaybackSpec {
+    /// The event table.
+    pub events: String,
+    /// Events from this time on; `None` is the first there is.
+    #[serde(default)]
+    pub from: Option<jiff::Timestamp>,
+    /// Events before this time; `None` is all that is complete.
+    #[serde(default)]
+    pub to: Option<jiff::Timestamp>,
+    /// Times the speed at which they happened; `None` is as fast as can be.
+    #[serde(default)]
+    pub speed: Option<f64>,
+    /// Where they go: `-`, a file, `stream:NAME`, or `puts:STREAM/TABLE`.
+    pub sink: String,
+    /// Wait for more behind the watermark instead of ending.
+    #[serde(default)]
+    pub follow: bool,
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::bump::BumpError;
 use super::journal::{Control, Job, Journal, JournalError, State};
 use super::progress::{Ended, Listener};
 use super::spec::{JobId, RestoreSpec, Spec};
-use super::{audit, autoscale, backup, bump, restore, verify};
+use super::{audit, autoscale, backup, bump, load, playback, pump, restore, verify, work};
 use crate::backup::BackupError;
 use crate::cloud::{Class, Cloud, CloudError, Mode};
 
@@ -166,6 +166,10 @@ pub async fn run(
         (Ok(None), Spec::Verify(spec)) => verify::run(&session, spec, path).await,
         (Ok(None), Spec::Backup(spec)) => backup::run(&session, spec).await,
         (Ok(None), Spec::Autoscale(spec)) => autoscale::run(&session, spec).await,
+        (Ok(None), Spec::Work(spec)) => work::run(&session, spec).await,
+        (Ok(None), Spec::Load(spec)) => load::run(&session, spec).await,
+        (Ok(None), Spec::Pump(spec)) => pump::run(&session, spec).await,
+        (Ok(None), Spec::Playback(spec)) => playback::run(&session, spec).await,
     };
     let end = ended.unwrap_or_else(|error| End {
         state: State::Failed,

@@ -1,0 +1,3 @@
+//! `sluice-lambda`: the same put, pump and replicate logic on AWS Lambda; the handler is chosen by `SLUICE_HANDLER`.
+
+fn main() {}

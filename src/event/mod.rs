@@ -8,6 +8,7 @@
 //! Knows nothing of who calls it: a worker process, Lambda.
 
 mod record;
+pub mod row;
 mod slot;
 
 pub use record::{Event, EventId, Layout};

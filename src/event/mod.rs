@@ -13,6 +13,7 @@ mod order;
 mod range;
 pub mod read;
 mod record;
+pub mod row;
 mod slot;
 mod tempo;
 

@@ -37,6 +37,7 @@ mod shard_pace;
 mod stopwatch;
 mod stream;
 mod table;
+pub mod tail;
 mod tally;
 mod waiting;
 mod writer;

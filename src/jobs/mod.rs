@@ -10,7 +10,7 @@ pub mod dead;
 pub mod journal;
 mod load;
 pub mod plan;
-mod playback;
+pub mod playback;
 pub mod policy;
 mod process;
 mod progress;

@@ -40,6 +40,7 @@ mod slices;
 mod stopwatch;
 mod stream;
 mod table;
+pub mod tail;
 mod tally;
 mod waiting;
 mod writer;

@@ -31,7 +31,7 @@ const UNDER_SHARED: f64 = 0.22;
 /// The time from fall to fall that steps are chosen for, s; and units written meanwhile, since a fall costs a few of
 /// them: so small a table is asked less often.
 const SAW_SECONDS: f64 = 1.6;
-const SAW_UNITS: f64 = 400.0;
+const SAW_UNITS: f64 = 500.0;
 /// With several writers each rises by less, but never by less than this share of a writer's that is alone.
 const SMALLEST_STEP: f64 = 0.05;
 /// So far above what was found last, nothing refuses because the limit is another one: the steps double.
@@ -41,94 +41,62 @@ const LATE: f64 = 3.0;
 /// Above this multiple of the resource's rate, what gets through is saved capacity under another ceiling (a
 /// partition's).
 const BURST: f64 = 1.2;
-/// While hot keys are tried again and again, a fall to less than this share of the pace is made in several: then one
-/// sample says little of what there is.
+/// A fall to less than this share of the pace is made in several: a short sample says little of what there is.
 const STEEPEST: f64 = 0.5;
-/// Replies after a first refusal that tell how much gets through, units and time.
-const SAMPLE: f64 = 100.0;
-const SAMPLE_TIME: Duration = Duration::from_millis(100);
-/// Fewer units than this tell nothing within that time; after ten times that time they must do.
-const SMALLEST_SAMPLE: f64 = 8.0;
-
 /// How long after a fall refusals tell nothing.
-const SETTLE: Duration = Duration::from_millis(100);
-/// What was refused counts for about this long, and for about this many replies at least.
-const MEMORY: Duration = Duration::from_secs(5);
-const MEMORY_REPLIES: f64 = 500.0;
-/// Refused replies below what got through that show something; and how many times as large a share may be refused
-/// above it, if the pace is not the reason.
-const SEVERAL: f64 = 2.5;
-const ALIKE: f64 = 2.0;
-/// Less than this share may be other writers looking for their limit, and more is never taken for refusals that heed
-/// no pace.
-const LEAST_BACKGROUND: f64 = 0.035;
-const MOST_BACKGROUND: f64 = 0.25;
-/// A trial of whether refusals heed the pace goes at this share of it, and shows that they don't when so many replies
-/// refuse,
-const TRIAL: f64 = 0.5;
-const TRIAL_REFUSALS: f64 = 3.0;
-/// that they do when it should have been this many by now, or after this time.
-const TRIAL_EXPECTED: f64 = 6.0;
-const TRIAL_TIME: Duration = Duration::from_secs(6);
-/// As much must be refused in it as before, but for chance.
-const TRIAL_ALIKE: f64 = 0.7;
-/// It must have seemed so for this long: what writers refuse each other until each has its share is over sooner.
-const TRIAL_EVIDENCE: Duration = Duration::from_secs(2);
-/// The next trial is so long after one that showed nothing, and later each time up to the second.
-const TRIAL_AGAIN: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(80)];
-/// What a trial found is believed for this long.
-const BACKGROUND_LASTS: Duration = Duration::from_mins(1);
-/// Among refusals that come whatever the pace a sample must be so many times as large,
-const LARGER: f64 = 4.0;
-/// and shows a limit when this multiple of their share is refused.
-const CLEARLY: f64 = 1.5;
+const SETTLE: Duration = Duration::from_millis(50);
+/// Share of replies that refuse something whatever the pace.
+const USUAL: f64 = 0.01;
+const MOST_USUAL: f64 = 0.4;
+/// Who has this share of a table has it alone: what is refused below it heeds no pace.
+const ALONE: f64 = 0.9;
+/// From this share of refusing replies on it is worth a trial,
+const WORTH: f64 = 0.08;
+/// in a resource of so many units a second: a smaller one tells too little at once,
+const TRIAL_RATE: f64 = 50.0;
+/// the first so long after a fall, later ones twice as long after the one before, up to the second.
+const TRIAL_AGAIN: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(320)];
+const MEMORY: Duration = Duration::from_secs(10);
+const MEMORY_REPLIES: f64 = 100.0;
+/// Share of units that is refused a little above a limit,
+const OVER: f64 = 0.04;
+/// and share of replies that then refuse something, at most.
+const MOST_REFUSING: f64 = 0.5;
+/// Without a limit one is seen about once in this time, s.
+const FALSE_ALARM: f64 = 15.0;
 
-/// What was refused from the first refusal on.
-#[derive(Clone, Copy, Debug)]
-struct Sample {
-    since: Duration,
-    sent: f64,
-    refused: f64,
-    replies: f64,
-}
-
-/// What was sent and refused in the last seconds, older replies counting less.
+/// Evidence of a limit: what was sent and refused since more was refused than usually is (a cumulative sum test,
+/// Page 1954).
 #[derive(Clone, Copy, Debug, Default)]
-struct Seen {
+struct Evidence {
+    /// How many times as likely a limit is as chance, as a logarithm.
+    score: f64,
     sent: f64,
     refused: f64,
-    /// Replies that refused something.
-    refusals: f64,
 }
 
-impl Seen {
-    fn share(&self) -> f64 {
-        if self.sent > 0.0 { self.refused / self.sent } else { 0.0 }
-    }
-
-    fn fade(&mut self, kept: f64) {
-        self.sent *= kept;
-        self.refused *= kept;
-        self.refusals *= kept;
-    }
-
-    fn add(&mut self, sent: f64, refused: f64) {
-        self.sent += sent;
-        self.refused += refused;
-        self.refusals += f64::from(u8::from(refused > 0.0));
-    }
-}
-
-/// The pace is halved to see whether refusals heed it.
-#[derive(Clone, Copy, Debug)]
-struct Trial {
-    since: Duration,
-    seen: Seen,
+/// Replies below what got through, older ones counting less.
+#[derive(Clone, Copy, Debug, Default)]
+struct Background {
     replies: f64,
-    /// The share that refuses if they don't.
-    share: f64,
-    /// The pace before.
-    before: f64,
+    /// Of `replies`: those that refused something.
+    refusing: f64,
+    heard_at: Duration,
+}
+
+impl Background {
+    fn add(&mut self, now: Duration, refuses: bool) {
+        let passed = now.saturating_sub(self.heard_at).as_secs_f64() / MEMORY.as_secs_f64();
+        self.heard_at = now;
+        let kept = 1.0 - passed.min(1.0 / MEMORY_REPLIES);
+        self.replies = self.replies * kept + 1.0;
+        self.refusing = self.refusing * kept + f64::from(u8::from(refuses));
+    }
+
+    /// Share of replies that refuse something whatever the pace.
+    fn share(&self) -> f64 {
+        self.refusing / self.replies.max(MEMORY_REPLIES)
+    }
 }
 
 /// Which multiple of the resources' rates gets through, as refusals taught.
@@ -148,7 +116,14 @@ pub(super) struct Governor {
     found: Option<f64>,
     /// The step of the next window, in multiples of the rate: it grows when nothing refuses that should.
     stride: f64,
-    sample: Option<Sample>,
+    evidence: Evidence,
+    background: Background,
+    /// From this pace on what is refused below what got through is taken for background.
+    believed_above: f64,
+    /// The pace at which a trial began.
+    trial: Option<f64>,
+    trial_after: Duration,
+    trial_again: Duration,
     fell_at: Duration,
     /// Units accepted since then.
     accepted: f64,
@@ -156,20 +131,6 @@ pub(super) struct Governor {
     frequent: f64,
     /// Seconds from fall to fall that a writer alone would choose.
     saw: f64,
-    /// Below and above what got through.
-    below: Seen,
-    above: Seen,
-    heard_at: Duration,
-    trial: Option<Trial>,
-    /// Since when refusals seem to heed no pace.
-    seems_since: Option<Duration>,
-    /// No trial before this, and how long after one that shows nothing the next one is.
-    trial_after: Duration,
-    trial_again: Duration,
-    /// The share that is refused whatever the pace: by faults, or because others take no heed.
-    background: f64,
-    /// It is never taken for more than this: else a limit would seem to be one of these, too.
-    most_background: f64,
 }
 
 impl Governor {
@@ -185,20 +146,16 @@ impl Governor {
             crowded: false,
             found: None,
             stride: step(SAW_SECONDS),
-            sample: None,
+            evidence: Evidence::default(),
+            background: Background::default(),
+            believed_above: ALONE,
+            trial: None,
+            trial_after: TRIAL_AGAIN[0],
+            trial_again: TRIAL_AGAIN[0],
             fell_at: Duration::ZERO,
             accepted: 0.0,
             frequent: 1.0,
             saw: SAW_SECONDS,
-            below: Seen::default(),
-            above: Seen::default(),
-            heard_at: Duration::ZERO,
-            trial: None,
-            seems_since: None,
-            trial_after: Duration::ZERO,
-            trial_again: TRIAL_AGAIN[0],
-            most_background: 0.0,
-            background: 0.0,
         }
     }
 
@@ -249,7 +206,7 @@ impl Governor {
             || now.saturating_sub(self.fell_at).as_secs_f64() > late.max(SAW_SECONDS)
         {
             // By half of what there is at most: the bucket has filled meanwhile, and takes anything for a moment.
-            self.stride = (self.stride * 2.0).min(self.factor / scale / 2.0);
+            self.stride = (self.stride * 2.0).clamp(self.factor * UNDER / scale, self.factor / scale / 2.0);
         }
         self.factor = (self.factor + self.stride * scale).min(self.most());
     }
@@ -263,138 +220,68 @@ impl Governor {
         if sent_at < self.fell_at + SETTLE {
             return false;
         }
-        if self.trial.is_some() {
-            self.hear_trial(now, sent, refused);
-            return false;
+        if self.found.is_some_and(|found| self.factor <= found) {
+            self.background.add(now, refused > 0.0);
         }
-        self.remember(now, sent, refused);
-        if self.begins_trial(now) {
+        self.try_background(now, rate);
+        let usual = self.usual();
+        // A bucket that is just empty refuses of each reply what is over: of large ones something almost always.
+        let at_limit = (1.0 - (1.0 - OVER).powf(sent)).clamp(OVER, MOST_REFUSING).max(usual + OVER);
+        let replies_per_second = self.factor * rate / sent.max(f64::MIN_POSITIVE);
+        let certain = (replies_per_second * FALSE_ALARM).max(1.0).ln();
+        let evidence = &mut self.evidence;
+        if evidence.score > 0.0 {
+            evidence.sent += sent;
+            evidence.refused += refused;
+        }
+        evidence.score += if refused > 0.0 { (at_limit / usual).ln() } else { ((1.0 - at_limit) / (1.0 - usual)).ln() };
+        if evidence.score <= 0.0 {
+            self.evidence = Evidence::default();
+        } else if evidence.score >= certain {
+            let evidence = std::mem::take(evidence);
+            self.fall(now, evidence, rate);
             return true;
         }
-        let Some(sample) = &mut self.sample else {
-            // The first refusal came because it was looked for: what follows tells how much gets through.
-            if refused > 0.0 {
-                self.sample = Some(Sample { since: now, sent: 0.0, refused: 0.0, replies: 0.0 });
+        false
+    }
+
+    /// The share of replies that refuses something whatever the pace.
+    fn usual(&self) -> f64 {
+        let is_believed = self.found.is_some_and(|found| found >= self.believed_above);
+        if is_believed { self.background.share().clamp(USUAL, MOST_USUAL) } else { USUAL }
+    }
+
+    /// Begins a trial: takes what is refused for background, and doubles the pace. A limit then shows at once.
+    fn try_background(&mut self, now: Duration, rate: f64) {
+        if self.found.is_some_and(|found| found < self.believed_above)
+            && self.trial.is_none()
+            && now >= self.trial_after
+            && rate >= TRIAL_RATE
+            && self.background.share() >= WORTH
+        {
+            self.trial = Some(self.factor);
+            self.believed_above = 0.0;
+            self.stride = self.factor * 0.25;
+            self.evidence = Evidence::default();
+        }
+    }
+
+    fn end_trial(&mut self, now: Duration, found: f64) {
+        if self.trial.take().is_some() {
+            if found >= ALONE {
+                self.trial_again = TRIAL_AGAIN[0];
+                self.believed_above = ALONE;
+            } else {
+                self.believed_above = ALONE;
+                self.trial_after = now + self.trial_again;
+                self.trial_again = (self.trial_again * 2).min(TRIAL_AGAIN[1]);
             }
-            return false;
-        };
-        sample.sent += sent;
-        sample.refused += refused;
-        sample.replies += 1.0;
-        let lasted = now.saturating_sub(sample.since);
-        let enough = sample.sent >= SAMPLE
-            || lasted >= SAMPLE_TIME && sample.sent >= SMALLEST_SAMPLE
-            || lasted >= SAMPLE_TIME * 10;
-        if !enough {
-            return false;
-        }
-        let sample = *sample;
-        match self.shows_limit(&sample) {
-            None => false,
-            Some(false) => {
-                self.sample = None;
-                self.stride = self.stride.max(step(self.saw));
-                self.rise(now);
-                false
-            }
-            Some(true) => {
-                self.fall(now, sample, rate);
-                true
-            }
+        } else if found < self.believed_above {
+            self.believed_above = ALONE;
         }
     }
 
-    fn remember(&mut self, now: Duration, sent: f64, refused: f64) {
-        let passed = now.saturating_sub(self.heard_at).as_secs_f64() / MEMORY.as_secs_f64();
-        self.heard_at = now;
-        let kept = 1.0 - passed.min(1.0 / MEMORY_REPLIES);
-        self.below.fade(kept);
-        self.above.fade(kept);
-        // Before anything was found all is above.
-        let is_below = self.found.is_some_and(|found| self.factor <= found);
-        if is_below {
-            self.below.add(sent, refused);
-        } else {
-            self.above.add(sent, refused);
-        }
-        if self.background > 0.0 && self.below.refusals >= SEVERAL {
-            self.background = self.below.share().min(self.most_background);
-        }
-        if now > self.trial_after + BACKGROUND_LASTS {
-            self.background = 0.0;
-        }
-    }
-
-    /// Begins a trial if the refusals seem to heed no pace.
-    fn begins_trial(&mut self, now: Duration) -> bool {
-        let share = self.below.share();
-        let seems = self.below.refusals >= SEVERAL && self.above.share() <= share * ALIKE;
-        let seems = seems && (LEAST_BACKGROUND..=MOST_BACKGROUND).contains(&share);
-        if !seems || self.background > 0.0 {
-            self.seems_since = None;
-            return false;
-        }
-        if now < *self.seems_since.get_or_insert(now) + TRIAL_EVIDENCE || now < self.trial_after {
-            return false;
-        }
-        self.trial = Some(Trial { since: now, seen: Seen::default(), replies: 0.0, share, before: self.factor });
-        self.factor *= TRIAL;
-        self.sample = None;
-        (self.fell_at, self.accepted) = (now, 0.0);
-        true
-    }
-
-    fn hear_trial(&mut self, now: Duration, sent: f64, refused: f64) {
-        let Some(trial) = &mut self.trial else { return };
-        trial.seen.add(sent, refused);
-        trial.replies += 1.0;
-        let trial = *trial;
-        let heed_no_pace = trial.seen.refusals >= TRIAL_REFUSALS && trial.seen.share() >= trial.share * TRIAL_ALIKE;
-        let late = now.saturating_sub(trial.since) >= TRIAL_TIME;
-        if heed_no_pace {
-            self.background = trial.share;
-            self.most_background = trial.share * CLEARLY;
-            self.trial_again = TRIAL_AGAIN[0];
-            self.trial_after = now;
-            self.stride = step(self.saw);
-        } else if late || trial.replies * trial.share >= TRIAL_EXPECTED {
-            self.trial_after = now + self.trial_again;
-            self.trial_again = (self.trial_again * 2).min(TRIAL_AGAIN[1]);
-        } else {
-            return;
-        }
-        self.end_trial(now);
-    }
-
-    fn end_trial(&mut self, now: Duration) {
-        if let Some(trial) = self.trial.take() {
-            self.factor = trial.before;
-            if self.background > 0.0 {
-                // The falls were in vain, and what they found says nothing: it rises by steps that double.
-                self.found = Some(self.factor / 2.0);
-            }
-            (self.fell_at, self.accepted) = (now, 0.0);
-        }
-    }
-
-    /// Whether `sample` shows that the pace is above a limit; `None` when it must grow to tell.
-    fn shows_limit(&self, sample: &Sample) -> Option<bool> {
-        if self.background == 0.0 {
-            return Some(true);
-        }
-        let share = sample.refused / sample.sent.max(1.0);
-        // Writes are refused together, a batch at a time; one refused batch more is no proof.
-        let chance = (4.0 * (self.background * sample.replies).sqrt() + 1.0) / sample.replies;
-        if share > self.background * CLEARLY + chance {
-            Some(true)
-        } else if sample.sent >= SAMPLE * LARGER && share < self.background * CLEARLY {
-            Some(false)
-        } else {
-            None
-        }
-    }
-
-    fn fall(&mut self, now: Duration, sample: Sample, rate: f64) {
+    fn fall(&mut self, now: Duration, sample: Evidence, rate: f64) {
         let since = now.saturating_sub(self.fell_at).as_secs_f64();
         let sent = sample.sent.max(1.0);
         let share = sample.refused / sent;
@@ -407,16 +294,14 @@ impl Governor {
             None if self.known && self.factor < BURST => 1.0,
             None => f64::NAN,
         };
-        let passes = 1.0 - self.background;
         let expected = 1.0 - average / self.factor;
         let chance = 3.0 * (share.max(expected).max(1.0 / sent) / sent).sqrt();
         let is_average = (share - expected).abs() < chance;
-        let steepest = if self.crowded { STEEPEST } else { 0.0 };
-        let found = if is_average { average } else { through.max(self.factor * steepest) };
-        let mut found = (found / passes).clamp(0.01, self.most());
+        let found = if is_average { average } else { through.max(self.factor * STEEPEST) };
+        let mut found = found.clamp(0.01, self.most());
         if self.known && found < BURST {
             // A table gives its rate and no more: what seems to be more is chance, or soon told.
-            found = found.min(1.0 / passes);
+            found = found.min(1.0);
         }
         self.saw = saw(rate * found.max(1.0));
         if self.found.is_some() {
@@ -424,12 +309,13 @@ impl Governor {
         }
         // The more writers there are, the smaller their steps: else they would fall all the time.
         let caution = self.frequent.powi(2).max(SMALLEST_STEP);
-        self.stride = step(self.saw) * caution;
+        self.stride = step(self.saw) * caution * found.min(1.0).powf(0.75);
+        self.end_trial(now, found);
         self.found = Some(found);
         self.factor = found * (1.0 - self.under(found));
         self.fell_at = now;
         self.accepted = 0.0;
-        self.sample = None;
+        self.evidence = Evidence::default();
     }
 
     fn under(&self, found: f64) -> f64 {
@@ -438,27 +324,22 @@ impl Governor {
 
     /// True while refusals are being counted: then the pace does not rise.
     pub fn is_sampling(&self) -> bool {
-        self.sample.is_some() || self.trial.is_some()
+        self.evidence.score > 0.0
     }
 
     /// The rates are now `ratio` times what they were, as the service told.
     pub fn scaled(&mut self, now: Duration, ratio: f64) {
-        self.end_trial(now);
         // Either the change was found before it was told, and what gets through stays; or it was not, and our share of
-        // it stays. One of them makes more sense.
-        let found_before = self.factor / ratio;
-        if found_before.ln().abs() < self.factor.ln().abs() {
-            self.factor = found_before;
-        }
-        if (0.85..BURST).contains(&self.factor) {
+        // it stays. The one that makes more sense is nearer to all of it.
+        let (before, after) = (self.factor.min(1.0), (self.factor / ratio).min(1.0));
+        self.factor = before.max(after);
+        if self.factor > 0.85 {
             self.factor = 1.0;
         }
         self.factor = self.factor.min(self.most());
         self.found = self.found.map(|_| self.factor);
         self.frequent = 1.0;
-        self.below = Seen::default();
-        self.above = Seen::default();
-        self.sample = None;
+        self.evidence = Evidence::default();
         self.fell_at = now;
         self.accepted = 0.0;
     }

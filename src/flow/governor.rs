@@ -14,10 +14,12 @@
 //! equal shares without a word (as the congestion windows of TCP do). Where nothing refuses although the last limit is
 //! well behind, the steps double: so a raise that nobody told is found within seconds.
 //!
-//! A limit refuses what is above it: below what got through it refuses hardly anything. What is refused even there, by
-//! about the same share as above, may be refused whatever the pace: by faults, say. To falls for that there is no end, so
-//! it is tried: for a moment the pace is halved. If as much is refused even then, only what is refused beyond that share
-//! makes the pace fall from then on; if not (other writers were looking for their limit), all stays as it was.
+//! A refusal alone is no limit: services refuse at random, too. But a bucket that is empty refuses a little of nearly
+//! every reply, and what comes at random much of few replies. So replies that refuse something are counted against what
+//! is usual, until a limit is so much likelier than chance that it would be seen by mistake only every so often
+//! ([`FALSE_ALARM`]). What is usual is learnt where it can be: by a writer that has the table alone, below what got
+//! through last. A writer that has less can't know whether others refuse it or chance does; where much is refused it tries
+//! now and then, and takes it for chance if it gets up to the whole table with no more refused than before.
 
 use std::time::Duration;
 
@@ -28,42 +30,51 @@ const UNDER: f64 = 0.05;
 /// Among several writers the share is this times the square of one's part: who has more falls by more, so that all
 /// have the same soon.
 const UNDER_SHARED: f64 = 0.22;
-/// The time from fall to fall that steps are chosen for, s; and units written meanwhile, since a fall costs a few of
+/// The time from fall to fall that steps are chosen for, s, longer for a part of a resource; and units written meanwhile, since a fall costs a few of
 /// them: so small a table is asked less often.
 const SAW_SECONDS: f64 = 1.6;
-const SAW_UNITS: f64 = 500.0;
+const SAW_UNITS: f64 = 600.0;
+/// The step of a writer grows with this power of its part.
+const CATCH_UP: f64 = 0.75;
 /// With several writers each rises by less, but never by less than this share of a writer's that is alone.
 const SMALLEST_STEP: f64 = 0.05;
 /// So far above what was found last, nothing refuses because the limit is another one: the steps double.
 const BEYOND: f64 = 0.03;
-/// The same when it takes so many times as long as usual until something refuses.
+/// The same when it takes so many times as long as usual until something refuses, or so long, s.
 const LATE: f64 = 3.0;
+const LATEST: f64 = 3.5;
 /// Above this multiple of the resource's rate, what gets through is saved capacity under another ceiling (a
 /// partition's).
 const BURST: f64 = 1.2;
+/// While something else refuses, a table is kept at this share of its known rate: then it refuses nothing itself.
+const CROWDED: f64 = 0.99;
 /// A fall to less than this share of the pace is made in several: a short sample says little of what there is.
 const STEEPEST: f64 = 0.5;
+/// It never falls to less than this share of a rate: a job that stands still can't be told from one that hangs.
+const LEAST: f64 = 0.03;
 /// How long after a fall refusals tell nothing.
 const SETTLE: Duration = Duration::from_millis(50);
-/// Share of replies that refuse something whatever the pace.
-const USUAL: f64 = 0.01;
-const MOST_USUAL: f64 = 0.4;
-/// Who has this share of a table has it alone: what is refused below it heeds no pace.
-const ALONE: f64 = 0.9;
-/// From this share of refusing replies on it is worth a trial,
-const WORTH: f64 = 0.08;
-/// in a resource of so many units a second: a smaller one tells too little at once,
-const TRIAL_RATE: f64 = 50.0;
-/// the first so long after a fall, later ones twice as long after the one before, up to the second.
-const TRIAL_AGAIN: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(320)];
+/// Share of replies that refuse something whatever the pace: at least, and at most where that is learnt.
+const USUAL: [f64; 2] = [0.01, 0.4];
+/// It is learnt over about this time, and over so many replies at least.
 const MEMORY: Duration = Duration::from_secs(10);
 const MEMORY_REPLIES: f64 = 100.0;
 /// Share of units that is refused a little above a limit,
 const OVER: f64 = 0.04;
-/// and share of replies that then refuse something, at most.
-const MOST_REFUSING: f64 = 0.5;
-/// Without a limit one is seen about once in this time, s.
+/// and share of large replies that then refuse something.
+const OVER_REPLIES: f64 = 0.5;
+/// Where there is no limit one is seen about once in this time, s.
 const FALSE_ALARM: f64 = 15.0;
+/// After a reply that refused something the pace does not rise for so many replies, and for a window at least.
+const HOLDS: f64 = 8.0;
+/// Who gets this share of a resource has it alone.
+const ALONE: f64 = 0.9;
+/// A trial whether refusals are chance is worth it from this share of refusing replies on, or this over the rate of a
+/// small resource, which tells too little while the trial lasts.
+const WORTH: f64 = 0.08;
+const WORTH_UNITS: f64 = 15.0;
+/// The first is made after this time, each later one twice as long after the one before, up to the second.
+const TRIAL_AGAIN: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(320)];
 
 /// Evidence of a limit: what was sent and refused since more was refused than usually is (a cumulative sum test,
 /// Page 1954).
@@ -71,8 +82,11 @@ const FALSE_ALARM: f64 = 15.0;
 struct Evidence {
     /// How many times as likely a limit is as chance, as a logarithm.
     score: f64,
+    /// Units sent, and of those refused.
     sent: f64,
     refused: f64,
+    /// The pace does not rise before this.
+    holds_until: Duration,
 }
 
 /// Replies below what got through, older ones counting less.
@@ -118,10 +132,9 @@ pub(super) struct Governor {
     stride: f64,
     evidence: Evidence,
     background: Background,
-    /// From this pace on what is refused below what got through is taken for background.
-    believed_above: f64,
-    /// The pace at which a trial began.
-    trial: Option<f64>,
+    /// What is refused is taken for chance, to see how far that goes.
+    is_trial: bool,
+    /// No trial before this, and how long after one that failed the next one is.
     trial_after: Duration,
     trial_again: Duration,
     fell_at: Duration,
@@ -148,8 +161,7 @@ impl Governor {
             stride: step(SAW_SECONDS),
             evidence: Evidence::default(),
             background: Background::default(),
-            believed_above: ALONE,
-            trial: None,
+            is_trial: false,
             trial_after: TRIAL_AGAIN[0],
             trial_again: TRIAL_AGAIN[0],
             fell_at: Duration::ZERO,
@@ -172,7 +184,7 @@ impl Governor {
 
     fn most(&self) -> f64 {
         match (self.known, self.crowded) {
-            (true, true) => self.most.min(1.0),
+            (true, true) => self.most.min(CROWDED),
             (true, false) => self.most,
             (false, _) => Self::MOST,
         }
@@ -201,7 +213,7 @@ impl Governor {
         };
         // In a burst, and where the rates are a guess, a step is a part of what was found instead.
         let scale = if found > BURST || !self.known { found } else { 1.0 };
-        let late = LATE * self.frequent * self.saw;
+        let late = (LATE * self.frequent * self.saw).min(self.saw.max(LATEST));
         if self.factor > found * (1.0 + self.under(found)) + BEYOND * scale
             || now.saturating_sub(self.fell_at).as_secs_f64() > late.max(SAW_SECONDS)
         {
@@ -223,10 +235,10 @@ impl Governor {
         if self.found.is_some_and(|found| self.factor <= found) {
             self.background.add(now, refused > 0.0);
         }
-        self.try_background(now, rate);
+        self.try_chance(now, rate);
         let usual = self.usual();
         // A bucket that is just empty refuses of each reply what is over: of large ones something almost always.
-        let at_limit = (1.0 - (1.0 - OVER).powf(sent)).clamp(OVER, MOST_REFUSING).max(usual + OVER);
+        let at_limit = (1.0 - (1.0 - OVER).powf(sent)).clamp(OVER, OVER_REPLIES).max(usual + OVER);
         let replies_per_second = self.factor * rate / sent.max(f64::MIN_POSITIVE);
         let certain = (replies_per_second * FALSE_ALARM).max(1.0).ln();
         let evidence = &mut self.evidence;
@@ -235,6 +247,9 @@ impl Governor {
             evidence.refused += refused;
         }
         evidence.score += if refused > 0.0 { (at_limit / usual).ln() } else { ((1.0 - at_limit) / (1.0 - usual)).ln() };
+        if refused > 0.0 {
+            evidence.holds_until = now + WINDOW.max(Duration::from_secs_f64((HOLDS / replies_per_second).min(60.0)));
+        }
         if evidence.score <= 0.0 {
             self.evidence = Evidence::default();
         } else if evidence.score >= certain {
@@ -247,40 +262,38 @@ impl Governor {
 
     /// The share of replies that refuses something whatever the pace.
     fn usual(&self) -> f64 {
-        let is_believed = self.found.is_some_and(|found| found >= self.believed_above);
-        if is_believed { self.background.share().clamp(USUAL, MOST_USUAL) } else { USUAL }
+        let is_alone = self.found.is_some_and(|found| found >= ALONE);
+        if is_alone || self.is_trial { self.background.share().clamp(USUAL[0], USUAL[1]) } else { USUAL[0] }
     }
 
-    /// Begins a trial: takes what is refused for background, and doubles the pace. A limit then shows at once.
-    fn try_background(&mut self, now: Duration, rate: f64) {
-        if self.found.is_some_and(|found| found < self.believed_above)
-            && self.trial.is_none()
+    /// Takes what is refused for chance and rises faster and faster, now and then; a limit shows at once.
+    fn try_chance(&mut self, now: Duration, rate: f64) {
+        let has_a_part = self.found.is_some_and(|found| found < ALONE);
+        if has_a_part
+            && !self.is_trial
             && now >= self.trial_after
-            && rate >= TRIAL_RATE
-            && self.background.share() >= WORTH
+            && self.background.share() >= WORTH.max(WORTH_UNITS / rate)
         {
-            self.trial = Some(self.factor);
-            self.believed_above = 0.0;
-            self.stride = self.factor * 0.25;
+            self.is_trial = true;
+            self.stride = self.factor / 4.0;
             self.evidence = Evidence::default();
         }
     }
 
+    /// A trial ended where `found` gets through.
     fn end_trial(&mut self, now: Duration, found: f64) {
-        if self.trial.take().is_some() {
-            if found >= ALONE {
-                self.trial_again = TRIAL_AGAIN[0];
-                self.believed_above = ALONE;
-            } else {
-                self.believed_above = ALONE;
-                self.trial_after = now + self.trial_again;
-                self.trial_again = (self.trial_again * 2).min(TRIAL_AGAIN[1]);
-            }
-        } else if found < self.believed_above {
-            self.believed_above = ALONE;
+        if !std::mem::take(&mut self.is_trial) {
+            return;
+        }
+        if found >= ALONE {
+            self.trial_again = TRIAL_AGAIN[0];
+        } else {
+            self.trial_after = now + self.trial_again;
+            self.trial_again = (self.trial_again * 2).min(TRIAL_AGAIN[1]);
         }
     }
 
+    /// A limit showed: falls under what got through, as `sample` and all since the last fall tell.
     fn fall(&mut self, now: Duration, sample: Evidence, rate: f64) {
         let since = now.saturating_sub(self.fell_at).as_secs_f64();
         let sent = sample.sent.max(1.0);
@@ -298,18 +311,19 @@ impl Governor {
         let chance = 3.0 * (share.max(expected).max(1.0 / sent) / sent).sqrt();
         let is_average = (share - expected).abs() < chance;
         let found = if is_average { average } else { through.max(self.factor * STEEPEST) };
-        let mut found = found.clamp(0.01, self.most());
+        let mut found = found.clamp(LEAST, self.most());
         if self.known && found < BURST {
             // A table gives its rate and no more: what seems to be more is chance, or soon told.
             found = found.min(1.0);
         }
-        self.saw = saw(rate * found.max(1.0));
+        self.saw = saw(rate * found.max(1.0)) / found.clamp(0.1, 1.0).sqrt();
         if self.found.is_some() {
             self.frequent += ((since / self.saw).min(1.0) - self.frequent) * 0.2;
         }
-        // The more writers there are, the smaller their steps: else they would fall all the time.
+        // The more writers there are, the smaller their steps: else they would fall all the time. Who has less rises by
+        // more of what it has, so that it catches up.
         let caution = self.frequent.powi(2).max(SMALLEST_STEP);
-        self.stride = step(self.saw) * caution * found.min(1.0).powf(0.75);
+        self.stride = step(self.saw) * caution * found.min(1.0).powf(CATCH_UP);
         self.end_trial(now, found);
         self.found = Some(found);
         self.factor = found * (1.0 - self.under(found));
@@ -323,8 +337,8 @@ impl Governor {
     }
 
     /// True while refusals are being counted: then the pace does not rise.
-    pub fn is_sampling(&self) -> bool {
-        self.evidence.score > 0.0
+    pub fn is_sampling(&self, now: Duration) -> bool {
+        self.evidence.score > 0.0 && now < self.evidence.holds_until
     }
 
     /// The rates are now `ratio` times what they were, as the service told.
@@ -340,6 +354,7 @@ impl Governor {
         self.found = self.found.map(|_| self.factor);
         self.frequent = 1.0;
         self.evidence = Evidence::default();
+        self.is_trial = false;
         self.fell_at = now;
         self.accepted = 0.0;
     }

@@ -424,7 +424,7 @@ mod tests {
             pacer.acquire(25.0, 25).await;
             items += 25.0;
             let consumed = Consumed { table: 25.0, indexes: vec![("i".into(), 25.0 * index)] };
-            let answers = [Answer { partition: 1, wcu: 1.0, refused: false }; 25];
+            let answers = [Answer { partition: 1, wcu: 1.0, refused: false, again: false }; 25];
             pacer.reply(clock.now(), &answers, Cause::Unsaid, Some(&consumed));
         }
         items

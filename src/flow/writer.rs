@@ -482,7 +482,9 @@ impl Shared {
 
 /// What a pacer learns from a reply.
 fn answers(done: &[Write], again: &[Write]) -> Vec<Answer> {
-    let answer = |refused| move |write: &Write| Answer { partition: write.partition, wcu: write.wcu, refused };
+    let answer = |refused| {
+        move |write: &Write| Answer { partition: write.partition, wcu: write.wcu, refused, again: write.was_refused }
+    };
     done.iter().map(answer(false)).chain(again.iter().map(answer(true))).collect()
 }
 

@@ -55,6 +55,17 @@ pub(super) struct Heard {
     pub unused: f64,
 }
 
+/// What hot keys are held at.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Held {
+    /// How many there are.
+    pub keys: usize,
+    /// What they get together, WCU a second.
+    pub wcu: f64,
+    /// One of them; empty when that is not known.
+    pub name: String,
+}
+
 /// Counts that fade: half is forgotten after [`HALF_LIFE`].
 #[derive(Clone, Copy, Debug, Default)]
 struct Fading {
@@ -93,11 +104,6 @@ impl Fading {
         }
     }
 
-    /// Share refused.
-    fn share(&self) -> f64 {
-        if self.sent > 0.0 { self.refused / self.sent } else { 0.0 }
-    }
-
     /// Accepted a second, WCU.
     fn rate(&self) -> f64 {
         (self.sent - self.refused) * std::f64::consts::LN_2 / HALF_LIFE
@@ -127,6 +133,8 @@ const WATCHED: usize = 4_096;
 
 #[derive(Debug)]
 struct Hot {
+    /// The key's value, for people.
+    name: Option<String>,
     pace: Pace<()>,
     /// When it was last refused or held back.
     busy_at: Duration,
@@ -193,15 +201,28 @@ impl HotKeys {
         self.full_at = Some(now);
     }
 
+    /// Says what a hot key is called, unless that is known.
+    pub fn call(&mut self, partition: u64, name: impl FnOnce() -> String) {
+        if let Some(hot) = self.hot.get_mut(&partition) {
+            hot.name.get_or_insert_with(name);
+        }
+    }
+
     /// Whether the hot keys hold up the rest, which they do when there is no room for more of them, or when they are all
-    /// that waits: how many there are, and what they get together, WCU a second.
-    pub fn binds(&self, now: Duration, others_wait: bool) -> Option<(usize, f64)> {
+    /// that waits.
+    pub fn binds(&self, now: Duration, others_wait: bool) -> Option<Held> {
         let recently = |at: Duration| now.saturating_sub(at) < Duration::from_secs(1);
         if !self.full_at.is_some_and(recently) && (others_wait || !self.hot.values().any(|hot| recently(hot.busy_at))) {
             return None;
         }
         let rate = |hot: &Hot| hot.pace.resources().first().map_or(0.0, |it| it.rate) * hot.pace.factor();
-        (!self.hot.is_empty()).then(|| (self.hot.len(), self.hot.values().map(rate).sum()))
+        // The one that was busy last stands for all.
+        let busiest = self.hot.values().max_by_key(|hot| hot.busy_at)?;
+        Some(Held {
+            keys: self.hot.len(),
+            wcu: self.hot.values().map(rate).sum(),
+            name: busiest.name.clone().unwrap_or_default(),
+        })
     }
 
     /// What the service last said of a refusal, if that is still believed.
@@ -310,7 +331,7 @@ impl HotKeys {
             let lasted = now.saturating_sub(since).as_secs_f64().max(SHORTEST);
             let rate = seen.rate().max((seen.sent - seen.refused) / lasted);
             pace.begin_at((rate * BEGIN / PARTITION).clamp(0.05, 1.0));
-            self.hot.insert(answer.partition, Hot { pace, busy_at: now });
+            self.hot.insert(answer.partition, Hot { name: None, pace, busy_at: now });
             self.watched.remove(&answer.partition);
             self.rename();
         }

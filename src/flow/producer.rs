@@ -127,7 +127,7 @@ impl Producer {
         let health = Arc::new(Health::new(clock, options.memory));
         let count = paces.count().clamp(1, MOST_LANES);
         let shared = Arc::new(Shared { options, put, paces, health: Arc::clone(&health) });
-        let mut lanes = Lanes::start(count, health, |n, inbox| lane(Arc::clone(&shared), inbox, n));
+        let mut lanes = Lanes::start(count, INBOX, health, |n, inbox| lane(Arc::clone(&shared), inbox, n));
         let refresh = lanes.beside(refresh(Arc::clone(&shared)));
         Ok(Self { lanes, shared, refresh })
     }

@@ -241,7 +241,35 @@ fn done_in_words(ended: &Ended, kind: Kind) -> String {
                 print::grouped(rate)
             )
         }
-        Kind::Autoscale | Kind::Work | Kind::Load | Kind::Pump | Kind::Playback => format!("{kind} {} done", ended.job),
+        Kind::Work => {
+            let seconds = report["seconds"].as_f64().unwrap_or_default();
+            let rate = if seconds > 0.0 { (count("read") as f64 / seconds).round() as u64 } else { 0 };
+            let tables = report["tables"].as_array().map_or(&[][..], Vec::as_slice);
+            let each = tables.iter().map(|table| {
+                let of = |field: &str| print::grouped(table[field].as_u64().unwrap_or_default());
+                let dead = if table["dead"] == 0 { String::new() } else { format!(", {} dead", of("dead")) };
+                format!(
+                    "\n  {}: {} written, {} deleted, {} skipped{dead}",
+                    table["table"].as_str().unwrap_or("?"),
+                    of("written"),
+                    of("deleted"),
+                    of("skipped")
+                )
+            });
+            format!(
+                "work {} done: read {}, written {}, deleted {}, skipped {}, dead {} in {} ({}/s){}",
+                ended.job,
+                shown("read"),
+                shown("written"),
+                shown("deleted"),
+                shown("skipped"),
+                shown("dead"),
+                print::duration(seconds),
+                print::grouped(rate),
+                each.collect::<String>()
+            )
+        }
+        Kind::Autoscale | Kind::Load | Kind::Pump | Kind::Playback => format!("{kind} {} done", ended.job),
         Kind::Verify => format!(
             "verify {}: {} checked, {} equal, {} missing, {} extra, {} different",
             match (ended.differs, count("changed"), report["confidence"].is_string()) {
@@ -257,7 +285,7 @@ fn done_in_words(ended: &Ended, kind: Kind) -> String {
         ),
     }];
     // That all keys are equal was said.
-    let says = matches!(kind, Kind::Restore | Kind::Backup) || says_more(&report);
+    let says = matches!(kind, Kind::Restore | Kind::Backup | Kind::Work) || says_more(&report);
     if !ended.message.is_empty() && (ended.differs || says) {
         words.push(ended.message.clone());
     }

@@ -142,7 +142,10 @@ impl AwsEvents {
                 let found = row::read_directory_attributes(self.layout, row).map_err(|bad| {
                     CloudError::new(
                         Class::Invalid,
-                        format!("the directory {directory} of event table {} has a row that can't be read: {bad}", self.table),
+                        format!(
+                            "the directory {directory} of event table {} has a row that can't be read: {bad}",
+                            self.table
+                        ),
                         format!("sluice pump --repair --events {} makes the directory anew", self.table),
                     )
                 })?;
@@ -195,9 +198,9 @@ impl AwsEvents {
     fn slot_query(&self, ask: &Ask) -> Query {
         let Ask { slot, range, after, backwards, most } = ask;
         let mut query = Query::of_partition(&slot.to_string());
-        query.after = after.as_ref().map(|mark| {
-            mark.0.iter().map(|(name, value)| (name.clone(), AttributeValue::S(value.clone()))).collect()
-        });
+        query.after = after
+            .as_ref()
+            .map(|mark| mark.0.iter().map(|(name, value)| (name.clone(), AttributeValue::S(value.clone()))).collect());
         query.backwards = *backwards;
         query.most = *most;
         let between = match (self.layout, &self.time_index) {

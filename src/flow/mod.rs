@@ -50,6 +50,8 @@ mod faults;
 #[cfg(test)]
 mod hot_runs;
 #[cfg(test)]
+mod many_tables;
+#[cfg(test)]
 mod simulated;
 
 pub use aws_stream::AwsStream;

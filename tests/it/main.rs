@@ -7,6 +7,7 @@ mod backup;
 mod capacity;
 mod dead;
 mod errors;
+mod leases;
 mod local;
 mod pacing;
 mod peers;
@@ -17,3 +18,4 @@ mod sources;
 #[cfg(unix)]
 mod terminal;
 mod verify;
+mod work;

@@ -422,6 +422,7 @@ impl Desk<'_, '_> {
             limit: limit.clone(),
             binding: Some(binding),
             shards: self.way.shards(),
+            ..Sample::default()
         };
         self.session.journal().commit(
             &self.session.job.id,

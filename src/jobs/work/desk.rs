@@ -13,11 +13,14 @@ use crate::flow::leases::Leases;
 use crate::flow::{Consumer, Counters, Limit};
 use crate::jobs::binding::{Binding, Names, Recent, Stages};
 use crate::jobs::consuming;
-use crate::jobs::journal::{Commit, Sample, State, now_ms, to_json};
+use crate::jobs::journal::{Commit, Holder, Sample, State, now_ms, to_json};
 use crate::jobs::progress::{Line, Said};
 use crate::jobs::restore::{accounted, ended_line, stage_of};
 use crate::jobs::speed::Speed;
 use crate::jobs::worker::{JobError, Session};
+
+/// How often it is written down who holds which shard when nothing changes.
+const HOLDERS_EVERY: Duration = Duration::from_secs(30);
 
 /// What became of the requests of one table, for the last line.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -54,6 +57,8 @@ pub(super) struct Desk<'a, 'l> {
     speed: Speed,
     began: Instant,
     counters: Counters,
+    /// Who held which shard when it was written down last, and when.
+    held: (Vec<Holder>, Option<Instant>),
 }
 
 impl<'a, 'l> Desk<'a, 'l> {
@@ -75,6 +80,7 @@ impl<'a, 'l> Desk<'a, 'l> {
             speed: Speed::default(),
             began: Instant::now(),
             counters: position.counters,
+            held: (Vec::new(), None),
         }
     }
 
@@ -93,10 +99,10 @@ impl<'a, 'l> Desk<'a, 'l> {
         let limit = binding.short();
         let mut checkpoints = vec![self.position.row(self.counters)];
         checkpoints.append(&mut self.first.clone());
-        match self.leases {
-            None => checkpoints.extend(consuming::rows(&settled)),
-            Some(leases) => checkpoints.push(sharing::row(leases)),
+        if self.leases.is_none() {
+            checkpoints.extend(consuming::rows(&settled));
         }
+        let holders = self.holders();
         let provisioned: u64 = self.tables.all().iter().map(|one| one.provisioned.load(Ordering::Relaxed)).sum();
         let sample = Sample {
             at_ms: now_ms(),
@@ -105,6 +111,7 @@ impl<'a, 'l> Desk<'a, 'l> {
             limit: limit.clone(),
             binding: Some(binding),
             shards: consuming::samples(self.consumer),
+            holders,
         };
         let letters: Vec<_> = settled.iter().flat_map(|shard| shard.letters.iter().cloned()).collect();
         self.session.journal().commit(
@@ -123,6 +130,17 @@ impl<'a, 'l> Desk<'a, 'l> {
         self.tell();
         self.say(live, limit);
         Ok(())
+    }
+
+    /// Who holds which shard, if that changed or was not written down for a while.
+    fn holders(&mut self) -> Vec<Holder> {
+        let now = self.leases.map(sharing::holders).unwrap_or_default();
+        let is_old = self.held.1.is_none_or(|at| at.elapsed() > HOLDERS_EVERY);
+        if now == self.held.0 && !is_old {
+            return Vec::new();
+        }
+        self.held = (now.clone(), Some(Instant::now()));
+        now
     }
 
     /// Writes down what happened to the leases.

@@ -19,7 +19,6 @@ use tokio::time::MissedTickBehavior;
 use self::desk::Desk;
 use self::position::Position;
 pub use self::position::{already, running};
-pub use self::sharing::{Holder, holders};
 use self::tables::ManyTables;
 use super::journal::{Control, State};
 use super::spec::WorkSpec;

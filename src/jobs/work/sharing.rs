@@ -3,65 +3,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::position::Position;
 use crate::cloud::{Class, CloudError, Mode};
 use crate::flow::leases::{self, AwsLeases, LeaseOptions, Leases, Look};
 use crate::flow::{Clock, StreamSource};
-use crate::jobs::journal::{Journal, JournalError, to_json};
+use crate::jobs::journal::Holder;
 use crate::jobs::spec::{JobId, WorkSpec};
 use crate::jobs::worker::{JobError, Session};
-
-/// Who reads a shard, for screens.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// The shard.
-    pub shard: String,
-    /// The worker that reads it; `None` when nobody does.
-    pub worker: Option<String>,
-    /// The worker that still finishes what it began of it.
-    #[serde(default)]
-    pub leaving: Option<String>,
-    /// It was read to its end.
-    #[serde(default)]
-    pub ended: bool,
-    /// It is the job's own worker.
-    #[serde(default)]
-    pub mine: bool,
-}
-
-/// Name of the row in the journal.
-const ROW: &str = "leases";
 
 /// How long a lease table may take to be made.
 const MADE_WITHIN: Duration = Duration::from_mins(2);
 
-/// The leases as they stand, for the journal.
-pub(super) fn row(leases: &Leases) -> (String, Vec<u8>) {
+/// Who holds which shard now; those that were read to their end are left out.
+pub(super) fn holders(leases: &Leases) -> Vec<Holder> {
     let standing = leases.standing();
     let standing = standing.borrow();
-    let holders: Vec<Holder> = standing
-        .leases
-        .iter()
-        .map(|lease| Holder {
-            shard: lease.shard.clone(),
-            worker: lease.owner.clone(),
-            leaving: lease.leaving.clone(),
-            ended: lease.has_ended(),
-            mine: standing.held.iter().any(|held| held.shard == lease.shard),
-        })
-        .collect();
-    (ROW.to_owned(), to_json(&holders).into_bytes())
-}
-
-/// Who holds which shard, as the worker of job `id` saw it last; empty for one without a lease table.
-///
-/// # Errors
-/// The journal's.
-pub fn holders(journal: &Journal, id: &JobId) -> Result<Vec<Holder>, JournalError> {
-    let stored = journal.checkpoint(id, ROW)?;
-    Ok(stored.and_then(|stored| serde_json::from_slice(&stored).ok()).unwrap_or_default())
+    let open = standing.leases.iter().filter(|lease| !lease.has_ended());
+    open.map(|lease| Holder {
+        shard: lease.shard.clone(),
+        worker: lease.owner.clone(),
+        leaving: lease.leaving.clone(),
+        mine: standing.held.iter().any(|held| held.shard == lease.shard && !held.hand_over),
+    })
+    .collect()
 }
 
 /// Joins the workers of the lease table, if one is asked for; makes it if it is not there.

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::control::per_second;
+use super::print;
 use super::progress;
 use super::report::{Exit, Report};
 use super::resume;
@@ -11,7 +12,7 @@ use crate::cloud::{Mode, inventory};
 use crate::flow::StartAt;
 use crate::flow::leases::{self, Look};
 use crate::jobs::work::{already, running};
-use crate::jobs::{Kind, Spec, WorkSpec, start_detached};
+use crate::jobs::{Ended, Kind, Spec, WorkSpec, start_detached};
 
 /// Which stream, from where, and with whom.
 #[derive(Clone, Debug, Default, Args)]
@@ -112,6 +113,32 @@ pub async fn run(args: WorkArgs, session: &Session) -> Result<Exit, Report> {
     let id = journal.create_job(&spec, &session.context, None)?;
     drop(journal);
     progress::run(session, &id, Kind::Work).await.map(|(exit, _)| exit)
+}
+
+/// How a put worker ended, in words: all of it, and each table.
+pub fn in_words(ended: &Ended, report: &serde_json::Value) -> String {
+    let of = |from: &serde_json::Value, field: &str| print::grouped(from[field].as_u64().unwrap_or_default());
+    let shown = |field: &str| of(report, field);
+    let seconds = report["seconds"].as_f64().unwrap_or_default();
+    let read = report["read"].as_u64().unwrap_or_default();
+    let rate = if seconds > 0.0 { (read as f64 / seconds).round() as u64 } else { 0 };
+    let mut words = format!(
+        "work {} done: read {}, written {}, deleted {}, skipped {}, dead {} in {} ({}/s)",
+        ended.job,
+        shown("read"),
+        shown("written"),
+        shown("deleted"),
+        shown("skipped"),
+        shown("dead"),
+        print::duration(seconds),
+        print::grouped(rate)
+    );
+    for table in report["tables"].as_array().map_or(&[][..], Vec::as_slice) {
+        let name = print::escaped(table["table"].as_str().unwrap_or("?"));
+        let (written, deleted, skipped) = (of(table, "written"), of(table, "deleted"), of(table, "skipped"));
+        words += &format!("\n  {name}: {written} written, {deleted} deleted, {skipped} skipped, {} dead", of(table, "dead"));
+    }
+    words
 }
 
 #[cfg(test)]

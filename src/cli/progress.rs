@@ -276,8 +276,7 @@ fn done_in_words(ended: &Ended, kind: Kind) -> String {
         ),
     }];
     // That all keys are equal was said.
-    let says =
-        matches!(kind, Kind::Restore | Kind::Backup | Kind::Work | Kind::Playback) || says_more(&report);
+    let says = matches!(kind, Kind::Restore | Kind::Backup | Kind::Work | Kind::Playback) || says_more(&report);
     if !ended.message.is_empty() && (ended.differs || says) {
         words.push(ended.message.clone());
     }

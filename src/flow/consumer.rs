@@ -14,7 +14,7 @@ use super::counters::{Counters, Letter};
 use super::lanes::Health;
 use super::leases::{Fence, Held, Leases};
 use super::ledger::Ledger;
-use super::shard::{Course, ShardState, Tables, read};
+use super::shard::{Course, Intake, NoTables, ShardState, Tables, read};
 use super::sharing;
 use super::stream::{SequenceNumber, Shard, StartAt, StreamSource};
 use super::tally::Tally;
@@ -65,6 +65,9 @@ pub struct ShardCheckpoint {
     pub counters: Counters,
     /// Which of the job's records it has counted.
     pub tally: Option<Tally>,
+    /// The time that an [`Intake`] gave the last record below the mark, microseconds since the epoch.
+    #[serde(default)]
+    pub time_us: Option<i64>,
 }
 
 /// What a shard settled since the last time.
@@ -91,6 +94,12 @@ pub struct ShardProgress {
     pub foreign: u64,
     /// Read to its end.
     pub done: bool,
+    /// The time that an [`Intake`] gave the last record below the mark, microseconds since the epoch.
+    pub settled_us: Option<i64>,
+    /// Records that are read and not settled.
+    pub open: usize,
+    /// When, by the consumer's clock, the last page was asked for that was empty and without lag.
+    pub caught_up: Option<Duration>,
 }
 
 /// Reads a stream until it is dropped; what was not settled then is read again from the checkpoints.
@@ -134,14 +143,14 @@ const LIST: Duration = Duration::from_secs(10);
 const LIST_SOON: Duration = Duration::from_secs(1);
 
 impl Consumer {
-    /// Starts to read; needs a tokio runtime.
+    /// Starts to read, and runs the put requests; needs a tokio runtime.
     pub fn start(
         options: ConsumerOptions,
         source: Arc<dyn StreamSource>,
         tables: Arc<dyn Tables>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self::begin(options, source, tables, clock, None)
+        Self::begin(options, source, tables, None, clock, None)
     }
 
     /// The same for the shards whose `leases` this worker holds, from where those say; `resume` is left alone.
@@ -152,13 +161,24 @@ impl Consumer {
         clock: Arc<dyn Clock>,
         leases: Arc<Leases>,
     ) -> Self {
-        Self::begin(ConsumerOptions { resume: Vec::new(), ..options }, source, tables, clock, Some(leases))
+        Self::begin(ConsumerOptions { resume: Vec::new(), ..options }, source, tables, None, clock, Some(leases))
+    }
+
+    /// Starts to read, and gives each record to `intake`; needs a tokio runtime.
+    pub fn start_into(
+        options: ConsumerOptions,
+        source: Arc<dyn StreamSource>,
+        intake: Arc<dyn Intake>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self::begin(options, source, Arc::new(NoTables), Some(intake), clock, None)
     }
 
     fn begin(
         options: ConsumerOptions,
         source: Arc<dyn StreamSource>,
         tables: Arc<dyn Tables>,
+        intake: Option<Arc<dyn Intake>>,
         clock: Arc<dyn Clock>,
         leases: Option<Arc<Leases>>,
     ) -> Self {
@@ -168,6 +188,7 @@ impl Consumer {
             job: options.job.clone(),
             source,
             tables,
+            intake,
             health,
             sinks: tokio::sync::Mutex::default(),
             missing: Mutex::default(),
@@ -216,10 +237,9 @@ impl Consumer {
             let handed_over = self.shared.is_handed_over(state);
             let settled = state.ledger.take_settled();
             let news = settled.passed > 0 || handed_over || (done && !state.done_told.swap(true, Ordering::AcqRel));
-            let position = settled.position.map(|at| at.sequence).or_else(|| {
-                let before = self.shared.options.resume.iter().find(|before| *before.shard == *state.id);
-                before.and_then(|before| before.position.clone())
-            });
+            let before = || self.shared.options.resume.iter().find(|before| *before.shard == *state.id);
+            let time_us = settled.position.as_ref().map_or_else(|| before()?.time_us, |at| at.time_us);
+            let position = settled.position.map_or_else(|| before()?.position.clone(), |at| Some(at.sequence));
             self.shared.taken().insert(Arc::clone(&state.id), settled.counters);
             news.then(|| ShardSettled {
                 checkpoint: ShardCheckpoint {
@@ -228,6 +248,7 @@ impl Consumer {
                     done,
                     counters: settled.counters,
                     tally: state.ledger.tally(),
+                    time_us,
                 },
                 letters: settled.letters,
                 handed_over,
@@ -286,12 +307,24 @@ impl Consumer {
             .shared
             .shards()
             .iter()
-            .map(|state| ShardProgress {
-                shard: state.id.to_string(),
-                lag_ms: state.lag_ms.load(Ordering::Relaxed),
-                records: state.records.load(Ordering::Relaxed),
-                foreign: state.foreign.load(Ordering::Relaxed),
-                done: state.done.load(Ordering::Acquire),
+            .map(|state| {
+                // In this order: what was asked for after the last empty page is open, or below the mark.
+                let caught_up_at = state.caught_up_at.load(Ordering::Acquire);
+                let open = state.ledger.open_records();
+                let settled = state.ledger.mark().1;
+                ShardProgress {
+                    shard: state.id.to_string(),
+                    lag_ms: state.lag_ms.load(Ordering::Relaxed),
+                    records: state.records.load(Ordering::Relaxed),
+                    foreign: state.foreign.load(Ordering::Relaxed),
+                    done: state.done.load(Ordering::Acquire),
+                    settled_us: settled.and_then(|at| at.time_us).or_else(|| {
+                        let before = self.shared.options.resume.iter().find(|before| *before.shard == *state.id)?;
+                        before.time_us
+                    }),
+                    open,
+                    caught_up: caught_up_at.checked_sub(1).map(Duration::from_micros),
+                }
             })
             .collect();
         progress.sort_by(|a, b| a.shard.cmp(&b.shard));
@@ -368,6 +401,7 @@ impl Shared {
             done: false,
             counters: Counters::default(),
             tally: None,
+            time_us: None,
         };
         let state = self.options.fenced_state(&checkpoint, Some(fence.clone()));
         self.shards().push(Arc::clone(&state));
@@ -543,6 +577,7 @@ impl Shared {
             done: false,
             counters: Counters::default(),
             tally,
+            time_us: None,
         });
         self.shards().push(Arc::clone(&state));
         state

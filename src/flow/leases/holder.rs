@@ -190,6 +190,7 @@ impl Leases {
         // As above; and a table that does not answer must not keep a worker that was told to end.
         tokio::select! {
             _ = standing.wait_for(|_| self.shared.gone.load(Ordering::Acquire)) => {}
+            _ = self.failed() => {}
             () = self.shared.clock.sleep(self.shared.options.failover / 2) => {}
         }
     }

@@ -33,7 +33,7 @@ class Scene:
         self.db = boto3.client("dynamodb", endpoint_url=self.endpoint, config=config)
         self.kinesis.create_stream(StreamName="s", ShardCount=shards)
         self.settle()
-        self.db.create_table(TableName="a", BillingMode="PAY_PER_REQUEST",
+        self.db.create_table(TableName="aaa", BillingMode="PAY_PER_REQUEST",
                              KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
                              AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}])
 
@@ -66,7 +66,7 @@ class Scene:
             records = []
             for n in range(start, min(start + 500, last)):
                 key, version = n % KEYS, n // KEYS + 1
-                request = {"TableName": "a", "Item": {"id": {"S": f"k{key}"}, "v": {"N": str(version)}}}
+                request = {"TableName": "aaa", "Item": {"id": {"S": f"k{key}"}, "v": {"N": str(version)}}}
                 if key % 10 == 0:
                     request["ConditionExpression"] = "attribute_not_exists(id) OR v < :v"
                     request["ExpressionAttributeValues"] = {":v": {"N": str(version)}}
@@ -92,7 +92,7 @@ class Scene:
     def newest(self, requests):
         """How many keys hold their newest version, and how many do not."""
         right = wrong = 0
-        for page in self.db.get_paginator("scan").paginate(TableName="a", ConsistentRead=True):
+        for page in self.db.get_paginator("scan").paginate(TableName="aaa", ConsistentRead=True):
             for item in page["Items"]:
                 key = int(item["id"]["S"][1:])
                 newest = (requests - 1 - key) // KEYS + 1

@@ -19,7 +19,7 @@ impl Scene {
         let server = Server::start(&[&["--limits", "off"], args].concat());
         let cloud = server.cloud();
         create_stream(&cloud, "s", shards);
-        create_table(&cloud, "a", 1_000);
+        create_table(&cloud, "aaa", 1_000);
         Self { server, cloud }
     }
 
@@ -51,12 +51,12 @@ impl Scene {
 fn requests(versions: std::ops::RangeInclusive<u64>, keys: u64, newer: bool) -> Vec<(String, String)> {
     let make = if newer { put_newer } else { put };
     let all = versions.flat_map(|v| (0..keys).map(move |n| (format!("k{n}"), v)));
-    all.map(|(id, v)| (id.clone(), make("a", &id, v).to_string())).collect()
+    all.map(|(id, v)| (id.clone(), make("aaa", &id, v).to_string())).collect()
 }
 
 /// Keys of table a whose version is `v`.
 fn at_version(cloud: &Cloud, v: u64) -> Option<usize> {
-    let items = block_on(cloud.dynamodb.scan().table_name("a").consistent_read(true).send()).ok()?.items?;
+    let items = block_on(cloud.dynamodb.scan().table_name("aaa").consistent_read(true).send()).ok()?.items?;
     Some(items.iter().filter(|item| *item["v"].as_n().unwrap() == v.to_string()).count())
 }
 
@@ -117,7 +117,7 @@ fn the_shards_of_workers_that_are_killed_are_taken_over_and_nothing_is_lost() {
     send(&scene.cloud, "s", &requests(41..=60, 100, false));
     until("the others hold all", || (scene.held(&workers)[2..] == [4, 4]).then_some(()));
     until("all is written", || (at_version(&scene.cloud, 60)? == 100).then_some(()));
-    assert_eq!(count(&scene.cloud, "a"), 100);
+    assert_eq!(count(&scene.cloud, "aaa"), 100);
     end(workers.split_off(2));
 }
 
@@ -139,8 +139,8 @@ fn a_worker_that_drains_a_shared_stream_ends_when_all_of_it_is_written() {
 fn a_lease_table_with_another_schema_is_named_and_so_is_one_of_another_stream() {
     let scene = Scene::new(&[], 1);
     let sluice = Sluice::at(&scene.server.endpoint);
-    let refused = sluice.run(&["work", "-k", "s", "--lease-table", "a"]).expect(1);
-    assert!(refused.err.contains("table a is no lease table: its key is id S"), "{refused:?}");
+    let refused = sluice.run(&["work", "-k", "s", "--lease-table", "aaa"]).expect(1);
+    assert!(refused.err.contains("table aaa is no lease table: its key is id S"), "{refused:?}");
     sluice.run(&["work", "-k", "s", "--lease-table", "leases", "--drain"]).expect(0);
     create_stream(&scene.cloud, "other", 1);
     let refused = sluice.run(&["work", "-k", "other", "--lease-table", "leases", "--drain"]).expect(1);

@@ -105,11 +105,11 @@ const DRAIN: [&str; 5] = ["work", "-k", "s", "--drain", "--json"];
 
 #[test]
 fn each_request_reaches_its_table_and_what_can_not_is_a_dead_letter_that_can_be_replayed() {
-    let (_server, sluice, cloud) = scene(&[], 2, &["a", "b"]);
+    let (_server, sluice, cloud) = scene(&[], 2, &["aaa", "bbb"]);
     let mut requests: Vec<Value> =
-        (0..200).map(|n| put(if n % 3 == 0 { "a" } else { "b" }, &format!("k{n}"), 1)).collect();
-    requests.push(put_newer("a", "k0", 1));
-    requests.push(json!({ "TableName": "a", "Key": { "id": { "S": "k3" } } }));
+        (0..200).map(|n| put(if n % 3 == 0 { "aaa" } else { "bbb" }, &format!("k{n}"), 1)).collect();
+    requests.push(put_newer("aaa", "k0", 1));
+    requests.push(json!({ "TableName": "aaa", "Key": { "id": { "S": "k3" } } }));
     requests.push(put("later", "lost", 1));
     requests.push(json!({ "id": { "S": "a bare item" } }));
     // One key, one shard: what follows k3's put comes after it.
@@ -119,61 +119,61 @@ fn each_request_reaches_its_table_and_what_can_not_is_a_dead_letter_that_can_be_
     let told = |field: &str| ended[field].as_u64().unwrap();
     assert_eq!((told("read"), told("written"), told("deleted")), (204, 200, 1), "{ended}");
     assert_eq!((told("skipped"), told("dead")), (1, 2), "{ended}");
-    assert_eq!((count(&cloud, "a"), count(&cloud, "b")), (66, 133));
+    assert_eq!((count(&cloud, "aaa"), count(&cloud, "bbb")), (66, 133));
     let tables = ended["tables"].as_array().unwrap();
     assert_eq!(
         (&tables[0]["table"], &tables[0]["written"], &tables[0]["skipped"]),
-        (&json!("a"), &json!(67), &json!(1))
+        (&json!("aaa"), &json!(67), &json!(1))
     );
-    assert_eq!((&tables[1]["table"], &tables[1]["written"]), (&json!("b"), &json!(133)));
+    assert_eq!((&tables[1]["table"], &tables[1]["written"]), (&json!("bbb"), &json!(133)));
 
     let job = ended["job"].as_str().unwrap();
     create_table(&cloud, "later", 100);
     let listed = sluice.run(&["dead", "list", job, "--json"]).expect(0).out;
-    let letter = listed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let letter = letter.into_iter().find(|dead| dead["reason"].as_str().unwrap().contains("no table later")).unwrap();
+    let mut letters = listed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let letter = letters.find(|dead| dead["reason"].as_str().unwrap().contains("no table later")).unwrap();
     sluice.run(&["dead", "replay", job, &letter["number"].to_string(), "--yes"]).expect(0);
     assert_eq!(count(&cloud, "later"), 1);
 }
 
 #[test]
 fn the_next_job_goes_on_where_the_last_one_stopped_whatever_from_says() {
-    let (_server, sluice, cloud) = scene(&[], 2, &["a"]);
-    send(&cloud, "s", &plain((0..300).map(|n| put("a", &format!("k{n}"), 1))));
+    let (server, sluice, cloud) = scene(&[], 2, &["aaa"]);
+    send(&cloud, "s", &plain((0..300).map(|n| put("aaa", &format!("k{n}"), 1))));
     assert_eq!(sluice.run(&DRAIN).expect(0).last_json()["read"], 300);
-    send(&cloud, "s", &plain((0..40).map(|n| put("a", &format!("k{n}"), 2))));
+    send(&cloud, "s", &plain((0..40).map(|n| put("aaa", &format!("k{n}"), 2))));
     let again = sluice.run(&[&DRAIN[..], &["--from", "trim-horizon"]].concat()).expect(0).last_json();
     assert_eq!((&again["read"], &again["written"]), (&json!(40), &json!(40)));
     assert_eq!(sluice.run(&DRAIN).expect(0).last_json()["read"], 0);
     // Another journal knows nothing of that.
-    let other = Sluice::at(&_server.endpoint);
+    let other = Sluice::at(&server.endpoint);
     assert_eq!(other.run(&DRAIN).expect(0).last_json()["read"], 340);
 }
 
 #[test]
 fn what_comes_while_nobody_reads_is_read_by_the_next_job_that_once_began_at_the_newest_record() {
-    let (_server, sluice, cloud) = scene(&[], 2, &["a"]);
+    let (_server, sluice, cloud) = scene(&[], 2, &["aaa"]);
     let latest = [&DRAIN[..], &["--from", "latest"]].concat();
     assert_eq!(sluice.run(&latest).expect(0).last_json()["read"], 0);
-    send(&cloud, "s", &plain((0..50).map(|n| put("a", &format!("k{n}"), 1))));
+    send(&cloud, "s", &plain((0..50).map(|n| put("aaa", &format!("k{n}"), 1))));
     assert_eq!(sluice.run(&latest).expect(0).last_json()["read"], 50);
 }
 
 #[test]
 fn a_worker_that_is_killed_loses_nothing_and_one_that_is_told_to_end_checkpoints() {
-    let (_server, sluice, cloud) = scene(&[], 2, &["a"]);
-    send(&cloud, "s", &plain((0..4_000).map(|n| put("a", &format!("k{n}"), 1))));
+    let (_server, sluice, cloud) = scene(&[], 2, &["aaa"]);
+    send(&cloud, "s", &plain((0..4_000).map(|n| put("aaa", &format!("k{n}"), 1))));
     let mut worker = sluice.start(&["work", "-k", "s", "--rate", "400"]);
-    until("something is written", || (count(&cloud, "a") > 400).then_some(()));
+    until("something is written", || (count(&cloud, "aaa") > 400).then_some(()));
     worker.kill().unwrap();
     worker.wait().unwrap();
     let mut worker = sluice.start(&["work", "-k", "s", "--rate", "2000"]);
-    until("the half is written", || (count(&cloud, "a") > 2_000).then_some(()));
+    until("the half is written", || (count(&cloud, "aaa") > 2_000).then_some(()));
     signal(worker.id(), "TERM");
     assert_eq!(worker.wait().unwrap().code(), Some(130));
     let left = sluice.run(&DRAIN).expect(0).last_json()["read"].as_u64().unwrap();
     assert!(left < 2_000, "{left} read again");
-    assert_eq!(count(&cloud, "a"), 4_000);
+    assert_eq!(count(&cloud, "aaa"), 4_000);
 }
 
 #[test]
@@ -191,11 +191,11 @@ fn only_one_job_keeps_its_place_in_a_stream() {
 #[test]
 fn splits_and_merges_while_it_runs_lose_nothing_repeat_nothing_and_keep_each_keys_order() {
     let faults = "throttle=5%,error=3%,partial=5%,expire-iterators=3%";
-    let (_server, sluice, cloud) = scene(&["--faults", faults, "--seed", "5"], 3, &["a"]);
+    let (_server, sluice, cloud) = scene(&["--faults", faults, "--seed", "5"], 3, &["aaa"]);
     let mut worker = sluice.start(&["work", "-k", "s", "--json"]);
     let (keys, versions) = (60, 60);
     for v in 1..=versions {
-        send(&cloud, "s", &plain((0..keys).map(|n| put_newer("a", &format!("k{n}"), v))));
+        send(&cloud, "s", &plain((0..keys).map(|n| put_newer("aaa", &format!("k{n}"), v))));
         match v % 12 {
             3 => split(&cloud, "s"),
             9 => merge(&cloud, "s"),
@@ -203,7 +203,7 @@ fn splits_and_merges_while_it_runs_lose_nothing_repeat_nothing_and_keep_each_key
         }
     }
     let newest = || {
-        let pages = cloud.dynamodb.scan().table_name("a").consistent_read(true).send();
+        let pages = cloud.dynamodb.scan().table_name("aaa").consistent_read(true).send();
         let items = block_on(pages).ok()?.items?;
         let is_newest = |v: &str| v == versions.to_string();
         let all = items.iter().filter(|item| is_newest(item["v"].as_n().unwrap())).count();
@@ -216,15 +216,15 @@ fn splits_and_merges_while_it_runs_lose_nothing_repeat_nothing_and_keep_each_key
     let job: Value = serde_json::from_str(jobs.lines().next().unwrap()).unwrap();
     let told = |field: &str| job[field].as_u64().unwrap();
     assert_eq!((told("read"), told("written"), told("skipped")), (keys * versions, keys * versions, 0), "{job}");
-    assert!(open_shards(&cloud, "s").len() == 3);
+    assert_eq!(open_shards(&cloud, "s").len(), 3);
 }
 
 #[test]
 fn a_stream_that_is_deleted_under_us_ends_the_job_in_words() {
-    let (_server, sluice, cloud) = scene(&[], 1, &["a"]);
-    send(&cloud, "s", &plain((0..10).map(|n| put("a", &format!("k{n}"), 1))));
+    let (_server, sluice, cloud) = scene(&[], 1, &["aaa"]);
+    send(&cloud, "s", &plain((0..10).map(|n| put("aaa", &format!("k{n}"), 1))));
     let worker = sluice.start(&["work", "-k", "s"]);
-    until("all is written", || (count(&cloud, "a") == 10).then_some(()));
+    until("all is written", || (count(&cloud, "aaa") == 10).then_some(()));
     block_on(cloud.kinesis.delete_stream().stream_name("s").send()).unwrap();
     let ended = worker.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(1));
@@ -234,10 +234,10 @@ fn a_stream_that_is_deleted_under_us_ends_the_job_in_words() {
 
 #[test]
 fn a_dry_run_prints_what_it_would_write_and_keeps_no_place() {
-    let (_server, sluice, cloud) = scene(&[], 1, &["a"]);
-    send(&cloud, "s", &plain((0..3).map(|n| put("a", &format!("k{n}"), 1))));
+    let (_server, sluice, cloud) = scene(&[], 1, &["aaa"]);
+    send(&cloud, "s", &plain((0..3).map(|n| put("aaa", &format!("k{n}"), 1))));
     let dry = sluice.run(&[&DRAIN[..], &["--dry-run"]].concat()).expect(0);
     assert!(dry.out.contains("BatchWriteItem"), "{dry:?}");
-    assert_eq!(count(&cloud, "a"), 0);
+    assert_eq!(count(&cloud, "aaa"), 0);
     assert_eq!(sluice.run(&DRAIN).expect(0).last_json()["read"], 3);
 }

@@ -133,10 +133,10 @@ fn a_parent_that_left_the_stream_is_waited_for_no_more() {
 
 #[test]
 fn the_newest_records_are_those_of_open_shards_and_what_comes_of_them_is_read_whole() {
+    use LeaseCheckpoint::{Latest, ShardEnd, TrimHorizon};
     let listing = [shard(0, &[], false), shard(1, &[0], true), shard(2, &[0], true)];
     let first = missing("s", &listing, &[], &StartAt::Latest);
     let told: Vec<(&str, &LeaseCheckpoint)> = first.iter().map(|l| (l.shard.as_str(), &l.checkpoint)).collect();
-    use LeaseCheckpoint::{Latest, ShardEnd, TrimHorizon};
     // What is finished comes last: it says that the stream was read before.
     assert_eq!(told, [("shard-1", &Latest), ("shard-2", &Latest), ("shard-0", &ShardEnd)]);
     let mut leases = first.clone();

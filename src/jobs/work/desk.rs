@@ -175,8 +175,16 @@ impl<'a, 'l> Desk<'a, 'l> {
     fn binding_of(&mut self, one: &One, now: Duration, behind: Option<(usize, u64)>, stream: &str) -> Binding {
         let (held, stage) = stage_of(&one.writer);
         let stages = Stages { held, cpus: 1, behind, into_table: Some(stage), ..Stages::default() };
-        let names = Names { table: one.name.clone(), stream: stream.to_owned(), source: stream.to_owned() };
-        self.recent.entry(one.name.clone()).or_default().next(now, stages, &names)
+        let names = Names { table: one.name.clone(), stream: stream.to_owned(), source: format!("stream {stream}") };
+        let mut binding = self.recent.entry(one.name.clone()).or_default().next(now, stages, &names);
+        // Its queue is long before the shards have to wait: the table binds its own requests already.
+        if binding.limit == Limit::Source {
+            binding.limit = one.writer.limit();
+            if binding.limit != Limit::Source {
+                binding.of.clone_from(&one.name);
+            }
+        }
+        binding
     }
 
     fn say(&mut self, live: Counters, limit: String) {

@@ -66,8 +66,8 @@ pub(super) fn ordinal_of(job: &str, partition_key: &str) -> Option<u64> {
 const MOST_LANES: usize = 64;
 /// How often the stream is asked for its shards.
 const REFRESH: Duration = Duration::from_secs(15);
-/// Requests that wait for each slice at most, on average. A stream that is slower than the source so gets records of
-/// twice as many requests, and a shard its MiB a second even where they have 150 bytes.
+/// Requests that wait for each slice at most, on average. A slice has its turn when it holds twice as many, so a stream
+/// that is slower than the source gets records of 16 requests, and a shard its MiB a second even where they have 70 bytes.
 const PER_SLICE: usize = 8;
 /// Largest record of a stream that was not set otherwise, and largest `PutRecords` of such a stream and of others, bytes
 /// with partition keys. <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>

@@ -8,6 +8,7 @@
 //! Knows nothing of who calls it: a worker process, Lambda.
 
 mod aws_read;
+mod filter;
 mod histogram;
 mod order;
 mod range;
@@ -18,8 +19,9 @@ mod slot;
 mod tempo;
 
 pub use aws_read::{AwsEvents, layout_of};
+pub use filter::Filter;
 pub use histogram::{Histogram, histogram};
-pub use order::{Around, Batch, Miscount, Place, Reach, Reading, around};
+pub use order::{Around, Batch, Miscount, Place, Reach, Reading, around, slots};
 pub use range::{MOMENTS, Range, moment};
 pub use record::{Event, EventId, Layout};
 pub use slot::{Slot, SlotLength};

@@ -159,7 +159,7 @@ fn joined<T>(done: Result<Result<T, CloudError>, JoinError>) -> Result<T, CloudE
 }
 
 /// The slots of `range` that hold events, in order; hours are read ahead.
-pub(super) fn slots(
+pub fn slots(
     read: Arc<dyn EventRead>,
     range: Range,
 ) -> impl futures::Stream<Item = Result<SlotCount, CloudError>> + Send {

@@ -30,7 +30,8 @@ fn some_events() -> impl Strategy<Value = Vec<Event>> {
             .map(|(n, (step, hour, shard, sequence))| {
                 // Steps of 100 ms cross slots; every third shares its microsecond with others.
                 let us = start.as_microsecond() + step / 3 * 300_000 + hour / 2 * 7_200_000_000;
-                let mut made = event("2018-03-04T00:00:00Z", &format!("shardId-{shard:012}"), sequence * 1000 + n as u64);
+                let mut made =
+                    event("2018-03-04T00:00:00Z", &format!("shardId-{shard:012}"), sequence * 1000 + n as u64);
                 made.time = Timestamp::from_microsecond(us).unwrap();
                 made
             })
@@ -101,10 +102,17 @@ fn events_of_one_microsecond_come_by_shard_then_by_sequence_as_a_number() {
 
 #[test]
 fn a_day_with_three_events_takes_one_read_an_hour_and_one_a_slot() {
-    let events =
-        vec![event("2018-03-04T01:00:00Z", "s", 1), event("2018-03-04T01:00:01Z", "s", 2), event("2018-03-04T23:59:59.9Z", "s", 3)];
+    let events = vec![
+        event("2018-03-04T01:00:00Z", "s", 1),
+        event("2018-03-04T01:00:01Z", "s", 2),
+        event("2018-03-04T23:59:59.9Z", "s", 3),
+    ];
     let read = Arc::new(Fake::new(Layout::Ordered, 100, events));
-    let played = runtime().block_on(all(Arc::clone(&read) as Arc<dyn EventRead>, range("2018-03-04T00:00:00Z", "2018-03-05T00:00:00Z"), None));
+    let played = runtime().block_on(all(
+        Arc::clone(&read) as Arc<dyn EventRead>,
+        range("2018-03-04T00:00:00Z", "2018-03-05T00:00:00Z"),
+        None,
+    ));
     assert_eq!((played.len(), read.cost().requests), (3, 24 + 3));
 }
 

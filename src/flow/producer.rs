@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use md5::{Digest as _, Md5};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -167,6 +168,25 @@ impl Producer {
         self.send(table, key, request::encode_delete(table, &key.json), &key.json, ordinal, receipt).await
     }
 
+    /// Puts a record of somebody else's as it was: `partition_key` and bytes, on the shard that they choose, after all
+    /// earlier ones of its key. Consumers see what the first producer sent.
+    ///
+    /// # Errors
+    /// As [`Producer::put`].
+    pub async fn put_record(&self, partition_key: &str, data: Bytes, receipt: Receipt) -> Result<(), CloudError> {
+        // What Kinesis itself makes of a partition key ("PutRecords" of its API reference).
+        let hash = u128::from_be_bytes(Md5::digest(partition_key).into());
+        let (size, most) = (data.len() + partition_key.len(), self.shared.sizes.record);
+        if size > most {
+            receipt.dead(format!("record of {size} bytes: the stream takes at most {most}"), data);
+            return Ok(());
+        }
+        let riding = Riding { receipt, _memory: self.shared.health.room(size).await? };
+        let partition_key = partition_key.to_owned();
+        let outgoing = Outgoing { data, partition_key, hash_key: hash, strand: hash, packs: false, riding };
+        self.lanes.give(self.lane(hash), outgoing).await
+    }
+
     async fn send(
         &self,
         table: &str,
@@ -183,11 +203,18 @@ impl Producer {
             receipt.dead(format!("record of {size} bytes: the stream takes at most {most}"), json.clone());
             return Ok(());
         }
-        let memory = self.shared.health.room(size).await?;
-        // Where the shards are even as the lanes are, a lane is a shard.
-        let lane = slices::number(hash) * self.lanes.count() / SLICES;
-        let outgoing = Outgoing { data: request, partition_key, hash, riding: Riding { receipt, _memory: memory } };
-        self.lanes.give(lane, outgoing).await
+        let riding = Riding { receipt, _memory: self.shared.health.room(size).await? };
+        let packs = self.shared.options.aggregate;
+        let hash_key = slices::of(hash);
+        // Where nothing is packed each key is a strand of its own, so that a request holds many records of one slice.
+        let strand = if packs { hash_key } else { hash };
+        let outgoing = Outgoing { data: request, partition_key, hash_key, strand, packs, riding };
+        self.lanes.give(self.lane(hash), outgoing).await
+    }
+
+    /// Even slices of the hash keys: where the shards are even as the lanes are, a lane is a shard.
+    fn lane(&self, hash: u128) -> usize {
+        slices::number(hash) * self.lanes.count() / SLICES
     }
 
     /// What it took so far: `retried` and `throttled`; the rest is the ledger's to count.
@@ -237,7 +264,7 @@ async fn refresh(shared: Arc<Shared>) {
 }
 
 async fn lane(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Outgoing>, n: u64) {
-    let mut waiting = Waiting::new(shared.options.aggregate);
+    let mut waiting = Waiting::default();
     let mut backoff = Backoff::new(BASE, CAP, shared.options.seed ^ n);
     let watch = &shared.health.watch;
     loop {

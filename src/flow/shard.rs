@@ -37,6 +37,8 @@ pub struct RecordAt {
     pub ordinal: Option<u64>,
     /// Its size, bytes.
     pub size: u32,
+    /// The time that its [`Intake`] gave it, microseconds since the epoch; `None` for a put request.
+    pub time_us: Option<i64>,
 }
 
 impl Position for RecordAt {
@@ -80,6 +82,39 @@ pub trait Tables: Send + Sync + 'static {
     fn sink<'a>(&'a self, table: &'a str) -> BoxFuture<'a, Result<Sink, CloudError>>;
 }
 
+/// A record that comes to an [`Intake`].
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// Where it is.
+    pub at: RecordAt,
+    /// Its place in an aggregated record, from 0; `None` when it came as a record of its own.
+    pub sub: Option<u64>,
+    /// Its partition key.
+    pub partition_key: String,
+    /// Its bytes.
+    pub data: Bytes,
+    /// When it arrived, about: microseconds since the epoch.
+    pub arrived_us: i64,
+}
+
+/// What becomes of a stream's records where they are something else than put requests.
+pub trait Intake: Send + Sync + 'static {
+    /// Opens the record in its shard's `ledger` and sees to the receipt. Called for the records of a shard in their
+    /// order, one at a time; an error ends the consumer.
+    fn take<'a>(&'a self, ledger: &'a Arc<Ledger<RecordAt>>, arrival: Arrival)
+    -> BoxFuture<'a, Result<(), CloudError>>;
+}
+
+/// The tables of a stream that carries no put requests.
+pub(super) struct NoTables;
+
+impl Tables for NoTables {
+    fn sink<'a>(&'a self, table: &'a str) -> BoxFuture<'a, Result<Sink, CloudError>> {
+        let error = CloudError::new(Class::NotFound, format!("this stream carries no put requests for {table}"), "");
+        Box::pin(std::future::ready(Err(error)))
+    }
+}
+
 /// Waits between two `GetRecords` of a shard: five a second are allowed.
 const POLL: Duration = Duration::from_millis(200);
 /// The same while nothing comes.
@@ -93,6 +128,8 @@ pub(super) struct Course {
     pub job: Option<String>,
     pub source: Arc<dyn StreamSource>,
     pub tables: Arc<dyn Tables>,
+    /// What takes the records instead of `tables`.
+    pub intake: Option<Arc<dyn Intake>>,
     pub health: Arc<Health>,
     /// Sinks already looked up, for all shards.
     pub sinks: tokio::sync::Mutex<HashMap<String, Sink>>,
@@ -244,7 +281,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Takes a record, or those that it holds one after another.
     async fn take(&mut self, record: StreamRecord) -> Result<(), CloudError> {
-        let StreamRecord { sequence, partition_key, data, .. } = record;
+        let StreamRecord { sequence, partition_key, data, arrived_us } = record;
         // What the last run settled of this record is not run again: a later version may be in the table by now.
         let settled = self.state.resumed.as_ref().filter(|(at, _)| *at == sequence).map(|(_, sub)| *sub);
         match aggregate::unpack(&data) {
@@ -257,7 +294,7 @@ impl Reader<'_> {
                     if self.is_outside(&record) {
                         self.pass(at).await?;
                     } else {
-                        self.take_one(at, record.partition_key, record.data).await?;
+                        self.take_one(at, record.partition_key, record.data, arrived_us).await?;
                     }
                 }
                 Ok(())
@@ -266,11 +303,15 @@ impl Reader<'_> {
             Ok(Some(_)) => self.pass(self.at(sequence, None, &partition_key, &data)).await,
             Ok(None) => {
                 let at = self.at(sequence, None, &partition_key, &data);
-                self.take_one(at, &partition_key, data).await
+                self.take_one(at, &partition_key, data, arrived_us).await
             }
-            // No put request begins like that.
             Err(damage) => {
                 let at = self.at(sequence, None, &partition_key, &data);
+                if self.course.intake.is_some() {
+                    // An event may be any bytes.
+                    return self.take_one(at, &partition_key, data, arrived_us).await;
+                }
+                // No put request begins like that.
                 let Some(receipt) = self.open(at, &partition_key).await? else { return Ok(()) };
                 receipt.dead(damage.to_string(), data);
                 Ok(())
@@ -286,6 +327,7 @@ impl Reader<'_> {
             sub,
             ordinal: self.course.job.as_deref().and_then(|job| ordinal_of(job, partition_key)),
             size: data.len() as u32,
+            time_us: None,
         }
     }
 
@@ -336,8 +378,19 @@ impl Reader<'_> {
         }
     }
 
-    /// Runs one put request.
-    async fn take_one(&mut self, at: RecordAt, partition_key: &str, data: Bytes) -> Result<(), CloudError> {
+    /// Runs one put request, or gives the record to who takes it instead.
+    async fn take_one(
+        &mut self,
+        at: RecordAt,
+        partition_key: &str,
+        data: Bytes,
+        arrived_us: i64,
+    ) -> Result<(), CloudError> {
+        if let Some(intake) = &self.course.intake {
+            self.state.records.fetch_add(1, Ordering::Relaxed);
+            let (sub, partition_key) = (at.sub, partition_key.to_owned());
+            return intake.take(&self.state.ledger, Arrival { at, sub, partition_key, data, arrived_us }).await;
+        }
         // A dead letter waits to be stored: one of a few bytes must not keep the whole record in memory.
         let kept = |data: Bytes, sub: Option<u64>| if sub.is_some() { Bytes::copy_from_slice(&data) } else { data };
         let sub = at.sub;

@@ -320,6 +320,7 @@ fn a_checkpoint_behind_a_whole_record_that_names_none_in_it_skips_it() {
                 done: false,
                 counters: Counters::default(),
                 tally: None,
+                time_us: None,
             };
             let consumer = drink(&river, &table, &clock, |options| options.resume = vec![resume]);
             consumer.caught_up().await;

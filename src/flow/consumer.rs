@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,10 @@ pub struct ShardCheckpoint {
     pub shard: String,
     /// The last record below the mark.
     pub position: Option<SequenceNumber>,
+    /// Where the record at `position` is an aggregated one: the last record in it below the mark, from 0, as KCL's
+    /// `checkpointSubSequenceNumber`.
+    #[serde(default)]
+    pub sub: Option<u64>,
     /// Read to its end: it is closed, and its children may begin.
     pub done: bool,
     /// What was counted in it, from the beginning.
@@ -92,6 +96,9 @@ pub struct ShardProgress {
     pub records: u64,
     /// Records of others, left alone.
     pub foreign: u64,
+    /// Records that an aggregated one held and whose hash keys belong to other shards: left out, as the KCL does.
+    #[serde(default)]
+    pub outside: u64,
     /// Read to its end.
     pub done: bool,
     /// The time that an [`Intake`] gave the last record below the mark, microseconds since the epoch.
@@ -239,12 +246,16 @@ impl Consumer {
             let news = settled.passed > 0 || handed_over || (done && !state.done_told.swap(true, Ordering::AcqRel));
             let before = || self.shared.options.resume.iter().find(|before| *before.shard == *state.id);
             let time_us = settled.position.as_ref().map_or_else(|| before()?.time_us, |at| at.time_us);
-            let position = settled.position.map_or_else(|| before()?.position.clone(), |at| Some(at.sequence));
+            let (position, sub) = match settled.position {
+                Some(at) => (Some(at.sequence), at.sub),
+                None => before().map_or((None, None), |before| (before.position.clone(), before.sub)),
+            };
             self.shared.taken().insert(Arc::clone(&state.id), settled.counters);
             news.then(|| ShardSettled {
                 checkpoint: ShardCheckpoint {
                     shard: state.id.to_string(),
                     position,
+                    sub,
                     done,
                     counters: settled.counters,
                     tally: state.ledger.tally(),
@@ -264,7 +275,10 @@ impl Consumer {
             let shard = checkpoint.shard.as_str();
             match &checkpoint.position {
                 _ if checkpoint.done => leases.ended(shard),
-                Some(position) => leases.checkpoint(shard, position, 0, checkpoint.counters.bytes),
+                Some(position) => {
+                    let sub = checkpoint.sub.unwrap_or_default();
+                    leases.checkpoint(shard, position, sub, checkpoint.counters.bytes);
+                }
                 None => {}
             }
             if *handed_over {
@@ -317,6 +331,7 @@ impl Consumer {
                     lag_ms: state.lag_ms.load(Ordering::Relaxed),
                     records: state.records.load(Ordering::Relaxed),
                     foreign: state.foreign.load(Ordering::Relaxed),
+                    outside: state.outside.load(Ordering::Relaxed),
                     done: state.done.load(Ordering::Acquire),
                     settled_us: settled.and_then(|at| at.time_us).or_else(|| {
                         let before = self.shared.options.resume.iter().find(|before| *before.shard == *state.id)?;
@@ -385,6 +400,9 @@ impl ConsumerOptions {
             lag_ms: AtomicU64::new(0),
             records: AtomicU64::new(0),
             foreign: AtomicU64::new(0),
+            outside: AtomicU64::new(0),
+            hash_keys: OnceLock::new(),
+            resumed: checkpoint.position.clone().zip(checkpoint.sub),
             caught_up_at: AtomicU64::new(0),
             done: AtomicBool::new(checkpoint.done),
             done_told: AtomicBool::new(checkpoint.done),
@@ -394,18 +412,23 @@ impl ConsumerOptions {
 
 impl Shared {
     /// Begins a shard that is held; what was begun of it before is forgotten.
-    pub(super) fn hold(&self, shard: &str, fence: &Fence) -> Arc<ShardState> {
+    pub(super) fn hold(&self, held: &Held) -> Arc<ShardState> {
         let checkpoint = ShardCheckpoint {
-            shard: shard.to_owned(),
-            position: None,
+            shard: held.shard.clone(),
+            position: held.settled.as_ref().map(|(sequence, _)| sequence.clone()),
+            sub: held.settled.as_ref().map(|(_, sub)| *sub),
             done: false,
             counters: Counters::default(),
             tally: None,
             time_us: None,
         };
-        let state = self.options.fenced_state(&checkpoint, Some(fence.clone()));
+        let state = self.options.fenced_state(&checkpoint, Some(held.fence.clone()));
+        if let Some(hash_keys) = held.hash_keys {
+            // Made a line above.
+            let _ = state.hash_keys.set(hash_keys);
+        }
         self.shards().push(Arc::clone(&state));
-        let hold = Hold { fence: fence.clone(), hand_over: false, told: false };
+        let hold = Hold { fence: held.fence.clone(), hand_over: false, told: false };
         self.holds().insert(Arc::clone(&state.id), hold);
         state
     }
@@ -480,8 +503,11 @@ impl Shared {
     /// Where `shard` begins.
     fn start(&self, shard: &Shard, first_listing: bool) -> StartAt {
         let checkpoint = self.options.resume.iter().find(|checkpoint| checkpoint.shard == shard.id);
-        if let Some(position) = checkpoint.and_then(|checkpoint| checkpoint.position.clone()) {
-            return StartAt::After(position);
+        if let Some(checkpoint) = checkpoint
+            && let Some(position) = checkpoint.position.clone()
+        {
+            // In the middle of an aggregated record, perhaps: it is read again, and what is settled of it skipped.
+            return if checkpoint.sub.is_some() { StartAt::At(position) } else { StartAt::After(position) };
         }
         // A time means the same in every shard: a child that is older than it must not be read whole.
         if let StartAt::Time(_) = self.options.from {
@@ -532,6 +558,8 @@ async fn supervise(shared: &Arc<Shared>) -> Result<(), CloudError> {
                 state.done.store(true, Ordering::Release);
                 continue;
             }
+            // It was not listed before.
+            let _ = state.hash_keys.set(shard.hash_keys);
             let (shared, seed) = (Arc::clone(shared), started.len() as u64);
             tasks.spawn(async move {
                 let read = read(&shared.course, &state, start, seed).await;
@@ -574,6 +602,7 @@ impl Shared {
         let state = self.options.state(&ShardCheckpoint {
             shard: shard.id.clone(),
             position: None,
+            sub: None,
             done: false,
             counters: Counters::default(),
             tally,

@@ -13,6 +13,7 @@
 //! with its [`Receipt`] to a [`Writer`] or [`Producer`], and stores what [`Ledger::take_settled`] gives whenever it
 //! likes. After a crash it goes on from the stored position: what was above the mark is read and counted again.
 
+pub mod aggregate;
 mod aws_stream;
 mod backoff;
 mod batch;
@@ -27,6 +28,7 @@ mod ledger;
 mod limit;
 mod pace;
 mod pacer;
+mod parcels;
 mod parked;
 mod patience;
 mod producer;
@@ -36,6 +38,7 @@ mod scan;
 mod shard;
 mod shard_pace;
 mod sharing;
+mod slices;
 mod stopwatch;
 mod stream;
 mod table;

@@ -39,7 +39,7 @@ pub(super) async fn supervise(shared: &Arc<Shared>, leases: &Arc<Leases>) -> Res
             if reading.contains_key(&held.shard) || held.hand_over {
                 continue;
             }
-            let state = shared.hold(&held.shard, &held.fence);
+            let state = shared.hold(&held);
             let (shared, read_as) = (Arc::clone(shared), held.clone());
             seed += 1;
             let reader = readers.spawn(async move {

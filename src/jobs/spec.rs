@@ -222,6 +222,9 @@ pub struct RestoreSpec {
     /// Only produce onto the stream; the table is written by workers elsewhere.
     #[serde(default)]
     pub no_workers: bool,
+    /// Send each put request as a record of its own, for workers that can't take an aggregated one apart.
+    #[serde(default)]
+    pub no_aggregate: bool,
     /// How many parts of the source are read and checked at the same time; `None` is as many as there are processors.
     #[serde(default)]
     pub producers: Option<u32>,

@@ -60,6 +60,10 @@ pub struct Held {
     pub shard: String,
     /// Where reading begins.
     pub start: StartAt,
+    /// The last record that was settled before, and which within its aggregate: reading begins there, and leaves it out.
+    pub settled: Option<(SequenceNumber, u64)>,
+    /// First and last hash key that it takes, where its lease says so.
+    pub hash_keys: Option<(u128, u128)>,
     /// How long what was read of it may be written.
     pub fence: Fence,
     /// Another worker waits for it: read no more, and finish what was begun.
@@ -591,6 +595,11 @@ impl Keeper {
         let held = Held {
             shard: lease.shard.clone(),
             start: lease.checkpoint.start(&self.shared.options.from),
+            settled: match &lease.checkpoint {
+                LeaseCheckpoint::After(sequence) => Some((sequence.clone(), lease.sub)),
+                _ => None,
+            },
+            hash_keys: lease.hash_keys,
             fence: Fence::new(Arc::clone(&self.shared.clock), self.shared.until(sent)),
             hand_over: false,
         };

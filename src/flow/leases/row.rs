@@ -42,13 +42,16 @@ impl LeaseCheckpoint {
             StartAt::Latest => Self::Latest,
             StartAt::Time(_) => Self::AtTimestamp,
             StartAt::After(sequence) => Self::After(sequence.clone()),
+            // Nobody is told so; and better twice than never.
+            StartAt::At(_) => Self::TrimHorizon,
         }
     }
 
     /// Where reading begins; `from` is what the workers were told.
     pub fn start(&self, from: &StartAt) -> StartAt {
         match (self, from) {
-            (Self::After(sequence), _) => StartAt::After(sequence.clone()),
+            // It may be the middle of an aggregated record: that is read again, and what is settled of it left out.
+            (Self::After(sequence), _) => StartAt::At(sequence.clone()),
             (Self::Latest, _) => StartAt::Latest,
             (Self::AtTimestamp, StartAt::Time(at)) => StartAt::Time(*at),
             // Without the time, everything: better twice than never.

@@ -347,7 +347,7 @@ fn two_workers_share_the_shards_and_what_one_hands_over_begins_where_it_stopped(
         until(&clock, &[&one], || held(&one).len() == 4).await;
         let two = join("two", &way(&table), &stream, &clock);
         until(&clock, &[&one, &two], || held(&one).len() == 2 && held(&two).len() == 2).await;
-        assert!(held(&two).iter().all(|held| held.start == StartAt::After(SequenceNumber("77".into()))));
+        assert!(held(&two).iter().all(|held| held.start == StartAt::At(SequenceNumber("77".into()))));
         assert!(table.lock().unwrap().values().all(|lease| lease.leaving.is_none()));
     });
 }

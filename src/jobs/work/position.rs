@@ -200,6 +200,7 @@ fn in_words(from: &StartAt) -> String {
         StartAt::Time(ms) => {
             jiff::Timestamp::from_millisecond(*ms).map_or_else(|_| ms.to_string(), |at| at.to_string())
         }
+        StartAt::At(sequence) => format!("record {sequence}"),
         StartAt::After(sequence) => format!("after record {sequence}"),
     }
 }

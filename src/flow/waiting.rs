@@ -44,10 +44,6 @@ pub(super) struct Write {
     pub partition: u64,
     /// It was refused for want of capacity.
     pub was_refused: bool,
-    /// Times that it was sent and met a fault of the service that is no refusal for want of capacity.
-    pub faults: u32,
-    /// Requests that the table had answered when it met the first of them.
-    pub faulty_since: u64,
     receipt: Receipt,
     /// Earlier versions whose place it took, the latest last. They are settled with it: should the service refuse it
     /// for good, the latest of them is what belongs into the table.
@@ -66,8 +62,6 @@ impl Write {
             alone: false,
             partition,
             was_refused: false,
-            faults: 0,
-            faulty_since: 0,
             receipt,
             earlier: Vec::new(),
             _memory: memory,

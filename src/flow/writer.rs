@@ -3,7 +3,6 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -75,12 +74,6 @@ const CAP: Duration = Duration::from_secs(5);
 /// tried at once, they would be refused again and again.
 const NEIGHBOURS: Duration = Duration::from_millis(100);
 
-/// How often a record is sent that meets faults of the service while others of its table get through: with the backoff's
-/// waits, for a minute or so. Then it is what is wrong.
-const TRIES: u32 = 32;
-/// From this fault on it is sent alone: the fault may be a neighbour's.
-const TRIES_TOGETHER: u32 = 3;
-
 /// How long a table that is gone is waited for: one that is made anew is there by then.
 const GONE: Duration = Duration::from_secs(15);
 
@@ -101,8 +94,6 @@ struct Shared {
     health: Arc<Health>,
     /// How long the table has been gone.
     gone: Patience,
-    /// Requests that the table answered.
-    answers: AtomicU64,
     /// What became of the records, for display: the ledgers count what is certain.
     outcomes: Mutex<Counters>,
 }
@@ -123,7 +114,6 @@ impl Writer {
             pacer,
             health: Arc::clone(&health),
             gone: Patience::new(GONE, GONE),
-            answers: AtomicU64::new(0),
             outcomes: Mutex::default(),
         });
         let lanes = Lanes::start(shared.options.lanes, shared.options.queue, health, |n, inbox| {
@@ -510,24 +500,8 @@ impl Shared {
                     self.health.fail(error);
                     return After::End;
                 }
-                let answers = self.answers.load(Ordering::Relaxed);
-                let mut again = Vec::with_capacity(batch.len());
-                for mut write in batch {
-                    if write.faults == 0 {
-                        write.faulty_since = answers;
-                    }
-                    write.faults += 1;
-                    if write.faults >= TRIES && write.alone && answers > write.faulty_since {
-                        let reason = format!("tried {TRIES} times while others got through: {error}");
-                        again.extend(self.refused(write, reason));
-                    } else if write.faults >= TRIES_TOGETHER {
-                        again.push(write.on_its_own());
-                    } else {
-                        again.push(write);
-                    }
-                }
-                self.health.effort().retried += again.len() as u64;
-                queues.put_back(again);
+                self.health.effort().retried += batch.len() as u64;
+                queues.put_back(batch);
                 After::BackOff
             }
             Class::NotFound if self.options.one_of_many => {
@@ -574,7 +548,6 @@ impl Shared {
     fn settle_reply(&self, sent_at: Duration, batch: Vec<Write>, reply: &BatchReply, queues: &mut Queues) -> After {
         self.health.patience.answered();
         self.gone.answered();
-        self.answers.fetch_add(1, Ordering::Relaxed);
         let sent_count = batch.len();
         let mut unprocessed: HashSet<u128> = reply.unprocessed.iter().map(|key| key.hash).collect();
         let sent: HashSet<u128> =

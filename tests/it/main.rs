@@ -8,6 +8,7 @@ mod backup;
 mod capacity;
 mod dead;
 mod errors;
+mod leases;
 mod local;
 mod pacing;
 mod peers;
@@ -18,3 +19,4 @@ mod sources;
 #[cfg(unix)]
 mod terminal;
 mod verify;
+mod work;

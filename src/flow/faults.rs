@@ -53,6 +53,8 @@ struct Fake {
     rng: Mutex<SmallRng>,
     /// Refused for good, as by the type of an index key.
     poison: HashSet<String>,
+    /// How they are refused.
+    refusal: Class,
     down: Mutex<Option<CloudError>>,
     state: Mutex<State>,
 }
@@ -74,7 +76,12 @@ impl Fake {
     }
 
     fn poisoned(faults: Faults, poison: &[&str]) -> Arc<Self> {
+        Self::refusing(faults, poison, Class::Invalid)
+    }
+
+    fn refusing(faults: Faults, poison: &[&str], refusal: Class) -> Arc<Self> {
         Arc::new(Self {
+            refusal,
             faults,
             rng: Mutex::new(SmallRng::seed_from_u64(7)),
             poison: poison.iter().map(|id| (*id).to_owned()).collect(),
@@ -134,7 +141,7 @@ impl TablePut for Fake {
             assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len(), "a key twice in one batch");
             self.state.lock().unwrap().requests.push(ids.clone());
             if ids.iter().any(|id| self.poison.contains(id)) {
-                return Err(error(Class::Invalid, "type mismatch for index key"));
+                return Err(error(self.refusal, "type mismatch for index key"));
             }
             let mut reply = BatchReply::default();
             let mut written = 0.0;
@@ -163,7 +170,7 @@ impl TablePut for Fake {
             let body: Value = serde_json::from_slice(&body).unwrap();
             let id = body["Item"]["id"]["S"].as_str().unwrap().to_owned();
             if self.poison.contains(&id) {
-                return Err(error(Class::Invalid, "type mismatch for index key"));
+                return Err(error(self.refusal, "type mismatch for index key"));
             }
             if body.get("ConditionExpression").is_some() && self.state.lock().unwrap().items.contains_key(&id) {
                 return Err(error(Class::Condition, ""));
@@ -241,6 +248,7 @@ impl StreamSource for Fake {
                 StartAt::After(after) => {
                     self.state.lock().unwrap().shards[n].iter().position(|r| r.sequence == *after).unwrap() + 1
                 }
+                StartAt::At(at) => self.state.lock().unwrap().shards[n].iter().position(|r| r.sequence >= *at).unwrap(),
                 _ => 0,
             };
             Ok(format!("{n}:{place}"))
@@ -336,6 +344,60 @@ fn a_poison_item_is_a_dead_letter_its_neighbours_are_written_and_the_version_bef
         assert_eq!((letter.line, letter.reason.as_str()), (Some(7), "type mismatch for index key"));
         assert_eq!(letter.payload, item("k7", 7).json);
         assert_eq!(fake.versions().len(), 29);
+    });
+}
+
+#[test]
+fn a_record_that_the_service_fails_on_again_and_again_is_a_dead_letter_after_twenty_tries() {
+    for class in [Class::Transient, Class::Unknown] {
+        let clock = ManualClock::default();
+        clock.run(async {
+            let fake = Fake::refusing(Faults::default(), &["k7"], class);
+            let writer = writer(&fake, &clock, |_| {});
+            let ledger = Arc::new(Ledger::new(100_000));
+            let mut n = 0;
+            let letters = loop {
+                // Others get through all the time.
+                for _ in 0..100 {
+                    let receipt = ledger.open(Line(n)).await.unwrap();
+                    writer.put(item(&format!("k{n}"), n), receipt).await.unwrap();
+                    n += 1;
+                }
+                clock.sleep(Duration::from_secs(1)).await;
+                let letters = ledger.take_settled().letters;
+                if !letters.is_empty() {
+                    break letters;
+                }
+                assert!(n < 20_000, "it is tried for ever");
+            };
+            assert_eq!((letters.len(), letters[0].line), (1, Some(7)));
+            assert!(letters[0].reason.starts_with("failed 20 times while others got through"), "{}", letters[0].reason);
+            ledger.drained().await;
+            assert_eq!(ledger.mark().0.written, n - 1, "its neighbours are written");
+            let tries = fake.state.lock().unwrap().requests.iter().filter(|ids| ids.contains(&"k7".into())).count();
+            assert!((20..=23).contains(&tries), "{tries}");
+        });
+    }
+}
+
+#[test]
+fn in_an_outage_no_record_is_given_up() {
+    let clock = ManualClock::default();
+    clock.run(async {
+        let fake = Fake::new(Faults::default());
+        let writer = writer(&fake, &clock, |_| {});
+        let ledger = Arc::new(Ledger::new(500));
+        for n in 0..300u64 {
+            if n == 100 {
+                *fake.down.lock().unwrap() = Some(error(Class::Unknown, "down"));
+            }
+            writer.put(item(&format!("k{n}"), n), ledger.open(Line(n)).await.unwrap()).await.unwrap();
+        }
+        clock.sleep(Duration::from_mins(10)).await;
+        *fake.down.lock().unwrap() = None;
+        ledger.drained().await;
+        let counters = ledger.mark().0;
+        assert_eq!((counters.written, counters.dead), (300, 0));
     });
 }
 
@@ -597,6 +659,31 @@ fn a_bad_record_is_a_dead_letter_at_once_and_foreign_ones_are_left_alone() {
         assert_eq!(letters[1].reason, "there is no table gone");
         assert_eq!(consumer.progress().iter().map(|shard| shard.foreign).sum::<u64>(), 1);
         assert!(consumer.settled().is_empty());
+    });
+}
+
+#[test]
+fn records_that_the_stream_no_longer_keeps_when_they_are_to_be_read_are_told() {
+    let clock = ManualClock::default();
+    clock.run(async {
+        let fake = Fake::new(Faults::default());
+        produce(&fake, &clock, 0..800, 300).await;
+        let first = consumer(&fake, &clock, |_| {});
+        first.caught_up().await;
+        let resume: Vec<ShardCheckpoint> = first.settled().into_iter().map(|settled| settled.checkpoint).collect();
+        assert_eq!((resume.len(), first.take_notes()), (4, vec![]));
+        drop(first);
+        produce(&fake, &clock, 800..1_600, 300).await;
+        // Nobody read for longer than records are kept.
+        fake.state.lock().unwrap().shards[2].drain(..300);
+        let again = consumer(&fake, &clock, |options| options.resume = resume);
+        again.caught_up().await;
+        let notes = again.take_notes();
+        assert!(notes.len() == 1 && notes[0].starts_with("shard shardId-000000000002: the record"), "{notes:?}");
+        assert_eq!(again.take_notes(), Vec::<String>::new());
+        let left: usize = fake.state.lock().unwrap().shards.iter().map(Vec::len).sum();
+        let read: u64 = again.settled().iter().map(|settled| settled.checkpoint.counters.read).sum();
+        assert!(read as usize > left && left == 1_300, "{read} {left}");
     });
 }
 

@@ -13,12 +13,14 @@
 //! with its [`Receipt`] to a [`Writer`] or [`Producer`], and stores what [`Ledger::take_settled`] gives whenever it
 //! likes. After a crash it goes on from the stored position: what was above the mark is read and counted again.
 
+mod arrivals;
 mod aws_stream;
 mod backoff;
 mod batch;
 mod clock;
 mod consumer;
 mod counters;
+mod fan_out;
 mod governor;
 mod hot;
 mod lanes;
@@ -28,9 +30,12 @@ mod pace;
 mod pacer;
 mod parked;
 mod patience;
+mod place;
+mod poll;
 mod producer;
 mod read_pace;
 mod records;
+mod room;
 mod scan;
 mod shard;
 mod shard_pace;
@@ -55,6 +60,7 @@ pub use backoff::Backoff;
 pub use clock::{Clock, SystemClock};
 pub use consumer::{Consumer, ConsumerOptions, ShardCheckpoint, ShardProgress, ShardSettled};
 pub use counters::{Counters, Letter, Outcome};
+pub use fan_out::{FanOutConsumer, FanOutStream, consumers, deregister};
 pub use ledger::{Closed, Ledger, Position, Receipt, Settle, Settled, Ticket};
 pub use limit::Limit;
 pub use pacer::{Caps, Left, Pacer, PacerSnapshot, Provisioned};
@@ -65,7 +71,8 @@ pub use scan::{ScanOptions, ScanPage, ScanTimes, Scanner, TableScan};
 pub use shard::{RecordAt, Sink, Tables};
 pub use stopwatch::{Inside, LaneTimes, Stopwatch};
 pub use stream::{
-    Failed, Page, PutReply, ReadError, SequenceNumber, Shard, StartAt, StreamPut, StreamRecord, StreamSource,
+    Failed, Page, PutReply, ReadError, Reading, SequenceNumber, Shard, ShardPages, StartAt, StreamPut, StreamRecord,
+    StreamSource,
 };
 pub use table::{AwsTable, BatchReply, Consumed, TablePut};
 pub use tally::Tally;

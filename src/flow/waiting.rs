@@ -43,6 +43,8 @@ pub(super) struct Write {
     pub partition: u64,
     /// It was refused for want of capacity.
     pub was_refused: bool,
+    /// How often it failed while others got through, and how many had when it last failed.
+    failed: (u32, u64),
     receipt: Receipt,
     /// Earlier versions whose place it took, the latest last. They are settled with it: should the service refuse it
     /// for good, the latest of them is what belongs into the table.
@@ -61,6 +63,7 @@ impl Write {
             alone: false,
             partition,
             was_refused: false,
+            failed: (0, 0),
             receipt,
             earlier: Vec::new(),
             _memory: memory,
@@ -75,6 +78,19 @@ impl Write {
     /// The same, once it was refused for want of capacity.
     pub fn refused_for_now(self) -> Self {
         Self { was_refused: true, ..self }
+    }
+
+    /// The same, once it failed although it may succeed later; `got_through` is how many requests had succeeded by then.
+    /// In an outage nothing gets through, and no failure counts.
+    pub fn failed(self, got_through: u64) -> Self {
+        let (times, before) = self.failed;
+        let times = if got_through > before { times + 1 } else { times };
+        Self { failed: (times, got_through), ..self }
+    }
+
+    /// How often it failed while others got through.
+    pub fn failures(&self) -> u32 {
+        self.failed.0
     }
 
     /// Bytes that it keeps in memory, with those whose place it took.

@@ -64,6 +64,13 @@ const CAP: Duration = Duration::from_secs(5);
 /// tried at once, they would be refused again and again.
 const NEIGHBOURS: Duration = Duration::from_millis(100);
 
+/// So often may a batch fail while others get through before its writes go alone, to find the one that is to blame.
+const TOGETHER: u32 = 3;
+
+/// So often may a write fail on its own while others get through before it is a dead letter: about half a minute, which
+/// an outage of one partition may last, and as many tries as the original put function made.
+const TRIES: u32 = 20;
+
 /// How long a lane waits at most for the turn of a hot key's write before it looks again.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -414,7 +421,7 @@ impl Shared {
                     return After::End;
                 }
                 self.health.effort().retried += batch.len() as u64;
-                queues.put_back(batch);
+                self.put_back_failed(&error, batch, queues);
                 After::BackOff
             }
             Class::Invalid if batch.len() > 1 => {
@@ -445,8 +452,26 @@ impl Shared {
         }
     }
 
+    /// Puts writes that failed back in front; those that fail again and again while others get through go alone, and
+    /// then no more.
+    fn put_back_failed(&self, error: &CloudError, batch: Vec<Write>, queues: &mut Queues) {
+        let got_through = self.health.patience.got_through();
+        let batch: Vec<Write> = batch.into_iter().map(|write| write.failed(got_through)).collect();
+        let failures = batch.iter().map(Write::failures).max().unwrap_or_default();
+        if batch.len() == 1 && failures >= TRIES {
+            for write in batch {
+                let reason = format!("failed {TRIES} times while others got through: {error}");
+                queues.put_back(write.refused(reason).into_iter().collect());
+            }
+        } else if batch.len() > 1 && failures >= TOGETHER {
+            queues.put_back(batch.into_iter().map(Write::on_its_own).collect());
+        } else {
+            queues.put_back(batch);
+        }
+    }
+
     fn settle_reply(&self, sent_at: Duration, batch: Vec<Write>, reply: &BatchReply, queues: &mut Queues) -> After {
-        self.health.patience.answered();
+        self.health.patience.worked();
         let sent_count = batch.len();
         let mut unprocessed: HashSet<u128> = reply.unprocessed.iter().map(|key| key.hash).collect();
         let sent: HashSet<u128> =

@@ -7,6 +7,7 @@ mod backup;
 mod capacity;
 mod dead;
 mod errors;
+mod fan_out;
 mod local;
 mod pacing;
 mod peers;

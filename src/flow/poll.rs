@@ -50,10 +50,13 @@ impl Pace {
         Duration::from_secs_f64(1.0 / self.per_second)
     }
 
-    /// A page of `bytes`, asked for at `asked`, came; `is_tip` when it was empty and there is no more.
-    fn answered(&mut self, asked: Duration, bytes: usize, is_tip: bool) {
+    /// A page of `bytes`, asked for at `asked`, came; `is_tip` when it was empty and there is no more. `dice` is between
+    /// 0 and 1: consumers that share a shard must not fall into step.
+    fn answered(&mut self, asked: Duration, bytes: usize, is_tip: bool, dice: f64) {
+        let shares = self.per_second < MOST;
         self.per_second = (self.per_second + MORE).min(MOST);
-        let gap = if is_tip { self.gap().max(IDLE) } else { self.gap() };
+        let gap = if shares { self.gap().mul_f64(0.75 + dice / 2.0) } else { self.gap() };
+        let gap = if is_tip { gap.max(IDLE) } else { gap };
         self.next = asked + gap.max(Duration::from_secs_f64(bytes as f64 / BYTES));
     }
 
@@ -148,7 +151,8 @@ impl Polling {
             let bytes = records.iter().map(|record| record.data.len() + record.partition_key.len()).sum();
             self.place.accept(&self.shard, &mut records, next.is_none() || behind_ms == 0);
             let is_tip = records.is_empty() && behind_ms == 0;
-            self.pace.answered(asked, bytes, is_tip);
+            let dice = self.backoff.dice();
+            self.pace.answered(asked, bytes, is_tip, dice);
             self.at_tip = (behind_ms == 0).then_some(asked);
             self.is_over = next.is_none();
             self.iterator = next;
@@ -223,7 +227,7 @@ mod tests {
             if level >= 1.0 {
                 level -= 1.0;
                 read[n] += 1;
-                paces[n].answered(now, 1_000, false);
+                paces[n].answered(now, 1_000, false, rng.random_range(0.0..1.0));
             } else {
                 refused += 1;
                 paces[n].refused(now, rng.random_range(0.0..1.0));
@@ -259,7 +263,7 @@ mod tests {
             if rng.random_bool(0.1) {
                 pace.refused(pace.next, rng.random_range(0.0..1.0));
             } else {
-                pace.answered(pace.next, 0, false);
+                pace.answered(pace.next, 0, false, 0.5);
                 read += 1;
             }
         }
@@ -274,7 +278,7 @@ mod tests {
         }
         assert_eq!(pace.per_second, LEAST);
         while pace.per_second < MOST {
-            pace.answered(pace.next, 0, false);
+            pace.answered(pace.next, 0, false, 0.5);
         }
         assert!(pace.next < Duration::from_mins(2), "{:?}", pace.next);
     }
@@ -282,9 +286,9 @@ mod tests {
     #[test]
     fn a_page_of_ten_mebibytes_is_paid_for_before_the_next_one() {
         let mut pace = Pace::new();
-        pace.answered(Duration::from_secs(10), 10 << 20, false);
+        pace.answered(Duration::from_secs(10), 10 << 20, false, 0.5);
         assert_eq!(pace.next, Duration::from_secs(15));
-        pace.answered(Duration::from_secs(20), 1_000, false);
+        pace.answered(Duration::from_secs(20), 1_000, false, 0.5);
         assert_eq!(pace.next, Duration::from_millis(20_200));
     }
 }

@@ -64,11 +64,11 @@ const CAP: Duration = Duration::from_secs(5);
 /// tried at once, they would be refused again and again.
 const NEIGHBOURS: Duration = Duration::from_millis(100);
 
-/// So often may a batch fail while others get through before its writes go alone, to find the one that is to blame.
+/// So often may a batch fail in a row before its writes go alone, to find the one that is to blame.
 const TOGETHER: u32 = 3;
 
 /// So often may a write fail on its own while others get through before it is a dead letter: about half a minute, which
-/// an outage of one partition may last, and as many tries as the original put function made.
+/// a fault of one partition may last, and as many tries as the original put function made.
 const TRIES: u32 = 20;
 
 /// How long a lane waits at most for the turn of a hot key's write before it looks again.
@@ -385,6 +385,8 @@ async fn lane(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Write>, n: u64) {
         let sent = shared.health.clock.now();
         let reply = watch.send(shared.send(&batch)).await;
         match shared.settle(sent, batch, reply, &mut queues) {
+            // Others that got through say nothing of one that is waited for.
+            After::Next if queues.waiting.holds_failed(REQUESTS + 1) => {}
             After::Next => backoff.reset(),
             After::BackOff => watch.backing_off.during(shared.health.clock.sleep(backoff.wait())).await,
             After::End => return,
@@ -452,21 +454,23 @@ impl Shared {
         }
     }
 
-    /// Puts writes that failed back in front; those that fail again and again while others get through go alone, and
-    /// then no more.
+    /// Puts writes that failed back: those that fail again and again go alone, with others between their tries, and then
+    /// no more.
     fn put_back_failed(&self, error: &CloudError, batch: Vec<Write>, queues: &mut Queues) {
         let got_through = self.health.patience.got_through();
-        let batch: Vec<Write> = batch.into_iter().map(|write| write.failed(got_through)).collect();
-        let failures = batch.iter().map(Write::failures).max().unwrap_or_default();
-        if batch.len() == 1 && failures >= TRIES {
-            for write in batch {
-                let reason = format!("failed {TRIES} times while others got through: {error}");
-                queues.put_back(write.refused(reason).into_iter().collect());
+        let mut batch: Vec<Write> = batch.into_iter().map(|write| write.failed(got_through)).collect();
+        if batch.len() > 1 {
+            if batch.iter().any(|write| write.failures >= TOGETHER) {
+                batch = batch.into_iter().map(Write::on_its_own).collect();
             }
-        } else if batch.len() > 1 && failures >= TOGETHER {
-            queues.put_back(batch.into_iter().map(Write::on_its_own).collect());
-        } else {
-            queues.put_back(batch);
+            return queues.put_back(batch);
+        }
+        let (given_up, again) = batch.into_iter().partition(|write| write.own_failures >= TRIES);
+        queues.put_back(again);
+        queues.waiting.let_pass(REQUESTS);
+        for write in given_up {
+            let reason = format!("failed {TRIES} times while others got through: {error}");
+            queues.put_back(write.refused(reason).into_iter().collect());
         }
     }
 

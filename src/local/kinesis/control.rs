@@ -18,8 +18,8 @@ use crate::local::Body;
 
 /// Shards that a stream on demand begins with.
 const ON_DEMAND_SHARDS: u32 = 4;
-/// The longest that records are kept, hours: 365 days.
-const LONGEST_RETENTION: u64 = 8_760;
+/// How long records are kept, hours: a day to 365 days.
+const RETENTION: std::ops::RangeInclusive<u64> = 24..=8_760;
 /// Members that are timestamps: seconds in JSON, ms in CBOR.
 const TIMESTAMPS: [&str; 2] = ["StreamCreationTimestamp", "ConsumerCreationTimestamp"];
 /// Operations that ferrokinesis knows by `StreamName` only.
@@ -67,6 +67,11 @@ impl Kinesis {
             request.entry("ShardCount").or_insert_with(|| ON_DEMAND_SHARDS.into());
         }
         let name = request.get("StreamName").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if let "IncreaseStreamRetentionPeriod" | "DecreaseStreamRetentionPeriod" = operation {
+            let hours = request.get("RetentionPeriodHours").and_then(Value::as_u64).unwrap_or_default();
+            self.change_retention(&name, hours, operation.starts_with("Increase")).await?;
+            return Ok(wire.empty());
+        }
         self.check(operation, &name, &request).await?;
         let mut reply = self.pass(operation, &request).await?;
         match operation {
@@ -117,18 +122,32 @@ impl Kinesis {
                 }
                 Ok(())
             }
-            "IncreaseStreamRetentionPeriod" => {
-                let hours = request.get("RetentionPeriodHours").and_then(Value::as_u64).unwrap_or_default();
-                if hours > LONGEST_RETENTION {
-                    return Err(Refusal::invalid(format!(
-                        "Maximum allowed retention period is {LONGEST_RETENTION} hours. Requested retention period \
-                         ({hours} hours) is too long."
-                    )));
-                }
-                Ok(())
-            }
             _ => Ok(()),
         }
+    }
+
+    /// ferrokinesis keeps records for a week at most.
+    async fn change_retention(&self, name: &str, hours: u64, longer: bool) -> Result<(), Refusal> {
+        if !RETENTION.contains(&hours) {
+            let (least, most) = (RETENTION.start(), RETENTION.end());
+            return Err(Refusal::invalid(format!(
+                "Minimum allowed retention period is {least} hours, maximum {most} hours. Requested retention period \
+                 was {hours} hours."
+            )));
+        }
+        let before = u64::from(self.store.get_stream(name).await?.retention_period_hours);
+        if (longer && hours < before) || (!longer && hours > before) {
+            let (way, other) = if longer { ("shorter", "Decrease") } else { ("longer", "Increase") };
+            return Err(Refusal::invalid(format!(
+                "Requested retention period ({hours} hours) for stream {name} can not be {way} than existing retention \
+                 period ({before} hours). Use {other}StreamRetentionPeriod API."
+            )));
+        }
+        let set = |stream: &mut ferrokinesis::types::Stream| {
+            stream.retention_period_hours = hours as u32;
+            Ok(())
+        };
+        Ok(self.store.update_stream(name, set).await?)
     }
 
     /// Hands an operation to ferrokinesis, and its reply back. An empty reply is `None`.

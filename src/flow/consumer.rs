@@ -13,7 +13,7 @@ use super::counters::{Counters, Letter};
 use super::lanes::Health;
 use super::ledger::Ledger;
 use super::room::Room;
-use super::shard::{Course, ShardState, Tables, read};
+use super::shard::{Course, Intake, NoTables, ShardState, Tables, read};
 use super::stream::{SequenceNumber, Shard, StartAt, StreamSource};
 use super::tally::Tally;
 use crate::cloud::{Class, CloudError};
@@ -67,6 +67,9 @@ pub struct ShardCheckpoint {
     pub counters: Counters,
     /// Which of the job's records it has counted.
     pub tally: Option<Tally>,
+    /// The time that an [`Intake`] gave the last record below the mark, microseconds since the epoch.
+    #[serde(default)]
+    pub time_us: Option<i64>,
 }
 
 /// What a shard settled since the last time.
@@ -95,6 +98,12 @@ pub struct ShardProgress {
     pub foreign: u64,
     /// Read to its end.
     pub done: bool,
+    /// The time that an [`Intake`] gave the last record below the mark, microseconds since the epoch.
+    pub settled_us: Option<i64>,
+    /// Records that are read and not settled.
+    pub open: usize,
+    /// When, by the consumer's clock, the last page was asked for that was empty and without lag.
+    pub caught_up: Option<Duration>,
 }
 
 /// Reads a stream until it is dropped; what was not settled then is read again from the checkpoints.
@@ -118,11 +127,31 @@ const LIST: Duration = Duration::from_secs(10);
 const LIST_SOON: Duration = Duration::from_secs(1);
 
 impl Consumer {
-    /// Starts to read; needs a tokio runtime.
+    /// Starts to read, and runs the put requests; needs a tokio runtime.
     pub fn start(
         options: ConsumerOptions,
         source: Arc<dyn StreamSource>,
         tables: Arc<dyn Tables>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self::begin(options, source, tables, None, clock)
+    }
+
+    /// Starts to read, and gives each record to `intake`; needs a tokio runtime.
+    pub fn start_into(
+        options: ConsumerOptions,
+        source: Arc<dyn StreamSource>,
+        intake: Arc<dyn Intake>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self::begin(options, source, Arc::new(NoTables), Some(intake), clock)
+    }
+
+    fn begin(
+        options: ConsumerOptions,
+        source: Arc<dyn StreamSource>,
+        tables: Arc<dyn Tables>,
+        intake: Option<Arc<dyn Intake>>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let health = Arc::new(Health::new(clock, 1));
@@ -131,6 +160,7 @@ impl Consumer {
             job: options.job.clone(),
             source,
             tables,
+            intake,
             health,
             sinks: tokio::sync::Mutex::default(),
             missing: Mutex::default(),
@@ -157,10 +187,9 @@ impl Consumer {
             let done = state.done.load(Ordering::Acquire);
             let settled = state.ledger.take_settled();
             let news = settled.passed > 0 || (done && !state.done_told.swap(true, Ordering::AcqRel));
-            let position = settled.position.map(|at| at.sequence).or_else(|| {
-                let before = self.shared.options.resume.iter().find(|before| *before.shard == *state.id);
-                before.and_then(|before| before.position.clone())
-            });
+            let before = || self.shared.options.resume.iter().find(|before| *before.shard == *state.id);
+            let time_us = settled.position.as_ref().map_or_else(|| before()?.time_us, |at| at.time_us);
+            let position = settled.position.map_or_else(|| before()?.position.clone(), |at| Some(at.sequence));
             news.then(|| ShardSettled {
                 checkpoint: ShardCheckpoint {
                     shard: state.id.to_string(),
@@ -168,6 +197,7 @@ impl Consumer {
                     done,
                     counters: settled.counters,
                     tally: state.ledger.tally(),
+                    time_us,
                 },
                 letters: settled.letters,
             })
@@ -186,13 +216,25 @@ impl Consumer {
             .shared
             .shards()
             .iter()
-            .map(|state| ShardProgress {
-                shard: state.id.to_string(),
-                lag_ms: state.lag_ms.load(Ordering::Relaxed),
-                behind_records: state.behind_records(),
-                records: state.records.load(Ordering::Relaxed),
-                foreign: state.foreign.load(Ordering::Relaxed),
-                done: state.done.load(Ordering::Acquire),
+            .map(|state| {
+                // In this order: what was asked for after the last empty page is open, or below the mark.
+                let caught_up_at = state.caught_up_at.load(Ordering::Acquire);
+                let open = state.ledger.open_records();
+                let settled = state.ledger.mark().1;
+                ShardProgress {
+                    shard: state.id.to_string(),
+                    lag_ms: state.lag_ms.load(Ordering::Relaxed),
+                    behind_records: state.behind_records(),
+                    records: state.records.load(Ordering::Relaxed),
+                    foreign: state.foreign.load(Ordering::Relaxed),
+                    done: state.done.load(Ordering::Acquire),
+                    settled_us: settled.and_then(|at| at.time_us).or_else(|| {
+                        let before = self.shared.options.resume.iter().find(|before| *before.shard == *state.id)?;
+                        before.time_us
+                    }),
+                    open,
+                    caught_up: caught_up_at.checked_sub(1).map(Duration::from_micros),
+                }
             })
             .collect();
         progress.sort_by(|a, b| a.shard.cmp(&b.shard));
@@ -377,6 +419,7 @@ impl Shared {
             done: false,
             counters: Counters::default(),
             tally,
+            time_us: None,
         });
         self.shards().push(Arc::clone(&state));
         state

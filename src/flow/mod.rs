@@ -68,7 +68,7 @@ pub use patience::Patience;
 pub use producer::{Producer, ProducerOptions, partition_key};
 pub use read_pace::ReadPace;
 pub use scan::{ScanOptions, ScanPage, ScanTimes, Scanner, TableScan};
-pub use shard::{RecordAt, Sink, Tables};
+pub use shard::{Arrival, Intake, RecordAt, Sink, Tables};
 pub use stopwatch::{Inside, LaneTimes, Stopwatch};
 pub use stream::{
     Failed, Page, PutReply, ReadError, Reading, SequenceNumber, Shard, ShardPages, StartAt, StreamPut, StreamRecord,

@@ -11,8 +11,10 @@ use crate::cloud::CloudError;
 #[derive(Debug)]
 pub(super) struct Place {
     start: StartAt,
-    /// The last record that was given out.
+    /// The last record that was given out, or the one to begin at.
     last: Option<SequenceNumber>,
+    /// Whether it was given out, and is not to be given again.
+    is_given: bool,
     /// After this number nothing was there when it was told: it names no record.
     continuation: Option<SequenceNumber>,
     /// Reading began again at `last`, which must come first.
@@ -22,8 +24,12 @@ pub(super) struct Place {
 
 impl Place {
     pub fn new(start: StartAt) -> Self {
-        let last = if let StartAt::After(sequence) = &start { Some(sequence.clone()) } else { None };
-        Self { start, last, continuation: None, proving: false, note: None }
+        let last = match &start {
+            StartAt::At(sequence) | StartAt::After(sequence) => Some(sequence.clone()),
+            StartAt::TrimHorizon | StartAt::Latest | StartAt::Time(_) => None,
+        };
+        let is_given = matches!(start, StartAt::After(_));
+        Self { start, last, is_given, continuation: None, proving: false, note: None }
     }
 
     /// Where reading begins, or begins again.
@@ -69,11 +75,11 @@ impl Place {
                      oldest record there is, {kept}; those between are lost to this job if there were any"
                 ));
             }
-            records.retain(|record| record.sequence > last);
+            records.retain(|record| record.sequence > last || (record.sequence == last && !self.is_given));
             self.last = Some(last);
         }
         if let Some(record) = records.last() {
-            self.last = Some(record.sequence.clone());
+            (self.last, self.is_given) = (Some(record.sequence.clone()), true);
             self.continuation = None;
         }
     }
@@ -128,6 +134,20 @@ mod tests {
         assert_eq!(given(&mut place, &[], false), [0_u64; 0]);
         assert_eq!(given(&mut place, &[13], true), [0_u64; 0]);
         assert_eq!(place.take_note(), None);
+    }
+
+    #[test]
+    fn a_record_to_begin_at_is_given_once() {
+        let mut place = Place::new(StartAt::At(sequence(7)));
+        assert_eq!(place.start(), StartAt::At(sequence(7)));
+        assert_eq!(given(&mut place, &[7], true), [7]);
+        assert_eq!(place.start(), StartAt::At(sequence(7)));
+        assert_eq!(given(&mut place, &[7, 8], true), [8]);
+        assert_eq!(place.take_note(), None);
+        let mut place = Place::new(StartAt::At(sequence(7)));
+        place.start();
+        assert_eq!(given(&mut place, &[9], true), [9]);
+        assert!(place.take_note().is_some());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use md5::{Digest as _, Md5};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::AbortHandle;
 
@@ -164,6 +165,26 @@ impl Producer {
     /// As [`Producer::put`].
     pub async fn delete(&self, table: &str, key: &Key, ordinal: u64, receipt: Receipt) -> Result<(), CloudError> {
         self.send(table, key, request::encode_delete(table, &key.json), &key.json, ordinal, receipt).await
+    }
+
+    /// Puts a record of somebody else's as it was: `partition_key` and bytes, on the shard that they choose, after all
+    /// earlier ones of its key. Consumers see what the first producer sent.
+    ///
+    /// # Errors
+    /// As [`Producer::put`].
+    pub async fn put_record(&self, partition_key: &str, data: Bytes, receipt: Receipt) -> Result<(), CloudError> {
+        // What Kinesis itself makes of a partition key ("PutRecords" of its API reference).
+        let hash_key = u128::from_be_bytes(Md5::digest(partition_key).into());
+        let (size, most) = (data.len() + partition_key.len(), self.shared.options.record_bytes);
+        if size > most {
+            receipt.dead(format!("record of {size} bytes: the stream takes at most {most}"), data);
+            return Ok(());
+        }
+        let memory = self.shared.health.room(size).await?;
+        let lane = (((hash_key >> 64) * self.lanes.count() as u128) >> 64) as usize;
+        let partition_key = partition_key.to_owned();
+        let outgoing = Outgoing { data, partition_key, hash_key, alone: false, receipt, _memory: memory };
+        self.lanes.give(lane, outgoing).await
     }
 
     async fn send(

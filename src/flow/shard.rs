@@ -36,6 +36,8 @@ pub struct RecordAt {
     pub ordinal: Option<u64>,
     /// Its size, bytes.
     pub size: u32,
+    /// The time that its [`Intake`] gave it, microseconds since the epoch; `None` for a put request.
+    pub time_us: Option<i64>,
 }
 
 impl Position for RecordAt {
@@ -76,6 +78,39 @@ pub trait Tables: Send + Sync + 'static {
     fn sink<'a>(&'a self, table: &'a str) -> BoxFuture<'a, Result<Sink, CloudError>>;
 }
 
+/// A record that comes to an [`Intake`].
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// Where it is.
+    pub at: RecordAt,
+    /// Its place in an aggregated record, from 0; `None` when it came as a record of its own.
+    pub sub: Option<u64>,
+    /// Its partition key.
+    pub partition_key: String,
+    /// Its bytes.
+    pub data: Bytes,
+    /// When it arrived, about: microseconds since the epoch.
+    pub arrived_us: i64,
+}
+
+/// What becomes of a stream's records where they are something else than put requests.
+pub trait Intake: Send + Sync + 'static {
+    /// Opens the record in its shard's `ledger` and sees to the receipt. Called for the records of a shard in their
+    /// order, one at a time; an error ends the consumer.
+    fn take<'a>(&'a self, ledger: &'a Arc<Ledger<RecordAt>>, arrival: Arrival)
+    -> BoxFuture<'a, Result<(), CloudError>>;
+}
+
+/// The tables of a stream that carries no put requests.
+pub(super) struct NoTables;
+
+impl Tables for NoTables {
+    fn sink<'a>(&'a self, table: &'a str) -> BoxFuture<'a, Result<Sink, CloudError>> {
+        let error = CloudError::new(Class::NotFound, format!("this stream carries no put requests for {table}"), "");
+        Box::pin(std::future::ready(Err(error)))
+    }
+}
+
 /// One request takes at most this long: what is counted as an outage begins no earlier before its error.
 const REQUEST: Duration = Duration::from_secs(30);
 
@@ -85,6 +120,8 @@ pub(super) struct Course {
     pub job: Option<String>,
     pub source: Arc<dyn StreamSource>,
     pub tables: Arc<dyn Tables>,
+    /// What takes the records instead of `tables`.
+    pub intake: Option<Arc<dyn Intake>>,
     pub health: Arc<Health>,
     /// Sinks already looked up, for all shards.
     pub sinks: tokio::sync::Mutex<HashMap<String, Sink>>,
@@ -255,7 +292,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     async fn take(&mut self, record: StreamRecord) -> Result<(), CloudError> {
-        let StreamRecord { sequence, partition_key, data, .. } = record;
+        let StreamRecord { sequence, partition_key, data, arrived_us } = record;
         let ordinal = self.course.job.as_deref().map(|job| ordinal_of(job, &partition_key));
         let position = RecordAt {
             stream: Arc::clone(&self.course.stream),
@@ -263,7 +300,13 @@ impl Reader<'_> {
             sequence,
             ordinal: ordinal.flatten(),
             size: data.len() as u32,
+            time_us: None,
         };
+        if let Some(intake) = &self.course.intake {
+            self.state.records.fetch_add(1, Ordering::Relaxed);
+            let arrival = Arrival { at: position, sub: None, partition_key, data, arrived_us };
+            return intake.take(&self.state.ledger, arrival).await;
+        }
         let Ok(receipt) = self.state.ledger.open(position).await else { return Err(self.course.health.error()) };
         match ordinal {
             Some(None) => {

@@ -10,7 +10,7 @@ pub mod dead;
 pub mod journal;
 mod load;
 pub mod plan;
-mod playback;
+pub mod playback;
 mod process;
 mod progress;
 mod pump;

@@ -23,9 +23,9 @@ fn clock() -> Arc<dyn Clock> {
 }
 
 /// Whatever table the requests name, they go to this one.
-struct Into(Sink);
+struct AllInto(Sink);
 
-impl Tables for Into {
+impl Tables for AllInto {
     fn sink<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Sink, CloudError>> {
         async { Ok(self.0.clone()) }.boxed()
     }
@@ -36,7 +36,7 @@ fn tables(cloud: &Cloud, table: &str) -> Arc<dyn Tables> {
     let put = Arc::new(AwsTable::new(cloud.bulk.dynamodb.clone(), table, schema.clone()));
     let pacer = Arc::new(Pacer::new(clock()));
     let writer = Arc::new(Writer::start(WriterOptions::new(table, "id"), put, pacer, clock()));
-    Arc::new(Into(Sink { checker: Arc::new(Checker::new(schema)), writer }))
+    Arc::new(AllInto(Sink { checker: Arc::new(Checker::new(schema)), writer }))
 }
 
 fn polled(cloud: &Cloud) -> Arc<dyn StreamSource> {

@@ -21,6 +21,9 @@ const LEAST: f64 = 0.5;
 const MORE: f64 = 0.025;
 /// What a refusal leaves of them.
 const KEPT: f64 = 0.8;
+/// How much longer a gap may be than the rate says: a consumer that reads in step with the shard's allowance takes every
+/// read, and another that comes a moment later none.
+const UNEVEN: f64 = 0.1;
 /// The wait while nothing comes.
 const IDLE: Duration = Duration::from_millis(500);
 /// Bytes a second that a shard gives to all who poll it; a larger page is paid for before the next one.
@@ -51,11 +54,10 @@ impl Pace {
     }
 
     /// A page of `bytes`, asked for at `asked`, came; `is_tip` when it was empty and there is no more. `dice` is between
-    /// 0 and 1: consumers that share a shard must not fall into step.
+    /// 0 and 1.
     fn answered(&mut self, asked: Duration, bytes: usize, is_tip: bool, dice: f64) {
-        let shares = self.per_second < MOST;
         self.per_second = (self.per_second + MORE).min(MOST);
-        let gap = if shares { self.gap().mul_f64(0.75 + dice / 2.0) } else { self.gap() };
+        let gap = self.gap().mul_f64(1.0 + dice * UNEVEN);
         let gap = if is_tip { gap.max(IDLE) } else { gap };
         self.next = asked + gap.max(Duration::from_secs_f64(bytes as f64 / BYTES));
     }
@@ -239,14 +241,14 @@ mod tests {
     }
 
     #[test]
-    fn alone_a_consumer_reads_five_times_a_second() {
+    fn alone_a_consumer_reads_nearly_five_times_a_second_and_is_never_refused() {
         let (read, refused) = share(1, 10);
-        assert!(read[0] > 4.99 && refused == 0.0, "{read:?} {refused}");
+        assert!(read[0] > 4.7 && refused == 0.0, "{read:?} {refused}");
     }
 
     #[test]
     fn consumers_of_one_shard_share_its_reads_evenly_with_few_refusals() {
-        for (consumers, least, most_refused) in [(2, 2.0, 0.06), (3, 1.2, 0.09), (5, 0.7, 0.14)] {
+        for (consumers, least, most_refused) in [(2, 1.9, 0.06), (3, 1.2, 0.08), (5, 0.7, 0.12)] {
             let (read, refused) = share(consumers, 10);
             assert!(read.iter().all(|per_second| *per_second > least), "{read:?}");
             assert!(read.iter().sum::<f64>() > 4.5, "{read:?}");
@@ -289,6 +291,6 @@ mod tests {
         pace.answered(Duration::from_secs(10), 10 << 20, false, 0.5);
         assert_eq!(pace.next, Duration::from_secs(15));
         pace.answered(Duration::from_secs(20), 1_000, false, 0.5);
-        assert_eq!(pace.next, Duration::from_millis(20_200));
+        assert_eq!(pace.next, Duration::from_millis(20_210));
     }
 }

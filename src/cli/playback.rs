@@ -64,7 +64,7 @@ pub struct PlaybackArgs {
     #[arg(long, conflicts_with = "histogram")]
     pub detach: bool,
     /// Go on with a playback that was interrupted or failed, as it was told to
-    #[arg(long, value_name = "ID", exclusive = true)]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["events", "from", "to", "sink", "follow", "filter", "every_slot", "detach"])]
     pub resume: Option<String>,
 }
 
@@ -186,6 +186,10 @@ pub async fn run(args: PlaybackArgs, session: &Session) -> Result<Exit, Report> 
     }
     let watermark = read.watermark().await?;
     match watermark {
+        Some(time) if !args.follow && to.is_some_and(|to| to > time) => eprintln!(
+            "{events} is complete up to {time}: what is stored later for the rest of the range is not in this playback; \
+             --follow waits for it"
+        ),
         Some(time) => eprintln!("{events} is complete up to {time}"),
         None => eprintln!("no pump said up to when {events} is complete"),
     }

@@ -139,6 +139,9 @@ impl<'a, 'l> Desk<'a, 'l> {
             if let Rest::Halted(halt) = self.rest(FOLLOW).await? {
                 return Ok(Some(halt));
             }
+            if let Some(tempo) = &mut self.tempo {
+                tempo.begin_again();
+            }
             // Read before the directory is: what it says is complete, the directory knows.
             let read = Arc::clone(&self.read);
             match self.beside(async move { read.watermark().await }).await? {

@@ -223,7 +223,10 @@ async fn to_stdout(session: &Session, id: &JobId) -> Result<Exit, Report> {
     quiet.global.json = false;
     let shown = !(std::io::stdout().is_terminal() && std::io::stderr().is_terminal());
     let ended = progress::to_its_end_shown(&quiet, id, shown).await?;
-    let words = if ended.message.is_empty() { String::new() } else { format!(": {}", ended.message) };
+    let report: serde_json::Value = serde_json::from_str(&ended.report).unwrap_or_default();
+    let played = print::grouped(report["written"].as_u64().unwrap_or_default());
+    let words = if ended.message.is_empty() { String::new() } else { format!("; {}", ended.message) };
+    let words = format!(": {played} events played{words}");
     match ended.state {
         State::Failed | State::Cancelled => Err(Report::failed(
             format!("playback {id} {}{words}", ended.state.as_str()),

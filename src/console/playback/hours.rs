@@ -177,6 +177,9 @@ impl Hours {
     pub fn known(&self, from_us: i64, to_us: i64) -> f64 {
         let hours = from_us.div_euclid(HOUR)..(to_us + HOUR - 1).div_euclid(HOUR);
         let all = hours.end - hours.start;
+        if all <= 0 {
+            return 1.0;
+        }
         let known = self.hours.range(hours.start * HOUR..hours.end * HOUR).count();
         known as f64 / all.max(1) as f64
     }

@@ -14,7 +14,7 @@ use super::app::{App, Screen};
 use super::effect::{Effect, Request};
 use crate::cloud::CloudError;
 use crate::event::{Around, Event, Layout, Place, Range, Slot};
-pub use hours::{Column, HourSummary, Hours};
+pub use hours::{HourSummary, Hours};
 
 /// Windows that the time line shows, µs, with their names.
 pub const ZOOMS: [(i64, &str); 12] = [
@@ -55,6 +55,8 @@ const FIRST_SPEED: usize = 3;
 
 /// How often the watermark is asked for, and with it the hours that are not complete, ms.
 const WATERMARK_MS: i64 = 5_000;
+/// Hours of the directory that are read each second at most: 1 RCU each, or a little more.
+const ON_DEMAND_HOURS: f64 = 100.0;
 /// What failed is not asked for again at once, ms.
 const AGAIN_MS: i64 = 3_000;
 /// So few events on a side are worth reading more.
@@ -166,6 +168,8 @@ pub struct Scrubber {
     asked_watermark: Asked,
     watermark_ms: Option<i64>,
     asked_hours: Asked,
+    /// When the next hours may be asked for, ms since epoch.
+    hours_free_ms: i64,
     asked_events: Asked,
     /// What the events on screen were asked for: playhead, filter, watermark.
     events_of: Option<(i64, String, Option<i64>)>,
@@ -203,6 +207,7 @@ impl Scrubber {
             asked_watermark: Asked::default(),
             watermark_ms: None,
             asked_hours: Asked::default(),
+            hours_free_ms: 0,
             asked_events: Asked::default(),
             events_of: None,
         };
@@ -218,6 +223,16 @@ impl Scrubber {
     /// End of the window, µs since epoch.
     pub fn to_us(&self) -> i64 {
         self.from_us + self.span_us()
+    }
+
+    /// The end of what of the window can hold events, µs since epoch: a clock may be ahead of ours, but not by much.
+    fn counted_to_us(&self, now_ms: i64) -> i64 {
+        self.to_us().min(now_ms * 1000 + HOUR).max(self.from_us)
+    }
+
+    /// The part of the window that is counted, 0 to 1.
+    pub fn known(&self, now_ms: i64) -> f64 {
+        self.hours.known(self.from_us, self.counted_to_us(now_ms))
     }
 
     /// True while it plays.
@@ -394,7 +409,7 @@ impl Scrubber {
     }
 
     /// What is to be read now: nothing while the same kind of read is under way.
-    fn due(&mut self, now_ms: i64, mut request: impl FnMut() -> Request) -> Vec<Effect> {
+    fn due(&mut self, now_ms: i64, hours_per_second: f64, mut request: impl FnMut() -> Request) -> Vec<Effect> {
         let mut effects = Vec::new();
         let table = self.table.clone();
         let mut ask = |request, what| effects.push(Effect::Playback(request, Question { table: table.clone(), what }));
@@ -406,9 +421,10 @@ impl Scrubber {
             return effects;
         }
         let slots = self.zoom < 7;
-        if self.asked_hours.can_ask(now_ms) {
-            let hours = self.hours.missing(self.from_us, self.to_us(), slots);
+        if self.asked_hours.can_ask(now_ms) && now_ms >= self.hours_free_ms {
+            let hours = self.hours.missing(self.from_us, self.counted_to_us(now_ms), slots);
             if !hours.is_empty() {
+                self.hours_free_ms = now_ms + (hours.len() as f64 * 1000.0 / hours_per_second) as i64;
                 ask(self.asked_hours.ask(request()), What::Hours { hours, slots });
             }
         }
@@ -491,8 +507,12 @@ pub(super) fn open(app: &mut App, table: &str) -> Vec<Effect> {
 /// What is to be read for the screen.
 pub(super) fn due(app: &mut App) -> Vec<Effect> {
     let (now_ms, mut last) = (app.now_ms, app.last_request);
+    let table = app.scrubber.as_ref().and_then(|scrubber| app.table(&scrubber.table));
+    // A look at a year must not take what a pump and other readers need: half of it at most.
+    let provisioned = table.and_then(|table| table.provisioned);
+    let hours_per_second = provisioned.map_or(ON_DEMAND_HOURS, |has| (has.read as f64 / 2.0).max(1.0));
     let Some(scrubber) = &mut app.scrubber else { return Vec::new() };
-    let effects = scrubber.due(now_ms, || {
+    let effects = scrubber.due(now_ms, hours_per_second.min(ON_DEMAND_HOURS), || {
         last = Request(last.0 + 1);
         last
     });

@@ -15,7 +15,9 @@ use crate::jobs::playback::open;
 /// Hours of the directory that are asked for at once.
 const AT_ONCE: usize = 8;
 /// Events that are read on each side of the playhead, and how far they are looked for.
-const REACH: Reach = Reach { most: 60, hours: 48, looked_at: 5_000 };
+const REACH: Reach = Reach { most: 60, page: 60, hours: 48, looked_at: 5_000 };
+/// Rows read at once where most are left out.
+const FILTERED_PAGE: u32 = 1_000;
 
 /// Event tables that were opened, by name.
 #[derive(Clone, Default)]
@@ -52,11 +54,12 @@ pub(super) async fn answer(read: Arc<dyn EventRead>, what: What) -> Result<Answe
                 .buffered(AT_ONCE);
             Ok(Answer::Hours(counted.try_collect().await?))
         }
-        What::Around { at, filter } => {
-            let filter = Filter::new(&filter);
+        What::Around { at, filter: text } => {
+            let filter = Filter::new(&text);
             let all = Range::new(Timestamp::UNIX_EPOCH, super::time(super::LATEST_US))
                 .expect("the epoch is before the year 9999");
-            let found = around(read.as_ref(), all, at, REACH, |event| filter.wants(event)).await?;
+            let reach = if text.is_empty() { REACH } else { Reach { page: FILTERED_PAGE, ..REACH } };
+            let found = around(read.as_ref(), all, at, reach, |event| filter.wants(event)).await?;
             Ok(Answer::Around(Box::new(found)))
         }
     }

@@ -112,12 +112,12 @@ fn titles(app: &App, scrubber: &Scrubber) -> (Line<'static>, Line<'static>) {
         )),
     ];
     let complete = match scrubber.watermark_us {
-        Some(us) => format!("   complete to {} ", format!("{:.3}", time(us)).replace('T', " ")),
+        Some(us) => format!("   complete to {} ", format!("{:.0}", time(us)).replace(['T', 'Z'], " ").trim_end()),
         None if scrubber.layout.is_some() => "   no pump said up to when it is complete ".to_owned(),
         None => String::new(),
     };
     left.push(Span::styled(complete, if scrubber.watermark_us.is_some() { theme.dim } else { theme.warn }));
-    let known = scrubber.hours.known(scrubber.from_us, scrubber.to_us());
+    let known = scrubber.known(app.now_ms);
     let loaded = if known < 1.0 && scrubber.layout.is_some() {
         format!(" {} % counted", (known * 100.0).floor())
     } else {

@@ -39,6 +39,8 @@ pub struct Timeline {
     pub marks: (Option<i64>, Option<i64>),
 }
 
+const MINUTE: i64 = 60_000_000;
+
 /// What a time line is drawn with.
 struct Ink {
     rail: &'static str,
@@ -159,7 +161,6 @@ impl Timeline {
     fn label(&self, us: i64, head: bool) -> String {
         let shown = format!("{:.6}", Timestamp::from_microsecond(us).unwrap_or_default());
         let part = |range: std::ops::Range<usize>| shown.get(range).unwrap_or_default().replace('T', " ");
-        const MINUTE: i64 = 60_000_000;
         match (self.span_us, head) {
             (span, true) if span <= MINUTE => part(11..26),
             (span, true) if span <= 24 * 60 * MINUTE => part(11..23),

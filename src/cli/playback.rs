@@ -42,6 +42,9 @@ pub struct PlaybackArgs {
     /// The table of --to-puts
     #[arg(short, long, value_name = "TABLE", requires = "to_puts")]
     pub table: Option<String>,
+    /// With --to-puts: one put request a record, for readers that can't take aggregated ones apart
+    #[arg(long, requires = "to_puts")]
+    pub no_aggregate: bool,
     /// Write the events as JSON lines into this file, or - for standard output
     #[arg(long, value_name = "FILE", group = "sink")]
     pub out: Option<String>,
@@ -201,6 +204,7 @@ pub async fn run(args: PlaybackArgs, session: &Session) -> Result<Exit, Report> 
         sink: sink.to_string(),
         follow: args.follow,
         filter: args.filter.clone().filter(|text| !text.is_empty()),
+        no_aggregate: args.no_aggregate,
         every_slot: args.every_slot,
     });
     let (session, _folder) = &session.for_a_job()?;

@@ -296,7 +296,19 @@ fn events_become_put_requests_and_those_that_are_none_dead_letters() {
     store(&cloud, "e", Layout::Ordered, &made, COMPLETE);
     create_stream(&cloud, "puts", 2);
     create_table(&cloud, "t", 1_000);
-    let command = ["playback", "--events", "e", "--from", "2018-03-04", "--to-puts", "puts", "--table", "t", "--json"];
+    let command = [
+        "playback",
+        "--events",
+        "e",
+        "--from",
+        "2018-03-04",
+        "--to-puts",
+        "puts",
+        "--table",
+        "t",
+        "--no-aggregate",
+        "--json",
+    ];
     let report = sluice.run(&command).expect(3).last_json();
     assert_eq!((&report["on_stream"], &report["dead"]), (&json!(39), &json!(1)));
     let records = read_all(&cloud, "puts");

@@ -146,6 +146,7 @@ impl ReplayForm {
             sink: self.sink().ok()?.to_string(),
             follow: false,
             filter: Some(self.value(Name::Filter).to_owned()).filter(|text| !text.is_empty()),
+            no_aggregate: false,
             every_slot: None,
         })
     }

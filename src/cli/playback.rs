@@ -188,6 +188,12 @@ pub async fn run(args: PlaybackArgs, session: &Session) -> Result<Exit, Report> 
         session.answered(inventory::table(&cloud, table)).await?;
     }
     let watermark = read.watermark().await?;
+    if let Some(time) = watermark.filter(|time| *time <= from && to.is_none() && !args.follow) {
+        return Err(Report::failed(
+            format!("{events} is complete up to {time}, so nothing from {from} on is"),
+            "pass --follow to wait for it, or --to to play what is there already",
+        ));
+    }
     match watermark {
         Some(time) if !args.follow && to.is_some_and(|to| to > time) => eprintln!(
             "{events} is complete up to {time}: what is stored later for the rest of the range is not in this playback; \

@@ -373,6 +373,8 @@ fn what_can_not_be_played_says_what_can() {
     says(&["--events", "e", "--from", "teatime", "--out", &out], 2, &["RFC 3339", "15m"]);
     says(&["--events", "empty", "--from", "1h", "--out", &out], 1, &["--repair", "--every-slot"]);
     says(&["--events", "empty", "--from", "1h", "--follow", "--out", &out], 1, &["sluice pump"]);
+    store(&cloud, "old", Layout::Ordered, &events(20), COMPLETE);
+    says(&["--events", "old", "--from", "1h", "--out", &out], 1, &["complete up to 2018-03-05", "--follow"]);
     says(&["--events", "empty", "--from", "1h"], 2, &["--out", "--to-stream"]);
     says(&["--events", "empty", "--from", "1h", "--to-stream", "nowhere"], 1, &["nowhere"]);
 }

@@ -150,6 +150,9 @@ fn how_far(said: &Said) -> (u64, Option<u64>) {
 
 /// Records whose fate is known.
 fn settled(line: &Line) -> u64 {
+    if line.kind == Kind::Playback.as_str() {
+        return line.counters.read;
+    }
     line.counters.written + line.counters.deleted + line.counters.skipped + line.counters.dead
 }
 

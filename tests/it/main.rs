@@ -14,6 +14,7 @@ mod local;
 mod pacing;
 mod peers;
 mod plan;
+mod playback;
 mod restore;
 mod running;
 mod sources;

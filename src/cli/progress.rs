@@ -251,7 +251,9 @@ fn done_in_words(ended: &Ended, kind: Kind) -> String {
                 print::grouped(rate)
             )
         }
-        Kind::Autoscale | Kind::Work | Kind::Load | Kind::Pump => format!("{kind} {} done", ended.job),
+        Kind::Autoscale | Kind::Work | Kind::Load | Kind::Pump | Kind::Letters => {
+            format!("{kind} {} done", ended.job)
+        }
         Kind::Playback => format!(
             "playback {} done: {} of {} events played, {} reads, in {}",
             ended.job,

@@ -16,6 +16,7 @@
 mod aws_stream;
 mod backoff;
 mod batch;
+mod change;
 mod clock;
 mod consumer;
 mod counters;
@@ -23,6 +24,7 @@ mod governor;
 mod hot;
 mod lanes;
 mod ledger;
+mod letter_line;
 mod limit;
 mod pace;
 mod pacer;
@@ -52,16 +54,19 @@ mod simulated;
 
 pub use aws_stream::AwsStream;
 pub use backoff::Backoff;
+pub use change::{Effect, TableChange};
 pub use clock::{Clock, SystemClock};
 pub use consumer::{Consumer, ConsumerOptions, ShardCheckpoint, ShardProgress, ShardSettled};
 pub use counters::{Counters, Letter, Outcome};
 pub use ledger::{Closed, Ledger, Position, Receipt, Settle, Settled, Ticket};
+pub use letter_line::LetterLine;
 pub use limit::Limit;
 pub use pacer::{Caps, Left, Pacer, PacerSnapshot, Provisioned};
 pub use patience::Patience;
 pub use producer::{Producer, ProducerOptions, partition_key};
 pub use read_pace::ReadPace;
 pub use scan::{ScanOptions, ScanPage, ScanTimes, Scanner, TableScan};
+pub(crate) use shard::with_item;
 pub use shard::{Arrival, Intake, RecordAt, Sink, Tables};
 pub use stopwatch::{Inside, LaneTimes, Stopwatch};
 pub use stream::{

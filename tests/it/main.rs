@@ -7,6 +7,8 @@ mod backup;
 mod capacity;
 mod dead;
 mod errors;
+#[cfg(feature = "lambda")]
+mod lambda;
 mod local;
 mod pacing;
 mod peers;

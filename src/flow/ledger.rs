@@ -32,6 +32,18 @@ pub trait Position: Clone + Send + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);
 
+impl Ticket {
+    /// The ticket of the `number`th record, from 0: for hosts with a [`Settle`] of their own.
+    pub fn nth(number: usize) -> Self {
+        Self(number as u64)
+    }
+
+    /// Which record it is of, from 0.
+    pub fn number(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// The ledger was closed: the job is ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the ledger is closed")]
@@ -56,6 +68,11 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    /// The right to settle the record of `ticket` with `ledger`.
+    pub fn new(ledger: Arc<dyn Settle>, ticket: Ticket) -> Self {
+        Self { ledger, ticket }
+    }
+
     /// Settles the record.
     pub fn settle(self, outcome: Outcome) {
         self.ledger.settle(self.ticket, outcome);

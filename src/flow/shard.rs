@@ -467,7 +467,7 @@ impl Reader<'_> {
 }
 
 /// `whole`, of which `item` is a slice, with `checked` in its place: the check may have rewritten legacy binary.
-fn with_item(whole: &Bytes, item: &Bytes, checked: &Bytes) -> Bytes {
+pub(crate) fn with_item(whole: &Bytes, item: &Bytes, checked: &Bytes) -> Bytes {
     let start = (item.as_ptr() as usize).checked_sub(whole.as_ptr() as usize);
     match start {
         Some(start) if item != checked && start + item.len() <= whole.len() => {

@@ -9,6 +9,7 @@ mod consuming;
 pub mod create_table;
 pub mod dead;
 pub mod journal;
+pub mod letters;
 mod load;
 pub mod plan;
 pub mod playback;
@@ -28,7 +29,7 @@ pub use journal::{Journal, JournalError};
 pub use process::{StartError, leave_terminal, log_path, resume_detached, start_detached};
 pub use progress::{Ended, Line, Listener, Said, VerifyLine};
 pub use spec::{
-    AutoscaleSpec, BackupSpec, JobId, Kind, LoadSpec, Part, PlaybackSpec, PumpSpec, Raise, RestoreSpec, SourceSpec,
-    Spec, VerifySpec, WorkSpec,
+    AutoscaleSpec, BackupSpec, JobId, Kind, LettersSpec, LoadSpec, Part, PlaybackSpec, PumpSpec, Raise, RestoreSpec,
+    SourceSpec, Spec, VerifySpec, WorkSpec,
 };
 pub use worker::{JobError, differences_path, run};

@@ -9,6 +9,8 @@ mod capacity;
 mod dead;
 mod errors;
 mod fan_out;
+#[cfg(feature = "lambda")]
+mod lambda;
 mod leases;
 mod local;
 mod pacing;

@@ -11,9 +11,11 @@ mod local;
 mod pacing;
 mod peers;
 mod plan;
+mod pump;
 mod restore;
 mod running;
 mod sources;
 #[cfg(unix)]
 mod terminal;
+mod track;
 mod verify;

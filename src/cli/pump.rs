@@ -16,7 +16,7 @@ use crate::cloud::{Class, Cloud, Mode, inventory};
 use crate::event::plan::{Ask, Plan, plan};
 use crate::event::tables::{self, Bought};
 use crate::event::watermark;
-use crate::event::{Layout, SlotLength, repair};
+use crate::event::{Layout, SlotLength, layout_of, repair};
 use crate::jobs::create_table::{self, CreateTableError, NewTable, Waiting};
 use crate::jobs::journal::now_ms;
 use crate::jobs::pump::{PASS_WANTED, counter_of};
@@ -137,7 +137,7 @@ pub async fn run(args: PumpArgs, session: &Session) -> Result<Exit, Report> {
     tables::must_be_buffer(&buffer, &buffer_table.key)?;
     let layout = match args.layout {
         Some(layout) => layout,
-        None => tables::layout_of(&events, &events_table.key)?,
+        None => layout_of(&events, &events_table.key)?,
     };
     tables::must_have_layout(&events, &events_table.key, layout)?;
     let begun_with = tables::slot_length(&cloud.dynamodb, &events, layout).await?;
@@ -262,7 +262,7 @@ async fn mend(args: &PumpArgs, session: &Session) -> Result<Exit, Report> {
     let table = session.answered(inventory::table(&cloud, &events)).await?;
     let layout = match args.layout {
         Some(layout) => layout,
-        None => tables::layout_of(&events, &table.key)?,
+        None => layout_of(&events, &table.key)?,
     };
     tables::must_have_layout(&events, &table.key, layout)?;
     let begun_with = tables::slot_length(&cloud.dynamodb, &events, layout).await?;

@@ -157,7 +157,10 @@ const BASE: Duration = Duration::from_millis(50);
 const CAP: Duration = Duration::from_secs(5);
 
 /// Asks until there is an answer: throttles are waited for, and what may pass as long as [`Patience`] has it.
-pub(super) async fn answered<T, F>(clock: &dyn Clock, mut ask: impl FnMut() -> F) -> Result<T, CloudError>
+///
+/// # Errors
+/// What can't be waited for, or lasted too long.
+pub async fn answered<T, F>(clock: &dyn Clock, mut ask: impl FnMut() -> F) -> Result<T, CloudError>
 where
     F: Future<Output = Result<T, CloudError>>,
 {

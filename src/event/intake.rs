@@ -7,12 +7,13 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::{RwLock, RwLockWriteGuard};
 
+use super::directory::answered;
 use super::record::{Event, EventId, Layout};
 use super::row;
 use super::slot::SlotLength;
 use super::watermark::Floors;
 use crate::cloud::{Class, CloudError};
-use crate::flow::{Arrival, Intake, Ledger, RecordAt, StreamSource, Writer};
+use crate::flow::{Arrival, Clock, Intake, Ledger, RecordAt, StreamSource, Writer};
 use crate::item::{Checked, Checker, Refusal};
 
 /// Above this many bytes it is looked at whether an event's row fits into the event table as well: there it takes some
@@ -38,6 +39,7 @@ pub struct BufferIntake {
     writer: Arc<Writer>,
     checker: Checker,
     stream: Arc<dyn StreamSource>,
+    clock: Arc<dyn Clock>,
     floors: Mutex<Floors>,
     /// Held while a record is stamped and opened; held whole, nothing is stamped.
     gate: RwLock<()>,
@@ -57,6 +59,7 @@ impl BufferIntake {
         stream: Arc<dyn StreamSource>,
         writer: Arc<Writer>,
         floors: Floors,
+        clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             source: source.into(),
@@ -64,6 +67,7 @@ impl BufferIntake {
             writer,
             checker: Checker::new(row::buffer_key_schema()),
             stream,
+            clock,
             floors: Mutex::new(floors),
             gate: RwLock::default(),
         }
@@ -82,7 +86,7 @@ impl BufferIntake {
     /// Begins a shard that was not met before where its parents end.
     async fn begin(&self, shard: &str) -> Result<(), CloudError> {
         if !self.floors().knows(shard) {
-            let listing = self.stream.shards().await?;
+            let listing = answered(self.clock.as_ref(), || self.stream.shards()).await?;
             let parents = listing.into_iter().find(|listed| listed.id == shard).map(|listed| listed.parents);
             self.floors().begin(shard, &parents.unwrap_or_default());
         }

@@ -129,18 +129,18 @@ impl Round {
 
 impl Settle for Round {
     fn settle(&self, ticket: Ticket, outcome: Outcome) {
-        let mut rows = self.rows();
-        rows.open -= 1;
-        let done = rows.open == 0;
-        if let Some(row) = rows.rows.get_mut(usize::try_from(ticket.0).unwrap_or(usize::MAX)) {
-            row.stored = matches!(outcome, Outcome::Written | Outcome::Replaced);
-            let key = row.key.clone();
-            if let Outcome::Dead { reason, payload } = outcome {
-                drop(rows);
-                self.poison(Some(&key), &reason, &payload);
-            }
+        let at = usize::try_from(ticket.0).unwrap_or(usize::MAX);
+        if let Outcome::Dead { reason, payload } = &outcome {
+            let key = self.rows().rows.get(at).map(|row| row.key.clone());
+            self.poison(key.as_deref(), reason, payload);
         }
-        if done {
+        // Last of all: whoever waits takes the rows as soon as none is open.
+        let mut rows = self.rows();
+        if let Some(row) = rows.rows.get_mut(at) {
+            row.stored = matches!(outcome, Outcome::Written | Outcome::Replaced);
+        }
+        rows.open -= 1;
+        if rows.open == 0 {
             self.all_settled.notify_waiters();
         }
     }

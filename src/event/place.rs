@@ -113,5 +113,7 @@ impl Places {
 /// A place as text that sorts as places of one shard do.
 fn order_of(place: &ShardCheckpoint) -> String {
     let sequence = place.position.as_ref().map_or("", |position| position.0.as_str());
-    format!("{sequence:0>60}#{}", u8::from(place.done))
+    // A whole record is later than any place in it.
+    let sub = place.sub.map_or("whole".to_owned(), |sub| format!("{sub:07}"));
+    format!("{sequence:0>60}#{sub}#{}", u8::from(place.done))
 }

@@ -373,7 +373,7 @@ fn short(value: &Value) -> String {
 }
 
 /// A value of the SDK's as `DynamoDB` JSON has it.
-fn typed(value: &AttributeValue) -> Value {
+pub(super) fn typed(value: &AttributeValue) -> Value {
     let of = |kind: &str, value: Value| serde_json::json!({ kind: value });
     match value {
         AttributeValue::S(text) => of("S", text.as_str().into()),

@@ -4,6 +4,7 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 
+use super::aws_read::layout_of;
 use super::record::Layout;
 use super::row::{self, EVENT_ID, PARTITION_KEY, SLOT, TIME, TIME_INDEX};
 use super::slot::SlotLength;
@@ -87,24 +88,6 @@ pub fn must_be_buffer(table: &str, key: &KeySchema) -> Result<(), CloudError> {
         None => format!("{table} is no buffer: its key is {}, a buffer's is {PARTITION_KEY} (S)", key_in_words(key)),
     };
     Err(unfit(what, "name another table with --buffer, or let --create-tables make one"))
-}
-
-/// The layout of an event table, by its key.
-///
-/// # Errors
-/// What it is instead.
-pub fn layout_of(table: &str, key: &KeySchema) -> Result<Layout, CloudError> {
-    let what = match Layout::of_key(key) {
-        Some(layout) => return Ok(layout),
-        None if *key == row::buffer_key_schema() => format!("{table} is a buffer, not an event table"),
-        None => format!(
-            "{table} is no event table: its key is {}; that of the ordered layout is {}, of the original one {}",
-            key_in_words(key),
-            key_in_words(&Layout::Ordered.key()),
-            key_in_words(&Layout::Original.key())
-        ),
-    };
-    Err(unfit(what, "name another table with --events, or let --create-tables make one"))
 }
 
 /// Refuses an event table of another layout than the one that was asked for.
@@ -202,7 +185,7 @@ mod tests {
         let schema = crate::cloud::schema::Schema::from_json(&request).unwrap();
         assert!(must_be_buffer("b", &schema.key).is_ok());
         assert_eq!(schema.billing.write(), Some(50));
-        assert!(layout_of("b", &schema.key).unwrap_err().what.contains("b is a buffer"));
+        assert!(layout_of("b", &schema.key).unwrap_err().what.contains("a buffer's key"));
     }
 
     #[test]

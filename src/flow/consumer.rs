@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,10 @@ pub struct ShardCheckpoint {
     pub shard: String,
     /// The last record below the mark.
     pub position: Option<SequenceNumber>,
+    /// Where the record at `position` is an aggregated one: the last record in it below the mark, from 0, as KCL's
+    /// `checkpointSubSequenceNumber`.
+    #[serde(default)]
+    pub sub: Option<u64>,
     /// Read to its end: it is closed, and its children may begin.
     pub done: bool,
     /// What was counted in it, from the beginning.
@@ -87,6 +91,9 @@ pub struct ShardProgress {
     pub records: u64,
     /// Records of others, left alone.
     pub foreign: u64,
+    /// Records that an aggregated one held and whose hash keys belong to other shards: left out, as the KCL does.
+    #[serde(default)]
+    pub outside: u64,
     /// Read to its end.
     pub done: bool,
     /// The time that an [`Intake`] gave the last record below the mark, microseconds since the epoch.
@@ -178,11 +185,15 @@ impl Consumer {
             let news = settled.passed > 0 || (done && !state.done_told.swap(true, Ordering::AcqRel));
             let before = || self.shared.options.resume.iter().find(|before| *before.shard == *state.id);
             let time_us = settled.position.as_ref().map_or_else(|| before()?.time_us, |at| at.time_us);
-            let position = settled.position.map_or_else(|| before()?.position.clone(), |at| Some(at.sequence));
+            let (position, sub) = match settled.position {
+                Some(at) => (Some(at.sequence), at.sub),
+                None => before().map_or((None, None), |before| (before.position.clone(), before.sub)),
+            };
             news.then(|| ShardSettled {
                 checkpoint: ShardCheckpoint {
                     shard: state.id.to_string(),
                     position,
+                    sub,
                     done,
                     counters: settled.counters,
                     tally: state.ledger.tally(),
@@ -215,6 +226,7 @@ impl Consumer {
                     lag_ms: state.lag_ms.load(Ordering::Relaxed),
                     records: state.records.load(Ordering::Relaxed),
                     foreign: state.foreign.load(Ordering::Relaxed),
+                    outside: state.outside.load(Ordering::Relaxed),
                     done: state.done.load(Ordering::Acquire),
                     settled_us: settled.and_then(|at| at.time_us).or_else(|| {
                         let before = self.shared.options.resume.iter().find(|before| *before.shard == *state.id)?;
@@ -270,6 +282,9 @@ impl ConsumerOptions {
             lag_ms: AtomicU64::new(0),
             records: AtomicU64::new(0),
             foreign: AtomicU64::new(0),
+            outside: AtomicU64::new(0),
+            hash_keys: OnceLock::new(),
+            resumed: checkpoint.position.clone().zip(checkpoint.sub),
             caught_up_at: AtomicU64::new(0),
             done: AtomicBool::new(checkpoint.done),
             done_told: AtomicBool::new(checkpoint.done),
@@ -306,8 +321,11 @@ impl Shared {
     /// Where `shard` begins.
     fn start(&self, shard: &Shard, first_listing: bool) -> StartAt {
         let checkpoint = self.options.resume.iter().find(|checkpoint| checkpoint.shard == shard.id);
-        if let Some(position) = checkpoint.and_then(|checkpoint| checkpoint.position.clone()) {
-            return StartAt::After(position);
+        if let Some(checkpoint) = checkpoint
+            && let Some(position) = checkpoint.position.clone()
+        {
+            // In the middle of an aggregated record, perhaps: it is read again, and what is settled of it skipped.
+            return if checkpoint.sub.is_some() { StartAt::At(position) } else { StartAt::After(position) };
         }
         // A child of a shard that was read is read whole: it goes on where its parents end.
         let parent_was_read = shard.parents.iter().any(|parent| self.find(parent).is_some());
@@ -355,6 +373,8 @@ async fn supervise(shared: &Arc<Shared>) -> Result<(), CloudError> {
                 state.done.store(true, Ordering::Release);
                 continue;
             }
+            // It was not listed before.
+            let _ = state.hash_keys.set(shard.hash_keys);
             let (shared, seed) = (Arc::clone(shared), started.len() as u64);
             tasks.spawn(async move {
                 let read = read(&shared.course, &state, start, seed).await;
@@ -397,6 +417,7 @@ impl Shared {
         let state = self.options.state(&ShardCheckpoint {
             shard: shard.id.clone(),
             position: None,
+            sub: None,
             done: false,
             counters: Counters::default(),
             tally,

@@ -21,7 +21,7 @@ use super::spec::{JobId, PumpSpec, Spec};
 use super::worker::{CONTROLS, End, Halt, JobError, Session};
 use crate::cloud::inventory::{self, Table};
 use crate::cloud::{Class, Cloud, CloudError, Context, Mode};
-use crate::event::directory::{self, Directory};
+use crate::event::directory::{self, Directory, answered};
 use crate::event::intake::BufferIntake;
 use crate::event::pass::{Pass, PassReport};
 use crate::event::place::Places;
@@ -140,15 +140,16 @@ async fn begin<'a, 'l>(
     tables::must_have_layout(&spec.events, &events_table.key, spec.layout)?;
     let source = arn_of(session, &spec.stream).await?;
     let dynamodb = &session.cloud.dynamodb;
-    match tables::settle_slot_length(dynamodb, &spec.events, spec.layout, spec.slot).await {
+    let settle = || tables::settle_slot_length(dynamodb, &spec.events, spec.layout, spec.slot);
+    match answered(clock.as_ref(), settle).await {
         // A dry run prints what it would write down.
         Err(error) if error.class == Class::DryRun => {}
         other => other?,
     }
     let mark = Mark::new(dynamodb.clone(), &spec.events, spec.layout, &source);
-    let (promised, published) = mark.read().await?;
+    let (promised, published) = answered(clock.as_ref(), || mark.read()).await?;
     let places = Places::new(dynamodb.clone(), &spec.events, spec.layout, &source);
-    let resume = places.read().await?;
+    let resume = answered(clock.as_ref(), || places.read()).await?;
     let mut floors = Floors::new(promised);
     resume.iter().for_each(|place| floors.resume(&place.shard, place.time_us));
 
@@ -157,7 +158,8 @@ async fn begin<'a, 'l>(
     let (buffer, events) =
         (writer(&session.cloud, &buffer_table, &clock), writer(&session.cloud, &events_table, &clock));
     let seen = Arc::clone(&stream) as Arc<dyn StreamSource>;
-    let intake = Arc::new(BufferIntake::new(&source, spec.layout, seen, Arc::clone(&buffer), floors));
+    let intake =
+        Arc::new(BufferIntake::new(&source, spec.layout, seen, Arc::clone(&buffer), floors, Arc::clone(&clock)));
     let scan = AwsTable::new(session.cloud.bulk.dynamodb.clone(), &spec.buffer, buffer_table.key.clone());
     let pass = Arc::new(Pass {
         buffer: spec.buffer.clone(),
@@ -281,7 +283,7 @@ impl Pump<'_, '_> {
     async fn published(&self, bound: Option<Timestamp>, report: &PassReport) -> Result<Option<Timestamp>, JobError> {
         // A dry run stores nothing, so nothing is complete.
         let Some(bound) = bound.filter(|_| report.met == report.stored + report.poison) else { return Ok(None) };
-        self.mark.publish(bound).await?;
+        answered(self.clock.as_ref(), || self.mark.publish(bound)).await?;
         Ok(Some(bound))
     }
 
@@ -290,7 +292,7 @@ impl Pump<'_, '_> {
         if self.session.cloud.guard.mode() != Mode::Normal {
             return Ok(None);
         }
-        let listing = StreamSource::shards(self.stream.as_ref()).await?;
+        let listing = answered(self.clock.as_ref(), || StreamSource::shards(self.stream.as_ref())).await?;
         let _nothing_is_stamped = self.intake.hold().await;
         let promised = self.intake.floors().promised();
         let (wall, clock) = (Timestamp::now().as_microsecond(), self.clock.now().as_micros() as i64);
@@ -300,7 +302,7 @@ impl Pump<'_, '_> {
         // Whatever the bound covers must never be read and stamped again.
         self.commit()?;
         self.store_places().await?;
-        self.mark.promise(bound).await?;
+        answered(self.clock.as_ref(), || self.mark.promise(bound)).await?;
         self.intake.floors().promise(bound.as_microsecond());
         Ok(Some(bound))
     }
@@ -336,7 +338,9 @@ impl Pump<'_, '_> {
         };
         futures::stream::iter(&unstored)
             .map(Ok)
-            .try_for_each_concurrent(STORED_AT_ONCE, |place| async move { self.places.store(place).await })
+            .try_for_each_concurrent(STORED_AT_ONCE, |place| async move {
+                answered(self.clock.as_ref(), || self.places.store(place)).await
+            })
             .await?;
         let mut standing = self.standing();
         for place in unstored {

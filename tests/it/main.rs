@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // A test that can't go on says why by its line.
 #![allow(clippy::float_cmp)] // What was counted comes back as it was counted.
 
+mod aggregate;
 mod autoscale;
 mod backup;
 mod capacity;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use sluicegate::cloud::Cloud;
 use sluicegate::event::row::{self, read_event_attributes};
 use sluicegate::event::{Event, Layout, SlotLength, watermark};
+use sluicegate::flow::aggregate::pack;
 use sluicegate::jobs::journal::{Job, State};
 use sluicegate::jobs::{JobId, Journal};
 
@@ -163,6 +164,29 @@ fn a_pump_killed_ten_times_stores_every_event_once_with_its_bytes() {
 }
 
 #[test]
+fn each_event_of_an_aggregated_record_is_an_event_of_its_own() {
+    let scene = Scene::new(&["--limits", "off"], 1);
+    let records = (0..5).map(|n| (format!("member-{n}"), Bytes::from(payload(n))));
+    scene.send(&[payload(7), pack(1, records).to_vec(), payload(8)]);
+    // What begins like an aggregated record and is none is an event like any other.
+    let mut damaged = pack(1, [("x".to_owned(), Bytes::from_static(b"{}"))]).to_vec();
+    *damaged.last_mut().unwrap() ^= 1;
+    scene.send(std::slice::from_ref(&damaged));
+    let ended = scene.pump(&["--create-tables", "--once"]).expect(0).last_json();
+    assert_eq!((&ended["stored"], &ended["read"]), (&8.into(), &8.into()));
+    let (mut events, ..) = scene.store(Layout::Ordered);
+    events.sort_by(|a, b| a.order().cmp(&b.order()));
+    let found: Vec<(Option<u64>, &[u8])> = events.iter().map(|event| (event.id.sub, &event.payload[..])).collect();
+    let packed: Vec<Vec<u8>> = (0..5).map(payload).collect();
+    assert_eq!(found[0], (None, &payload(7)[..]));
+    for (n, payload) in packed.iter().enumerate() {
+        assert_eq!(found[n + 1], (Some(n as u64), &payload[..]));
+        assert_eq!(events[n + 1].partition_key, format!("member-{n}"));
+    }
+    assert_eq!((found[6], found[7]), ((None, &payload(8)[..]), (None, &damaged[..])));
+}
+
+#[test]
 fn an_idle_stream_advances_the_watermark_and_a_repetition_changes_nothing() {
     let scene = Scene::new(&["--limits", "off"], 2);
     scene.send(&(0..20).map(payload).collect::<Vec<_>>());
@@ -236,7 +260,7 @@ fn tables_of_another_kind_are_named() {
     let swapped = scene.pump(&["--once", "--buffer", "es-event-table"]).expect(1).err;
     assert!(swapped.contains("is an event table of the ordered layout, not a buffer"), "{swapped}");
     let swapped = scene.pump(&["--once", "--events", "es-buffer-table"]).expect(1).err;
-    assert!(swapped.contains("is a buffer, not an event table"), "{swapped}");
+    assert!(swapped.contains("a buffer's key"), "{swapped}");
     let longer = scene.pump(&["--once", "--slot", "1m"]).expect(1);
     assert!(format!("{}{}", longer.out, longer.err).contains("are 100ms long, not 1m"), "{longer:?}");
 }

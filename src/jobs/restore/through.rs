@@ -90,7 +90,7 @@ pub(super) async fn begin(
     let job = &session.job;
     let ledger = Arc::new(Ledger::until_committed(Tally::WINDOW).resumed(resume.counters));
     let aws = Arc::new(AwsStream::new(session.cloud.kinesis.clone(), session.cloud.bulk.kinesis.clone(), stream));
-    let options = ProducerOptions::new(stream, &job.id.0);
+    let options = ProducerOptions { aggregate: !spec.no_aggregate, ..ProducerOptions::new(stream, &job.id.0) };
     let producer = Arc::new(Producer::start(options, Arc::clone(&aws) as _, Arc::clone(&begun.clock)).await?);
     let workers =
         if spec.no_workers { None } else { Some(Arc::new(workers(session, spec, table, stream, aws, begun)?)) };

@@ -83,6 +83,7 @@ impl Packer {
     }
 
     /// The record, and the partition key to put it under: that of the first record in it, as the KPL does.
+    #[expect(clippy::missing_panics_doc, reason = "it has none")]
     pub fn finish(self) -> (String, Bytes) {
         let body = self.message.encoded_len();
         let mut packed = BytesMut::with_capacity(MAGIC.len() + body + SUM);

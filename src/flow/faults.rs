@@ -617,7 +617,7 @@ fn a_bad_record_is_a_dead_letter_at_once_and_foreign_ones_are_left_alone() {
         consumer.caught_up().await;
         let settled = consumer.settled();
         assert_eq!(settled.len(), 1);
-        let ShardSettled { checkpoint, letters } = &settled[0];
+        let ShardSettled { checkpoint, letters, .. } = &settled[0];
         let counters = checkpoint.counters;
         assert_eq!((counters.read, counters.written, counters.dead), (3, 1, 2));
         assert_eq!(checkpoint.position, Some(SequenceNumber("4".into())));

@@ -23,6 +23,7 @@ mod counters;
 mod governor;
 mod hot;
 mod lanes;
+pub mod leases;
 mod ledger;
 mod limit;
 mod pace;
@@ -36,6 +37,7 @@ mod records;
 mod scan;
 mod shard;
 mod shard_pace;
+mod sharing;
 mod slices;
 mod stopwatch;
 mod stream;
@@ -51,6 +53,8 @@ mod against_local;
 mod faults;
 #[cfg(test)]
 mod hot_runs;
+#[cfg(test)]
+mod many_tables;
 #[cfg(test)]
 mod simulated;
 

@@ -9,15 +9,18 @@ use super::aggregate::{Packer, unpack};
 use super::ledger::Receipt;
 use super::records::{RECORDS, Record};
 use super::shard_pace::ShardPaces;
-use super::slices;
 
 /// A put request on its way onto the stream.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub data: Bytes,
     pub partition_key: String,
-    /// The hash of its key.
-    pub hash: u128,
+    /// What its record goes by.
+    pub hash_key: u128,
+    /// What it keeps its order with; all of a strand go by one hash key.
+    pub strand: u128,
+    /// Whether it may share a record with others of its strand.
+    pub packs: bool,
     pub riding: Riding,
 }
 
@@ -81,7 +84,6 @@ pub(super) struct Sizes {
 /// What waits in a lane, by strands: requests of one strand keep their order, others may pass them.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    aggregate: bool,
     /// Parcels that were not accepted, in the order in which they were sent.
     again: VecDeque<Parcel>,
     strands: HashMap<u128, VecDeque<Outgoing>>,
@@ -141,11 +143,6 @@ impl Room {
 }
 
 impl Waiting {
-    /// Nothing yet. With `aggregate` requests are packed together.
-    pub fn new(aggregate: bool) -> Self {
-        Self { aggregate, ..Self::default() }
-    }
-
     /// How many requests wait to be packed.
     pub fn len(&self) -> usize {
         self.count
@@ -157,11 +154,9 @@ impl Waiting {
 
     /// Adds a request behind all others of its strand.
     pub fn push(&mut self, outgoing: Outgoing) {
-        // One strand for each key when nothing is packed, so that a request holds many records of one slice.
-        let strand = if self.aggregate { slices::of(outgoing.hash) } else { outgoing.hash };
-        let queue = self.strands.entry(strand).or_default();
+        let queue = self.strands.entry(outgoing.strand).or_default();
         if queue.is_empty() {
-            self.turns.push_back(strand);
+            self.turns.push_back(outgoing.strand);
         }
         queue.push_back(outgoing);
         self.count += 1;
@@ -210,7 +205,7 @@ impl Waiting {
     /// As many requests of `strand` as one record takes; `None` when not even the first goes now.
     fn pack(&mut self, strand: u128, batch: &Batch, paces: &ShardPaces, sizes: Sizes) -> Option<(Parcel, usize)> {
         let queue = self.strands.get_mut(&strand)?;
-        let hash_key = slices::of(strand);
+        let hash_key = queue.front()?.hash_key;
         let room = batch.room(paces, sizes, hash_key);
         let takes_first = |first: &&Outgoing| room.takes(first.data.len() + first.partition_key.len());
         queue.front().filter(takes_first)?;
@@ -219,7 +214,7 @@ impl Waiting {
         let most = sizes.record.min(room.of_request).min(room.of_shard);
         let mut riding = vec![first.riding];
         let mut packer: Option<Packer> = None;
-        while self.aggregate
+        while first.packs
             && let Some(next) = queue.pop_front()
         {
             let packer = packer.get_or_insert_with(|| {

@@ -67,8 +67,8 @@ pub(super) fn ordinal_of(job: &str, partition_key: &str) -> Option<u64> {
 const MOST_LANES: usize = 64;
 /// How often the stream is asked for its shards.
 const REFRESH: Duration = Duration::from_secs(15);
-/// Requests that wait for each slice at most, on average. A stream that is slower than the source so gets records of
-/// twice as many requests, and a shard its MiB a second even where they have 150 bytes.
+/// Requests that wait for each slice at most, on average. A slice has its turn when it holds twice as many, so a stream
+/// that is slower than the source gets records of 16 requests, and a shard its MiB a second even where they have 70 bytes.
 const PER_SLICE: usize = 8;
 /// Largest record of a stream that was not set otherwise, and largest `PutRecords` of such a stream and of others, bytes
 /// with partition keys. <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>
@@ -129,7 +129,7 @@ impl Producer {
             paces,
             health: Arc::clone(&health),
         });
-        let mut lanes = Lanes::start(count, health, |n, inbox| lane(Arc::clone(&shared), inbox, n));
+        let mut lanes = Lanes::start(count, INBOX, health, |n, inbox| lane(Arc::clone(&shared), inbox, n));
         let refresh = lanes.beside(refresh(Arc::clone(&shared)));
         Ok(Self { lanes, shared, refresh })
     }
@@ -176,7 +176,15 @@ impl Producer {
     pub async fn put_record(&self, partition_key: &str, data: Bytes, receipt: Receipt) -> Result<(), CloudError> {
         // What Kinesis itself makes of a partition key ("PutRecords" of its API reference).
         let hash = u128::from_be_bytes(Md5::digest(partition_key).into());
-        self.give(data.clone(), &data, partition_key.to_owned(), hash, receipt).await
+        let (size, most) = (data.len() + partition_key.len(), self.shared.sizes.record);
+        if size > most {
+            receipt.dead(format!("record of {size} bytes: the stream takes at most {most}"), data);
+            return Ok(());
+        }
+        let riding = Riding { receipt, _memory: self.shared.health.room(size).await? };
+        let partition_key = partition_key.to_owned();
+        let outgoing = Outgoing { data, partition_key, hash_key: hash, strand: hash, packs: false, riding };
+        self.lanes.give(self.lane(hash), outgoing).await
     }
 
     async fn send(
@@ -188,29 +196,25 @@ impl Producer {
         ordinal: u64,
         receipt: Receipt,
     ) -> Result<(), CloudError> {
+        let hash = explicit_hash_key(table, key);
         let partition_key = partition_key(&self.shared.options.job, ordinal);
-        self.give(request, json, partition_key, explicit_hash_key(table, key), receipt).await
-    }
-
-    /// Gives a record to the lane of its hash key; one that is too large is dead, with `payload` in its letter.
-    async fn give(
-        &self,
-        data: Bytes,
-        payload: &Bytes,
-        partition_key: String,
-        hash: u128,
-        receipt: Receipt,
-    ) -> Result<(), CloudError> {
-        let (size, most) = (data.len() + partition_key.len(), self.shared.sizes.record);
+        let (size, most) = (request.len() + partition_key.len(), self.shared.sizes.record);
         if size > most {
-            receipt.dead(format!("record of {size} bytes: the stream takes at most {most}"), payload.clone());
+            receipt.dead(format!("record of {size} bytes: the stream takes at most {most}"), json.clone());
             return Ok(());
         }
-        let memory = self.shared.health.room(size).await?;
-        // Where the shards are even as the lanes are, a lane is a shard.
-        let lane = slices::number(hash) * self.lanes.count() / SLICES;
-        let outgoing = Outgoing { data, partition_key, hash, riding: Riding { receipt, _memory: memory } };
-        self.lanes.give(lane, outgoing).await
+        let riding = Riding { receipt, _memory: self.shared.health.room(size).await? };
+        let packs = self.shared.options.aggregate;
+        let hash_key = slices::of(hash);
+        // Where nothing is packed each key is a strand of its own, so that a request holds many records of one slice.
+        let strand = if packs { hash_key } else { hash };
+        let outgoing = Outgoing { data: request, partition_key, hash_key, strand, packs, riding };
+        self.lanes.give(self.lane(hash), outgoing).await
+    }
+
+    /// Even slices of the hash keys: where the shards are even as the lanes are, a lane is a shard.
+    fn lane(&self, hash: u128) -> usize {
+        slices::number(hash) * self.lanes.count() / SLICES
     }
 
     /// What it took so far: `retried` and `throttled`; the rest is the ledger's to count.
@@ -260,7 +264,7 @@ async fn refresh(shared: Arc<Shared>) {
 }
 
 async fn lane(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Outgoing>, n: u64) {
-    let mut waiting = Waiting::new(shared.options.aggregate);
+    let mut waiting = Waiting::default();
     let mut backoff = Backoff::new(BASE, CAP, shared.options.seed ^ n);
     let watch = &shared.health.watch;
     loop {

@@ -305,14 +305,13 @@ impl Reader<'_> {
                 let at = self.at(sequence, None, &partition_key, &data);
                 self.take_one(at, &partition_key, data, arrived_us).await
             }
-            // Anything may be an event.
-            Err(_) if self.course.intake.is_some() => {
-                let at = self.at(sequence, None, &partition_key, &data);
-                self.take_one(at, &partition_key, data, arrived_us).await
-            }
-            // No put request begins like that.
             Err(damage) => {
                 let at = self.at(sequence, None, &partition_key, &data);
+                if self.course.intake.is_some() {
+                    // An event may be any bytes.
+                    return self.take_one(at, &partition_key, data, arrived_us).await;
+                }
+                // No put request begins like that.
                 let Some(receipt) = self.open(at, &partition_key).await? else { return Ok(()) };
                 receipt.dead(damage.to_string(), data);
                 Ok(())
@@ -348,8 +347,10 @@ impl Reader<'_> {
         true
     }
 
-    /// Moves the position over a record that nobody runs.
+    /// Moves the position over a record that is not run here: when it comes where it belongs it is the first of its
+    /// number.
     async fn pass(&self, at: RecordAt) -> Result<(), CloudError> {
+        let at = RecordAt { ordinal: None, ..at };
         let Ok(receipt) = self.state.ledger.open(at).await else { return Err(self.course.health.error()) };
         receipt.settle(Outcome::Passed);
         Ok(())
@@ -377,7 +378,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Runs one put request.
+    /// Runs one put request, or gives the record to who takes it instead.
     async fn take_one(
         &mut self,
         at: RecordAt,
@@ -385,13 +386,13 @@ impl Reader<'_> {
         data: Bytes,
         arrived_us: i64,
     ) -> Result<(), CloudError> {
-        // A dead letter waits to be stored: one of a few bytes must not keep the whole record in memory.
-        let kept = |data: Bytes, sub: Option<u64>| if sub.is_some() { Bytes::copy_from_slice(&data) } else { data };
         if let Some(intake) = &self.course.intake {
             self.state.records.fetch_add(1, Ordering::Relaxed);
-            let arrival = Arrival { sub: at.sub, at, partition_key: partition_key.to_owned(), data, arrived_us };
-            return intake.take(&self.state.ledger, arrival).await;
+            let (sub, partition_key) = (at.sub, partition_key.to_owned());
+            return intake.take(&self.state.ledger, Arrival { at, sub, partition_key, data, arrived_us }).await;
         }
+        // A dead letter waits to be stored: one of a few bytes must not keep the whole record in memory.
+        let kept = |data: Bytes, sub: Option<u64>| if sub.is_some() { Bytes::copy_from_slice(&data) } else { data };
         let sub = at.sub;
         let Some(receipt) = self.open(at, partition_key).await? else { return Ok(()) };
         let request = match request::parse(&data) {

@@ -351,6 +351,12 @@ pub struct WorkSpec {
     /// Read by enhanced fan-out, as the consumer of this name.
     #[serde(default)]
     pub fan_out: Option<String>,
+    /// Cap on items per second into each table.
+    #[serde(default)]
+    pub rate: Option<f64>,
+    /// Cap on the write capacity consumed in each table, WCU.
+    #[serde(default)]
+    pub max_wcu: Option<f64>,
 }
 
 /// Made-up events onto a stream.

@@ -233,7 +233,7 @@ fn through_splits_and_merges_and_faults_every_version_of_a_key_is_written_once_a
     for (aggregate, shards) in [(true, 1), (true, 3), (true, 10), (false, 3)] {
         let clock = ManualClock::default();
         clock.run(async {
-            let river = Arc::new(River::new(shards, RESHARDING, Some(120)));
+            let river = Arc::new(River::new(shards, RESHARDING, Some(40)));
             let table = Fake::new(Faults::default());
             // Read while it is written, as a restore does.
             let consumer = drink(&river, &table, &clock, |options| options.job = Some("r-1".into()));
@@ -320,6 +320,7 @@ fn a_checkpoint_behind_a_whole_record_that_names_none_in_it_skips_it() {
                 done: false,
                 counters: Counters::default(),
                 tally: None,
+                time_us: None,
             };
             let consumer = drink(&river, &table, &clock, |options| options.resume = vec![resume]);
             consumer.caught_up().await;
@@ -406,7 +407,8 @@ fn what_waits_is_packed_and_what_comes_alone_goes_at_once_and_as_it_is() {
             producer.put("t", &item(&format!("k{n}"), n), n, ledger.open(Line(n)).await.unwrap()).await.unwrap();
             ledger.drained().await;
         }
-        assert_eq!(clock.now(), began, "something waited for more to come");
+        // 20 records of a shard that takes 1,000 a second.
+        assert!(clock.now() - began <= Duration::from_millis(20), "something waited for more to come");
         let records = river.records();
         assert_eq!(records.len(), 20);
         assert!(records.iter().all(|record| record.data.starts_with(b"{")));
@@ -425,7 +427,7 @@ fn what_waits_is_packed_and_what_comes_alone_goes_at_once_and_as_it_is() {
         let due = bytes as f64 / f64::from(1 << 20);
         let records = river.records().len();
         // It begins with a second's worth saved up.
-        assert!((due - 1.0..due * 1.05).contains(&took), "{took} s for {due} MiB in {records} records");
+        assert!((due - 1.0..due * 1.1).contains(&took), "{took} s for {due} MiB in {records} records");
         assert!(took < 40.0 && records < 100_000 / 8, "{took} s, {records} records");
         assert_eq!(numbers(&river.records()).len(), 100_020);
         assert!(river.records().iter().all(|record| record.data.len() <= 1 << 20));

@@ -150,6 +150,9 @@ fn how_far(said: &Said) -> (u64, Option<u64>) {
 
 /// Records whose fate is known.
 fn settled(line: &Line) -> u64 {
+    if line.kind == Kind::Playback.as_str() {
+        return line.counters.read;
+    }
     let onto_stream = if line.kind == Kind::Load.as_str() { line.counters.on_stream } else { 0 };
     onto_stream + line.counters.written + line.counters.deleted + line.counters.skipped + line.counters.dead
 }

@@ -420,6 +420,9 @@ pub struct PlaybackSpec {
     /// Only events whose partition key or payload contains this text.
     #[serde(default)]
     pub filter: Option<String>,
+    /// Each put request is a record of its own, for readers that can't take aggregated ones apart.
+    #[serde(default)]
+    pub no_aggregate: bool,
     /// Read every slot of this length instead of those that the directory lists.
     #[serde(default)]
     pub every_slot: Option<crate::event::SlotLength>,

@@ -30,19 +30,7 @@ pub trait Position: Clone + Send + 'static {
 
 /// A record that is open in a ledger, by its place in source order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(u64);
-
-impl Ticket {
-    /// The ticket of the `number`th record, from 0: for hosts with a [`Settle`] of their own.
-    pub fn nth(number: usize) -> Self {
-        Self(number as u64)
-    }
-
-    /// Which record it is of, from 0.
-    pub fn number(self) -> usize {
-        self.0 as usize
-    }
-}
+pub struct Ticket(pub u64);
 
 /// The ledger was closed: the job is ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,7 +56,7 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// The right to settle the record of `ticket` with `ledger`.
+    /// The right to settle `ticket` with whoever takes its outcome.
     pub fn new(ledger: Arc<dyn Settle>, ticket: Ticket) -> Self {
         Self { ledger, ticket }
     }

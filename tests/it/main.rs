@@ -17,10 +17,12 @@ mod pacing;
 mod peers;
 mod plan;
 mod playback;
+mod pump;
 mod restore;
 mod running;
 mod sources;
 #[cfg(unix)]
 mod terminal;
+mod track;
 mod verify;
 mod work;

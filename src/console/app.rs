@@ -14,6 +14,7 @@ use super::history::History;
 use super::keymap::{Keymap, Scope};
 use super::listing::{Listing, Loaded};
 use super::msg::Msg;
+use super::stream::StreamState;
 use super::theme::Theme;
 use super::widget::text::shown;
 use crate::capacity::{Resource, Step};
@@ -44,6 +45,12 @@ pub enum Screen {
     Autoscale(JobId),
     /// The backup form.
     Backup,
+    /// A stream with its shards.
+    Stream(String),
+    /// The event source mappings of a stream.
+    Mappings(String),
+    /// A tail of a stream, or of one of its shards.
+    Tail(String, Option<String>),
 }
 
 /// What lies over the screen.
@@ -79,6 +86,8 @@ pub enum Purpose {
     Rate(JobId),
     /// A capacity, in the resource's unit.
     Capacity(Resource),
+    /// How long records of a stream stay, hours.
+    Retention(String),
 }
 
 /// Words that come and go above the footer.
@@ -174,7 +183,11 @@ pub struct App {
     pub stream_bytes: HashMap<String, Minutes>,
     /// Minutes of lag by stream, ms.
     pub stream_lag: HashMap<String, Minutes>,
+    /// Minutes of records read by stream.
+    pub stream_read: HashMap<String, Minutes>,
     pub(super) stream_minutes_ms: Option<i64>,
+    /// The stream on screen.
+    pub at_stream: StreamState,
     /// The jobs, newest first; `None` until the journal was read.
     pub jobs: Option<Vec<Job>>,
     /// How the jobs are listed.
@@ -254,7 +267,9 @@ impl App {
             stream_records: HashMap::new(),
             stream_bytes: HashMap::new(),
             stream_lag: HashMap::new(),
+            stream_read: HashMap::new(),
             stream_minutes_ms: None,
+            at_stream: StreamState::default(),
             jobs: None,
             jobs_list: Listing::default(),
             bumps: Vec::new(),
@@ -312,6 +327,9 @@ impl App {
             Screen::Dead(_) => Scope::Dead,
             Screen::Restore | Screen::Backup => Scope::Form,
             Screen::Autoscale(_) => Scope::Autoscale,
+            Screen::Stream(_) => Scope::Stream,
+            Screen::Mappings(_) => Scope::Mappings,
+            Screen::Tail(..) => Scope::Tail,
         }
     }
 
@@ -389,11 +407,12 @@ impl App {
         self.decision_at = 0;
         self.index_at = 0;
         let mut effects = vec![self.watch()];
+        effects.extend(self.left_tail());
         effects.extend(self.due());
         effects
     }
 
-    fn answered<T>(&mut self, answer: Result<T, CloudError>) -> Option<T> {
+    pub(super) fn answered<T>(&mut self, answer: Result<T, CloudError>) -> Option<T> {
         match answer {
             Ok(value) => {
                 self.trouble = None;
@@ -434,6 +453,7 @@ impl App {
         self.table_asked = None;
         self.table_minutes_ms = None;
         self.stream_minutes_ms = None;
+        self.at_stream.ask_again();
         self.chart_asked = None;
     }
 }
@@ -518,10 +538,12 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
                 }
             }
         }
+        Msg::Stream(msg) => return super::stream::took(app, msg),
         Msg::StreamMinutes(answer) => {
             for minutes in app.answered(answer).into_iter().flatten() {
                 keep(&mut app.stream_records, &minutes.stream, minutes.records, app.now_ms);
                 keep(&mut app.stream_bytes, &minutes.stream, minutes.bytes, app.now_ms);
+                keep(&mut app.stream_read, &minutes.stream, minutes.read, app.now_ms);
                 keep(&mut app.stream_lag, &minutes.stream, minutes.lag_ms, app.now_ms);
             }
         }
@@ -582,6 +604,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             app.described_ms.clear();
             app.table_asked = None;
             app.streams.at_ms = i64::MIN;
+            app.at_stream.ask_again();
             return app.due();
         }
         Msg::Refused(words) => app.say(words, true),

@@ -37,7 +37,8 @@ impl App {
                 }
             }
             Screen::Backup => self.due_tables(&mut effects),
-            Screen::Jobs | Screen::Dead(_) | Screen::Autoscale(_) => {}
+            Screen::Stream(name) | Screen::Mappings(name) => self.due_stream(&name, &mut effects),
+            Screen::Jobs | Screen::Dead(_) | Screen::Autoscale(_) | Screen::Tail(..) => {}
         }
         effects
     }
@@ -103,7 +104,7 @@ impl App {
     fn due_streams(&mut self, effects: &mut Vec<Effect>) {
         let rows = self.streams.rows.as_deref().unwrap_or_default();
         let names = self.visible_streams();
-        // ListShards and DescribeStreamSummary for each: FORMATS.md 4 has the limits.
+        // DescribeStreamSummary for each: FORMATS.md 4 has the limits.
         if self.streams.is_due(self.now_ms, LIST_MS.max(rows.len() as i64 * 200)) {
             self.streams.asked_ms = Some(self.now_ms);
             self.streams.request = self.next_request();

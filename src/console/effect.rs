@@ -3,6 +3,7 @@
 use crate::capacity::Resource;
 use std::path::PathBuf;
 
+use super::stream::StreamEffect;
 use crate::jobs::JobId;
 use crate::jobs::journal::{Bump, Control};
 use crate::jobs::spec::{RestoreSpec, Spec};
@@ -65,6 +66,8 @@ pub enum Effect {
     LoadStreams(Request),
     /// Ask CloudWatch about these streams, for this range in ms since epoch.
     LoadStreamMinutes(Vec<String>, i64, i64),
+    /// Something for the stream on screen.
+    Stream(StreamEffect),
     /// Look at what a restore's plan is computed from: source, table and stream.
     Look(Request, Box<RestoreSpec>),
     /// Set the capacity of a table, an index or a stream, and remember what it was.

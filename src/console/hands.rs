@@ -7,6 +7,7 @@ use std::time::Duration;
 use aws_credential_types::provider::ProvideCredentials as _;
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::mpsc::Sender;
+use tokio_util::sync::CancellationToken;
 
 use super::charts::{Lines, TableChart};
 use super::effect::{ChartQuestion, Draft, Effect};
@@ -32,21 +33,23 @@ const CHANGING: Duration = Duration::from_secs(20);
 
 /// The hands of a console on a real cloud and journal.
 pub struct Hands {
-    cloud: Cloud,
+    pub(super) cloud: Cloud,
     journal: PathBuf,
     interests: std::sync::mpsc::Sender<Interest>,
-    to: Sender<Msg>,
+    pub(super) to: Sender<Msg>,
     drafts: Drafts,
+    /// Ends the tail that runs.
+    pub(super) tail: Option<CancellationToken>,
 }
 
 impl Hands {
     /// Hands that act in `cloud` and write controls into the journal at `journal`.
     pub fn new(cloud: Cloud, journal: &Path, interests: std::sync::mpsc::Sender<Interest>, to: Sender<Msg>) -> Self {
-        Self { cloud, journal: journal.to_owned(), interests, to, drafts: Drafts::beside(journal) }
+        Self { cloud, journal: journal.to_owned(), interests, to, drafts: Drafts::beside(journal), tail: None }
     }
 
     /// Asks AWS in a task; its answer is a message.
-    fn ask<F>(&self, question: impl FnOnce(Cloud) -> F)
+    pub(super) fn ask<F>(&self, question: impl FnOnce(Cloud) -> F)
     where
         F: Future<Output = Msg> + Send + 'static,
     {
@@ -116,6 +119,7 @@ impl Perform for Hands {
                     move |cloud| async move { Msg::StreamMinutes(streams::minutes(&cloud, names, from, to).await) },
                 );
             }
+            Effect::Stream(effect) => self.perform_stream(effect),
             Effect::Look(request, spec) => {
                 self.ask(move |cloud| async move {
                     let looked = plan::facts(&cloud, &spec).await;
@@ -230,7 +234,8 @@ async fn tables(cloud: &Cloud, names: Vec<String>) -> Result<Vec<Table>, CloudEr
 
 async fn all_streams(cloud: &Cloud) -> Result<Vec<Stream>, CloudError> {
     let names = inventory::stream_names(cloud).await?;
-    let described = futures::stream::iter(names).map(|name| async move { inventory::stream(cloud, &name).await });
+    let described =
+        futures::stream::iter(names).map(|name| async move { inventory::stream_summary(cloud, &name).await });
     let described = described.buffered(AT_ONCE).filter_map(|stream| async move { still_there(stream) });
     described.try_collect().await
 }

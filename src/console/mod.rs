@@ -29,6 +29,10 @@ mod listing;
 mod load;
 mod msg;
 mod runtime;
+mod stream;
+mod stream_hands;
+#[cfg(test)]
+mod stream_tests;
 pub mod term;
 #[cfg(test)]
 mod tests;

@@ -392,22 +392,21 @@ impl Tail {
     /// # Errors
     /// What AWS refuses for good. Used-up reads and expired iterators are waited for.
     pub async fn next(&mut self) -> Result<Option<Vec<Seen>>, CloudError> {
-        let Some(mut place) = self.places.pop_front() else { return Ok(None) };
+        // It stays in the queue while it is read: a tail that is stopped in the middle knows where it goes on.
+        let Some(mut place) = self.places.front().cloned() else { return Ok(None) };
         tokio::time::sleep_until(place.due).await;
         let read = self.read(&mut place).await;
-        // The position is kept whatever happened.
         let (records, more) = match read {
             Ok((records, more)) => (records, more),
             Err(error) if matches!(error.class, Class::Throttled) => {
                 place.due = Instant::now() + LEAVE_ALONE;
+                self.places.pop_front();
                 self.places.push_back(place);
                 return Ok(Some(Vec::new()));
             }
-            Err(error) => {
-                self.places.push_front(place);
-                return Err(error);
-            }
+            Err(error) => return Err(error),
         };
+        self.places.pop_front();
         if more {
             place.due = Instant::now() + EVERY;
             self.places.push_back(place);

@@ -7,6 +7,7 @@ mod backup;
 mod capacity;
 mod dead;
 mod errors;
+mod iam;
 mod local;
 mod pacing;
 mod peers;
@@ -14,6 +15,7 @@ mod plan;
 mod restore;
 mod running;
 mod sources;
+mod streams;
 #[cfg(unix)]
 mod terminal;
 mod verify;

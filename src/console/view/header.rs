@@ -111,6 +111,7 @@ pub fn draw_tabs(buf: &mut Buffer, area: Rect, app: &App) {
                 (here, &screen),
                 (Screen::Job(_) | Screen::Dead(_) | Screen::Autoscale(_), Screen::Jobs)
                     | (Screen::Table(_), Screen::Tables)
+                    | (Screen::Stream(_) | Screen::Mappings(_) | Screen::Tail(..), Screen::Streams)
             );
         let chord = app.keymap.chord(Scope::Global, action).unwrap_or_default();
         let style = if is_here { theme.selected } else { Style::new() };

@@ -4,13 +4,14 @@ use clap::{Args, Subcommand};
 
 use super::autoscale::AutoscaleArgs;
 use super::backup::BackupArgs;
+use super::playback::PlaybackArgs;
 use super::print;
 use super::report::{Exit, Report};
 use super::restore::RestoreArgs;
 use super::session::Session;
 use super::verify::VerifyArgs;
 use crate::jobs::policy::{self, Extras, Place, Policy};
-use crate::jobs::{JobId, LoadSpec, PlaybackSpec, PumpSpec, Raise, Spec, WorkSpec};
+use crate::jobs::{JobId, LoadSpec, PumpSpec, Raise, Spec, WorkSpec};
 
 /// Whose policy to print.
 #[derive(Debug, Args)]
@@ -33,8 +34,8 @@ enum Job {
     Work(WorkNames),
     /// Of `sluice pump`.
     Pump(PumpNames),
-    /// Of `sluice playback`.
-    Playback(PlaybackNames),
+    /// Of `sluice playback` with these options.
+    Playback(PlaybackArgs),
     /// Of `sluice load`.
     Load(StreamName),
     /// Of `sluice track`.
@@ -91,17 +92,6 @@ struct PumpNames {
     /// Make the tables first if they are not there.
     #[arg(long)]
     create_tables: bool,
-}
-
-/// What a playback uses.
-#[derive(Debug, Args)]
-struct PlaybackNames {
-    /// The event table.
-    #[arg(long, value_name = "TABLE")]
-    events: String,
-    /// Play onto this stream.
-    #[arg(long, value_name = "STREAM")]
-    to_stream: Option<String>,
 }
 
 /// What capacity is changed of.
@@ -161,10 +151,7 @@ fn policy_of(job: Job, session: &Session) -> Result<Policy, Report> {
             let spec = Spec::Pump(PumpSpec { stream, buffer, events, ..PumpSpec::default() });
             return Ok(Policy::of(&spec, extras));
         }
-        Job::Playback(names) => {
-            let sink = names.to_stream.map_or_else(|| "-".to_owned(), |stream| format!("stream:{stream}"));
-            Spec::Playback(PlaybackSpec { events: names.events, sink, ..PlaybackSpec::default() })
-        }
+        Job::Playback(args) => return playback(args),
         Job::Load(name) => Spec::Load(LoadSpec { stream: name.kinesis_stream, ..LoadSpec::default() }),
         Job::Track(name) => return Ok(policy::track(&name.kinesis_stream)),
         Job::Autoscale(args) => {
@@ -180,4 +167,11 @@ fn policy_of(job: Job, session: &Session) -> Result<Policy, Report> {
         Job::Job { id } => session.journal()?.job(&JobId(id))?.spec,
     };
     Ok(Policy::of(&spec, Extras::default()))
+}
+
+fn playback(args: PlaybackArgs) -> Result<Policy, Report> {
+    let Some(events) = args.events else {
+        return Err(Report::bad_arguments("the event table is not named", "pass --events TABLE"));
+    };
+    Ok(policy::playback(&events, args.to_stream.or(args.to_puts).as_deref(), args.table.as_deref()))
 }

@@ -165,7 +165,10 @@ fn where_iam_may_not_be_asked_a_job_says_so_once_and_a_denial_met_later_names_wh
     create_table(&cloud, "t", 1_000);
     let ended = sluice.run(&["restore", &file, "-t", "t"]);
     assert_ne!(ended.code, 0, "{ended:?}");
-    assert!(ended.err.contains("dynamodb:BatchWriteItem on arn:aws:dynamodb:us-east-1:000000000000:table/t"), "{ended:?}");
+    assert!(
+        ended.err.contains("dynamodb:BatchWriteItem on arn:aws:dynamodb:us-east-1:000000000000:table/t"),
+        "{ended:?}"
+    );
     assert!(ended.err.contains("sluice iam"), "{ended:?}");
     let id = sluice.run(&["jobs", "--json"]).expect(0).last_json()["job"].as_str().unwrap().to_owned();
     let shown = sluice.run(&["jobs", &id]).expect(0);

@@ -23,11 +23,20 @@ fn a_tail_prints_each_record_for_what_it_is_and_stops_by_itself() {
     let ended = sluice.run(&["streams", "s", "--tail", "--from", "trim-horizon", "--max", "5"]).expect(0);
     let lines: Vec<&str> = ended.out.lines().collect();
     assert_eq!(lines.len(), 5, "{ended:?}");
-    for words in ["put  t  id=a\\u{1b}[2J", "delete  t  ", "event  {\"MessageType\":\"Claps\",\"n\":1.10}", "bytes  1b 5d", "aggregated  "] {
+    for words in [
+        "put  t  id=a\\u{1b}[2J",
+        "delete  t  ",
+        "event  {\"MessageType\":\"Claps\",\"n\":1.10}",
+        "bytes  1b 5d",
+        "aggregated  ",
+    ] {
         assert!(lines.iter().any(|line| line.contains(words)), "no {words:?} in {:?}", ended.out);
     }
     assert!(!ended.out.contains('\x1b') && !ended.out.contains('\x07'));
-    assert!(ended.err.contains("at most one read a second") && ended.err.contains("ended after 5 records"), "{ended:?}");
+    assert!(
+        ended.err.contains("at most one read a second") && ended.err.contains("ended after 5 records"),
+        "{ended:?}"
+    );
     let ended = sluice.run(&["streams", "s", "--tail", "--from", "trim-horizon", "--max", "1", "--json"]).expect(0);
     let record = ended.last_json();
     assert!(record["sequence"].is_string() && record["time"].is_string(), "{record}");
@@ -50,7 +59,11 @@ fn a_split_stream_is_shown_as_a_family_and_its_tail_follows_into_the_children() 
     });
     put(&server, "s", "a", b"[2]");
     let ended = sluice.run(&["streams", "s"]).expect(0);
-    assert!(ended.out.contains("├ shardId-000000000001") && ended.out.contains("└ shardId-000000000002"), "{}", ended.out);
+    assert!(
+        ended.out.contains("├ shardId-000000000001") && ended.out.contains("└ shardId-000000000002"),
+        "{}",
+        ended.out
+    );
     assert!(ended.out.contains("CLOSED") && ended.out.contains("split"), "{}", ended.out);
     let ended = sluice.run(&["streams", "s", "--tail", "--from", "trim-horizon", "--max", "2"]).expect(0);
     assert!(ended.out.contains("[1]") && ended.out.contains("[2]"), "{}", ended.out);
@@ -72,14 +85,26 @@ fn mappings_are_listed_paused_and_resumed_by_name() {
     assert!(refused.err.contains("--yes"), "{refused:?}");
     let dry = sluice.run(&["streams", "s", "--pause-mapping", "put-requests", "--dry-run"]).expect(0);
     assert!(dry.out.contains(&format!("aws lambda update-event-source-mapping --uuid {uuid}")), "{dry:?}");
-    assert!(sluice.run(&["streams", "s", "--pause-mapping", "put-requests", "--read-only"]).expect(1).err.contains("read-only"));
+    assert!(
+        sluice
+            .run(&["streams", "s", "--pause-mapping", "put-requests", "--read-only"])
+            .expect(1)
+            .err
+            .contains("read-only")
+    );
     assert_eq!(state(), "Enabled");
     sluice.run(&["streams", "s", "--pause-mapping", "put-requests", "-y"]).expect(0);
     assert_eq!(state(), "Disabled");
     assert!(sluice.run(&["streams", "s", "--pause-mapping", &uuid, "-y"]).expect(0).out.contains("nothing to change"));
     sluice.run(&["streams", "s", "--resume-mapping", &uuid, "-y"]).expect(0);
     assert_eq!(state(), "Enabled");
-    assert!(sluice.run(&["streams", "s", "--pause-mapping", "put-request", "-y"]).expect(1).err.contains("did you mean put-requests?"));
+    assert!(
+        sluice
+            .run(&["streams", "s", "--pause-mapping", "put-request", "-y"])
+            .expect(1)
+            .err
+            .contains("did you mean put-requests?")
+    );
     assert!(sluice.run(&["audit"]).expect(0).out.contains("UpdateEventSourceMapping"));
 }
 

@@ -35,16 +35,9 @@ fn start(text: &str) -> Result<StartAt, String> {
         "trim-horizon" => return Ok(StartAt::TrimHorizon),
         _ => {}
     }
-    if let Ok(ago) = humantime::parse_duration(text) {
-        let ms = crate::jobs::journal::now_ms() - i64::try_from(ago.as_millis()).unwrap_or(i64::MAX / 2);
-        return Ok(StartAt::Time(ms));
-    }
-    if let Ok(time) = text.parse::<jiff::Timestamp>() {
-        return Ok(StartAt::Time(time.as_millisecond()));
-    }
-    let day = text.parse::<jiff::civil::Date>().ok().and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC).ok());
-    day.map(|day| StartAt::Time(day.timestamp().as_millisecond()))
-        .ok_or_else(|| format!("{text:?} is no place: write latest, trim-horizon, 2026-11-21T14:00:00Z or 15m"))
+    crate::event::moment(text, jiff::Timestamp::now())
+        .map(|time| StartAt::Time(time.as_millisecond()))
+        .map_err(|error| format!("{error}; or write latest or trim-horizon"))
 }
 
 /// Prints records until its time, its count or a person ends it.

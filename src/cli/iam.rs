@@ -10,6 +10,7 @@ use super::report::{Exit, Report};
 use super::restore::RestoreArgs;
 use super::session::Session;
 use super::verify::VerifyArgs;
+use super::work::WorkArgs;
 use crate::jobs::policy::{self, Extras, Place, Policy};
 use crate::jobs::{JobId, LoadSpec, PumpSpec, Raise, Spec, WorkSpec};
 
@@ -30,8 +31,8 @@ enum Job {
     Backup(BackupArgs),
     /// Of `sluice verify` with these options.
     Verify(VerifyArgs),
-    /// Of `sluice work`: a stream names its tables itself, so it is all of them.
-    Work(WorkNames),
+    /// Of `sluice work` with these options: a stream names its tables itself, so it is all of them.
+    Work(WorkArgs),
     /// Of `sluice pump`.
     Pump(PumpNames),
     /// Of `sluice playback` with these options.
@@ -63,19 +64,6 @@ struct StreamName {
     /// The stream.
     #[arg(short, long, value_name = "STREAM", env = "KINESIS_STREAM")]
     kinesis_stream: String,
-}
-
-/// What put workers use.
-#[derive(Debug, Args)]
-struct WorkNames {
-    #[command(flatten)]
-    stream: StreamName,
-    /// The table with the leases that several hosts share.
-    #[arg(long, value_name = "TABLE")]
-    lease_table: Option<String>,
-    /// Read by enhanced fan-out, as this consumer.
-    #[arg(long, value_name = "CONSUMER")]
-    fan_out: Option<String>,
 }
 
 /// What a pump uses.
@@ -139,12 +127,9 @@ fn policy_of(job: Job, session: &Session) -> Result<Policy, Report> {
         }
         Job::Backup(args) => Spec::Backup(args.spec()?),
         Job::Verify(args) => Spec::Verify(args.spec()?),
-        Job::Work(names) => Spec::Work(WorkSpec {
-            stream: names.stream.kinesis_stream,
-            lease_table: names.lease_table,
-            fan_out: names.fan_out,
-            ..WorkSpec::default()
-        }),
+        Job::Work(args) => {
+            Spec::Work(WorkSpec { stream: args.kinesis_stream, lease_table: args.lease_table, ..WorkSpec::default() })
+        }
         Job::Pump(names) => {
             let extras = Extras { creates_tables: names.create_tables, ..Extras::default() };
             let (stream, buffer, events) = (names.stream.kinesis_stream, names.buffer, names.events);

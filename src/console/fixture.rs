@@ -173,6 +173,7 @@ pub fn samples() -> Vec<Sample> {
                     records: 10 * s as u64,
                 })
                 .collect(),
+            ..Sample::default()
         })
         .collect()
 }

@@ -297,14 +297,40 @@ impl App {
         readings
     }
 
+    /// Who has each shard of `stream` that several hosts share, as our live jobs saw it in their lease table.
+    pub fn leases<'a>(&'a self, stream: &'a str) -> HashMap<&'a str, String> {
+        let mut leases = HashMap::new();
+        for (_, past) in self.stream_readers(stream) {
+            for holder in &past.holders {
+                let worker = holder.worker.clone().unwrap_or_else(|| "nobody".to_owned());
+                let words = match &holder.leaving {
+                    Some(leaving) => format!("{worker}, once {leaving} has finished"),
+                    None => worker,
+                };
+                leases.insert(holder.shard.as_str(), words);
+            }
+        }
+        leases
+    }
+
     /// Who has a shard, or what it waits for.
-    pub fn holder(&self, shard: &Shard, readings: &HashMap<&str, Reading>) -> String {
+    pub fn holder(shard: &Shard, readings: &HashMap<&str, Reading>, leases: &HashMap<&str, String>) -> String {
         if let Some(reading) = readings.get(shard.id.as_str()) {
             return reading.job.0.clone();
         }
+        let lease = leases.get(shard.id.as_str());
+        if let Some(worker) = lease.filter(|worker| *worker != "nobody") {
+            return worker.clone();
+        }
+        // A parent that is finished is in neither.
+        let is_read = |id: &&String| readings.contains_key(id.as_str()) || leases.contains_key(id.as_str());
         let parents = [&shard.parent, &shard.adjacent_parent].into_iter().flatten();
-        let awaited: Vec<&str> = parents.filter(|id| readings.contains_key(id.as_str())).map(|id| short(id)).collect();
-        if awaited.is_empty() { "-".to_owned() } else { format!("waits for {}", awaited.join(" and ")) }
+        let awaited: Vec<&str> = parents.filter(is_read).map(|id| short(id)).collect();
+        match (awaited.is_empty(), lease) {
+            (false, _) => format!("waits for {}", awaited.join(" and ")),
+            (true, Some(nobody)) => nobody.clone(),
+            (true, None) => "-".to_owned(),
+        }
     }
 
     /// The selected shard on a stream's screen.

@@ -13,6 +13,7 @@
 //! with its [`Receipt`] to a [`Writer`] or [`Producer`], and stores what [`Ledger::take_settled`] gives whenever it
 //! likes. After a crash it goes on from the stored position: what was above the mark is read and counted again.
 
+pub mod aggregate;
 mod aws_stream;
 mod backoff;
 mod batch;
@@ -22,10 +23,12 @@ mod counters;
 mod governor;
 mod hot;
 mod lanes;
+pub mod leases;
 mod ledger;
 mod limit;
 mod pace;
 mod pacer;
+mod parcels;
 mod parked;
 mod patience;
 mod producer;
@@ -34,6 +37,8 @@ mod records;
 mod scan;
 mod shard;
 mod shard_pace;
+mod sharing;
+mod slices;
 mod stopwatch;
 mod stream;
 mod table;
@@ -49,6 +54,8 @@ mod faults;
 #[cfg(test)]
 mod hot_runs;
 #[cfg(test)]
+mod many_tables;
+#[cfg(test)]
 mod simulated;
 
 pub use aws_stream::AwsStream;
@@ -58,6 +65,7 @@ pub use consumer::{Consumer, ConsumerOptions, ShardCheckpoint, ShardProgress, Sh
 pub use counters::{Counters, Letter, Outcome};
 pub use ledger::{Closed, Ledger, Position, Receipt, Settle, Settled, Ticket};
 pub use limit::Limit;
+pub(crate) use limit::hot_keys;
 pub use pacer::{Caps, Left, Pacer, PacerSnapshot, Provisioned};
 pub use patience::Patience;
 pub use producer::{Producer, ProducerOptions, partition_key};

@@ -5,6 +5,7 @@ pub mod autoscale;
 pub mod backup;
 pub mod binding;
 pub mod bump;
+mod consuming;
 pub mod create_table;
 pub mod dead;
 pub mod journal;
@@ -17,8 +18,9 @@ mod progress;
 mod pump;
 mod restore;
 pub mod spec;
+mod speed;
 mod verify;
-mod work;
+pub mod work;
 mod worker;
 
 pub use binding::{Binding, Remedy};

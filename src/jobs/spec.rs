@@ -232,6 +232,9 @@ pub struct RestoreSpec {
     /// Only produce onto the stream; the table is written by workers elsewhere.
     #[serde(default)]
     pub no_workers: bool,
+    /// Send each put request as a record of its own, for workers that can't take an aggregated one apart.
+    #[serde(default)]
+    pub no_aggregate: bool,
     /// How many parts of the source are read and checked at the same time; `None` is as many as there are processors.
     #[serde(default)]
     pub producers: Option<u32>,
@@ -348,6 +351,12 @@ pub struct WorkSpec {
     /// Read by enhanced fan-out, as the consumer of this name.
     #[serde(default)]
     pub fan_out: Option<String>,
+    /// Cap on items per second into each table.
+    #[serde(default)]
+    pub rate: Option<f64>,
+    /// Cap on the write capacity consumed in each table, WCU.
+    #[serde(default)]
+    pub max_wcu: Option<f64>,
 }
 
 /// Made-up events onto a stream.

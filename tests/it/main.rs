@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used)] // A test that can't go on says why by its line.
 #![allow(clippy::float_cmp)] // What was counted comes back as it was counted.
 
+mod aggregate;
 mod autoscale;
 mod backup;
 mod capacity;
 mod dead;
 mod errors;
 mod iam;
+mod leases;
 mod local;
 mod pacing;
 mod peers;
@@ -19,3 +21,4 @@ mod streams;
 #[cfg(unix)]
 mod terminal;
 mod verify;
+mod work;

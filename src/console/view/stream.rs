@@ -66,7 +66,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, name: &str) {
             top += 1;
         }
     }
-    let readings = app.readings(name);
+    let (readings, leases) = (app.readings(name), app.leases(name));
     let rows = state.rows(&readings);
     let body = below(inner, top);
     if rows.is_empty() {
@@ -76,8 +76,12 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, name: &str) {
     // Ten thousand shards are ten thousand rows, of which only those on screen are made.
     let height = usize::from(body.height.saturating_sub(u16::from(body.height > 2))).max(1);
     let first = selected.saturating_sub(height - 1);
-    let cells: Vec<Vec<Cell>> =
-        rows.iter().skip(first).take(height).map(|(relative, shard)| cells(app, relative, shard, &readings)).collect();
+    let cells: Vec<Vec<Cell>> = rows
+        .iter()
+        .skip(first)
+        .take(height)
+        .map(|(relative, shard)| cells(app, relative, shard, &readings, &leases))
+        .collect();
     table::draw(buf, body, theme, &COLUMNS, &cells, Some(selected - first));
 }
 
@@ -126,7 +130,13 @@ fn readers(app: &App) -> Line<'static> {
     }
 }
 
-fn cells(app: &App, relative: &Relative, shard: &Shard, readings: &HashMap<&str, Reading>) -> Vec<Cell> {
+fn cells(
+    app: &App,
+    relative: &Relative,
+    shard: &Shard,
+    readings: &HashMap<&str, Reading>,
+    leases: &HashMap<&str, String>,
+) -> Vec<Cell> {
     let theme = &app.theme;
     let plain = Style::new();
     let dash = || ("-".to_owned(), theme.dim);
@@ -135,7 +145,7 @@ fn cells(app: &App, relative: &Relative, shard: &Shard, readings: &HashMap<&str,
     let is_family = app.at_stream.list.sort % SHARD_SORTS.len() == 0 && app.at_stream.list.filter.is_empty();
     let branch = if is_family { drawn(&relative.branch, theme.glyphs.braille) } else { String::new() };
     let number = |n: Option<f64>| n.map_or_else(dash, |n| (rate(n), plain));
-    let holder = app.holder(shard, readings);
+    let holder = App::holder(shard, readings, leases);
     let waits = holder.starts_with("waits");
     vec![
         (
@@ -193,7 +203,7 @@ pub fn exact_lines(app: &App, stream: &str, shard: &Shard) -> Vec<String> {
         format!("hash keys  {}", exact_key(shard.from)),
         format!("        to {}", exact_key(shard.to)),
         format!("share      {:.3} % of all keys", streams::share(shard) * 100.0),
-        format!("holder     {}", shown(&app.holder(shard, &readings))),
+        format!("holder     {}", shown(&App::holder(shard, &readings, &app.leases(stream)))),
         format!("lag        {}", reading.map_or("-".to_owned(), |r| format!("{} ms", exact(r.lag_ms)))),
         format!("read       {}", reading.and_then(|r| r.per_second).map_or("-".to_owned(), |n| format!("{n:.1}/s"))),
         format!(

@@ -100,7 +100,7 @@ fn numbers(app: &App, stream: &Stream) -> Line<'static> {
         lag_cell(app, app.stream_lag_ms(name)).0,
     );
     if stream.mode == "PROVISIONED" {
-        words.push_str(&format!("   {}/h", dollars(price::shard_dollars_per_hour(stream.open_shards()))));
+        words = format!("{words}   {}/h", dollars(price::shard_dollars_per_hour(stream.open_shards())));
     }
     Line::raw(words)
 }
@@ -200,8 +200,8 @@ pub fn exact_lines(app: &App, stream: &str, shard: &Shard) -> Vec<String> {
         format!("state      {}: {means}", life.as_str()),
         format!("parents    {}", or_none(&parents)),
         format!("children   {}", or_none(&children)),
-        format!("hash keys  {}", exact_key(shard.from)),
-        format!("        to {}", exact_key(shard.to)),
+        format!("hash keys  {}", shard.from),
+        format!("        to {}", shard.to),
         format!("share      {:.3} % of all keys", streams::share(shard) * 100.0),
         format!("holder     {}", shown(&App::holder(shard, &readings, &app.leases(stream)))),
         format!("lag        {}", reading.map_or("-".to_owned(), |r| format!("{} ms", exact(r.lag_ms)))),
@@ -214,8 +214,4 @@ pub fn exact_lines(app: &App, stream: &str, shard: &Shard) -> Vec<String> {
             }
         ),
     ]
-}
-
-fn exact_key(key: u128) -> String {
-    key.to_string()
 }

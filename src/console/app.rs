@@ -532,7 +532,14 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             if request == app.streams.request {
                 app.streams.asked_ms = None;
                 app.streams.at_ms = app.now_ms;
-                if let Some(rows) = app.answered(answer) {
+                if let Some(mut rows) = app.answered(answer) {
+                    let known = app.streams.rows.take().unwrap_or_default();
+                    // What was not on screen is as it was described before.
+                    for row in rows.iter_mut().filter(|row| row.status.is_empty()) {
+                        if let Some(before) = known.iter().find(|before| before.name == row.name) {
+                            row.clone_from(before);
+                        }
+                    }
                     app.streams.rows = Some(rows);
                     return app.due();
                 }

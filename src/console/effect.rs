@@ -62,8 +62,8 @@ pub enum Effect {
     LoadTableMinutes(Vec<String>, i64, i64),
     /// Ask CloudWatch for the lines of a chart.
     LoadChart(Request, ChartQuestion),
-    /// Describe all streams.
-    LoadStreams(Request),
+    /// Name all streams, and describe these; of few all.
+    LoadStreams(Request, Vec<String>),
     /// Ask CloudWatch about these streams, for this range in ms since epoch.
     LoadStreamMinutes(Vec<String>, i64, i64),
     /// Something for the stream on screen.

@@ -28,6 +28,8 @@ use crate::jobs::{self, JobId};
 
 /// How many descriptions are asked for at once.
 const AT_ONCE: usize = 8;
+/// So many streams are described all; of more, those on screen.
+const FEW_STREAMS: usize = 50;
 /// How long a give-back waits for a change that is under way.
 const CHANGING: Duration = Duration::from_secs(20);
 
@@ -111,8 +113,8 @@ impl Perform for Hands {
             Effect::LoadTableMinutes(tables, from, to) => {
                 self.ask(move |cloud| async move { Msg::TableMinutes(table_minutes(&cloud, tables, from, to).await) });
             }
-            Effect::LoadStreams(request) => {
-                self.ask(move |cloud| async move { Msg::Streams(request, all_streams(&cloud).await) });
+            Effect::LoadStreams(request, names) => {
+                self.ask(move |cloud| async move { Msg::Streams(request, all_streams(&cloud, &names).await) });
             }
             Effect::LoadStreamMinutes(names, from, to) => {
                 self.ask(
@@ -232,10 +234,16 @@ async fn tables(cloud: &Cloud, names: Vec<String>) -> Result<Vec<Table>, CloudEr
     described.try_collect().await
 }
 
-async fn all_streams(cloud: &Cloud) -> Result<Vec<Stream>, CloudError> {
+/// All streams by name; described are those that are `wanted`, and of few all. The others have no status.
+async fn all_streams(cloud: &Cloud, wanted: &[String]) -> Result<Vec<Stream>, CloudError> {
     let names = inventory::stream_names(cloud).await?;
-    let described =
-        futures::stream::iter(names).map(|name| async move { inventory::stream_summary(cloud, &name).await });
+    let all = names.len() <= FEW_STREAMS;
+    let first = names.iter().take(if wanted.is_empty() { FEW_STREAMS } else { 0 }).cloned().collect::<Vec<_>>();
+    let is_meant = |name: &String| all || wanted.contains(name) || first.contains(name);
+    let described = futures::stream::iter(names).map(|name| {
+        let is_meant = is_meant(&name);
+        async move { if is_meant { inventory::stream_summary(cloud, &name).await } else { Ok(Stream::named(name)) } }
+    });
     let described = described.buffered(AT_ONCE).filter_map(|stream| async move { still_there(stream) });
     described.try_collect().await
 }

@@ -503,7 +503,7 @@ fn changeable(app: &App, resource: &Resource) -> Result<u64, String> {
     let on_demand = || format!("{resource} is on demand: AWS scales it by itself, there is no capacity to set");
     let changing = |status: &str| format!("{resource} is {status}: AWS takes a new capacity once it is ACTIVE");
     let Some(name) = resource.table() else {
-        let stream = app.stream(resource.name()).ok_or_else(unknown)?;
+        let stream = app.stream(resource.name()).filter(|stream| !stream.status.is_empty()).ok_or_else(unknown)?;
         return match stream.mode.as_str() {
             "ON_DEMAND" => Err(on_demand()),
             _ if stream.status != "ACTIVE" => Err(changing(&stream.status)),

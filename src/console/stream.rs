@@ -16,7 +16,7 @@ use super::widget::text::shown;
 use crate::cloud::CloudError;
 use crate::cloud::inventory::{Shard, Stream};
 use crate::cloud::mappings::Mapping;
-use crate::cloud::streams::{self, Life, Relative};
+use crate::cloud::streams::{self, Life, Relative, short};
 use crate::cloud::{Class, Mode};
 use crate::flow::StartAt;
 use crate::flow::tail::Positions;
@@ -428,12 +428,6 @@ impl App {
     }
 }
 
-/// A shard's number without its zeros, as families name each other.
-pub fn short(shard: &str) -> &str {
-    let number = shard.trim_start_matches("shardId-").trim_start_matches('0');
-    if number.is_empty() { "0" } else { number }
-}
-
 /// What an answer makes of the state.
 pub(super) fn took(app: &mut App, msg: StreamMsg) -> Vec<Effect> {
     match msg {
@@ -543,7 +537,7 @@ fn go_on(app: &mut App) -> Vec<Effect> {
 }
 
 fn type_retention(app: &mut App, stream: &str) {
-    let Some(described) = app.stream(stream) else {
+    let Some(described) = app.stream(stream).filter(|stream| !stream.status.is_empty()) else {
         return app.say(format!("{stream} is not known yet: try again in a moment"), true);
     };
     if app.place.mode == Mode::ReadOnly {

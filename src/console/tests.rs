@@ -59,7 +59,7 @@ impl Perform for World {
                     Some(or_lost(Msg::Table(Ok(table)), |error| Msg::Table(Err(error))))
                 }
                 Effect::Stream(effect) => super::stream_tests::answer(effect),
-                Effect::LoadStreams(request) => Some(Msg::Streams(*request, Ok(fixture::streams()))),
+                Effect::LoadStreams(request, _) => Some(Msg::Streams(*request, Ok(fixture::streams()))),
                 Effect::Identify => Some(Msg::Account(Ok("111122223333".into()))),
                 Effect::LoadTableMinutes(..) => Some(Msg::TableMinutes(Ok(vec![TableMinutes {
                     table: "quotes".into(),

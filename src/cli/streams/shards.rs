@@ -156,7 +156,7 @@ fn as_columns(rows: &[ShardRow]) -> Columns {
                 Some(Birth::Split) => "split".to_owned(),
                 Some(Birth::Merge) => {
                     let second = row.adjacent_parent.as_deref().unwrap_or_default();
-                    format!("merge with {}", second.trim_start_matches("shardId-").trim_start_matches('0'))
+                    format!("merge with {}", streams::short(second))
                 }
                 Some(Birth::First) | None => dash(),
             },

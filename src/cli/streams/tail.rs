@@ -9,6 +9,7 @@ use crate::cli::print;
 use crate::cli::report::{Exit, Report};
 use crate::cli::session::Session;
 use crate::cli::signal::Stop;
+use crate::cloud::streams::short;
 use crate::flow::StartAt;
 use crate::flow::tail::{EVERY, MOST_SHARDS, Seen, Tail};
 
@@ -87,20 +88,4 @@ fn show(seen: &Seen, session: &Session) -> Result<(), Report> {
         seen.what.kind(),
         print::escaped(&seen.what.line(400)),
     ))
-}
-
-/// A shard's number without its zeros.
-fn short(shard: &str) -> &str {
-    let number = shard.trim_start_matches("shardId-").trim_start_matches('0');
-    if number.is_empty() { "0" } else { number }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shard_is_known_by_its_number() {
-        assert_eq!([short("shardId-000000000000"), short("shardId-000000000120")], ["0", "120"]);
-    }
 }

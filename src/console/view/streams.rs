@@ -89,6 +89,9 @@ pub(super) fn kept(hours: u32) -> String {
 
 fn cells(app: &App, stream: &Stream) -> Vec<Cell> {
     let plain = Style::new();
+    if stream.status.is_empty() {
+        return vec![(shown(&stream.name), app.theme.dim), ("…".to_owned(), app.theme.dim)];
+    }
     let number = |n: Option<f64>| n.map_or(("-".to_owned(), app.theme.dim), |n| (rate(n), plain));
     let byte_rate = app.stream_byte_rate(&stream.name);
     vec![

@@ -38,6 +38,11 @@ pub async fn run(session: &Session, id: &JobId, kind: Kind) -> Result<(Exit, End
 
 /// Runs a job and shows how it goes, but does not say how it ended.
 pub async fn to_its_end(session: &Session, id: &JobId) -> Result<Ended, Report> {
+    to_its_end_shown(session, id, true).await
+}
+
+/// Runs a job, and shows how it goes unless its own output has the terminal.
+pub async fn to_its_end_shown(session: &Session, id: &JobId, shown: bool) -> Result<Ended, Report> {
     let token = CancellationToken::new();
     let mut stop = Stop::listen()?;
     let signals = tokio::spawn({
@@ -51,7 +56,12 @@ pub async fn to_its_end(session: &Session, id: &JobId) -> Result<Ended, Report> 
         }
     });
     let (listener, heard) = watch::channel(None);
-    let shown = tokio::spawn(show(heard, session.global.json));
+    let json = session.global.json;
+    let shown = tokio::spawn(async move {
+        if shown {
+            show(heard, json).await;
+        }
+    });
     let ended = jobs::run(&session.journal_path(), id, session.mode(), &listener, token).await;
     drop(listener);
     let _ = shown.await;
@@ -241,7 +251,16 @@ fn done_in_words(ended: &Ended, kind: Kind) -> String {
                 print::grouped(rate)
             )
         }
-        Kind::Autoscale | Kind::Work | Kind::Load | Kind::Pump | Kind::Playback => format!("{kind} {} done", ended.job),
+        Kind::Work => super::work::in_words(ended, &report),
+        Kind::Autoscale | Kind::Load | Kind::Pump => format!("{kind} {} done", ended.job),
+        Kind::Playback => format!(
+            "playback {} done: {} of {} events played, {} reads, in {}",
+            ended.job,
+            print::grouped(count("written") + count("on_stream")),
+            shown("read"),
+            shown("requests"),
+            print::duration(report["seconds"].as_f64().unwrap_or_default())
+        ),
         Kind::Verify => format!(
             "verify {}: {} checked, {} equal, {} missing, {} extra, {} different",
             match (ended.differs, count("changed"), report["confidence"].is_string()) {
@@ -257,7 +276,7 @@ fn done_in_words(ended: &Ended, kind: Kind) -> String {
         ),
     }];
     // That all keys are equal was said.
-    let says = matches!(kind, Kind::Restore | Kind::Backup) || says_more(&report);
+    let says = matches!(kind, Kind::Restore | Kind::Backup | Kind::Work | Kind::Playback) || says_more(&report);
     if !ended.message.is_empty() && (ended.differs || says) {
         words.push(ended.message.clone());
     }

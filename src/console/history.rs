@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::flow::Counters;
-use crate::jobs::journal::{Note, Sample};
+use crate::jobs::journal::{Holder, Note, Sample};
 
 /// One second of a job, as the charts need it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,6 +23,8 @@ pub struct History {
     pub seconds: Vec<Second>,
     /// The newest sample, whole.
     pub newest: Option<Sample>,
+    /// Who reads which shard, where several workers share a stream.
+    pub holders: Vec<Holder>,
     /// What each shard had given at the last few samples, oldest first: ms since epoch, and records by shard.
     shards: VecDeque<(i64, Vec<(String, u64)>)>,
     /// Notes in order.
@@ -50,6 +52,9 @@ impl History {
             self.shards.push_back((sample.at_ms, given));
             if self.shards.len() > SHARDS_OVER {
                 self.shards.pop_front();
+            }
+            if !sample.holders.is_empty() {
+                self.holders.clone_from(&sample.holders);
             }
             self.newest = Some(sample);
         }

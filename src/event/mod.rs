@@ -7,8 +7,22 @@
 //!
 //! Knows nothing of who calls it: a worker process, Lambda.
 
+mod aws_read;
+mod filter;
+mod histogram;
+mod order;
+mod range;
+pub mod read;
 mod record;
+pub mod row;
 mod slot;
+mod tempo;
 
+pub use aws_read::{AwsEvents, layout_of};
+pub use filter::Filter;
+pub use histogram::{Histogram, histogram};
+pub use order::{Around, Batch, Miscount, Place, Reach, Reading, around, slots};
+pub use range::{MOMENTS, Range, moment};
 pub use record::{Event, EventId, Layout};
 pub use slot::{Slot, SlotLength};
+pub use tempo::{Lateness, Tempo};

@@ -20,6 +20,8 @@ use super::*;
 use crate::cloud::{Class, CloudError};
 use crate::item::{Checked, Checker, Key, KeyAttr, KeyKind, KeySchema, request};
 
+mod resharding;
+
 fn schema() -> KeySchema {
     KeySchema { partition: KeyAttr { name: "id".into(), kind: KeyKind::S }, sort: None }
 }
@@ -238,8 +240,10 @@ impl StreamSource for Fake {
         async move {
             let n: usize = shard.strip_prefix("shardId-").unwrap().parse().unwrap();
             let place = match start {
-                StartAt::After(after) => {
-                    self.state.lock().unwrap().shards[n].iter().position(|r| r.sequence == *after).unwrap() + 1
+                StartAt::After(at) | StartAt::At(at) => {
+                    let state = self.state.lock().unwrap();
+                    let place = state.shards[n].iter().position(|r| r.sequence == *at).unwrap();
+                    place + usize::from(matches!(start, StartAt::After(_)))
                 }
                 _ => 0,
             };
@@ -462,7 +466,16 @@ fn consumer(fake: &Arc<Fake>, clock: &ManualClock, change: impl FnOnce(&mut Cons
 }
 
 async fn produce(fake: &Arc<Fake>, clock: &ManualClock, items: std::ops::Range<u64>, keys: u64) -> Counters {
-    let options = ProducerOptions::new("s", "r-1");
+    produce_as(ProducerOptions::new("s", "r-1"), fake, clock, items, keys).await
+}
+
+async fn produce_as(
+    options: ProducerOptions,
+    fake: &Arc<Fake>,
+    clock: &ManualClock,
+    items: std::ops::Range<u64>,
+    keys: u64,
+) -> Counters {
     let put = Arc::clone(fake) as Arc<dyn StreamPut>;
     let producer = Producer::start(options, put, Arc::new(clock.clone())).await.unwrap();
     let ledger = Arc::new(Ledger::new(2_000));
@@ -476,25 +489,40 @@ async fn produce(fake: &Arc<Fake>, clock: &ManualClock, items: std::ops::Range<u
     ledger.mark().0 + effort
 }
 
+/// The numbers of the put requests on a shard, in order, however they are packed.
+fn numbers(shard: &[StreamRecord]) -> Vec<u64> {
+    let number = |partition_key: &str| partition_key.strip_prefix("r-1/").unwrap().parse().unwrap();
+    let of = |record: &StreamRecord| match aggregate::unpack(&record.data).unwrap() {
+        Some(packed) => packed.records().map(|record| number(record.partition_key)).collect(),
+        None => vec![number(&record.partition_key)],
+    };
+    shard.iter().flat_map(of).collect()
+}
+
 #[test]
 fn exactly_the_records_that_failed_are_sent_again_in_order_for_each_key() {
-    let clock = ManualClock::default();
-    clock.run(async {
-        let fake = Fake::new(Faults { partial: 0.2, throttle: 0.1, ..Faults::default() });
-        let counters = produce(&fake, &clock, 0..5_000, 300).await;
-        assert_eq!((counters.read, counters.on_stream), (5_000, 5_000));
-        assert!(counters.throttled > 0);
-        let state = fake.state.lock().unwrap();
-        assert_eq!(state.shards.iter().map(Vec::len).sum::<usize>(), 5_000);
-        assert!(state.shards.iter().all(|shard| shard.len() > 1_000), "keys spread unevenly");
-        for shard in &state.shards {
-            let mut last: HashMap<u64, u64> = HashMap::new();
-            for record in shard {
-                let n: u64 = record.partition_key.strip_prefix("r-1/").unwrap().parse().unwrap();
-                assert!(last.insert(n % 300, n).is_none_or(|before| before < n), "a key's order was lost");
+    for aggregate in [true, false] {
+        let clock = ManualClock::default();
+        clock.run(async {
+            let fake = Fake::new(Faults { partial: 0.2, throttle: 0.1, ..Faults::default() });
+            let options = ProducerOptions { aggregate, ..ProducerOptions::new("s", "r-1") };
+            let counters = produce_as(options, &fake, &clock, 0..5_000, 300).await;
+            assert_eq!((counters.read, counters.on_stream), (5_000, 5_000));
+            assert!(counters.throttled > 0 && counters.throttled <= counters.retried);
+            let state = fake.state.lock().unwrap();
+            let shards: Vec<Vec<u64>> = state.shards.iter().map(|shard| numbers(shard)).collect();
+            assert_eq!(shards.iter().map(Vec::len).sum::<usize>(), 5_000);
+            assert!(shards.iter().all(|shard| shard.len() > 1_000), "keys spread unevenly");
+            for shard in shards {
+                let mut last: HashMap<u64, u64> = HashMap::new();
+                for n in shard {
+                    assert!(last.insert(n % 300, n).is_none_or(|before| before < n), "a key's order was lost");
+                }
             }
-        }
-    });
+            let records: usize = state.shards.iter().map(Vec::len).sum();
+            assert!(if aggregate { records < 4_000 } else { records == 5_000 }, "{records} records");
+        });
+    }
 }
 
 #[test]
@@ -504,7 +532,7 @@ fn a_record_that_no_stream_takes_is_a_dead_letter_before_it_is_sent() {
         let fake = Fake::new(Faults::default());
         let put = Arc::clone(&fake) as Arc<dyn StreamPut>;
         let mut options = ProducerOptions::new("s", "r-1");
-        options.record_bytes = 60;
+        options.record_bytes = Some(60);
         let producer = Producer::start(options, put, Arc::new(clock.clone())).await.unwrap();
         let ledger = Arc::new(Ledger::new(10));
         let fits = item("k", 1);
@@ -526,7 +554,7 @@ fn through_a_stream_with_every_fault_each_record_counts_once_and_the_last_versio
         produce(&fake, &clock, 0..2_000, 300).await;
         // A crash of the producer: what it had not stored is sent again.
         produce(&fake, &clock, 1_500..3_000, 300).await;
-        let own: usize = fake.state.lock().unwrap().shards.iter().map(Vec::len).sum();
+        let own: usize = fake.state.lock().unwrap().shards.iter().map(|shard| numbers(shard).len()).sum();
         assert!(own > 3_500, "lost replies should have doubled some");
         let consumer = consumer(&fake, &clock, |options| options.job = Some("r-1".into()));
         consumer.caught_up().await;
@@ -589,7 +617,7 @@ fn a_bad_record_is_a_dead_letter_at_once_and_foreign_ones_are_left_alone() {
         consumer.caught_up().await;
         let settled = consumer.settled();
         assert_eq!(settled.len(), 1);
-        let ShardSettled { checkpoint, letters } = &settled[0];
+        let ShardSettled { checkpoint, letters, .. } = &settled[0];
         let counters = checkpoint.counters;
         assert_eq!((counters.read, counters.written, counters.dead), (3, 1, 2));
         assert_eq!(checkpoint.position, Some(SequenceNumber("4".into())));

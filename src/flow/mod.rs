@@ -13,6 +13,7 @@
 //! with its [`Receipt`] to a [`Writer`] or [`Producer`], and stores what [`Ledger::take_settled`] gives whenever it
 //! likes. After a crash it goes on from the stored position: what was above the mark is read and counted again.
 
+pub mod aggregate;
 mod aws_stream;
 mod backoff;
 mod batch;
@@ -22,10 +23,12 @@ mod counters;
 mod governor;
 mod hot;
 mod lanes;
+pub mod leases;
 mod ledger;
 mod limit;
 mod pace;
 mod pacer;
+mod parcels;
 mod parked;
 mod patience;
 mod producer;
@@ -34,9 +37,12 @@ mod records;
 mod scan;
 mod shard;
 mod shard_pace;
+mod sharing;
+mod slices;
 mod stopwatch;
 mod stream;
 mod table;
+pub mod tail;
 mod tally;
 mod waiting;
 mod writer;
@@ -47,6 +53,8 @@ mod against_local;
 mod faults;
 #[cfg(test)]
 mod hot_runs;
+#[cfg(test)]
+mod many_tables;
 #[cfg(test)]
 mod simulated;
 
@@ -63,7 +71,7 @@ pub use patience::Patience;
 pub use producer::{Producer, ProducerOptions, partition_key};
 pub use read_pace::ReadPace;
 pub use scan::{ScanOptions, ScanPage, ScanTimes, Scanner, TableScan};
-pub use shard::{RecordAt, Sink, Tables};
+pub use shard::{Arrival, Intake, RecordAt, Sink, Tables};
 pub use stopwatch::{Inside, LaneTimes, Stopwatch};
 pub use stream::{
     Failed, Page, PutReply, ReadError, SequenceNumber, Shard, StartAt, StreamPut, StreamRecord, StreamSource,

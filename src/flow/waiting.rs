@@ -6,8 +6,9 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::counters::Outcome;
+use super::leases::Fence;
 use super::ledger::Receipt;
-use crate::item::Key;
+use crate::item::{Key, request};
 
 /// What is written.
 #[derive(Debug)]
@@ -82,6 +83,11 @@ impl Write {
         self.kind.len() + self.earlier.iter().map(Self::bytes).sum::<usize>()
     }
 
+    /// How many earlier versions are settled with it.
+    pub fn replaces(&self) -> usize {
+        self.earlier.iter().map(|earlier| 1 + earlier.replaces()).sum()
+    }
+
     /// Whether a later version may take its place, and it that of an earlier one: not where a condition's outcome
     /// counts.
     fn is_plain(&self) -> bool {
@@ -98,16 +104,43 @@ impl Write {
         self.receipt.settle(outcome.clone());
     }
 
-    /// Settles it as refused for good; gives the version before it, which is now to be written.
-    pub fn refused(mut self, reason: String) -> Option<Self> {
-        let before = self.earlier.pop().map(|before| Self { earlier: std::mem::take(&mut self.earlier), ..before });
-        let payload = match self.kind {
-            WriteKind::Put(item) => item,
-            WriteKind::Delete(key) => key,
-            WriteKind::Request { request, .. } => request,
+    /// Settles it as refused for good; gives the version before it, which is now to be written. Where its table is one
+    /// of many, the letter has to name it.
+    pub fn refused(mut self, reason: String, table: Option<&str>) -> Option<Self> {
+        let before = self.take_earlier();
+        let payload = match (self.kind, table) {
+            (WriteKind::Put(item), Some(table)) => request::encode(table, &item),
+            (WriteKind::Delete(key), Some(table)) => request::encode_delete(table, &key),
+            (WriteKind::Put(item), None) => item,
+            (WriteKind::Delete(key), None) => key,
+            (WriteKind::Request { request, .. }, _) => request,
         };
         self.receipt.dead(reason, payload);
         before
+    }
+
+    /// The version before it, with those before that.
+    fn take_earlier(&mut self) -> Option<Self> {
+        self.earlier.pop().map(|before| Self { earlier: std::mem::take(&mut self.earlier), ..before })
+    }
+
+    /// Itself, if its record is still ours to write; otherwise the version before it whose record is. What is not ours any
+    /// more stays open in its ledger.
+    pub fn still_ours(mut self) -> Option<Self> {
+        while !self.is_ours() {
+            self = self.take_earlier()?;
+        }
+        Some(self)
+    }
+
+    /// Whether its record is still ours to write.
+    pub fn is_ours(&self) -> bool {
+        self.receipt.fence().is_none_or(Fence::holds)
+    }
+
+    /// The right to write its record, where that may be lost.
+    pub fn fence(&self) -> Option<&Fence> {
+        self.receipt.fence()
     }
 }
 

@@ -134,8 +134,18 @@ impl Spec {
             Self::Verify(spec) => &spec.table,
             Self::Backup(spec) => &spec.table,
             Self::Pump(spec) => &spec.events,
-            Self::Playback(spec) => &spec.events,
+            Self::Playback(spec) => spec.table(),
             Self::Autoscale(_) | Self::Work(_) | Self::Load(_) => "",
+        }
+    }
+
+    /// The Kinesis stream that it reads.
+    pub fn reads_stream(&self) -> Option<&str> {
+        match self {
+            Self::Restore(spec) if !spec.no_workers => spec.stream.as_deref(),
+            Self::Work(spec) => Some(&spec.stream),
+            Self::Pump(spec) => Some(&spec.stream),
+            _ => None,
         }
     }
 
@@ -222,6 +232,9 @@ pub struct RestoreSpec {
     /// Only produce onto the stream; the table is written by workers elsewhere.
     #[serde(default)]
     pub no_workers: bool,
+    /// Send each put request as a record of its own, for workers that can't take an aggregated one apart.
+    #[serde(default)]
+    pub no_aggregate: bool,
     /// How many parts of the source are read and checked at the same time; `None` is as many as there are processors.
     #[serde(default)]
     pub producers: Option<u32>,
@@ -338,6 +351,12 @@ pub struct WorkSpec {
     /// Read by enhanced fan-out, as the consumer of this name.
     #[serde(default)]
     pub fan_out: Option<String>,
+    /// Cap on items per second into each table.
+    #[serde(default)]
+    pub rate: Option<f64>,
+    /// Cap on the write capacity consumed in each table, WCU.
+    #[serde(default)]
+    pub max_wcu: Option<f64>,
 }
 
 /// Made-up events onto a stream.
@@ -385,20 +404,35 @@ pub struct PumpSpec {
 pub struct PlaybackSpec {
     /// The event table.
     pub events: String,
-    /// Events from this time on; `None` is the first there is.
-    #[serde(default)]
-    pub from: Option<jiff::Timestamp>,
-    /// Events before this time; `None` is all that is complete.
+    /// Events from this time on.
+    pub from: jiff::Timestamp,
+    /// Events before this time; `None` is all that is complete when it begins.
     #[serde(default)]
     pub to: Option<jiff::Timestamp>,
     /// Times the speed at which they happened; `None` is as fast as can be.
     #[serde(default)]
     pub speed: Option<f64>,
-    /// Where they go: `-`, a file, `stream:NAME`, or `puts:STREAM/TABLE`.
+    /// Where they go, as `SinkSpec` spells it: `-`, a file, `stream:NAME`, or `puts:STREAM/TABLE`.
     pub sink: String,
     /// Wait for more behind the watermark instead of ending.
     #[serde(default)]
     pub follow: bool,
+    /// Only events whose partition key or payload contains this text.
+    #[serde(default)]
+    pub filter: Option<String>,
+    /// Read every slot of this length instead of those that the directory lists.
+    #[serde(default)]
+    pub every_slot: Option<crate::event::SlotLength>,
+}
+
+impl PlaybackSpec {
+    /// The table that it writes, through a stream of put requests; else the one that it reads.
+    fn table(&self) -> &str {
+        match self.sink.strip_prefix("puts:").and_then(|puts| puts.split_once('/')) {
+            Some((_, table)) => table,
+            None => &self.events,
+        }
+    }
 }
 
 #[cfg(test)]

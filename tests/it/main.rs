@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used)] // A test that can't go on says why by its line.
 #![allow(clippy::float_cmp)] // What was counted comes back as it was counted.
 
+mod aggregate;
 mod autoscale;
 mod backup;
 mod capacity;
 mod dead;
 mod errors;
+mod leases;
 mod local;
 mod pacing;
 mod peers;
@@ -17,3 +19,4 @@ mod sources;
 #[cfg(unix)]
 mod terminal;
 mod verify;
+mod work;

@@ -498,6 +498,9 @@ impl Tail {
             StartAt::After(sequence) => request
                 .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
                 .starting_sequence_number(&sequence.0),
+            StartAt::At(sequence) => request
+                .shard_iterator_type(ShardIteratorType::AtSequenceNumber)
+                .starting_sequence_number(&sequence.0),
         };
         let reply = request.send().await.map_err(|e| CloudError::of(action, &e))?;
         reply

@@ -125,7 +125,7 @@ impl RestoreArgs {
     }
 
     /// The job that these options ask for.
-    fn spec(&self) -> Result<RestoreSpec, Report> {
+    pub(super) fn spec(&self) -> Result<RestoreSpec, Report> {
         let Some(table) = self.table.clone() else {
             return Err(Report::bad_arguments("no table is named", "pass --table TABLE, or set TABLE_NAME"));
         };

@@ -96,6 +96,10 @@ pub fn streams() -> Vec<Stream> {
         status: "ACTIVE".into(),
         mode: "PROVISIONED".into(),
         retention_hours: 24,
+        arn: "arn:aws:kinesis:eu-west-1:111122223333:stream/restore".into(),
+        open: 4,
+        consumers: 0,
+        has_shard_metrics: false,
         shards: (0..4).map(shard).collect(),
     }]
 }

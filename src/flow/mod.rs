@@ -42,6 +42,7 @@ mod slices;
 mod stopwatch;
 mod stream;
 mod table;
+pub mod tail;
 mod tally;
 mod waiting;
 mod writer;
@@ -64,6 +65,7 @@ pub use consumer::{Consumer, ConsumerOptions, ShardCheckpoint, ShardProgress, Sh
 pub use counters::{Counters, Letter, Outcome};
 pub use ledger::{Closed, Ledger, Position, Receipt, Settle, Settled, Ticket};
 pub use limit::Limit;
+pub(crate) use limit::hot_keys;
 pub use pacer::{Caps, Left, Pacer, PacerSnapshot, Provisioned};
 pub use patience::Patience;
 pub use producer::{Producer, ProducerOptions, partition_key};

@@ -575,6 +575,9 @@ impl Shared {
         let after = if again.len() * 2 > sent_count { After::BackOff } else { After::Next };
         // Before they go back, so that those of a key that just turned hot go to its queue.
         queues.heat(self.pacer.hot());
+        for write in again.iter().filter(|write| queues.hot.contains(&write.partition)) {
+            self.pacer.call_hot(write.partition, || partition_value(&write.key, &self.options.partition_key));
+        }
         let again = again.into_iter().map(Write::refused_for_now).collect();
         queues.put_back_refused(self.health.clock.now(), again);
         after
@@ -583,8 +586,17 @@ impl Shared {
 
 /// What a pacer learns from a reply.
 fn answers(done: &[Write], again: &[Write]) -> Vec<Answer> {
-    let answer = |refused| move |write: &Write| Answer { partition: write.partition, wcu: write.wcu, refused };
+    let answer = |refused| {
+        move |write: &Write| Answer { partition: write.partition, wcu: write.wcu, refused, again: write.was_refused }
+    };
     done.iter().map(answer(false)).chain(again.iter().map(answer(true))).collect()
+}
+
+/// The value of `key`'s partition key, such as `user#1`.
+fn partition_value(key: &Key, partition_key: &str) -> String {
+    let key: serde_json::Value = serde_json::from_slice(&key.json).unwrap_or_default();
+    let typed = key.get(partition_key).and_then(serde_json::Value::as_object).and_then(|typed| typed.values().next());
+    typed.and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
 }
 
 fn wcu_of(writes: &[Write]) -> f64 {

@@ -12,6 +12,7 @@ pub mod journal;
 mod load;
 pub mod plan;
 pub mod playback;
+pub mod policy;
 mod process;
 mod progress;
 mod pump;

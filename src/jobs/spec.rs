@@ -139,6 +139,16 @@ impl Spec {
         }
     }
 
+    /// The Kinesis stream that it reads.
+    pub fn reads_stream(&self) -> Option<&str> {
+        match self {
+            Self::Restore(spec) if !spec.no_workers => spec.stream.as_deref(),
+            Self::Work(spec) => Some(&spec.stream),
+            Self::Pump(spec) => Some(&spec.stream),
+            _ => None,
+        }
+    }
+
     /// Where its records come from, as the operator named them.
     pub fn sources(&self) -> &[String] {
         match self {

@@ -82,6 +82,9 @@ impl StreamSource for AwsStream {
                 StartAt::Time(ms) => {
                     request.shard_iterator_type(ShardIteratorType::AtTimestamp).timestamp(DateTime::from_millis(*ms))
                 }
+                StartAt::At(sequence) => request
+                    .shard_iterator_type(ShardIteratorType::AtSequenceNumber)
+                    .starting_sequence_number(&sequence.0),
                 StartAt::After(sequence) => request
                     .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
                     .starting_sequence_number(&sequence.0),
@@ -106,19 +109,23 @@ impl StreamSource for AwsStream {
                     CloudError::of(&format!("read stream {}", self.stream), &e).into()
                 }
             })?;
-            let records = reply.records.into_iter().map(|record| StreamRecord {
-                sequence: SequenceNumber(record.sequence_number),
-                partition_key: record.partition_key.unwrap_or_default(),
-                arrived_us: record.approximate_arrival_timestamp.map_or(0, micros),
-                data: Bytes::from(record.data.into_inner()),
-            });
             Ok(Page {
-                records: records.collect(),
+                records: reply.records.into_iter().map(record).collect(),
                 next: reply.next_shard_iterator,
                 behind_ms: reply.millis_behind_latest.and_then(|ms| u64::try_from(ms).ok()).unwrap_or_default(),
             })
         }
         .boxed()
+    }
+}
+
+/// A record as the SDK has it.
+pub(super) fn record(record: aws_sdk_kinesis::types::Record) -> StreamRecord {
+    StreamRecord {
+        sequence: SequenceNumber(record.sequence_number),
+        partition_key: record.partition_key.unwrap_or_default(),
+        arrived_us: record.approximate_arrival_timestamp.map_or(0, micros),
+        data: Bytes::from(record.data.into_inner()),
     }
 }
 

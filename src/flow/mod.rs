@@ -14,12 +14,14 @@
 //! likes. After a crash it goes on from the stored position: what was above the mark is read and counted again.
 
 pub mod aggregate;
+mod arrivals;
 mod aws_stream;
 mod backoff;
 mod batch;
 mod clock;
 mod consumer;
 mod counters;
+mod fan_out;
 mod governor;
 mod hot;
 mod lanes;
@@ -31,9 +33,12 @@ mod pacer;
 mod parcels;
 mod parked;
 mod patience;
+mod place;
+mod poll;
 mod producer;
 mod read_pace;
 mod records;
+mod room;
 mod scan;
 mod shard;
 mod shard_pace;
@@ -63,6 +68,7 @@ pub use backoff::Backoff;
 pub use clock::{Clock, SystemClock};
 pub use consumer::{Consumer, ConsumerOptions, ShardCheckpoint, ShardProgress, ShardSettled};
 pub use counters::{Counters, Letter, Outcome};
+pub use fan_out::{FanOutConsumer, FanOutStream, consumers, deregister};
 pub use ledger::{Closed, Ledger, Position, Receipt, Settle, Settled, Ticket};
 pub use limit::Limit;
 pub(crate) use limit::hot_keys;
@@ -74,7 +80,8 @@ pub use scan::{ScanOptions, ScanPage, ScanTimes, Scanner, TableScan};
 pub use shard::{Arrival, Intake, RecordAt, Sink, Tables};
 pub use stopwatch::{Inside, LaneTimes, Stopwatch};
 pub use stream::{
-    Failed, Page, PutReply, ReadError, SequenceNumber, Shard, StartAt, StreamPut, StreamRecord, StreamSource,
+    Failed, Page, PutReply, ReadError, Reading, SequenceNumber, Shard, ShardPages, StartAt, StreamPut, StreamRecord,
+    StreamSource,
 };
 pub use table::{AwsTable, BatchReply, Consumed, TablePut};
 pub use tally::Tally;

@@ -8,6 +8,7 @@ mod backup;
 mod capacity;
 mod dead;
 mod errors;
+mod fan_out;
 mod leases;
 mod local;
 mod pacing;

@@ -329,7 +329,7 @@ impl Consumer {
     }
 
     /// Shards of which something was begun and is not settled.
-    pub fn unfinished(&self) -> HashSet<String> {
+    pub fn unfinished(&self) -> Vec<String> {
         let shards = self.shared.shards();
         shards.iter().filter(|state| state.ledger.open_records() > 0).map(|state| state.id.to_string()).collect()
     }

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::FAILOVER;
-use super::change::Change;
+use super::change::{Change, Worker};
 use super::fence::Fence;
 use super::row::{Lease, LeaseCheckpoint};
 use super::sightings::{Sightings, Wanted};
@@ -187,7 +187,8 @@ impl Leases {
 
     /// Stores what was noted, and gives up every lease but those of `unfinished` shards: what was begun of those may still
     /// be on its way, so others must wait for the failover time.
-    pub async fn leave(&self, unfinished: HashSet<String>) {
+    pub async fn leave(&self, unfinished: Vec<String>) {
+        let unfinished = unfinished.into_iter().collect();
         *self.shared.leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(unfinished);
         self.shared.wake.notify_one();
         let mut standing = self.shared.standing.subscribe();
@@ -517,13 +518,9 @@ impl Keeper {
                 continue;
             };
             let late = shared.clock.now().saturating_sub(since) >= shared.options.failover;
-            let change = match (&lease.leaving, late) {
-                // It finished; or its fence lapsed long ago.
-                (None, _) => Change::renew(lease),
-                (Some(_), true) => Change { leaving: Some(None), ..Change::renew(lease) },
-                // We live, and wait.
-                (Some(_), false) => Change::renew(lease),
-            };
+            // Who was asked finished, or we wait; when he is late he is gone, or his fence lapsed long ago.
+            let leaving = if late { Worker::Nobody } else { Worker::Same };
+            let change = Change { leaving, ..Change::renew(lease) };
             let sent = shared.clock.now();
             match shared.soon(shared.store.update(&change)).await {
                 Ok(()) => {

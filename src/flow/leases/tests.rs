@@ -388,7 +388,7 @@ fn a_worker_that_leaves_gives_its_leases_up_at_once() {
         until(&clock, &[&one, &two], || held(&one).len() == 2 && held(&two).len() == 2).await;
         let shard = held(&one)[0].shard.clone();
         one.checkpoint(&shard, &SequenceNumber("99".into()), 0, 0);
-        one.leave(none()).await;
+        one.leave(Vec::new()).await;
         assert_eq!(table.lock().unwrap()[&shard].checkpoint, LeaseCheckpoint::After(SequenceNumber("99".into())));
         let took = until(&clock, &[&two], || held(&two).len() == 4).await;
         assert!(took < s(5), "{took:?}");
@@ -401,7 +401,7 @@ fn a_shard_of_which_something_is_still_on_its_way_is_not_given_up() {
     clock.run(async {
         let one = join("one", &way(&table), &stream, &clock);
         until(&clock, &[&one], || held(&one).len() == 2).await;
-        one.leave(HashSet::from(["shard-0".to_owned()])).await;
+        one.leave(vec!["shard-0".to_owned()]).await;
         let table = table.lock().unwrap();
         assert_eq!(table["shard-0"].owner.as_deref(), Some("one"));
         assert_eq!(table["shard-1"].owner, None);

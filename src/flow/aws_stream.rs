@@ -88,9 +88,6 @@ impl StreamSource for AwsStream {
                 StartAt::After(sequence) => request
                     .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
                     .starting_sequence_number(&sequence.0),
-                StartAt::At(sequence) => request
-                    .shard_iterator_type(ShardIteratorType::AtSequenceNumber)
-                    .starting_sequence_number(&sequence.0),
             };
             let action = || format!("read shard {shard} of stream {}", self.stream);
             let reply = request.send().await.map_err(|e| CloudError::of(&action(), &e))?;

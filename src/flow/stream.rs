@@ -65,8 +65,6 @@ pub enum StartAt {
     At(SequenceNumber),
     /// After this record.
     After(SequenceNumber),
-    /// At this record.
-    At(SequenceNumber),
 }
 
 /// A record of a stream.

@@ -495,6 +495,9 @@ impl Tail {
             StartAt::Time(ms) => {
                 request.shard_iterator_type(ShardIteratorType::AtTimestamp).timestamp(DateTime::from_millis(*ms))
             }
+            StartAt::At(sequence) => {
+                request.shard_iterator_type(ShardIteratorType::AtSequenceNumber).starting_sequence_number(&sequence.0)
+            }
             StartAt::After(sequence) => request
                 .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
                 .starting_sequence_number(&sequence.0),

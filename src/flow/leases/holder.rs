@@ -216,7 +216,7 @@ impl Shared {
 
     /// How often the table is looked at: several renewals fit into the time that a fence holds.
     fn every(&self) -> Duration {
-        self.options.failover / 5
+        self.options.failover / 8
     }
 
     /// How long what was read may be written after a renewal that was sent at `sent`: less than others wait, so that what

@@ -42,6 +42,9 @@ pub struct LeaseOptions {
     pub worker: String,
     /// Where shards begin that no worker has read.
     pub from: StartAt,
+    /// With it, the time that counts for a worker that comes later, ms since the epoch: what comes meanwhile must not be
+    /// passed over.
+    pub from_ms: Option<i64>,
     /// A lease whose counter did not move for so long may be taken.
     pub failover: Duration,
 }
@@ -49,7 +52,13 @@ pub struct LeaseOptions {
 impl LeaseOptions {
     /// `worker` reads its share of the whole of `stream`.
     pub fn new(stream: impl Into<String>, worker: impl Into<String>) -> Self {
-        Self { stream: stream.into(), worker: worker.into(), from: StartAt::TrimHorizon, failover: FAILOVER }
+        Self {
+            stream: stream.into(),
+            worker: worker.into(),
+            from: StartAt::TrimHorizon,
+            from_ms: None,
+            failover: FAILOVER,
+        }
     }
 }
 
@@ -477,7 +486,10 @@ impl Keeper {
         let asked = shared.clock.now();
         // After the leases were listed: a lease is never of a newer shard than the newest that is listed here.
         self.list().await?;
-        for lease in upkeep::missing(&shared.options.stream, &self.listing, leases, &shared.options.from) {
+        for mut lease in upkeep::missing(&shared.options.stream, &self.listing, leases, &shared.options.from) {
+            if matches!(lease.checkpoint, LeaseCheckpoint::Latest | LeaseCheckpoint::AtTimestamp) {
+                lease.from_ms = shared.options.from_ms;
+            }
             match shared.soon(shared.store.create(&lease)).await {
                 Ok(()) => leases.push(lease),
                 // Another worker was first; the next look has it.
@@ -591,7 +603,7 @@ impl Keeper {
         self.shared.noted().remove(&lease.shard);
         let held = Held {
             shard: lease.shard.clone(),
-            start: lease.checkpoint.start(&self.shared.options.from),
+            start: lease.start(&self.shared.options.from),
             settled: match &lease.checkpoint {
                 LeaseCheckpoint::After(sequence) => Some((sequence.clone(), lease.sub)),
                 _ => None,

@@ -1,7 +1,9 @@
 //! Everything the console can cause outside its screen.
 
-use crate::capacity::Resource;
 use std::path::PathBuf;
+
+use super::playback::Question;
+use crate::capacity::Resource;
 
 use crate::jobs::JobId;
 use crate::jobs::journal::{Bump, Control};
@@ -103,6 +105,8 @@ pub enum Effect {
     Replay(JobId, Vec<i64>),
     /// Give a dead letter of a job up.
     Drop(JobId, i64),
+    /// Read an event table.
+    Playback(Request, Question),
     /// Stop this process as the shell's ctrl-z does.
     Suspend,
 }

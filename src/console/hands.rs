@@ -13,6 +13,7 @@ use super::effect::{ChartQuestion, Draft, Effect};
 use super::form::Unseen;
 use super::letters::{self, Drafts};
 use super::msg::{Msg, TableMinutes};
+use super::playback::read::Readers;
 use super::runtime::Perform;
 use super::watcher::Interest;
 use crate::cloud::guard::{Change, Witness};
@@ -37,12 +38,20 @@ pub struct Hands {
     interests: std::sync::mpsc::Sender<Interest>,
     to: Sender<Msg>,
     drafts: Drafts,
+    readers: Readers,
 }
 
 impl Hands {
     /// Hands that act in `cloud` and write controls into the journal at `journal`.
     pub fn new(cloud: Cloud, journal: &Path, interests: std::sync::mpsc::Sender<Interest>, to: Sender<Msg>) -> Self {
-        Self { cloud, journal: journal.to_owned(), interests, to, drafts: Drafts::beside(journal) }
+        Self {
+            cloud,
+            journal: journal.to_owned(),
+            interests,
+            to,
+            drafts: Drafts::beside(journal),
+            readers: Readers::default(),
+        }
     }
 
     /// Asks AWS in a task; its answer is a message.
@@ -101,6 +110,10 @@ impl Perform for Hands {
             }
             Effect::LoadChart(request, question) => {
                 self.ask(move |cloud| async move { Msg::Chart(request, chart(&cloud, question).await) });
+            }
+            Effect::Playback(request, question) => {
+                let readers = self.readers.clone();
+                self.ask(move |cloud| async move { Msg::Playback(request, readers.answer(&cloud, question).await) });
             }
             Effect::LoadTable(name) => {
                 self.ask(move |cloud| async move { Msg::Table(inventory::table(&cloud, &name).await) });

@@ -14,6 +14,7 @@ use super::counters::{Counters, Letter};
 use super::lanes::Health;
 use super::leases::{Fence, Held, Leases};
 use super::ledger::Ledger;
+use super::room::Room;
 use super::shard::{Course, Intake, NoTables, ShardState, Tables, read};
 use super::sharing;
 use super::stream::{SequenceNumber, Shard, StartAt, StreamSource};
@@ -36,6 +37,9 @@ pub struct ConsumerOptions {
     pub window: usize,
     /// Ordinals that a tally remembers: the window of the producer's ledger.
     pub tally_window: usize,
+    /// Pages on their way for all shards together, bytes: above, no page is asked for. A subscription holds one event
+    /// more.
+    pub page_memory: usize,
 }
 
 impl ConsumerOptions {
@@ -48,6 +52,7 @@ impl ConsumerOptions {
             resume: Vec::new(),
             window: 4_096,
             tally_window: Tally::WINDOW,
+            page_memory: 64 << 20,
         }
     }
 }
@@ -92,6 +97,10 @@ pub struct ShardProgress {
     pub shard: String,
     /// How far behind its newest record it is read, ms.
     pub lag_ms: u64,
+    /// About how many records of the stream are still to be read: lag times the rate at which the last ones read had
+    /// arrived. `None` while that rate is not known.
+    #[serde(default)]
+    pub behind_records: Option<u64>,
     /// Records read, repetitions included.
     pub records: u64,
     /// Records of others, left alone.
@@ -199,6 +208,8 @@ impl Consumer {
             health,
             sinks: tokio::sync::Mutex::default(),
             missing: Mutex::default(),
+            room: Room::new(options.page_memory),
+            notes: Mutex::default(),
             watches: Mutex::default(),
         };
         let shards = options.resume.iter().map(|checkpoint| options.state(checkpoint)).collect();
@@ -329,6 +340,7 @@ impl Consumer {
                 ShardProgress {
                     shard: state.id.to_string(),
                     lag_ms: state.lag_ms.load(Ordering::Relaxed),
+                    behind_records: state.behind_records(),
                     records: state.records.load(Ordering::Relaxed),
                     foreign: state.foreign.load(Ordering::Relaxed),
                     outside: state.outside.load(Ordering::Relaxed),
@@ -344,6 +356,12 @@ impl Consumer {
             .collect();
         progress.sort_by(|a, b| a.shard.cmp(&b.shard));
         progress
+    }
+
+    /// What a person must be told since the last call: records that the stream no longer kept when they were to be
+    /// read.
+    pub fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut *self.shared.course.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Ends when the consumer fails, with the reason.
@@ -398,6 +416,7 @@ impl ConsumerOptions {
             id: checkpoint.shard.as_str().into(),
             ledger: Arc::new(ledger),
             lag_ms: AtomicU64::new(0),
+            behind_records: AtomicU64::new(u64::MAX),
             records: AtomicU64::new(0),
             foreign: AtomicU64::new(0),
             outside: AtomicU64::new(0),

@@ -8,15 +8,21 @@ mod backup;
 mod capacity;
 mod dead;
 mod errors;
+mod fan_out;
+#[cfg(feature = "lambda")]
+mod lambda;
 mod leases;
 mod local;
 mod pacing;
 mod peers;
 mod plan;
+mod playback;
+mod pump;
 mod restore;
 mod running;
 mod sources;
 #[cfg(unix)]
 mod terminal;
+mod track;
 mod verify;
 mod work;

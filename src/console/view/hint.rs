@@ -79,6 +79,7 @@ fn pressing(app: &App) -> Option<(String, Style)> {
             (lag >= 60_000).then(|| warn(format!("the readers of {name} are {} behind", duration(lag as f64))))
         }
         Screen::Dead(_) | Screen::Restore | Screen::Backup | Screen::Autoscale(_) => None,
+        Screen::EventTables | Screen::Playback | Screen::Replay => None,
     }
 }
 

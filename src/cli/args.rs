@@ -72,8 +72,8 @@ pub enum Command {
     Local(super::local::LocalArgs),
     /// List tables with their capacity and load.
     Tables(NamedArgs),
-    /// List streams with their shards.
-    Streams(NamedArgs),
+    /// List streams with their shards, look at their records, pause what reads them.
+    Streams(super::streams::StreamsArgs),
     /// List jobs, or show one.
     Jobs(super::jobs::JobsArgs),
     /// Put the items of a backup into a table, direct or through a stream.

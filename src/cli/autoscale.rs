@@ -101,7 +101,8 @@ pub async fn run(args: AutoscaleArgs, session: &Session) -> Result<Exit, Report>
     progress::say(session, &ended?, Kind::Autoscale)
 }
 
-fn spec(path: &Path, once: bool) -> Result<AutoscaleSpec, Report> {
+/// The job that the rules in this file ask for.
+pub fn spec(path: &Path, once: bool) -> Result<AutoscaleSpec, Report> {
     let named = path.display().to_string();
     let rules = std::fs::read_to_string(path)
         .map_err(|error| Report::failed(format!("the rules {named} could not be read: {error}"), ""))?;

@@ -81,7 +81,7 @@ impl BackupArgs {
     }
 
     /// The job that these options ask for.
-    fn spec(&self) -> Result<BackupSpec, Report> {
+    pub(super) fn spec(&self) -> Result<BackupSpec, Report> {
         let Some(table) = self.table.clone() else {
             return Err(Report::bad_arguments("no table is named", "pass --table TABLE, or set TABLE_NAME"));
         };

@@ -1,16 +1,183 @@
-//! `sluice iam`.
+//! `sluice iam`: the least-privilege policy of a job, as JSON.
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
+use super::autoscale::AutoscaleArgs;
+use super::backup::BackupArgs;
+use super::print;
 use super::report::{Exit, Report};
+use super::restore::RestoreArgs;
 use super::session::Session;
+use super::verify::VerifyArgs;
+use crate::jobs::policy::{self, Extras, Place, Policy};
+use crate::jobs::{JobId, LoadSpec, PlaybackSpec, PumpSpec, Raise, Spec, WorkSpec};
 
-/// Options of `sluice iam`.
-#[derive(Clone, Debug, Default, Args)]
-pub struct IamArgs {}
+/// Whose policy to print.
+#[derive(Debug, Args)]
+pub struct IamArgs {
+    /// The job, with its options.
+    #[command(subcommand)]
+    job: Job,
+}
 
-/// Runs it.
-#[allow(clippy::unused_async)]
-pub async fn run(_args: IamArgs, _session: &Session) -> Result<Exit, Report> {
-    Err(Report::failed("not built yet", ""))
+/// The jobs, with the options that make a difference to what they need.
+#[derive(Debug, Subcommand)]
+enum Job {
+    /// Of `sluice restore` with these options.
+    Restore(Box<RestoreArgs>),
+    /// Of `sluice backup` with these options.
+    Backup(BackupArgs),
+    /// Of `sluice verify` with these options.
+    Verify(VerifyArgs),
+    /// Of `sluice work`: a stream names its tables itself, so it is all of them.
+    Work(WorkNames),
+    /// Of `sluice pump`.
+    Pump(PumpNames),
+    /// Of `sluice playback`.
+    Playback(PlaybackNames),
+    /// Of `sluice load`.
+    Load(StreamName),
+    /// Of `sluice track`.
+    Track(StreamName),
+    /// Of `sluice autoscale` with these rules.
+    Autoscale(AutoscaleArgs),
+    /// Of `sluice capacity`, to change and to give back.
+    Capacity(CapacityNames),
+    /// Of the console that only looks.
+    Console {
+        /// And shows records of streams.
+        #[arg(long)]
+        tail: bool,
+    },
+    /// Of a job that the journal holds.
+    Job {
+        /// Its name, such as r-7f3a.
+        id: String,
+    },
+}
+
+/// A stream.
+#[derive(Debug, Args)]
+struct StreamName {
+    /// The stream.
+    #[arg(short, long, value_name = "STREAM", env = "KINESIS_STREAM")]
+    kinesis_stream: String,
+}
+
+/// What put workers use.
+#[derive(Debug, Args)]
+struct WorkNames {
+    #[command(flatten)]
+    stream: StreamName,
+    /// The table with the leases that several hosts share.
+    #[arg(long, value_name = "TABLE")]
+    lease_table: Option<String>,
+    /// Read by enhanced fan-out, as this consumer.
+    #[arg(long, value_name = "CONSUMER")]
+    fan_out: Option<String>,
+}
+
+/// What a pump uses.
+#[derive(Debug, Args)]
+struct PumpNames {
+    #[command(flatten)]
+    stream: StreamName,
+    /// The buffer table.
+    #[arg(long, value_name = "TABLE")]
+    buffer: String,
+    /// The event table.
+    #[arg(long, value_name = "TABLE")]
+    events: String,
+    /// Make the tables first if they are not there.
+    #[arg(long)]
+    create_tables: bool,
+}
+
+/// What a playback uses.
+#[derive(Debug, Args)]
+struct PlaybackNames {
+    /// The event table.
+    #[arg(long, value_name = "TABLE")]
+    events: String,
+    /// Play onto this stream.
+    #[arg(long, value_name = "STREAM")]
+    to_stream: Option<String>,
+}
+
+/// What capacity is changed of.
+#[derive(Debug, Args)]
+struct CapacityNames {
+    /// The table.
+    #[arg(required_unless_present = "stream")]
+    table: Option<String>,
+    /// The stream.
+    #[arg(long, value_name = "STREAM")]
+    stream: Option<String>,
+}
+
+/// Prints it.
+pub async fn run(args: IamArgs, session: &Session) -> Result<Exit, Report> {
+    let policy = policy_of(args.job, session)?;
+    let cloud = session.reading().await?;
+    let place = match session.answered(async { Place::ask(&cloud).await.map_err(Into::into) }).await {
+        Ok((place, _)) => place,
+        Err(report) => {
+            eprintln!("the account is not known, so it is * below: {}", print::escaped(&report.sentence));
+            Place::unknown(&cloud.region)
+        }
+    };
+    let json = policy.to_json(&place);
+    if session.global.json {
+        print::json(&json)?;
+    } else {
+        print::line(&serde_json::to_string_pretty(&json).expect("a document of text and lists"))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn policy_of(job: Job, session: &Session) -> Result<Policy, Report> {
+    let spec = match job {
+        Job::Restore(mut args) => {
+            // The backup need not be named: then its bucket is left out, or is all of --bucket.
+            if args.source.is_empty() && args.file.is_none() {
+                args.source = vec![args.bucket.as_ref().map_or("-".to_owned(), |bucket| format!("s3://{bucket}/"))];
+            }
+            let extras = Extras { creates_tables: args.create_table.is_some(), changes_capacity: args.bump };
+            let mut spec = args.spec()?;
+            spec.raise = args.bump.then(Raise::default);
+            return Ok(Policy::of(&Spec::Restore(spec), extras));
+        }
+        Job::Backup(args) => Spec::Backup(args.spec()?),
+        Job::Verify(args) => Spec::Verify(args.spec()?),
+        Job::Work(names) => Spec::Work(WorkSpec {
+            stream: names.stream.kinesis_stream,
+            lease_table: names.lease_table,
+            fan_out: names.fan_out,
+            ..WorkSpec::default()
+        }),
+        Job::Pump(names) => {
+            let extras = Extras { creates_tables: names.create_tables, ..Extras::default() };
+            let (stream, buffer, events) = (names.stream.kinesis_stream, names.buffer, names.events);
+            let spec = Spec::Pump(PumpSpec { stream, buffer, events, ..PumpSpec::default() });
+            return Ok(Policy::of(&spec, extras));
+        }
+        Job::Playback(names) => {
+            let sink = names.to_stream.map_or_else(|| "-".to_owned(), |stream| format!("stream:{stream}"));
+            Spec::Playback(PlaybackSpec { events: names.events, sink, ..PlaybackSpec::default() })
+        }
+        Job::Load(name) => Spec::Load(LoadSpec { stream: name.kinesis_stream, ..LoadSpec::default() }),
+        Job::Track(name) => return Ok(policy::track(&name.kinesis_stream)),
+        Job::Autoscale(args) => {
+            let Some(path) = &args.config else {
+                return Err(Report::bad_arguments("the rules are not named", "pass --config FILE"));
+            };
+            Spec::Autoscale(super::autoscale::spec(path, args.once)?)
+        }
+        Job::Capacity(names) => {
+            return Ok(policy::changes_of_capacity(names.table.as_deref(), names.stream.as_deref()));
+        }
+        Job::Console { tail } => return Ok(policy::console(tail)),
+        Job::Job { id } => session.journal()?.job(&JobId(id))?.spec,
+    };
+    Ok(Policy::of(&spec, Extras::default()))
 }

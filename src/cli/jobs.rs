@@ -155,7 +155,7 @@ fn one(journal: &Journal, job: &Job, session: &Session) -> Result<(), Report> {
         print::line(&format!("       {}", print::escaped(&in_words(&binding, &job.id))))?;
     }
     if job.state.can_resume() {
-        print::line(&format!("go on with: sluice {} --resume {}", job.kind(), job.id))?;
+        print::line(&format!("go on with: {}", job.kind().again(&job.id)))?;
     }
     for note in journal.notes(&job.id, 0)? {
         print::line(&format!("{}  {}", time(note.at_ms), print::escaped(&note.words)))?;

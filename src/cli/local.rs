@@ -9,7 +9,7 @@ use serde_json::json;
 use super::print;
 use super::report::{Exit, Report};
 use super::signal::Stop;
-use crate::local::{Faults, Local, LocalError, Options};
+use crate::local::{Denied, Faults, Local, LocalError, Options};
 
 /// How to serve it.
 #[derive(Debug, Args)]
@@ -30,6 +30,9 @@ pub struct LocalArgs {
     /// Makes the faults of a run repeatable.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+    /// Deny these IAM actions, such as kinesis:PutRecords or s3:*, separated by commas.
+    #[arg(long, value_name = "ACTION", default_value = "", hide_default_value = true)]
+    pub deny: Denied,
 }
 
 /// On or off.
@@ -57,6 +60,7 @@ pub async fn run(args: LocalArgs) -> Result<Exit, Report> {
         limits: args.limits == Switch::On,
         faults: args.faults.seeded(args.seed),
         seed: args.seed,
+        deny: args.deny,
     })
     .await?;
     print::json(&json!({ "endpoint": local.endpoint() }))?;

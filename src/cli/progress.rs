@@ -251,7 +251,8 @@ fn done_in_words(ended: &Ended, kind: Kind) -> String {
                 print::grouped(rate)
             )
         }
-        Kind::Autoscale | Kind::Work | Kind::Load | Kind::Pump => format!("{kind} {} done", ended.job),
+        Kind::Work => super::work::in_words(ended, &report),
+        Kind::Autoscale | Kind::Load | Kind::Pump => format!("{kind} {} done", ended.job),
         Kind::Playback => format!(
             "playback {} done: {} of {} events played, {} reads, in {}",
             ended.job,
@@ -275,7 +276,7 @@ fn done_in_words(ended: &Ended, kind: Kind) -> String {
         ),
     }];
     // That all keys are equal was said.
-    let says = matches!(kind, Kind::Restore | Kind::Backup | Kind::Playback) || says_more(&report);
+    let says = matches!(kind, Kind::Restore | Kind::Backup | Kind::Work | Kind::Playback) || says_more(&report);
     if !ended.message.is_empty() && (ended.differs || says) {
         words.push(ended.message.clone());
     }

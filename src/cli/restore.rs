@@ -64,6 +64,9 @@ pub struct RestoreArgs {
     /// Only produce onto the stream; workers elsewhere write the table.
     #[arg(long, requires = "kinesis_stream")]
     pub no_workers: bool,
+    /// Send one put request per record instead of many packed together (KPL format): for workers that can't unpack them.
+    #[arg(long, requires = "kinesis_stream")]
+    pub no_aggregate: bool,
     /// How many parts of the backup are read and checked at the same time [else one for each processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub producers: Option<u32>,
@@ -122,7 +125,7 @@ impl RestoreArgs {
     }
 
     /// The job that these options ask for.
-    fn spec(&self) -> Result<RestoreSpec, Report> {
+    pub(super) fn spec(&self) -> Result<RestoreSpec, Report> {
         let Some(table) = self.table.clone() else {
             return Err(Report::bad_arguments("no table is named", "pass --table TABLE, or set TABLE_NAME"));
         };
@@ -138,6 +141,7 @@ impl RestoreArgs {
             max_wcu: self.max_wcu,
             if_not_exists: self.if_not_exists,
             no_workers: self.no_workers,
+            no_aggregate: self.no_aggregate,
             leave: self.leave,
             no_burst: self.no_burst,
             raise: None,

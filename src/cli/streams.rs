@@ -1,23 +1,77 @@
-//! `sluice streams`: streams and their shards, with the lag of the jobs that read them.
+//! `sluice streams`: streams and their shards, with the lag of the jobs that read them; their records, their event source
+//! mappings, and how long records stay.
 
-use std::collections::HashMap;
+mod mappings;
+mod retention;
+mod shards;
+mod tail;
 
+use clap::Args;
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 
-use super::args::NamedArgs;
 use super::print::{self, Columns, Side};
 use super::report::{Exit, Report};
 use super::session::Session;
 use crate::cloud::Cloud;
-use crate::cloud::inventory::{self, Shard, Stream};
-use crate::jobs::Spec;
-use crate::jobs::journal::Sample;
+use crate::cloud::inventory::{self, Stream};
+use crate::cloud::streams::{self, StreamMinutes};
+use crate::jobs::journal::now_ms;
 
 /// How many streams are described at once: `DescribeStreamSummary` allows 20 a second.
 const AT_ONCE: usize = 4;
-/// Rates are taken over so many of the latest samples, one a second.
-const WINDOW: usize = 6;
+
+/// What to show of streams, or to change.
+#[derive(Clone, Debug, Args)]
+pub struct StreamsArgs {
+    /// Only this one, with its shards.
+    pub name: Option<String>,
+    /// Repeat.
+    #[command(flatten)]
+    pub watch: super::watch::WatchArgs,
+    /// Print its records as they arrive, decoded. Costs reads, which its consumers share; stops by itself.
+    #[arg(long, requires = "name", conflicts_with_all = ["watch", "mappings"])]
+    pub tail: bool,
+    /// Where and how long the tail looks.
+    #[command(flatten)]
+    pub tail_args: tail::TailArgs,
+    /// The Lambda functions that read it.
+    #[arg(long, requires = "name")]
+    pub mappings: bool,
+    /// Pause the event source mapping of this UUID or function: it goes on where it stopped.
+    #[arg(long, value_name = "UUID|FUNCTION", requires = "name", conflicts_with_all = ["tail", "watch"])]
+    pub pause_mapping: Option<String>,
+    /// Let a paused event source mapping go on.
+    #[arg(long, value_name = "UUID|FUNCTION", requires = "name", conflicts_with_all = ["tail", "watch", "pause_mapping"])]
+    pub resume_mapping: Option<String>,
+    /// Let its records stay so many hours, 24 to 8760; fewer deletes what is older.
+    #[arg(long, value_name = "HOURS", requires = "name", conflicts_with_all = ["tail", "watch", "mappings", "pause_mapping", "resume_mapping"])]
+    pub retention: Option<u32>,
+}
+
+/// Prints every stream, or what is asked of one.
+pub async fn run(args: StreamsArgs, session: &Session) -> Result<Exit, Report> {
+    let name = args.name.as_deref().unwrap_or_default();
+    if args.tail {
+        return tail::run(name, &args.tail_args, session).await;
+    }
+    if let Some(hours) = args.retention {
+        return retention::run(name, hours, session).await;
+    }
+    let change = args.pause_mapping.as_ref().map(|which| (which, false));
+    if let Some((which, enabled)) = change.or(args.resume_mapping.as_ref().map(|which| (which, true))) {
+        return mappings::set(name, which, enabled, session).await;
+    }
+    let cloud = session.reading().await?;
+    let json = session.global.json;
+    if args.mappings {
+        return args.watch.repeat(json, || mappings::show(name, session, &cloud)).await;
+    }
+    match &args.name {
+        Some(name) => args.watch.repeat(json, || shards::show(name, session, &cloud)).await,
+        None => args.watch.repeat(json, || show_all(session, &cloud)).await,
+    }
+}
 
 /// A stream as `--json` prints it.
 #[derive(Debug, Serialize)]
@@ -25,154 +79,98 @@ struct Row {
     stream: String,
     status: String,
     mode: String,
-    shards: Vec<ShardRow>,
-}
-
-#[derive(Debug, Serialize)]
-struct ShardRow {
-    shard: String,
-    parent: Option<String>,
-    /// `OPEN` or `CLOSED`.
-    state: &'static str,
-    /// `MillisBehindLatest` of a job of ours that reads it; null when none does.
+    open_shards: u64,
+    retention_hours: u32,
+    /// Registered for enhanced fan-out.
+    consumers: u32,
+    /// Records put each second in the newest complete minute; null when `CloudWatch` has none.
+    records_in_per_second: Option<f64>,
+    bytes_in_per_second: Option<f64>,
+    records_read_per_second: Option<f64>,
+    /// The furthest behind: each shard of our live jobs, else what `CloudWatch` saw of all readers.
     lag_ms: Option<u64>,
-    /// What that job reads from it.
-    records_per_second: Option<f64>,
+    shards: Vec<shards::ShardRow>,
 }
 
-/// What a running job says of a shard: lag in ms, and records read per second.
-type Readings = HashMap<String, (u64, f64)>;
-
-/// Prints every stream, or one.
-pub async fn run(args: NamedArgs, session: &Session) -> Result<Exit, Report> {
-    let cloud = session.reading().await?;
-    let name = args.name.as_deref();
-    args.watch.repeat(session.global.json, || show(name, session, &cloud)).await
-}
-
-async fn show(name: Option<&str>, session: &Session, cloud: &Cloud) -> Result<(), Report> {
-    let names = match name {
-        Some(name) => vec![name.to_owned()],
-        None => session.answered(inventory::stream_names(cloud)).await?,
-    };
-    let streams: Vec<Stream> = session
-        .answered(
-            futures::stream::iter(&names).map(|name| inventory::stream(cloud, name)).buffered(AT_ONCE).try_collect(),
-        )
-        .await?;
-    let mut rows = Vec::new();
-    for stream in streams {
-        let readings = readings(session, &stream.name)?;
-        rows.push(Row {
-            shards: stream.shards.into_iter().map(|shard| shard_row(shard, &readings)).collect(),
+impl Row {
+    fn of(stream: Stream, minutes: Option<&StreamMinutes>, readings: &shards::Readings) -> Self {
+        let newest = |points: &Vec<(i64, f64)>| points.last().map(|(_, value)| *value);
+        let per_second =
+            |of: fn(&StreamMinutes) -> &Vec<(i64, f64)>| minutes.and_then(|m| newest(of(m))).map(|sum| sum / 60.0);
+        let ours = readings.values().map(|reading| reading.lag_ms).max();
+        Self {
+            open_shards: stream.open_shards(),
+            retention_hours: stream.retention_hours,
+            consumers: stream.consumers,
+            records_in_per_second: per_second(|m| &m.records),
+            bytes_in_per_second: per_second(|m| &m.bytes),
+            records_read_per_second: per_second(|m| &m.read),
+            lag_ms: ours.or_else(|| minutes.and_then(|m| newest(&m.lag_ms)).map(|ms| ms as u64)),
+            shards: shards::rows(&stream, None, readings),
             stream: stream.name,
             status: stream.status,
             mode: stream.mode,
-        });
+        }
     }
-    if session.global.json {
+}
+
+async fn show_all(session: &Session, cloud: &Cloud) -> Result<(), Report> {
+    let names = session.answered(inventory::stream_names(cloud)).await?;
+    // A person's list needs no shards, however many there are; a script's has them.
+    let json = session.global.json;
+    let described = futures::stream::iter(&names).map(|name| async move {
+        if json { inventory::stream(cloud, name).await } else { inventory::stream_summary(cloud, name).await }
+    });
+    let streams: Vec<Stream> = session.answered(described.buffered(AT_ONCE).try_collect()).await?;
+    let now = now_ms();
+    // Without CloudWatch the list is still a list.
+    let minutes = if names.is_empty() {
+        Vec::new()
+    } else {
+        streams::minutes(cloud, names, now - 4 * 60_000, now - 60_000).await.unwrap_or_default()
+    };
+    let mut rows = Vec::new();
+    for stream in streams {
+        let readings = shards::readings(session, &stream.name)?;
+        let minutes = minutes.iter().find(|minutes| minutes.stream == stream.name);
+        rows.push(Row::of(stream, minutes, &readings));
+    }
+    if json {
         return rows.iter().try_for_each(print::json);
     }
     if rows.is_empty() {
         return print::line(&format!("no streams in {}: pass another --region or --profile", cloud.region));
     }
-    print::columns(&as_columns(&rows, name.is_some()))
+    print::columns(&as_columns(&rows))
 }
 
-fn shard_row(shard: Shard, readings: &Readings) -> ShardRow {
-    let reading = readings.get(&shard.id);
-    ShardRow {
-        parent: shard.parent,
-        state: if shard.open { "OPEN" } else { "CLOSED" },
-        lag_ms: reading.map(|(lag, _)| *lag),
-        records_per_second: reading.map(|(_, rate)| *rate),
-        shard: shard.id,
-    }
-}
-
-fn readings(session: &Session, stream: &str) -> Result<Readings, Report> {
-    let Some(journal) = session.journal_if_any()? else { return Ok(Readings::new()) };
-    for job in journal.jobs()? {
-        let reads = matches!(&job.spec, Spec::Restore(spec) if spec.stream.as_deref() == Some(stream));
-        if reads && job.state.is_live() && job.context == session.context {
-            let last = journal.last_sample(&job.id)?.map_or(0, |sample| sample.at_ms);
-            return Ok(rates(&journal.samples(&job.id, last - 1000 * WINDOW as i64)?));
-        }
-    }
-    Ok(Readings::new())
-}
-
-fn rates(samples: &[Sample]) -> Readings {
-    let (Some(first), Some(last)) = (samples.first(), samples.last()) else { return Readings::new() };
-    let seconds = (last.at_ms - first.at_ms) as f64 / 1000.0;
-    last.shards
-        .iter()
-        .map(|shard| {
-            let before = first.shards.iter().find(|s| s.shard == shard.shard).map_or(0, |s| s.records);
-            let rate = if seconds > 0.0 { shard.records.saturating_sub(before) as f64 / seconds } else { 0.0 };
-            (shard.shard.clone(), (shard.lag_ms, rate))
-        })
-        .collect()
-}
-
-fn as_columns(rows: &[Row], with_shards: bool) -> Columns {
-    let lag = |lag: Option<u64>| lag.map_or_else(|| "-".to_owned(), |ms| format!("{:.1}", ms as f64 / 1000.0));
-    let rate = |rate: Option<f64>| rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}"));
-    if !with_shards {
-        let mut columns = Columns::new(&[
-            ("STREAM", Side::Left),
-            ("STATUS", Side::Left),
-            ("MODE", Side::Left),
-            ("OPEN SHARDS", Side::Right),
-            ("WORST LAG S", Side::Right),
-            ("RECORDS/S", Side::Right),
-        ]);
-        for row in rows {
-            let open = row.shards.iter().filter(|shard| shard.state == "OPEN").count();
-            let read: Vec<f64> = row.shards.iter().filter_map(|shard| shard.records_per_second).collect();
-            columns.row(&[
-                row.stream.clone(),
-                row.status.clone(),
-                row.mode.clone(),
-                print::grouped(open as u64),
-                lag(row.shards.iter().filter_map(|shard| shard.lag_ms).max()),
-                rate((!read.is_empty()).then(|| read.iter().sum())),
-            ]);
-        }
-        return columns;
-    }
+fn as_columns(rows: &[Row]) -> Columns {
     let mut columns = Columns::new(&[
-        ("SHARD", Side::Left),
-        ("PARENT", Side::Left),
-        ("STATE", Side::Left),
-        ("LAG S", Side::Right),
-        ("RECORDS/S", Side::Right),
+        ("STREAM", Side::Left),
+        ("STATUS", Side::Left),
+        ("MODE", Side::Left),
+        ("OPEN SHARDS", Side::Right),
+        ("KEPT H", Side::Right),
+        ("IN/S", Side::Right),
+        ("IN KB/S", Side::Right),
+        ("READ/S", Side::Right),
+        ("WORST LAG S", Side::Right),
+        ("CONSUMERS", Side::Right),
     ]);
-    for shard in rows.iter().flat_map(|row| &row.shards) {
+    let rate = |rate: Option<f64>| rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}"));
+    for row in rows {
         columns.row(&[
-            shard.shard.clone(),
-            shard.parent.clone().unwrap_or_else(|| "-".to_owned()),
-            shard.state.to_owned(),
-            lag(shard.lag_ms),
-            rate(shard.records_per_second),
+            row.stream.clone(),
+            row.status.clone(),
+            row.mode.clone(),
+            print::grouped(row.open_shards),
+            row.retention_hours.to_string(),
+            rate(row.records_in_per_second),
+            rate(row.bytes_in_per_second.map(|bytes| bytes / 1000.0)),
+            rate(row.records_read_per_second),
+            rate(row.lag_ms.map(|ms| ms as f64 / 1000.0)),
+            row.consumers.to_string(),
         ]);
     }
     columns
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::jobs::journal::ShardSample;
-
-    #[test]
-    fn a_shards_rate_is_what_was_read_over_the_window_and_its_lag_the_latest() {
-        let sample = |at_ms, records, lag_ms| Sample {
-            at_ms,
-            shards: vec![ShardSample { shard: "s0".into(), lag_ms, records }],
-            ..Sample::default()
-        };
-        let rates = rates(&[sample(1_000, 100, 9_000), sample(3_000, 300, 500)]);
-        assert_eq!(rates["s0"], (500, 100.0));
-    }
 }

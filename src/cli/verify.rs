@@ -30,14 +30,21 @@ pub struct VerifyArgs {
     pub read_budget: Option<f64>,
 }
 
+impl VerifyArgs {
+    /// The job that these options ask for.
+    pub(super) fn spec(&self) -> Result<VerifySpec, Report> {
+        Ok(VerifySpec {
+            source: self.source_args.spec(&self.source)?,
+            table: self.table.clone(),
+            sample: self.sample,
+            read_budget: self.read_budget,
+        })
+    }
+}
+
 /// Compares.
 pub async fn run(args: VerifyArgs, session: &Session) -> Result<Exit, Report> {
-    let spec = VerifySpec {
-        source: args.source_args.spec(&args.source)?,
-        table: args.table,
-        sample: args.sample,
-        read_budget: args.read_budget,
-    };
+    let spec = args.spec()?;
     let cloud = session.reading().await?;
     session.answered(inventory::table(&cloud, &spec.table)).await?;
     let id = session.journal()?.create_job(&Spec::Verify(spec), &session.context, None)?;

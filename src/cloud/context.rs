@@ -60,6 +60,10 @@ pub struct Cloud {
     pub sns: aws_sdk_sns::Client,
     /// STS, for the account in the header.
     pub sts: aws_sdk_sts::Client,
+    /// Lambda, for the event source mappings of a stream; the SDK retries.
+    pub lambda: aws_sdk_lambda::Client,
+    /// IAM, asked before a job begins what its credentials may do; the SDK retries.
+    pub iam: aws_sdk_iam::Client,
     /// Clients for records in bulk: no SDK retries, since `flow` has the one backoff.
     pub bulk: Bulk,
     /// What every change passes.
@@ -163,6 +167,12 @@ impl Cloud {
                 aws_sdk_sns::config::Builder::from(config).interceptor(guard.interceptor()).build(),
             ),
             sts: aws_sdk_sts::Client::new(config),
+            lambda: aws_sdk_lambda::Client::from_conf(
+                aws_sdk_lambda::config::Builder::from(config).interceptor(guard.interceptor()).build(),
+            ),
+            iam: aws_sdk_iam::Client::from_conf(
+                aws_sdk_iam::config::Builder::from(config).interceptor(guard.interceptor()).build(),
+            ),
             bulk: Bulk { dynamodb: dynamodb(RetryConfig::disabled()), kinesis: kinesis(RetryConfig::disabled()) },
             credentials: config.credentials_provider(),
             context,

@@ -64,6 +64,10 @@ impl Change {
                 self.target.split('/').next().unwrap_or_default(),
                 self.target.split_once('/').map(|(_, key)| key).unwrap_or_default()
             ),
+            "lambda" => {
+                let uuid = format!("--uuid {}", self.target);
+                format!("aws lambda {} {uuid} --cli-input-json '{quoted}'", kebab(&self.operation))
+            }
             service => format!("aws {service} {} --cli-input-json '{quoted}'", kebab(&self.operation)),
         }
     }
@@ -155,7 +159,12 @@ impl Guard {
             Change {
                 service: service.to_owned(),
                 operation: operation.to_owned(),
-                target: if s3 { path_of(request.uri()) } else { target_of(body) },
+                target: match service {
+                    "s3" => path_of(request.uri()),
+                    // A REST service: what is changed is named by the path, not by the body.
+                    "lambda" => path_of(request.uri()).rsplit('/').next().unwrap_or_default().to_owned(),
+                    _ => target_of(body),
+                },
                 request: if whole && !s3 { String::from_utf8_lossy(body).into_owned() } else { String::new() },
             }
         };
@@ -184,7 +193,7 @@ impl Guard {
 
 /// True for operations that only read.
 fn only_reads(service: &str, operation: &str) -> bool {
-    const READS: [&str; 10] = [
+    const READS: [&str; 11] = [
         "Get",
         "List",
         "Describe",
@@ -193,6 +202,7 @@ fn only_reads(service: &str, operation: &str) -> bool {
         "BatchGet",
         "Head",
         "SelectObject",
+        "Simulate",
         "SubscribeToShard",
         "TransactGet",
     ];
@@ -283,9 +293,29 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_a_mapping_is_named_by_its_path() {
+        let change = Change {
+            service: "lambda".into(),
+            operation: "UpdateEventSourceMapping".into(),
+            target: path_of("https://lambda.eu-west-1.amazonaws.com/2015-03-31/event-source-mappings/u-1")
+                .rsplit('/')
+                .next()
+                .unwrap()
+                .into(),
+            request: r#"{"Enabled":false}"#.into(),
+        };
+        assert_eq!(
+            change.as_aws_command(),
+            r#"aws lambda update-event-source-mapping --uuid u-1 --cli-input-json '{"Enabled":false}'"#
+        );
+    }
+
+    #[test]
     fn reading_operations_pass_and_everything_unknown_counts_as_a_change() {
         assert!(only_reads("dynamodb", "BatchGetItem"));
         assert!(only_reads("kinesis", "GetRecords"));
+        assert!(only_reads("iam", "SimulatePrincipalPolicy"));
+        assert!(!only_reads("lambda", "UpdateEventSourceMapping"));
         assert!(!only_reads("dynamodb", "BatchWriteItem"));
         assert!(!only_reads("dynamodb", "SomethingNew"));
     }

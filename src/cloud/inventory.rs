@@ -1,7 +1,7 @@
 //! What is there: tables and streams, described as the lists show them.
 
 use aws_sdk_dynamodb::types::{BillingMode, IndexStatus, KeyType, ScalarAttributeType, TableDescription, TableStatus};
-use aws_sdk_kinesis::types::{StreamMode, StreamStatus};
+use aws_sdk_kinesis::types::StreamMode;
 
 use super::context::Cloud;
 use super::error::{Class, CloudError};
@@ -70,7 +70,7 @@ impl Table {
 impl Stream {
     /// How many shards take records.
     pub fn open_shards(&self) -> u64 {
-        self.shards.iter().filter(|shard| shard.open).count() as u64
+        if self.shards.is_empty() { self.open } else { self.shards.iter().filter(|shard| shard.open).count() as u64 }
     }
 }
 
@@ -85,7 +85,15 @@ pub struct Stream {
     pub mode: String,
     /// Hours that records stay.
     pub retention_hours: u32,
-    /// Shards, open and closed.
+    /// Its ARN; empty where the service told none.
+    pub arn: String,
+    /// Open shards, as the summary counts them.
+    pub open: u64,
+    /// Consumers registered for enhanced fan-out.
+    pub consumers: u32,
+    /// CloudWatch has metrics of each shard: enhanced monitoring is on.
+    pub has_shard_metrics: bool,
+    /// Shards, open and closed; empty where they were not asked for.
     pub shards: Vec<Shard>,
 }
 
@@ -177,6 +185,15 @@ pub async fn stream_names(cloud: &Cloud) -> Result<Vec<String>, CloudError> {
 /// # Errors
 /// [`Class::NotFound`] names the nearest existing streams.
 pub async fn stream(cloud: &Cloud, name: &str) -> Result<Stream, CloudError> {
+    let stream = stream_summary(cloud, name).await?;
+    Ok(Stream { shards: shards(cloud, name).await?, ..stream })
+}
+
+/// One stream without its shards: one question, however many they are.
+///
+/// # Errors
+/// [`Class::NotFound`] names the nearest existing streams.
+pub async fn stream_summary(cloud: &Cloud, name: &str) -> Result<Stream, CloudError> {
     cloud.budget().turn().await;
     let summary = match cloud.kinesis.describe_stream_summary().stream_name(name).send().await {
         Ok(output) => output.stream_description_summary,
@@ -193,15 +210,20 @@ pub async fn stream(cloud: &Cloud, name: &str) -> Result<Stream, CloudError> {
             ));
         }
     };
-    let (status, mode, hours) = summary.map_or((StreamStatus::Active, None, 24), |s| {
-        (s.stream_status, s.stream_mode_details.map(|m| m.stream_mode), s.retention_period_hours)
-    });
+    let Some(summary) = summary else {
+        return Err(CloudError::new(Class::Unknown, format!("stream {name} was described without a summary"), ""));
+    };
+    let mode = summary.stream_mode_details.as_ref().map_or(&StreamMode::Provisioned, |m| &m.stream_mode);
     Ok(Stream {
         name: name.to_owned(),
-        status: status.as_str().to_owned(),
-        mode: mode.unwrap_or(StreamMode::Provisioned).as_str().to_owned(),
-        retention_hours: u32::try_from(hours).unwrap_or(24),
-        shards: shards(cloud, name).await?,
+        status: summary.stream_status.as_str().to_owned(),
+        mode: mode.as_str().to_owned(),
+        retention_hours: u32::try_from(summary.retention_period_hours).unwrap_or(24),
+        open: u64::try_from(summary.open_shard_count).unwrap_or_default(),
+        consumers: summary.consumer_count.and_then(|n| u32::try_from(n).ok()).unwrap_or_default(),
+        has_shard_metrics: summary.enhanced_monitoring.iter().any(|m| !m.shard_level_metrics().is_empty()),
+        arn: summary.stream_arn,
+        shards: Vec::new(),
     })
 }
 

@@ -6,9 +6,11 @@ pub mod context;
 pub mod error;
 pub mod guard;
 pub mod inventory;
+pub mod mappings;
 pub mod metrics;
 pub mod price;
 pub mod schema;
+pub mod streams;
 
 pub use budget::Budget;
 pub use context::{Cloud, Context};

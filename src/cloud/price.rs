@@ -66,6 +66,10 @@ pub struct Kinesis {
 pub struct Provisioned {
     /// One shard for one hour.
     pub shard_hour: f64,
+    /// Keeping the records of one shard longer than a day, up to seven days, for one hour.
+    pub extended_shard_hour: f64,
+    /// Keeping a gigabyte longer than seven days, for one month.
+    pub long_term_gigabyte_month: f64,
     /// A million PUT payload units.
     pub million_put_units: f64,
 }
@@ -76,6 +80,8 @@ pub struct Provisioned {
 pub struct OnDemand {
     /// One stream for one hour.
     pub stream_hour: f64,
+    /// Keeping a gigabyte longer than a day, up to seven days, for one month.
+    pub extended_gigabyte_month: f64,
     /// A gigabyte put, each record rounded up to a whole KiB.
     pub gigabyte_in: f64,
 }
@@ -100,6 +106,11 @@ pub fn read_dollars_per_hour(rcu: u64) -> f64 {
     rcu as f64 * prices().dynamodb.standard.rcu_hour
 }
 
+/// What `shards` of a provisioned stream cost in an hour, US dollars.
+pub fn shard_dollars_per_hour(shards: u64) -> f64 {
+    shards as f64 * prices().kinesis.provisioned.shard_hour
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +125,9 @@ mod tests {
             prices.dynamodb.infrequent_access.wcu_hour,
             prices.dynamodb.import.gigabyte,
             prices.kinesis.provisioned.shard_hour,
+            prices.kinesis.provisioned.extended_shard_hour,
+            prices.kinesis.provisioned.long_term_gigabyte_month,
+            prices.kinesis.on_demand.extended_gigabyte_month,
             prices.kinesis.on_demand.gigabyte_in,
         ] {
             assert!(price > 0.0 && price < 1.0, "{price}");

@@ -96,6 +96,10 @@ pub fn streams() -> Vec<Stream> {
         status: "ACTIVE".into(),
         mode: "PROVISIONED".into(),
         retention_hours: 24,
+        arn: "arn:aws:kinesis:eu-west-1:111122223333:stream/restore".into(),
+        open: 4,
+        consumers: 0,
+        has_shard_metrics: false,
         shards: (0..4).map(shard).collect(),
     }]
 }
@@ -166,9 +170,11 @@ pub fn samples() -> Vec<Sample> {
                 .map(|n| ShardSample {
                     shard: format!("shardId-{n:012}"),
                     lag_ms: 12_300 / (n + 1),
+                    behind_records: None,
                     records: 10 * s as u64,
                 })
                 .collect(),
+            ..Sample::default()
         })
         .collect()
 }

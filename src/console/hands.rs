@@ -12,13 +12,13 @@ use super::charts::{Lines, TableChart};
 use super::effect::{ChartQuestion, Draft, Effect};
 use super::form::Unseen;
 use super::letters::{self, Drafts};
-use super::msg::{Msg, StreamMinutes, TableMinutes};
+use super::msg::{Msg, TableMinutes};
 use super::runtime::Perform;
 use super::watcher::Interest;
 use crate::cloud::guard::{Change, Witness};
 use crate::cloud::inventory::{self, Stream, Table};
 use crate::cloud::metrics::{self, Query};
-use crate::cloud::{Class, Cloud, CloudError, Context, Mode};
+use crate::cloud::{Class, Cloud, CloudError, Context, Mode, streams};
 use crate::jobs::bump::{self, BumpError};
 use crate::jobs::journal::{Control, Journal};
 use crate::jobs::plan;
@@ -109,11 +109,11 @@ impl Perform for Hands {
                 self.ask(move |cloud| async move { Msg::TableMinutes(table_minutes(&cloud, tables, from, to).await) });
             }
             Effect::LoadStreams(request) => {
-                self.ask(move |cloud| async move { Msg::Streams(request, streams(&cloud).await) });
+                self.ask(move |cloud| async move { Msg::Streams(request, all_streams(&cloud).await) });
             }
-            Effect::LoadStreamMinutes(streams, from, to) => {
+            Effect::LoadStreamMinutes(names, from, to) => {
                 self.ask(
-                    move |cloud| async move { Msg::StreamMinutes(stream_minutes(&cloud, streams, from, to).await) },
+                    move |cloud| async move { Msg::StreamMinutes(streams::minutes(&cloud, names, from, to).await) },
                 );
             }
             Effect::Look(request, spec) => {
@@ -228,7 +228,7 @@ async fn tables(cloud: &Cloud, names: Vec<String>) -> Result<Vec<Table>, CloudEr
     described.try_collect().await
 }
 
-async fn streams(cloud: &Cloud) -> Result<Vec<Stream>, CloudError> {
+async fn all_streams(cloud: &Cloud) -> Result<Vec<Stream>, CloudError> {
     let names = inventory::stream_names(cloud).await?;
     let described = futures::stream::iter(names).map(|name| async move { inventory::stream(cloud, &name).await });
     let described = described.buffered(AT_ONCE).filter_map(|stream| async move { still_there(stream) });
@@ -283,34 +283,6 @@ async fn chart(cloud: &Cloud, question: ChartQuestion) -> Result<TableChart, Clo
     };
     let of = of.into_iter().map(&mut lines).collect();
     Ok(TableChart { table, period_ms: i64::from(period_s) * 1000, of })
-}
-
-async fn stream_minutes(
-    cloud: &Cloud,
-    streams: Vec<String>,
-    from: i64,
-    to: i64,
-) -> Result<Vec<StreamMinutes>, CloudError> {
-    let of = |stream: &str, metric, statistic| Query {
-        namespace: "AWS/Kinesis",
-        metric,
-        dimensions: vec![("StreamName", stream.to_owned())],
-        statistic,
-    };
-    let queries: Vec<Query> = streams
-        .iter()
-        .flat_map(|stream| {
-            [
-                of(stream, "IncomingRecords", "Sum"),
-                of(stream, "IncomingBytes", "Sum"),
-                of(stream, "GetRecords.IteratorAgeMilliseconds", "Maximum"),
-            ]
-        })
-        .collect();
-    let mut series = metrics::series(cloud, &queries, from - from.rem_euclid(60_000), to, 60).await?.into_iter();
-    let mut next = || series.next().unwrap_or_default();
-    let minutes = |stream| StreamMinutes { stream, records: next(), bytes: next(), lag_ms: next() };
-    Ok(streams.into_iter().map(minutes).collect())
 }
 
 /// The console's witness: changes go into the audit, dry runs onto the screen.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::flow::Counters;
-use crate::jobs::journal::{Note, Sample};
+use crate::jobs::journal::{Holder, Note, Sample};
 
 /// One second of a job, as the charts need it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,6 +23,8 @@ pub struct History {
     pub seconds: Vec<Second>,
     /// The newest sample, whole.
     pub newest: Option<Sample>,
+    /// Who reads which shard, where several workers share a stream.
+    pub holders: Vec<Holder>,
     /// What each shard had given at the last few samples, oldest first: ms since epoch, and records by shard.
     shards: VecDeque<(i64, Vec<(String, u64)>)>,
     /// Notes in order.
@@ -50,6 +52,9 @@ impl History {
             self.shards.push_back((sample.at_ms, given));
             if self.shards.len() > SHARDS_OVER {
                 self.shards.pop_front();
+            }
+            if !sample.holders.is_empty() {
+                self.holders.clone_from(&sample.holders);
             }
             self.newest = Some(sample);
         }
@@ -127,7 +132,7 @@ mod tests {
     fn a_shards_rate_is_what_it_gave_over_the_last_samples() {
         let mut history = History::default();
         for at_s in 0..20 {
-            let shard = ShardSample { shard: "s".into(), lag_ms: 0, records: at_s as u64 * 50 };
+            let shard = ShardSample { shard: "s".into(), records: at_s as u64 * 50, ..ShardSample::default() };
             history.extend(vec![Sample { at_ms: at_s * 1000, shards: vec![shard], ..Sample::default() }]);
         }
         assert_eq!(history.shard_rate("s"), Some(50.0));

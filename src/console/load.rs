@@ -229,8 +229,14 @@ impl App {
     }
 
     fn stream_readers<'a>(&'a self, stream: &'a str) -> impl Iterator<Item = &'a History> {
-        self.live_restores()
-            .filter(move |job| matches!(&job.spec, Spec::Restore(spec) if spec.stream.as_deref() == Some(stream)))
+        let reads = move |job: &&Job| match &job.spec {
+            Spec::Restore(spec) => spec.stream.as_deref() == Some(stream),
+            Spec::Work(spec) => spec.stream == stream,
+            _ => false,
+        };
+        let jobs = self.jobs.iter().flatten();
+        jobs.filter(|job| job.state.is_live() && self.is_here(&job.context))
+            .filter(reads)
             .filter_map(|job| self.histories.get(&job.id))
     }
 

@@ -10,6 +10,7 @@ use crate::cloud::budget::Asked;
 use crate::cloud::guard::Change;
 use crate::cloud::inventory::{Stream, Table};
 use crate::cloud::metrics::Point;
+use crate::cloud::streams::StreamMinutes;
 use crate::jobs::JobId;
 use crate::jobs::journal::{Bump, DeadLetter, Decision, Job, Note, Sample};
 use crate::jobs::plan::Facts;
@@ -23,19 +24,6 @@ pub struct TableMinutes {
     pub consumed: Vec<Point>,
     /// Writes refused in each minute.
     pub throttled: Vec<Point>,
-}
-
-/// What a stream did, minute by minute.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct StreamMinutes {
-    /// The stream.
-    pub stream: String,
-    /// Records put in each minute.
-    pub records: Vec<Point>,
-    /// Bytes put in each minute.
-    pub bytes: Vec<Point>,
-    /// The largest age of what its readers took in each minute, ms.
-    pub lag_ms: Vec<Point>,
 }
 
 /// Something happened.

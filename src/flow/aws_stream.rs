@@ -82,11 +82,11 @@ impl StreamSource for AwsStream {
                 StartAt::Time(ms) => {
                     request.shard_iterator_type(ShardIteratorType::AtTimestamp).timestamp(DateTime::from_millis(*ms))
                 }
-                StartAt::At(sequence) => request
-                    .shard_iterator_type(ShardIteratorType::AtSequenceNumber)
-                    .starting_sequence_number(&sequence.0),
                 StartAt::After(sequence) => request
                     .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
+                    .starting_sequence_number(&sequence.0),
+                StartAt::At(sequence) => request
+                    .shard_iterator_type(ShardIteratorType::AtSequenceNumber)
                     .starting_sequence_number(&sequence.0),
             };
             let action = || format!("read shard {shard} of stream {}", self.stream);
@@ -153,6 +153,16 @@ impl StreamPut for AwsStream {
                 Some(Failed { index, throttled: by_code(code) == Class::Throttled })
             });
             Ok(PutReply { failed: failed.collect() })
+        }
+        .boxed()
+    }
+
+    fn record_bytes(&self) -> BoxFuture<'_, Result<Option<usize>, CloudError>> {
+        async move {
+            let asked = self.control.describe_stream_summary().stream_name(&self.stream).send().await;
+            let reply = asked.map_err(|e| CloudError::of(&format!("describe stream {}", self.stream), &e))?;
+            let kib = reply.stream_description_summary.and_then(|summary| summary.max_record_size_in_kib);
+            Ok(kib.and_then(|kib| usize::try_from(kib).ok()).filter(|kib| *kib > 0).map(|kib| kib << 10))
         }
         .boxed()
     }

@@ -2,18 +2,21 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::clock::Clock;
 use super::counters::{Counters, Letter};
 use super::lanes::Health;
+use super::leases::{Fence, Held, Leases};
 use super::ledger::Ledger;
 use super::room::Room;
 use super::shard::{Course, Intake, NoTables, ShardState, Tables, read};
+use super::sharing;
 use super::stream::{SequenceNumber, Shard, StartAt, StreamSource};
 use super::tally::Tally;
 use crate::cloud::{Class, CloudError};
@@ -61,6 +64,10 @@ pub struct ShardCheckpoint {
     pub shard: String,
     /// The last record below the mark.
     pub position: Option<SequenceNumber>,
+    /// Where the record at `position` is an aggregated one: the last record in it below the mark, from 0, as KCL's
+    /// `checkpointSubSequenceNumber`.
+    #[serde(default)]
+    pub sub: Option<u64>,
     /// Read to its end: it is closed, and its children may begin.
     pub done: bool,
     /// What was counted in it, from the beginning.
@@ -79,6 +86,8 @@ pub struct ShardSettled {
     pub checkpoint: ShardCheckpoint,
     /// And these with it.
     pub letters: Vec<Letter>,
+    /// Another worker waits for the shard, and nothing more of it comes from this one.
+    pub handed_over: bool,
 }
 
 /// How a shard fares, for display.
@@ -96,6 +105,9 @@ pub struct ShardProgress {
     pub records: u64,
     /// Records of others, left alone.
     pub foreign: u64,
+    /// Records that an aggregated one held and whose hash keys belong to other shards: left out, as the KCL does.
+    #[serde(default)]
+    pub outside: u64,
     /// Read to its end.
     pub done: bool,
     /// The time that an [`Intake`] gave the last record below the mark, microseconds since the epoch.
@@ -114,12 +126,32 @@ pub struct Consumer {
 }
 
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     options: ConsumerOptions,
-    course: Course,
+    pub(super) course: Course,
     shards: Mutex<Vec<Arc<ShardState>>>,
     /// False while a shard ended whose children may not be listed yet.
     listed: AtomicBool,
+    /// Where several workers share the stream.
+    leases: Option<Arc<Leases>>,
+    /// Shards that are held by a lease.
+    pub(super) holds: Mutex<HashMap<Arc<str>, Hold>>,
+    /// What each shard had counted when the host took it last.
+    taken: Mutex<HashMap<Arc<str>, Counters>>,
+    /// The same of shards that are no longer ours.
+    retired: Mutex<Counters>,
+    /// Once true, nothing more is read.
+    stopped: watch::Sender<bool>,
+}
+
+/// A shard that is held by a lease.
+#[derive(Clone, Debug)]
+pub(super) struct Hold {
+    pub fence: Fence,
+    /// Another worker waits for it.
+    pub hand_over: bool,
+    /// That nothing more comes of it was told to the host.
+    pub told: bool,
 }
 
 /// How often shards are listed, and how often after one ended: its children are there at once, as a rule.
@@ -134,7 +166,18 @@ impl Consumer {
         tables: Arc<dyn Tables>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self::begin(options, source, tables, None, clock)
+        Self::begin(options, source, tables, None, clock, None)
+    }
+
+    /// The same for the shards whose `leases` this worker holds, from where those say; `resume` is left alone.
+    pub fn share(
+        options: ConsumerOptions,
+        source: Arc<dyn StreamSource>,
+        tables: Arc<dyn Tables>,
+        clock: Arc<dyn Clock>,
+        leases: Arc<Leases>,
+    ) -> Self {
+        Self::begin(ConsumerOptions { resume: Vec::new(), ..options }, source, tables, None, clock, Some(leases))
     }
 
     /// Starts to read, and gives each record to `intake`; needs a tokio runtime.
@@ -144,7 +187,7 @@ impl Consumer {
         intake: Arc<dyn Intake>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self::begin(options, source, Arc::new(NoTables), Some(intake), clock)
+        Self::begin(options, source, Arc::new(NoTables), Some(intake), clock, None)
     }
 
     fn begin(
@@ -153,6 +196,7 @@ impl Consumer {
         tables: Arc<dyn Tables>,
         intake: Option<Arc<dyn Intake>>,
         clock: Arc<dyn Clock>,
+        leases: Option<Arc<Leases>>,
     ) -> Self {
         let health = Arc::new(Health::new(clock, 1));
         let course = Course {
@@ -169,11 +213,34 @@ impl Consumer {
             watches: Mutex::default(),
         };
         let shards = options.resume.iter().map(|checkpoint| options.state(checkpoint)).collect();
-        let shared = Arc::new(Shared { options, course, shards: Mutex::new(shards), listed: AtomicBool::new(false) });
+        let taken = options.resume.iter().map(|before| (before.shard.as_str().into(), before.counters)).collect();
+        let shared = Arc::new(Shared {
+            options,
+            course,
+            shards: Mutex::new(shards),
+            listed: AtomicBool::new(false),
+            leases,
+            holds: Mutex::default(),
+            taken: Mutex::new(taken),
+            retired: Mutex::default(),
+            stopped: watch::Sender::new(false),
+        });
         let mut supervisor = JoinSet::new();
         let supervised = Arc::clone(&shared);
         supervisor.spawn(async move {
-            if let Err(error) = supervise(&supervised).await {
+            let supervising = async {
+                match &supervised.leases {
+                    Some(leases) => sharing::supervise(&supervised, leases).await,
+                    None => supervise(&supervised).await,
+                }
+            };
+            let mut stopped = supervised.stopped.subscribe();
+            let outcome = tokio::select! {
+                outcome = supervising => outcome,
+                // Dropping it ends the readers; what they handed on is written.
+                _ = stopped.wait_for(|stopped| *stopped) => Ok(()),
+            };
+            if let Err(error) = outcome {
                 supervised.course.health.fail(error);
             }
         });
@@ -185,29 +252,78 @@ impl Consumer {
         let settled = |state: &Arc<ShardState>| {
             // In this order: a shard that is done has settled everything.
             let done = state.done.load(Ordering::Acquire);
+            let handed_over = self.shared.is_handed_over(state);
             let settled = state.ledger.take_settled();
-            let news = settled.passed > 0 || (done && !state.done_told.swap(true, Ordering::AcqRel));
+            let news = settled.passed > 0 || handed_over || (done && !state.done_told.swap(true, Ordering::AcqRel));
             let before = || self.shared.options.resume.iter().find(|before| *before.shard == *state.id);
             let time_us = settled.position.as_ref().map_or_else(|| before()?.time_us, |at| at.time_us);
-            let position = settled.position.map_or_else(|| before()?.position.clone(), |at| Some(at.sequence));
+            let (position, sub) = match settled.position {
+                Some(at) => (Some(at.sequence), at.sub),
+                None => before().map_or((None, None), |before| (before.position.clone(), before.sub)),
+            };
+            self.shared.taken().insert(Arc::clone(&state.id), settled.counters);
             news.then(|| ShardSettled {
                 checkpoint: ShardCheckpoint {
                     shard: state.id.to_string(),
                     position,
+                    sub,
                     done,
                     counters: settled.counters,
                     tally: state.ledger.tally(),
                     time_us,
                 },
                 letters: settled.letters,
+                handed_over,
             })
         };
         self.shared.shards().iter().filter_map(settled).collect()
     }
 
+    /// The host stored `settled`: where leases are kept, their checkpoints may move.
+    pub fn committed(&self, settled: &[ShardSettled]) {
+        let Some(leases) = &self.shared.leases else { return };
+        for ShardSettled { checkpoint, handed_over, .. } in settled {
+            let shard = checkpoint.shard.as_str();
+            match &checkpoint.position {
+                _ if checkpoint.done => leases.ended(shard),
+                Some(position) => {
+                    let sub = checkpoint.sub.unwrap_or_default();
+                    leases.checkpoint(shard, position, sub, checkpoint.counters.bytes);
+                }
+                None => {}
+            }
+            if *handed_over {
+                leases.finished(shard);
+            }
+        }
+    }
+
     /// Everything counted in all shards, also what no checkpoint covers yet: for display.
     pub fn live(&self) -> Counters {
-        self.shared.shards().iter().fold(Counters::default(), |sum, state| sum + state.ledger.live())
+        let retired = self.shared.retired();
+        self.shared.shards().iter().fold(retired, |sum, state| sum + state.ledger.live())
+    }
+
+    /// What all shards had counted when they were taken last by [`Consumer::settled`], those that others hold by now
+    /// included: what the checkpoints stand for.
+    pub fn counted(&self) -> Counters {
+        let retired = self.shared.retired();
+        self.shared.taken().values().fold(retired, |sum, shard| sum + *shard)
+    }
+
+    /// Reads no more, and ends once what was read is settled.
+    pub async fn stop(&self) {
+        self.shared.stopped.send_replace(true);
+        let states: Vec<Arc<ShardState>> = self.shared.shards().clone();
+        for state in states {
+            state.ledger.drained().await;
+        }
+    }
+
+    /// Shards of which something was begun and is not settled.
+    pub fn unfinished(&self) -> HashSet<String> {
+        let shards = self.shared.shards();
+        shards.iter().filter(|state| state.ledger.open_records() > 0).map(|state| state.id.to_string()).collect()
     }
 
     /// How the shards fare, by their ids.
@@ -227,6 +343,7 @@ impl Consumer {
                     behind_records: state.behind_records(),
                     records: state.records.load(Ordering::Relaxed),
                     foreign: state.foreign.load(Ordering::Relaxed),
+                    outside: state.outside.load(Ordering::Relaxed),
                     done: state.done.load(Ordering::Acquire),
                     settled_us: settled.and_then(|at| at.time_us).or_else(|| {
                         let before = self.shared.options.resume.iter().find(|before| *before.shard == *state.id)?;
@@ -264,8 +381,13 @@ impl Consumer {
             {
                 // One look at both: a shard that ends is marked unlisted and done under this lock, and is listed again
                 // only when its children are here.
+                let placed = self.shared.leases.as_ref().is_none_or(|leases| {
+                    let standing = leases.standing();
+                    let standing = standing.borrow();
+                    standing.placed && standing.at.as_micros() as u64 > since && self.shared.reads_all(&standing.held)
+                });
                 let shards = self.shared.shards();
-                if self.shared.listed.load(Ordering::Acquire) && shards.iter().all(caught_up) {
+                if placed && self.shared.listed.load(Ordering::Acquire) && shards.iter().all(caught_up) {
                     return;
                 }
             }
@@ -276,7 +398,15 @@ impl Consumer {
 
 impl ConsumerOptions {
     fn state(&self, checkpoint: &ShardCheckpoint) -> Arc<ShardState> {
+        self.fenced_state(checkpoint, None)
+    }
+
+    fn fenced_state(&self, checkpoint: &ShardCheckpoint, fence: Option<Fence>) -> Arc<ShardState> {
         let ledger = Ledger::new(self.window).resumed(checkpoint.counters);
+        let ledger = match fence {
+            Some(fence) => ledger.fenced(fence),
+            None => ledger,
+        };
         let ledger = match (&self.job, &checkpoint.tally) {
             (None, _) => ledger,
             (Some(_), Some(tally)) => ledger.tallied(tally.clone()),
@@ -289,6 +419,9 @@ impl ConsumerOptions {
             behind_records: AtomicU64::new(u64::MAX),
             records: AtomicU64::new(0),
             foreign: AtomicU64::new(0),
+            outside: AtomicU64::new(0),
+            hash_keys: OnceLock::new(),
+            resumed: checkpoint.position.clone().zip(checkpoint.sub),
             caught_up_at: AtomicU64::new(0),
             done: AtomicBool::new(checkpoint.done),
             done_told: AtomicBool::new(checkpoint.done),
@@ -297,6 +430,70 @@ impl ConsumerOptions {
 }
 
 impl Shared {
+    /// Begins a shard that is held; what was begun of it before is forgotten.
+    pub(super) fn hold(&self, held: &Held) -> Arc<ShardState> {
+        let checkpoint = ShardCheckpoint {
+            shard: held.shard.clone(),
+            position: held.settled.as_ref().map(|(sequence, _)| sequence.clone()),
+            sub: held.settled.as_ref().map(|(_, sub)| *sub),
+            done: false,
+            counters: Counters::default(),
+            tally: None,
+            time_us: None,
+        };
+        let state = self.options.fenced_state(&checkpoint, Some(held.fence.clone()));
+        if let Some(hash_keys) = held.hash_keys {
+            // Made a line above.
+            let _ = state.hash_keys.set(hash_keys);
+        }
+        self.shards().push(Arc::clone(&state));
+        let hold = Hold { fence: held.fence.clone(), hand_over: false, told: false };
+        self.holds().insert(Arc::clone(&state.id), hold);
+        state
+    }
+
+    /// Forgets a shard that is no longer ours, but for what was counted below its mark.
+    pub(super) fn retire(&self, shard: &str) {
+        self.holds().remove(shard);
+        let mut shards = self.shards();
+        shards.retain(|state| *state.id != *shard);
+        if let Some(counted) = self.taken().remove(shard) {
+            *self.retired.lock().unwrap_or_else(PoisonError::into_inner) += counted;
+        }
+    }
+
+    fn taken(&self) -> MutexGuard<'_, HashMap<Arc<str>, Counters>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn retired(&self) -> Counters {
+        *self.retired.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn holds(&self) -> MutexGuard<'_, HashMap<Arc<str>, Hold>> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True, once, when another worker may have the shard.
+    fn is_handed_over(&self, state: &ShardState) -> bool {
+        let mut holds = self.holds();
+        let Some(hold) = holds.get_mut(&state.id).filter(|hold| hold.hand_over && !hold.told) else { return false };
+        hold.told = state.ledger.open_records() == 0;
+        hold.told
+    }
+
+    /// Whether just what is `held` is being read.
+    fn reads_all(&self, held: &[Held]) -> bool {
+        let holds = self.holds();
+        holds.len() == held.len()
+            && held.iter().all(|held| holds.get(held.shard.as_str()).is_some_and(|hold| hold.fence.is(&held.fence)))
+    }
+
+    /// All shards are known.
+    pub(super) fn all_listed(&self) {
+        self.listed.store(true, Ordering::Release);
+    }
+
     fn shards(&self) -> MutexGuard<'_, Vec<Arc<ShardState>>> {
         self.shards.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -325,13 +522,19 @@ impl Shared {
     /// Where `shard` begins.
     fn start(&self, shard: &Shard, first_listing: bool) -> StartAt {
         let checkpoint = self.options.resume.iter().find(|checkpoint| checkpoint.shard == shard.id);
-        if let Some(position) = checkpoint.and_then(|checkpoint| checkpoint.position.clone()) {
-            return StartAt::After(position);
+        if let Some(checkpoint) = checkpoint
+            && let Some(position) = checkpoint.position.clone()
+        {
+            // In the middle of an aggregated record, perhaps: it is read again, and what is settled of it skipped.
+            return if checkpoint.sub.is_some() { StartAt::At(position) } else { StartAt::After(position) };
+        }
+        // A time means the same in every shard: a child that is older than it must not be read whole.
+        if let StartAt::Time(_) = self.options.from {
+            return self.options.from.clone();
         }
         // A child of a shard that was read is read whole: it goes on where its parents end.
         let parent_was_read = shard.parents.iter().any(|parent| self.find(parent).is_some());
-        let known = checkpoint.is_some() || (first_listing && !parent_was_read);
-        if known || self.options.from != StartAt::Latest && first_listing {
+        if checkpoint.is_some() || (first_listing && !parent_was_read) {
             self.options.from.clone()
         } else {
             StartAt::TrimHorizon
@@ -374,6 +577,8 @@ async fn supervise(shared: &Arc<Shared>) -> Result<(), CloudError> {
                 state.done.store(true, Ordering::Release);
                 continue;
             }
+            // It was not listed before.
+            let _ = state.hash_keys.set(shard.hash_keys);
             let (shared, seed) = (Arc::clone(shared), started.len() as u64);
             tasks.spawn(async move {
                 let read = read(&shared.course, &state, start, seed).await;
@@ -416,6 +621,7 @@ impl Shared {
         let state = self.options.state(&ShardCheckpoint {
             shard: shard.id.clone(),
             position: None,
+            sub: None,
             done: false,
             counters: Counters::default(),
             tally,

@@ -20,6 +20,8 @@ use super::*;
 use crate::cloud::{Class, CloudError};
 use crate::item::{Checked, Checker, Key, KeyAttr, KeyKind, KeySchema, request};
 
+mod resharding;
+
 fn schema() -> KeySchema {
     KeySchema { partition: KeyAttr { name: "id".into(), kind: KeyKind::S }, sort: None }
 }
@@ -53,6 +55,8 @@ struct Fake {
     rng: Mutex<SmallRng>,
     /// Refused for good, as by the type of an index key.
     poison: HashSet<String>,
+    /// How they are refused.
+    refusal: Class,
     down: Mutex<Option<CloudError>>,
     state: Mutex<State>,
 }
@@ -74,7 +78,12 @@ impl Fake {
     }
 
     fn poisoned(faults: Faults, poison: &[&str]) -> Arc<Self> {
+        Self::refusing(faults, poison, Class::Invalid)
+    }
+
+    fn refusing(faults: Faults, poison: &[&str], refusal: Class) -> Arc<Self> {
         Arc::new(Self {
+            refusal,
             faults,
             rng: Mutex::new(SmallRng::seed_from_u64(7)),
             poison: poison.iter().map(|id| (*id).to_owned()).collect(),
@@ -134,7 +143,7 @@ impl TablePut for Fake {
             assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len(), "a key twice in one batch");
             self.state.lock().unwrap().requests.push(ids.clone());
             if ids.iter().any(|id| self.poison.contains(id)) {
-                return Err(error(Class::Invalid, "type mismatch for index key"));
+                return Err(error(self.refusal, "type mismatch for index key"));
             }
             let mut reply = BatchReply::default();
             let mut written = 0.0;
@@ -162,8 +171,9 @@ impl TablePut for Fake {
             self.before()?;
             let body: Value = serde_json::from_slice(&body).unwrap();
             let id = body["Item"]["id"]["S"].as_str().unwrap().to_owned();
+            self.state.lock().unwrap().requests.push(vec![id.clone()]);
             if self.poison.contains(&id) {
-                return Err(error(Class::Invalid, "type mismatch for index key"));
+                return Err(error(self.refusal, "type mismatch for index key"));
             }
             if body.get("ConditionExpression").is_some() && self.state.lock().unwrap().items.contains_key(&id) {
                 return Err(error(Class::Condition, ""));
@@ -238,10 +248,15 @@ impl StreamSource for Fake {
         async move {
             let n: usize = shard.strip_prefix("shardId-").unwrap().parse().unwrap();
             let place = match start {
-                StartAt::After(after) => {
-                    self.state.lock().unwrap().shards[n].iter().position(|r| r.sequence == *after).unwrap() + 1
+                StartAt::After(at) | StartAt::At(at) => {
+                    let shard = &self.state.lock().unwrap().shards[n];
+                    let is_before = |record: &StreamRecord| match start {
+                        StartAt::After(_) => record.sequence <= *at,
+                        _ => record.sequence < *at,
+                    };
+                    // The oldest record that is kept where this one is gone, as AWS does.
+                    shard.iter().take_while(|record| is_before(record)).count()
                 }
-                StartAt::At(at) => self.state.lock().unwrap().shards[n].iter().position(|r| r.sequence >= *at).unwrap(),
                 _ => 0,
             };
             Ok(format!("{n}:{place}"))
@@ -338,6 +353,32 @@ fn a_poison_item_is_a_dead_letter_its_neighbours_are_written_and_the_version_bef
         assert_eq!(letter.payload, item("k7", 7).json);
         assert_eq!(fake.versions().len(), 29);
     });
+}
+
+#[test]
+fn a_record_that_the_service_fails_on_again_and_again_is_a_dead_letter_after_twenty_tries() {
+    for class in [Class::Transient, Class::Unknown] {
+        let clock = ManualClock::default();
+        clock.run(async {
+            let fake = Fake::refusing(Faults::default(), &["k7"], class);
+            let writer = writer(&fake, &clock, |_| {});
+            let ledger = Arc::new(Ledger::new(500));
+            // More than the lanes hold: those behind it must get through for it to be given up.
+            for n in 0..3_000u64 {
+                let receipt = ledger.open(Line(n)).await.unwrap();
+                writer.put(item(&format!("k{n}"), n), receipt).await.unwrap();
+            }
+            ledger.drained().await;
+            let settled = ledger.take_settled();
+            assert_eq!((settled.counters.written, settled.letters.len()), (2_999, 1), "its neighbours are written");
+            let letter = &settled.letters[0];
+            assert_eq!(letter.line, Some(7));
+            assert!(letter.reason.starts_with("failed 20 times while others got through"), "{}", letter.reason);
+            let tries = fake.state.lock().unwrap().requests.iter().filter(|ids| ids.contains(&"k7".into())).count();
+            assert!((20..=26).contains(&tries), "{tries}");
+            assert!((10..120).contains(&clock.now().as_secs()), "{:?}", clock.now());
+        });
+    }
 }
 
 #[test]
@@ -485,7 +526,16 @@ fn consumer(fake: &Arc<Fake>, clock: &ManualClock, change: impl FnOnce(&mut Cons
 }
 
 async fn produce(fake: &Arc<Fake>, clock: &ManualClock, items: std::ops::Range<u64>, keys: u64) -> Counters {
-    let options = ProducerOptions::new("s", "r-1");
+    produce_as(ProducerOptions::new("s", "r-1"), fake, clock, items, keys).await
+}
+
+async fn produce_as(
+    options: ProducerOptions,
+    fake: &Arc<Fake>,
+    clock: &ManualClock,
+    items: std::ops::Range<u64>,
+    keys: u64,
+) -> Counters {
     let put = Arc::clone(fake) as Arc<dyn StreamPut>;
     let producer = Producer::start(options, put, Arc::new(clock.clone())).await.unwrap();
     let ledger = Arc::new(Ledger::new(2_000));
@@ -499,25 +549,40 @@ async fn produce(fake: &Arc<Fake>, clock: &ManualClock, items: std::ops::Range<u
     ledger.mark().0 + effort
 }
 
+/// The numbers of the put requests on a shard, in order, however they are packed.
+fn numbers(shard: &[StreamRecord]) -> Vec<u64> {
+    let number = |partition_key: &str| partition_key.strip_prefix("r-1/").unwrap().parse().unwrap();
+    let of = |record: &StreamRecord| match aggregate::unpack(&record.data).unwrap() {
+        Some(packed) => packed.records().map(|record| number(record.partition_key)).collect(),
+        None => vec![number(&record.partition_key)],
+    };
+    shard.iter().flat_map(of).collect()
+}
+
 #[test]
 fn exactly_the_records_that_failed_are_sent_again_in_order_for_each_key() {
-    let clock = ManualClock::default();
-    clock.run(async {
-        let fake = Fake::new(Faults { partial: 0.2, throttle: 0.1, ..Faults::default() });
-        let counters = produce(&fake, &clock, 0..5_000, 300).await;
-        assert_eq!((counters.read, counters.on_stream), (5_000, 5_000));
-        assert!(counters.throttled > 0);
-        let state = fake.state.lock().unwrap();
-        assert_eq!(state.shards.iter().map(Vec::len).sum::<usize>(), 5_000);
-        assert!(state.shards.iter().all(|shard| shard.len() > 1_000), "keys spread unevenly");
-        for shard in &state.shards {
-            let mut last: HashMap<u64, u64> = HashMap::new();
-            for record in shard {
-                let n: u64 = record.partition_key.strip_prefix("r-1/").unwrap().parse().unwrap();
-                assert!(last.insert(n % 300, n).is_none_or(|before| before < n), "a key's order was lost");
+    for aggregate in [true, false] {
+        let clock = ManualClock::default();
+        clock.run(async {
+            let fake = Fake::new(Faults { partial: 0.2, throttle: 0.1, ..Faults::default() });
+            let options = ProducerOptions { aggregate, ..ProducerOptions::new("s", "r-1") };
+            let counters = produce_as(options, &fake, &clock, 0..5_000, 300).await;
+            assert_eq!((counters.read, counters.on_stream), (5_000, 5_000));
+            assert!(counters.throttled > 0 && counters.throttled <= counters.retried);
+            let state = fake.state.lock().unwrap();
+            let shards: Vec<Vec<u64>> = state.shards.iter().map(|shard| numbers(shard)).collect();
+            assert_eq!(shards.iter().map(Vec::len).sum::<usize>(), 5_000);
+            assert!(shards.iter().all(|shard| shard.len() > 1_000), "keys spread unevenly");
+            for shard in shards {
+                let mut last: HashMap<u64, u64> = HashMap::new();
+                for n in shard {
+                    assert!(last.insert(n % 300, n).is_none_or(|before| before < n), "a key's order was lost");
+                }
             }
-        }
-    });
+            let records: usize = state.shards.iter().map(Vec::len).sum();
+            assert!(if aggregate { records < 4_000 } else { records == 5_000 }, "{records} records");
+        });
+    }
 }
 
 #[test]
@@ -527,7 +592,7 @@ fn a_record_that_no_stream_takes_is_a_dead_letter_before_it_is_sent() {
         let fake = Fake::new(Faults::default());
         let put = Arc::clone(&fake) as Arc<dyn StreamPut>;
         let mut options = ProducerOptions::new("s", "r-1");
-        options.record_bytes = 60;
+        options.record_bytes = Some(60);
         let producer = Producer::start(options, put, Arc::new(clock.clone())).await.unwrap();
         let ledger = Arc::new(Ledger::new(10));
         let fits = item("k", 1);
@@ -549,7 +614,7 @@ fn through_a_stream_with_every_fault_each_record_counts_once_and_the_last_versio
         produce(&fake, &clock, 0..2_000, 300).await;
         // A crash of the producer: what it had not stored is sent again.
         produce(&fake, &clock, 1_500..3_000, 300).await;
-        let own: usize = fake.state.lock().unwrap().shards.iter().map(Vec::len).sum();
+        let own: usize = fake.state.lock().unwrap().shards.iter().map(|shard| numbers(shard).len()).sum();
         assert!(own > 3_500, "lost replies should have doubled some");
         let consumer = consumer(&fake, &clock, |options| options.job = Some("r-1".into()));
         consumer.caught_up().await;
@@ -612,7 +677,7 @@ fn a_bad_record_is_a_dead_letter_at_once_and_foreign_ones_are_left_alone() {
         consumer.caught_up().await;
         let settled = consumer.settled();
         assert_eq!(settled.len(), 1);
-        let ShardSettled { checkpoint, letters } = &settled[0];
+        let ShardSettled { checkpoint, letters, .. } = &settled[0];
         let counters = checkpoint.counters;
         assert_eq!((counters.read, counters.written, counters.dead), (3, 1, 2));
         assert_eq!(checkpoint.position, Some(SequenceNumber("4".into())));

@@ -14,10 +14,12 @@
 //! equal shares without a word (as the congestion windows of TCP do). Where nothing refuses although the last limit is
 //! well behind, the steps double: so a raise that nobody told is found within seconds.
 //!
-//! A limit refuses what is above it: below what got through it refuses hardly anything. What is refused even there, by
-//! about the same share as above, may be refused whatever the pace: by faults, say. To falls for that there is no end, so
-//! it is tried: for a moment the pace is halved. If as much is refused even then, only what is refused beyond that share
-//! makes the pace fall from then on; if not (other writers were looking for their limit), all stays as it was.
+//! A refusal alone is no limit: services refuse at random, too. But a bucket that is empty refuses a little of nearly
+//! every reply, and what comes at random much of few replies. So replies that refuse something are counted against what
+//! is usual, until a limit is so much likelier than chance that it would be seen by mistake only every so often
+//! ([`FALSE_ALARM`]). What is usual is learnt where it can be: by a writer that has the table alone, below what got
+//! through last. A writer that has less can't know whether others refuse it or chance does; where much is refused it tries
+//! now and then, and takes it for chance if it gets up to the whole table with no more refused than before.
 
 use std::time::Duration;
 
@@ -28,107 +30,87 @@ const UNDER: f64 = 0.05;
 /// Among several writers the share is this times the square of one's part: who has more falls by more, so that all
 /// have the same soon.
 const UNDER_SHARED: f64 = 0.22;
-/// The time from fall to fall that steps are chosen for, s; and units written meanwhile, since a fall costs a few of
+/// The time from fall to fall that steps are chosen for, s, longer for a part of a resource; and units written meanwhile, since a fall costs a few of
 /// them: so small a table is asked less often.
 const SAW_SECONDS: f64 = 1.6;
-const SAW_UNITS: f64 = 400.0;
+const SAW_UNITS: f64 = 600.0;
+/// The step of a writer grows with this power of its part.
+const CATCH_UP: f64 = 0.75;
 /// With several writers each rises by less, but never by less than this share of a writer's that is alone.
 const SMALLEST_STEP: f64 = 0.05;
 /// So far above what was found last, nothing refuses because the limit is another one: the steps double.
 const BEYOND: f64 = 0.03;
-/// The same when it takes so many times as long as usual until something refuses.
+/// The same when it takes so many times as long as usual until something refuses, or so long, s.
 const LATE: f64 = 3.0;
+const LATEST: f64 = 3.5;
 /// Above this multiple of the resource's rate, what gets through is saved capacity under another ceiling (a
 /// partition's).
 const BURST: f64 = 1.2;
-/// While hot keys are tried again and again, a fall to less than this share of the pace is made in several: then one
-/// sample says little of what there is.
+/// While something else refuses, a table is kept at this share of its known rate: then it refuses nothing itself.
+const CROWDED: f64 = 0.99;
+/// A fall to less than this share of the pace is made in several: a short sample says little of what there is.
 const STEEPEST: f64 = 0.5;
-/// Replies after a first refusal that tell how much gets through, units and time.
-const SAMPLE: f64 = 100.0;
-const SAMPLE_TIME: Duration = Duration::from_millis(100);
-/// Fewer units than this tell nothing within that time; after ten times that time they must do.
-const SMALLEST_SAMPLE: f64 = 8.0;
-
+/// It never falls to less than this share of a rate: a job that stands still can't be told from one that hangs.
+const LEAST: f64 = 0.03;
 /// How long after a fall refusals tell nothing.
-const SETTLE: Duration = Duration::from_millis(100);
-/// What was refused counts for about this long, and for about this many replies at least.
-const MEMORY: Duration = Duration::from_secs(5);
-const MEMORY_REPLIES: f64 = 500.0;
-/// Refused replies below what got through that show something; and how many times as large a share may be refused
-/// above it, if the pace is not the reason.
-const SEVERAL: f64 = 2.5;
-const ALIKE: f64 = 2.0;
-/// Less than this share may be other writers looking for their limit, and more is never taken for refusals that heed
-/// no pace.
-const LEAST_BACKGROUND: f64 = 0.035;
-const MOST_BACKGROUND: f64 = 0.25;
-/// A trial of whether refusals heed the pace goes at this share of it, and shows that they don't when so many replies
-/// refuse,
-const TRIAL: f64 = 0.5;
-const TRIAL_REFUSALS: f64 = 3.0;
-/// that they do when it should have been this many by now, or after this time.
-const TRIAL_EXPECTED: f64 = 6.0;
-const TRIAL_TIME: Duration = Duration::from_secs(6);
-/// As much must be refused in it as before, but for chance.
-const TRIAL_ALIKE: f64 = 0.7;
-/// It must have seemed so for this long: what writers refuse each other until each has its share is over sooner.
-const TRIAL_EVIDENCE: Duration = Duration::from_secs(2);
-/// The next trial is so long after one that showed nothing, and later each time up to the second.
-const TRIAL_AGAIN: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(80)];
-/// What a trial found is believed for this long.
-const BACKGROUND_LASTS: Duration = Duration::from_mins(1);
-/// Among refusals that come whatever the pace a sample must be so many times as large,
-const LARGER: f64 = 4.0;
-/// and shows a limit when this multiple of their share is refused.
-const CLEARLY: f64 = 1.5;
+const SETTLE: Duration = Duration::from_millis(50);
+/// Share of replies that refuse something whatever the pace: at least, and at most where that is learnt.
+const USUAL: [f64; 2] = [0.01, 0.4];
+/// It is learnt over about this time, and over so many replies at least.
+const MEMORY: Duration = Duration::from_secs(10);
+const MEMORY_REPLIES: f64 = 100.0;
+/// Share of units that is refused a little above a limit,
+const OVER: f64 = 0.04;
+/// and share of large replies that then refuse something.
+const OVER_REPLIES: f64 = 0.5;
+/// Where there is no limit one is seen about once in this time, s.
+const FALSE_ALARM: f64 = 15.0;
+/// After a reply that refused something the pace does not rise for so many replies, and for a window at least.
+const HOLDS: f64 = 8.0;
+/// Who gets this share of a resource has it alone.
+const ALONE: f64 = 0.9;
+/// A trial whether refusals are chance is worth it from this share of refusing replies on, or this over the rate of a
+/// small resource, which tells too little while the trial lasts.
+const WORTH: f64 = 0.08;
+const WORTH_UNITS: f64 = 15.0;
+/// The first is made after this time, each later one twice as long after the one before, up to the second.
+const TRIAL_AGAIN: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(320)];
 
-/// What was refused from the first refusal on.
-#[derive(Clone, Copy, Debug)]
-struct Sample {
-    since: Duration,
-    sent: f64,
-    refused: f64,
-    replies: f64,
-}
-
-/// What was sent and refused in the last seconds, older replies counting less.
+/// Evidence of a limit: what was sent and refused since more was refused than usually is (a cumulative sum test,
+/// Page 1954).
 #[derive(Clone, Copy, Debug, Default)]
-struct Seen {
+struct Evidence {
+    /// How many times as likely a limit is as chance, as a logarithm.
+    score: f64,
+    /// Units sent, and of those refused.
     sent: f64,
     refused: f64,
-    /// Replies that refused something.
-    refusals: f64,
+    /// The pace does not rise before this.
+    holds_until: Duration,
 }
 
-impl Seen {
-    fn share(&self) -> f64 {
-        if self.sent > 0.0 { self.refused / self.sent } else { 0.0 }
-    }
-
-    fn fade(&mut self, kept: f64) {
-        self.sent *= kept;
-        self.refused *= kept;
-        self.refusals *= kept;
-    }
-
-    fn add(&mut self, sent: f64, refused: f64) {
-        self.sent += sent;
-        self.refused += refused;
-        self.refusals += f64::from(u8::from(refused > 0.0));
-    }
-}
-
-/// The pace is halved to see whether refusals heed it.
-#[derive(Clone, Copy, Debug)]
-struct Trial {
-    since: Duration,
-    seen: Seen,
+/// Replies below what got through, older ones counting less.
+#[derive(Clone, Copy, Debug, Default)]
+struct Background {
     replies: f64,
-    /// The share that refuses if they don't.
-    share: f64,
-    /// The pace before.
-    before: f64,
+    /// Of `replies`: those that refused something.
+    refusing: f64,
+    heard_at: Duration,
+}
+
+impl Background {
+    fn add(&mut self, now: Duration, refuses: bool) {
+        let passed = now.saturating_sub(self.heard_at).as_secs_f64() / MEMORY.as_secs_f64();
+        self.heard_at = now;
+        let kept = 1.0 - passed.min(1.0 / MEMORY_REPLIES);
+        self.replies = self.replies * kept + 1.0;
+        self.refusing = self.refusing * kept + f64::from(u8::from(refuses));
+    }
+
+    /// Share of replies that refuse something whatever the pace.
+    fn share(&self) -> f64 {
+        self.refusing / self.replies.max(MEMORY_REPLIES)
+    }
 }
 
 /// Which multiple of the resources' rates gets through, as refusals taught.
@@ -148,7 +130,13 @@ pub(super) struct Governor {
     found: Option<f64>,
     /// The step of the next window, in multiples of the rate: it grows when nothing refuses that should.
     stride: f64,
-    sample: Option<Sample>,
+    evidence: Evidence,
+    background: Background,
+    /// What is refused is taken for chance, to see how far that goes.
+    is_trial: bool,
+    /// No trial before this, and how long after one that failed the next one is.
+    trial_after: Duration,
+    trial_again: Duration,
     fell_at: Duration,
     /// Units accepted since then.
     accepted: f64,
@@ -156,20 +144,6 @@ pub(super) struct Governor {
     frequent: f64,
     /// Seconds from fall to fall that a writer alone would choose.
     saw: f64,
-    /// Below and above what got through.
-    below: Seen,
-    above: Seen,
-    heard_at: Duration,
-    trial: Option<Trial>,
-    /// Since when refusals seem to heed no pace.
-    seems_since: Option<Duration>,
-    /// No trial before this, and how long after one that shows nothing the next one is.
-    trial_after: Duration,
-    trial_again: Duration,
-    /// The share that is refused whatever the pace: by faults, or because others take no heed.
-    background: f64,
-    /// It is never taken for more than this: else a limit would seem to be one of these, too.
-    most_background: f64,
 }
 
 impl Governor {
@@ -185,20 +159,15 @@ impl Governor {
             crowded: false,
             found: None,
             stride: step(SAW_SECONDS),
-            sample: None,
+            evidence: Evidence::default(),
+            background: Background::default(),
+            is_trial: false,
+            trial_after: TRIAL_AGAIN[0],
+            trial_again: TRIAL_AGAIN[0],
             fell_at: Duration::ZERO,
             accepted: 0.0,
             frequent: 1.0,
             saw: SAW_SECONDS,
-            below: Seen::default(),
-            above: Seen::default(),
-            heard_at: Duration::ZERO,
-            trial: None,
-            seems_since: None,
-            trial_after: Duration::ZERO,
-            trial_again: TRIAL_AGAIN[0],
-            most_background: 0.0,
-            background: 0.0,
         }
     }
 
@@ -215,7 +184,7 @@ impl Governor {
 
     fn most(&self) -> f64 {
         match (self.known, self.crowded) {
-            (true, true) => self.most.min(1.0),
+            (true, true) => self.most.min(CROWDED),
             (true, false) => self.most,
             (false, _) => Self::MOST,
         }
@@ -244,12 +213,12 @@ impl Governor {
         };
         // In a burst, and where the rates are a guess, a step is a part of what was found instead.
         let scale = if found > BURST || !self.known { found } else { 1.0 };
-        let late = LATE * self.frequent * self.saw;
+        let late = (LATE * self.frequent * self.saw).min(self.saw.max(LATEST));
         if self.factor > found * (1.0 + self.under(found)) + BEYOND * scale
             || now.saturating_sub(self.fell_at).as_secs_f64() > late.max(SAW_SECONDS)
         {
             // By half of what there is at most: the bucket has filled meanwhile, and takes anything for a moment.
-            self.stride = (self.stride * 2.0).min(self.factor / scale / 2.0);
+            self.stride = (self.stride * 2.0).clamp(self.factor * UNDER / scale, self.factor / scale / 2.0);
         }
         self.factor = (self.factor + self.stride * scale).min(self.most());
     }
@@ -263,138 +232,69 @@ impl Governor {
         if sent_at < self.fell_at + SETTLE {
             return false;
         }
-        if self.trial.is_some() {
-            self.hear_trial(now, sent, refused);
-            return false;
+        if self.found.is_some_and(|found| self.factor <= found) {
+            self.background.add(now, refused > 0.0);
         }
-        self.remember(now, sent, refused);
-        if self.begins_trial(now) {
+        self.try_chance(now, rate);
+        let usual = self.usual();
+        // A bucket that is just empty refuses of each reply what is over: of large ones something almost always.
+        let at_limit = (1.0 - (1.0 - OVER).powf(sent)).clamp(OVER, OVER_REPLIES).max(usual + OVER);
+        let replies_per_second = self.factor * rate / sent.max(f64::MIN_POSITIVE);
+        let certain = (replies_per_second * FALSE_ALARM).max(1.0).ln();
+        let evidence = &mut self.evidence;
+        if evidence.score > 0.0 {
+            evidence.sent += sent;
+            evidence.refused += refused;
+        }
+        evidence.score += if refused > 0.0 { (at_limit / usual).ln() } else { ((1.0 - at_limit) / (1.0 - usual)).ln() };
+        if refused > 0.0 {
+            evidence.holds_until = now + WINDOW.max(Duration::from_secs_f64((HOLDS / replies_per_second).min(60.0)));
+        }
+        if evidence.score <= 0.0 {
+            self.evidence = Evidence::default();
+        } else if evidence.score >= certain {
+            let evidence = std::mem::take(evidence);
+            self.fall(now, evidence, rate);
             return true;
         }
-        let Some(sample) = &mut self.sample else {
-            // The first refusal came because it was looked for: what follows tells how much gets through.
-            if refused > 0.0 {
-                self.sample = Some(Sample { since: now, sent: 0.0, refused: 0.0, replies: 0.0 });
-            }
-            return false;
-        };
-        sample.sent += sent;
-        sample.refused += refused;
-        sample.replies += 1.0;
-        let lasted = now.saturating_sub(sample.since);
-        let enough = sample.sent >= SAMPLE
-            || lasted >= SAMPLE_TIME && sample.sent >= SMALLEST_SAMPLE
-            || lasted >= SAMPLE_TIME * 10;
-        if !enough {
-            return false;
-        }
-        let sample = *sample;
-        match self.shows_limit(&sample) {
-            None => false,
-            Some(false) => {
-                self.sample = None;
-                self.stride = self.stride.max(step(self.saw));
-                self.rise(now);
-                false
-            }
-            Some(true) => {
-                self.fall(now, sample, rate);
-                true
-            }
+        false
+    }
+
+    /// The share of replies that refuses something whatever the pace.
+    fn usual(&self) -> f64 {
+        let is_alone = self.found.is_some_and(|found| found >= ALONE);
+        if is_alone || self.is_trial { self.background.share().clamp(USUAL[0], USUAL[1]) } else { USUAL[0] }
+    }
+
+    /// Takes what is refused for chance and rises faster and faster, now and then; a limit shows at once.
+    fn try_chance(&mut self, now: Duration, rate: f64) {
+        let has_a_part = self.found.is_some_and(|found| found < ALONE);
+        if has_a_part
+            && !self.is_trial
+            && now >= self.trial_after
+            && self.background.share() >= WORTH.max(WORTH_UNITS / rate)
+        {
+            self.is_trial = true;
+            self.stride = self.factor / 4.0;
+            self.evidence = Evidence::default();
         }
     }
 
-    fn remember(&mut self, now: Duration, sent: f64, refused: f64) {
-        let passed = now.saturating_sub(self.heard_at).as_secs_f64() / MEMORY.as_secs_f64();
-        self.heard_at = now;
-        let kept = 1.0 - passed.min(1.0 / MEMORY_REPLIES);
-        self.below.fade(kept);
-        self.above.fade(kept);
-        // Before anything was found all is above.
-        let is_below = self.found.is_some_and(|found| self.factor <= found);
-        if is_below {
-            self.below.add(sent, refused);
-        } else {
-            self.above.add(sent, refused);
-        }
-        if self.background > 0.0 && self.below.refusals >= SEVERAL {
-            self.background = self.below.share().min(self.most_background);
-        }
-        if now > self.trial_after + BACKGROUND_LASTS {
-            self.background = 0.0;
-        }
-    }
-
-    /// Begins a trial if the refusals seem to heed no pace.
-    fn begins_trial(&mut self, now: Duration) -> bool {
-        let share = self.below.share();
-        let seems = self.below.refusals >= SEVERAL && self.above.share() <= share * ALIKE;
-        let seems = seems && (LEAST_BACKGROUND..=MOST_BACKGROUND).contains(&share);
-        if !seems || self.background > 0.0 {
-            self.seems_since = None;
-            return false;
-        }
-        if now < *self.seems_since.get_or_insert(now) + TRIAL_EVIDENCE || now < self.trial_after {
-            return false;
-        }
-        self.trial = Some(Trial { since: now, seen: Seen::default(), replies: 0.0, share, before: self.factor });
-        self.factor *= TRIAL;
-        self.sample = None;
-        (self.fell_at, self.accepted) = (now, 0.0);
-        true
-    }
-
-    fn hear_trial(&mut self, now: Duration, sent: f64, refused: f64) {
-        let Some(trial) = &mut self.trial else { return };
-        trial.seen.add(sent, refused);
-        trial.replies += 1.0;
-        let trial = *trial;
-        let heed_no_pace = trial.seen.refusals >= TRIAL_REFUSALS && trial.seen.share() >= trial.share * TRIAL_ALIKE;
-        let late = now.saturating_sub(trial.since) >= TRIAL_TIME;
-        if heed_no_pace {
-            self.background = trial.share;
-            self.most_background = trial.share * CLEARLY;
-            self.trial_again = TRIAL_AGAIN[0];
-            self.trial_after = now;
-            self.stride = step(self.saw);
-        } else if late || trial.replies * trial.share >= TRIAL_EXPECTED {
-            self.trial_after = now + self.trial_again;
-            self.trial_again = (self.trial_again * 2).min(TRIAL_AGAIN[1]);
-        } else {
+    /// A trial ended where `found` gets through.
+    fn end_trial(&mut self, now: Duration, found: f64) {
+        if !std::mem::take(&mut self.is_trial) {
             return;
         }
-        self.end_trial(now);
-    }
-
-    fn end_trial(&mut self, now: Duration) {
-        if let Some(trial) = self.trial.take() {
-            self.factor = trial.before;
-            if self.background > 0.0 {
-                // The falls were in vain, and what they found says nothing: it rises by steps that double.
-                self.found = Some(self.factor / 2.0);
-            }
-            (self.fell_at, self.accepted) = (now, 0.0);
-        }
-    }
-
-    /// Whether `sample` shows that the pace is above a limit; `None` when it must grow to tell.
-    fn shows_limit(&self, sample: &Sample) -> Option<bool> {
-        if self.background == 0.0 {
-            return Some(true);
-        }
-        let share = sample.refused / sample.sent.max(1.0);
-        // Writes are refused together, a batch at a time; one refused batch more is no proof.
-        let chance = (4.0 * (self.background * sample.replies).sqrt() + 1.0) / sample.replies;
-        if share > self.background * CLEARLY + chance {
-            Some(true)
-        } else if sample.sent >= SAMPLE * LARGER && share < self.background * CLEARLY {
-            Some(false)
+        if found >= ALONE {
+            self.trial_again = TRIAL_AGAIN[0];
         } else {
-            None
+            self.trial_after = now + self.trial_again;
+            self.trial_again = (self.trial_again * 2).min(TRIAL_AGAIN[1]);
         }
     }
 
-    fn fall(&mut self, now: Duration, sample: Sample, rate: f64) {
+    /// A limit showed: falls under what got through, as `sample` and all since the last fall tell.
+    fn fall(&mut self, now: Duration, sample: Evidence, rate: f64) {
         let since = now.saturating_sub(self.fell_at).as_secs_f64();
         let sent = sample.sent.max(1.0);
         let share = sample.refused / sent;
@@ -407,29 +307,29 @@ impl Governor {
             None if self.known && self.factor < BURST => 1.0,
             None => f64::NAN,
         };
-        let passes = 1.0 - self.background;
         let expected = 1.0 - average / self.factor;
         let chance = 3.0 * (share.max(expected).max(1.0 / sent) / sent).sqrt();
         let is_average = (share - expected).abs() < chance;
-        let steepest = if self.crowded { STEEPEST } else { 0.0 };
-        let found = if is_average { average } else { through.max(self.factor * steepest) };
-        let mut found = (found / passes).clamp(0.01, self.most());
+        let found = if is_average { average } else { through.max(self.factor * STEEPEST) };
+        let mut found = found.clamp(LEAST, self.most());
         if self.known && found < BURST {
             // A table gives its rate and no more: what seems to be more is chance, or soon told.
-            found = found.min(1.0 / passes);
+            found = found.min(1.0);
         }
-        self.saw = saw(rate * found.max(1.0));
+        self.saw = saw(rate * found.max(1.0)) / found.clamp(0.1, 1.0).sqrt();
         if self.found.is_some() {
             self.frequent += ((since / self.saw).min(1.0) - self.frequent) * 0.2;
         }
-        // The more writers there are, the smaller their steps: else they would fall all the time.
+        // The more writers there are, the smaller their steps: else they would fall all the time. Who has less rises by
+        // more of what it has, so that it catches up.
         let caution = self.frequent.powi(2).max(SMALLEST_STEP);
-        self.stride = step(self.saw) * caution;
+        self.stride = step(self.saw) * caution * found.min(1.0).powf(CATCH_UP);
+        self.end_trial(now, found);
         self.found = Some(found);
         self.factor = found * (1.0 - self.under(found));
         self.fell_at = now;
         self.accepted = 0.0;
-        self.sample = None;
+        self.evidence = Evidence::default();
     }
 
     fn under(&self, found: f64) -> f64 {
@@ -437,28 +337,24 @@ impl Governor {
     }
 
     /// True while refusals are being counted: then the pace does not rise.
-    pub fn is_sampling(&self) -> bool {
-        self.sample.is_some() || self.trial.is_some()
+    pub fn is_sampling(&self, now: Duration) -> bool {
+        self.evidence.score > 0.0 && now < self.evidence.holds_until
     }
 
     /// The rates are now `ratio` times what they were, as the service told.
     pub fn scaled(&mut self, now: Duration, ratio: f64) {
-        self.end_trial(now);
         // Either the change was found before it was told, and what gets through stays; or it was not, and our share of
-        // it stays. One of them makes more sense.
-        let found_before = self.factor / ratio;
-        if found_before.ln().abs() < self.factor.ln().abs() {
-            self.factor = found_before;
-        }
-        if (0.85..BURST).contains(&self.factor) {
+        // it stays. The one that makes more sense is nearer to all of it.
+        let (before, after) = (self.factor.min(1.0), (self.factor / ratio).min(1.0));
+        self.factor = before.max(after);
+        if self.factor > 0.85 {
             self.factor = 1.0;
         }
         self.factor = self.factor.min(self.most());
         self.found = self.found.map(|_| self.factor);
         self.frequent = 1.0;
-        self.below = Seen::default();
-        self.above = Seen::default();
-        self.sample = None;
+        self.evidence = Evidence::default();
+        self.is_trial = false;
         self.fell_at = now;
         self.accepted = 0.0;
     }

@@ -42,6 +42,8 @@ pub(super) struct Answer {
     /// Its own size, WCU.
     pub wcu: f64,
     pub refused: bool,
+    /// It was refused before: that it is so again says nothing new of who fills what.
+    pub again: bool,
 }
 
 /// What of an answer the table's own pace should hear of, WCU by the items' own size.
@@ -51,6 +53,17 @@ pub(super) struct Heard {
     pub refused: f64,
     /// Refused, but not by the table: it has this left for others.
     pub unused: f64,
+}
+
+/// What hot keys are held at.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Held {
+    /// How many there are.
+    pub keys: usize,
+    /// What they get together, WCU a second.
+    pub wcu: f64,
+    /// One of them; empty when that is not known.
+    pub name: String,
 }
 
 /// Counts that fade: half is forgotten after [`HALF_LIFE`].
@@ -63,7 +76,7 @@ struct Fading {
     at: Duration,
 }
 
-const HALF_LIFE: f64 = 2.0;
+const HALF_LIFE: f64 = 10.0;
 
 /// A key that was refused, from then on.
 #[derive(Clone, Copy, Debug)]
@@ -91,11 +104,6 @@ impl Fading {
         }
     }
 
-    /// Share refused.
-    fn share(&self) -> f64 {
-        if self.sent > 0.0 { self.refused / self.sent } else { 0.0 }
-    }
-
     /// Accepted a second, WCU.
     fn rate(&self) -> f64 {
         (self.sent - self.refused) * std::f64::consts::LN_2 / HALF_LIFE
@@ -106,12 +114,10 @@ impl Fading {
 const PARTITION: f64 = 1_000.0;
 /// A key is judged once it was refused this often within a few seconds.
 const OFTEN: f64 = 8.0;
-/// It is hot when it is refused so many times as often as the others,
-const TIMES: f64 = 2.0;
+/// It is hot when it is refused so much more often than its part of the traffic explains, in standard deviations,
+const BEYOND: f64 = 3.0;
 /// or when it has this share of all refusals and the service says that a partition refuses.
 const PART: f64 = 0.1;
-/// Below this share refused nothing is hot.
-const SHARE: f64 = 0.02;
 /// What a key gets is measured over this at least, s.
 const SHORTEST: f64 = 0.25;
 /// It begins at this share of that: what its neighbours were refused meanwhile comes on top.
@@ -127,6 +133,8 @@ const WATCHED: usize = 4_096;
 
 #[derive(Debug)]
 struct Hot {
+    /// The key's value, for people.
+    name: Option<String>,
     pace: Pace<()>,
     /// When it was last refused or held back.
     busy_at: Duration,
@@ -193,15 +201,28 @@ impl HotKeys {
         self.full_at = Some(now);
     }
 
+    /// Says what a hot key is called, unless that is known.
+    pub fn call(&mut self, partition: u64, name: impl FnOnce() -> String) {
+        if let Some(hot) = self.hot.get_mut(&partition) {
+            hot.name.get_or_insert_with(name);
+        }
+    }
+
     /// Whether the hot keys hold up the rest, which they do when there is no room for more of them, or when they are all
-    /// that waits: how many there are, and what they get together, WCU a second.
-    pub fn binds(&self, now: Duration, others_wait: bool) -> Option<(usize, f64)> {
+    /// that waits.
+    pub fn binds(&self, now: Duration, others_wait: bool) -> Option<Held> {
         let recently = |at: Duration| now.saturating_sub(at) < Duration::from_secs(1);
         if !self.full_at.is_some_and(recently) && (others_wait || !self.hot.values().any(|hot| recently(hot.busy_at))) {
             return None;
         }
         let rate = |hot: &Hot| hot.pace.resources().first().map_or(0.0, |it| it.rate) * hot.pace.factor();
-        (!self.hot.is_empty()).then(|| (self.hot.len(), self.hot.values().map(rate).sum()))
+        // The one that was busy last stands for all.
+        let busiest = self.hot.values().max_by_key(|hot| hot.busy_at)?;
+        Some(Held {
+            keys: self.hot.len(),
+            wcu: self.hot.values().map(rate).sum(),
+            name: busiest.name.clone().unwrap_or_default(),
+        })
     }
 
     /// What the service last said of a refusal, if that is still believed.
@@ -220,28 +241,43 @@ impl HotKeys {
             self.refused_at = Some(now);
         }
         self.all.fade(now);
-        let partition_is_full = self.partition_is_full(now);
+        let partition_is_full = self.partition_is_full(now) && cause != Cause::Whole;
+        // What a hot partition refused of neighbours that were sent beside its keys.
+        let mut neighbours = 0.0;
+        let mut hot: HashMap<u64, (f64, f64)> = HashMap::new();
         for answer in answers {
-            self.all.add(answer);
-            if let Some(hot) = self.hot.get_mut(&answer.partition) {
-                hot.pace.reply(now, sent_at, answer.wcu, if answer.refused { answer.wcu } else { 0.0 });
-                if answer.refused {
-                    hot.busy_at = now;
-                    heard.unused += answer.wcu;
-                } else {
-                    heard.sent += answer.wcu;
-                }
+            if !answer.again {
+                self.all.add(answer);
+            }
+            let refused = if answer.refused { answer.wcu } else { 0.0 };
+            if self.hot.contains_key(&answer.partition) {
+                let (sent, lost) = hot.entry(answer.partition).or_default();
+                *sent += answer.wcu;
+                *lost += refused;
+                heard.unused += refused;
+                heard.sent += answer.wcu - refused;
                 continue;
             }
-            if answer.refused && partition_is_full && cause != Cause::Whole {
-                // A neighbour of a hot key.
-                heard.unused += answer.wcu;
+            if answer.refused && partition_is_full {
+                neighbours += refused;
+                heard.unused += refused;
             } else {
                 heard.sent += answer.wcu;
-                heard.refused += if answer.refused { answer.wcu } else { 0.0 };
+                heard.refused += refused;
             }
-            if answer.refused || self.watched.contains_key(&answer.partition) {
+            let counts = !answer.again && cause != Cause::Whole;
+            if counts && (answer.refused || self.watched.contains_key(&answer.partition)) {
                 self.watch(now, answer);
+            }
+        }
+        for (partition, key) in &mut self.hot {
+            let (sent, refused) = hot.get(partition).copied().unwrap_or_default();
+            if refused > 0.0 {
+                key.busy_at = now;
+            }
+            if sent + neighbours > 0.0 {
+                // It has what its neighbours leave: what they are refused, it takes too much.
+                key.pace.reply(now, sent_at, sent + neighbours, refused + neighbours);
             }
         }
         heard
@@ -271,25 +307,22 @@ impl HotKeys {
         let mut before = self.all;
         before.sent -= answer.wcu;
         before.refused -= if answer.refused { answer.wcu } else { 0.0 };
+        before.refusals -= f64::from(u8::from(answer.refused));
         let new = Watched { seen: Fading { at: now, ..Fading::default() }, since: now, before };
         let watched = self.watched.entry(answer.partition).or_insert(new);
         watched.seen.fade(now);
         watched.seen.add(answer);
         watched.before.fade(now);
         let Watched { seen, since, before } = *watched;
-        if !answer.refused || seen.refusals < OFTEN || seen.share() < SHARE {
+        if !answer.refused || seen.refusals < OFTEN {
             return;
         }
-        let others = Fading {
-            sent: self.all.sent - before.sent - seen.sent,
-            refused: (self.all.refused - before.refused - seen.refused).max(0.0),
-            ..Fading::default()
-        };
-        let is_hot = match self.said(now) {
-            Cause::Whole => false,
-            Cause::Partition => seen.refused >= PART * (seen.refused + others.refused),
-            Cause::Unsaid => others.sent >= OFTEN && seen.share() > TIMES * others.share(),
-        };
+        let sent = self.all.sent - before.sent;
+        let refusals = (self.all.refusals - before.refusals).max(seen.refusals);
+        let part = (seen.sent / sent.max(seen.sent)).clamp(0.0, 1.0);
+        let deviation = (refusals * part * (1.0 - part)).sqrt();
+        let stands_out = sent - seen.sent >= OFTEN && seen.refusals - refusals * part > BEYOND * deviation;
+        let is_hot = stands_out || self.said(now) == Cause::Partition && seen.refusals >= PART * refusals;
         if is_hot {
             // It shares its partition with others, as several writers share a table; what it gets now is where it begins.
             let mut pace = Pace::new(vec![Resource::new((), PARTITION, true)], true);
@@ -298,7 +331,7 @@ impl HotKeys {
             let lasted = now.saturating_sub(since).as_secs_f64().max(SHORTEST);
             let rate = seen.rate().max((seen.sent - seen.refused) / lasted);
             pace.begin_at((rate * BEGIN / PARTITION).clamp(0.05, 1.0));
-            self.hot.insert(answer.partition, Hot { pace, busy_at: now });
+            self.hot.insert(answer.partition, Hot { name: None, pace, busy_at: now });
             self.watched.remove(&answer.partition);
             self.rename();
         }
@@ -324,6 +357,7 @@ mod tests {
                         partition: if is_hot { HOT } else { 1_000_000 + from * 10_000 + batch * 25 + n },
                         wcu: 1.0,
                         refused: chance < if is_hot { refuses_hot } else { refuses_others },
+                        again: false,
                     }
                 })
                 .collect();
@@ -398,7 +432,7 @@ mod tests {
         let mut keys = HotKeys::default();
         let at = Duration::from_millis;
         assert!(!keys.asks(at(1_000)));
-        let refused = [Answer { partition: 1, wcu: 1.0, refused: true }];
+        let refused = [Answer { partition: 1, wcu: 1.0, refused: true, again: false }];
         keys.answered(at(1_000), at(990), &refused, Cause::Unsaid);
         assert!(keys.asks(at(1_000)) && !keys.asks(at(1_050)) && keys.asks(at(1_100)));
         keys.answered(at(1_150), at(1_140), &refused, Cause::Whole);

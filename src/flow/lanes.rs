@@ -118,15 +118,20 @@ pub(super) struct Lanes<T> {
 }
 
 impl<T: Send + 'static> Lanes<T> {
-    /// Starts `count` lanes, each the task that `lane` makes of its number and inbox.
-    pub fn start<F>(count: usize, health: Arc<Health>, mut lane: impl FnMut(u64, mpsc::Receiver<T>) -> F) -> Self
+    /// Starts `count` lanes, each the task that `lane` makes of its number and an inbox of `room`.
+    pub fn start<F>(
+        count: usize,
+        room: usize,
+        health: Arc<Health>,
+        mut lane: impl FnMut(u64, mpsc::Receiver<T>) -> F,
+    ) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let mut tasks = JoinSet::new();
         let inboxes = (0..count.max(1))
             .map(|n| {
-                let (sender, inbox) = mpsc::channel(INBOX);
+                let (sender, inbox) = mpsc::channel(room);
                 tasks.spawn(lane(n as u64, inbox));
                 sender
             })

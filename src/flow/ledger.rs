@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore};
 
 use super::counters::{Counters, Letter, Outcome};
+use super::leases::Fence;
 use super::tally::Tally;
 
 /// Where a record is in its source: what a checkpoint stores, and what a dead letter says.
@@ -40,6 +41,11 @@ pub struct Closed;
 pub trait Settle: Send + Sync {
     /// Notes what became of the record of `ticket`.
     fn settle(&self, ticket: Ticket, outcome: Outcome);
+
+    /// The right to write its records, where several workers share a stream; `None` where nobody else may.
+    fn fence(&self) -> Option<&Fence> {
+        None
+    }
 }
 
 /// The right to settle one record, once. Dropped unsettled it holds the mark where it is, so that the record is read
@@ -53,6 +59,11 @@ impl Receipt {
     /// Settles the record.
     pub fn settle(self, outcome: Outcome) {
         self.ledger.settle(self.ticket, outcome);
+    }
+
+    /// The right to write the record, where it is not ours for good.
+    pub fn fence(&self) -> Option<&Fence> {
+        self.ledger.fence()
     }
 
     /// Settles the record as one that can never succeed.
@@ -101,6 +112,7 @@ pub struct Ledger<P> {
     room: Semaphore,
     frees: Frees,
     drained: Notify,
+    fence: Option<Fence>,
 }
 
 #[derive(Debug)]
@@ -147,6 +159,7 @@ impl<P: Position> Ledger<P> {
             room: Semaphore::new(window.max(1)),
             frees,
             drained: Notify::new(),
+            fence: None,
         }
     }
 
@@ -161,6 +174,13 @@ impl<P: Position> Ledger<P> {
     #[must_use]
     pub fn tallied(self, tally: Tally) -> Self {
         self.state().tally = Some(tally);
+        self
+    }
+
+    /// Its records may be written while `fence` holds.
+    #[must_use]
+    pub fn fenced(mut self, fence: Fence) -> Self {
+        self.fence = Some(fence);
         self
     }
 
@@ -273,6 +293,10 @@ impl<P: Position> Ledger<P> {
 }
 
 impl<P: Position> Settle for Ledger<P> {
+    fn fence(&self) -> Option<&Fence> {
+        self.fence.as_ref()
+    }
+
     fn settle(&self, ticket: Ticket, outcome: Outcome) {
         let mut state = self.state();
         let Some(open) = ticket.0.checked_sub(state.first).and_then(|at| state.open.get_mut(at as usize)) else {

@@ -39,6 +39,9 @@ pub enum Limit {
         /// How many hot partition keys are held back; 0 when none stands out.
         #[serde(default)]
         keys: usize,
+        /// The value of one of them, as it is in the records; empty when it is not known.
+        #[serde(default)]
+        key: String,
     },
     /// Other writers use the table as well: so much of its capacity is ours.
     Shared {
@@ -113,12 +116,11 @@ impl fmt::Display for Limit {
             Self::Table { wcu: Some(wcu) } => write!(f, "table write capacity, {wcu:.0} WCU"),
             Self::Table { wcu: None } => write!(f, "what the on-demand table takes now"),
             Self::Index { index, wcu } => write!(f, "write capacity of index {index}, {wcu:.0} WCU"),
-            Self::Partition { wcu, of, keys: 0 } => {
+            Self::Partition { wcu, of, keys: 0, .. } => {
                 write!(f, "one partition: {wcu:.0} WCU get through, of the table's {of:.0}")
             }
-            Self::Partition { wcu, of, keys } => {
-                let keys = if *keys == 1 { String::from("its hot key gets") } else { format!("{keys} hot keys get") };
-                write!(f, "one partition: {keys} {wcu:.0} WCU, of the table's {of:.0}")
+            Self::Partition { wcu, of, keys, key } => {
+                write!(f, "one partition: {} {wcu:.0} WCU, of the table's {of:.0}", hot_keys(*keys, key))
             }
             Self::Shared { wcu, of } => {
                 write!(f, "other writers of the table: {wcu:.0} of {of:.0} WCU get through")
@@ -140,5 +142,36 @@ impl fmt::Display for Limit {
             Self::Destination { name } => write!(f, "writing to {name}"),
             Self::Paused => write!(f, "paused"),
         }
+    }
+}
+
+/// How many characters of a key are shown.
+const SHOWN: usize = 40;
+
+/// `its hot key "user#1" gets`: the key escaped, since it is from a record, and shortened.
+pub(crate) fn hot_keys(keys: usize, key: &str) -> String {
+    let mut shown: String = key.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    if key.chars().nth(SHOWN).is_some() {
+        shown.push('…');
+    }
+    match (keys, key.is_empty()) {
+        (1, true) => String::from("its hot key gets"),
+        (1, false) => format!("its hot key \"{shown}\" gets"),
+        (_, true) => format!("{keys} hot keys get"),
+        (_, false) => format!("{keys} hot keys, such as \"{shown}\", get"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hot_key_is_named_escaped_and_shortened() {
+        let limit = |key: &str| Limit::Partition { wcu: 250.0, of: 4_000.0, keys: 1, key: key.to_owned() }.to_string();
+        assert_eq!(limit("user#1"), "one partition: its hot key \"user#1\" gets 250 WCU, of the table's 4000");
+        assert!(limit("\u{1b}[31mred\n").contains("\"\\u{1b}[31mred\\n\""), "{}", limit("\u{1b}[31mred\n"));
+        let long = limit(&"é".repeat(500));
+        assert!(long.contains(&format!("{}…", "é".repeat(40))) && long.len() < 200, "{long}");
     }
 }

@@ -13,6 +13,7 @@
 //! with its [`Receipt`] to a [`Writer`] or [`Producer`], and stores what [`Ledger::take_settled`] gives whenever it
 //! likes. After a crash it goes on from the stored position: what was above the mark is read and counted again.
 
+pub mod aggregate;
 mod arrivals;
 mod aws_stream;
 mod backoff;
@@ -24,10 +25,12 @@ mod fan_out;
 mod governor;
 mod hot;
 mod lanes;
+pub mod leases;
 mod ledger;
 mod limit;
 mod pace;
 mod pacer;
+mod parcels;
 mod parked;
 mod patience;
 mod place;
@@ -39,9 +42,12 @@ mod room;
 mod scan;
 mod shard;
 mod shard_pace;
+mod sharing;
+mod slices;
 mod stopwatch;
 mod stream;
 mod table;
+pub mod tail;
 mod tally;
 mod waiting;
 mod writer;
@@ -53,6 +59,8 @@ mod faults;
 #[cfg(test)]
 mod hot_runs;
 #[cfg(test)]
+mod many_tables;
+#[cfg(test)]
 mod simulated;
 
 pub use aws_stream::AwsStream;
@@ -63,6 +71,7 @@ pub use counters::{Counters, Letter, Outcome};
 pub use fan_out::{FanOutConsumer, FanOutStream, consumers, deregister};
 pub use ledger::{Closed, Ledger, Position, Receipt, Settle, Settled, Ticket};
 pub use limit::Limit;
+pub(crate) use limit::hot_keys;
 pub use pacer::{Caps, Left, Pacer, PacerSnapshot, Provisioned};
 pub use patience::Patience;
 pub use producer::{Producer, ProducerOptions, partition_key};

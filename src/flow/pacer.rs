@@ -242,6 +242,11 @@ impl Pacer {
         self.state().hot.take(now, partition, wcu)
     }
 
+    /// Says what the partition key of this hash is called, should it be hot.
+    pub(super) fn call_hot(&self, partition: u64, name: impl FnOnce() -> String) {
+        self.state().hot.call(partition, name);
+    }
+
     /// Whether a refused write should go alone now, so that the service says why.
     pub(super) fn asks(&self) -> bool {
         let now = self.clock.now();
@@ -380,9 +385,9 @@ impl State {
         if self.held {
             return Limit::Paused;
         }
-        if let Some((keys, wcu)) = self.hot.binds(now, self.pace.binds(now).is_some()) {
+        if let Some(held) = self.hot.binds(now, self.pace.binds(now).is_some()) {
             let of = self.pace.resources().first().map_or(0.0, |table| table.rate);
-            return Limit::Partition { wcu, of, keys };
+            return Limit::Partition { wcu: held.wcu, of, keys: held.keys, key: held.name };
         }
         let Some(bound) = self.pace.binds(now).and_then(|n| self.pace.resources().get(n)) else { return Limit::Source };
         let factor = self.pace.factor();
@@ -391,7 +396,7 @@ impl State {
             Kind::WcuCap => Limit::WcuCap { wcu: bound.rate },
             Kind::Rest | Kind::RestOfIndex(_) => self.left_as_limit(&bound.kind),
             _ if self.provisioned.is_some() && factor < 0.85 && self.hot.said(now) == Cause::Partition => {
-                Limit::Partition { wcu: bound.rate * factor, of: bound.rate, keys: 0 }
+                Limit::Partition { wcu: bound.rate * factor, of: bound.rate, keys: 0, key: String::new() }
             }
             _ if self.provisioned.is_some() && factor < 0.85 => {
                 Limit::Shared { wcu: bound.rate * factor, of: bound.rate }
@@ -424,7 +429,7 @@ mod tests {
             pacer.acquire(25.0, 25).await;
             items += 25.0;
             let consumed = Consumed { table: 25.0, indexes: vec![("i".into(), 25.0 * index)] };
-            let answers = [Answer { partition: 1, wcu: 1.0, refused: false }; 25];
+            let answers = [Answer { partition: 1, wcu: 1.0, refused: false, again: false }; 25];
             pacer.reply(clock.now(), &answers, Cause::Unsaid, Some(&consumed));
         }
         items

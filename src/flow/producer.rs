@@ -1,14 +1,14 @@
-//! Puts items as put requests onto a stream: lanes over the hash keys that keep the order of each key, and exactly the
-//! records that failed sent again.
+//! Puts items as put requests onto a stream: lanes over the hash keys that keep the order of each key, requests packed
+//! together into records, and exactly the records that failed sent again.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::backoff::Backoff;
@@ -17,8 +17,10 @@ use super::counters::{Counters, Outcome};
 use super::lanes::{Health, INBOX, Lanes};
 use super::ledger::Receipt;
 use super::limit::Limit;
-use super::records::{RECORDS, Record, records_body};
+use super::parcels::{Outgoing, Parcel, Riding, Sizes, Waiting};
+use super::records::{RECORDS, records_body};
 use super::shard_pace::ShardPaces;
+use super::slices::{self, SLICES};
 use super::stopwatch::LaneTimes;
 use super::stream::{PutReply, StreamPut};
 use super::writer::said;
@@ -32,10 +34,11 @@ pub struct ProducerOptions {
     pub stream: String,
     /// The job, first part of each partition key: its consumer knows its records by it.
     pub job: String,
-    /// Largest record, bytes with its partition key. Kinesis takes 1 MiB unless the stream was set otherwise.
-    pub record_bytes: usize,
-    /// Largest `PutRecords`, bytes of records with their partition keys. Kinesis takes 5 MiB.
-    pub request_bytes: usize,
+    /// Packs put requests that wait together into one record, as the KPL does. Without, each is a record of its own, for
+    /// readers that can't take them apart.
+    pub aggregate: bool,
+    /// Largest record, bytes with its partition key; `None` asks the stream.
+    pub record_bytes: Option<usize>,
     /// Records held for all lanes together, bytes: backpressure sets in above.
     pub memory: usize,
     /// Seeds the jitter of the backoffs.
@@ -45,14 +48,7 @@ pub struct ProducerOptions {
 impl ProducerOptions {
     /// The usual producer of job `job` on `stream`.
     pub fn new(stream: impl Into<String>, job: impl Into<String>) -> Self {
-        Self {
-            stream: stream.into(),
-            job: job.into(),
-            record_bytes: 1 << 20,
-            request_bytes: 5 << 20,
-            memory: 64 << 20,
-            seed: 0,
-        }
+        Self { stream: stream.into(), job: job.into(), aggregate: true, record_bytes: None, memory: 64 << 20, seed: 0 }
     }
 }
 
@@ -71,6 +67,14 @@ pub(super) fn ordinal_of(job: &str, partition_key: &str) -> Option<u64> {
 const MOST_LANES: usize = 64;
 /// How often the stream is asked for its shards.
 const REFRESH: Duration = Duration::from_secs(15);
+/// Requests that wait for each slice at most, on average. A slice has its turn when it holds twice as many, so a stream
+/// that is slower than the source gets records of 16 requests, and a shard its MiB a second even where they have 70 bytes.
+const PER_SLICE: usize = 8;
+/// Largest record of a stream that was not set otherwise, and largest `PutRecords` of such a stream and of others, bytes
+/// with partition keys. <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html>
+const RECORD_BYTES: usize = 1 << 20;
+const REQUEST_BYTES: usize = 5 << 20;
+const REQUEST_BYTES_LARGE: usize = 10 << 20;
 const BASE: Duration = Duration::from_millis(50);
 const CAP: Duration = Duration::from_secs(5);
 
@@ -84,6 +88,9 @@ pub struct Producer {
 
 struct Shared {
     options: ProducerOptions,
+    sizes: Sizes,
+    /// Requests that a lane lets wait.
+    most_waiting: usize,
     put: Arc<dyn StreamPut>,
     paces: ShardPaces,
     health: Arc<Health>,
@@ -95,30 +102,11 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// A record on its way onto the stream.
-#[derive(Debug)]
-struct Outgoing {
-    data: Bytes,
-    partition_key: String,
-    hash_key: u128,
-    alone: bool,
-    receipt: Receipt,
-    /// Its share of the producer's memory, given back when it is settled.
-    _memory: OwnedSemaphorePermit,
-}
-
-impl Outgoing {
-    /// What it counts towards Kinesis's limits, bytes.
-    fn size(&self) -> usize {
-        self.data.len() + self.partition_key.len()
-    }
-}
-
 impl Producer {
     /// Lists the stream's shards and starts a lane for each.
     ///
     /// # Errors
-    /// When the shards can't be listed: the stream is unknown, for one.
+    /// When the stream can't be looked at: it is unknown, for one.
     pub async fn start(
         options: ProducerOptions,
         put: Arc<dyn StreamPut>,
@@ -127,8 +115,21 @@ impl Producer {
         let paces = ShardPaces::new(Arc::clone(&clock), put.shards().await?);
         let health = Arc::new(Health::new(clock, options.memory));
         let count = paces.count().clamp(1, MOST_LANES);
-        let shared = Arc::new(Shared { options, put, paces, health: Arc::clone(&health) });
-        let mut lanes = Lanes::start(count, health, |n, inbox| lane(Arc::clone(&shared), inbox, n));
+        let record = match options.record_bytes {
+            Some(bytes) => bytes,
+            None => put.record_bytes().await?.unwrap_or(RECORD_BYTES),
+        };
+        let request = if record > RECORD_BYTES { REQUEST_BYTES_LARGE } else { REQUEST_BYTES };
+        let packed = if options.aggregate { PER_SLICE * SLICES.div_ceil(count) } else { 0 };
+        let shared = Arc::new(Shared {
+            options,
+            sizes: Sizes { record, request },
+            most_waiting: packed.max(RECORDS + INBOX),
+            put,
+            paces,
+            health: Arc::clone(&health),
+        });
+        let mut lanes = Lanes::start(count, INBOX, health, |n, inbox| lane(Arc::clone(&shared), inbox, n));
         let refresh = lanes.beside(refresh(Arc::clone(&shared)));
         Ok(Self { lanes, shared, refresh })
     }
@@ -174,17 +175,16 @@ impl Producer {
     /// As [`Producer::put`].
     pub async fn put_record(&self, partition_key: &str, data: Bytes, receipt: Receipt) -> Result<(), CloudError> {
         // What Kinesis itself makes of a partition key ("PutRecords" of its API reference).
-        let hash_key = u128::from_be_bytes(Md5::digest(partition_key).into());
-        let (size, most) = (data.len() + partition_key.len(), self.shared.options.record_bytes);
+        let hash = u128::from_be_bytes(Md5::digest(partition_key).into());
+        let (size, most) = (data.len() + partition_key.len(), self.shared.sizes.record);
         if size > most {
             receipt.dead(format!("record of {size} bytes: the stream takes at most {most}"), data);
             return Ok(());
         }
-        let memory = self.shared.health.room(size).await?;
-        let lane = (((hash_key >> 64) * self.lanes.count() as u128) >> 64) as usize;
+        let riding = Riding { receipt, _memory: self.shared.health.room(size).await? };
         let partition_key = partition_key.to_owned();
-        let outgoing = Outgoing { data, partition_key, hash_key, alone: false, receipt, _memory: memory };
-        self.lanes.give(lane, outgoing).await
+        let outgoing = Outgoing { data, partition_key, hash_key: hash, strand: hash, packs: false, riding };
+        self.lanes.give(self.lane(hash), outgoing).await
     }
 
     async fn send(
@@ -196,18 +196,25 @@ impl Producer {
         ordinal: u64,
         receipt: Receipt,
     ) -> Result<(), CloudError> {
-        let hash_key = explicit_hash_key(table, key);
+        let hash = explicit_hash_key(table, key);
         let partition_key = partition_key(&self.shared.options.job, ordinal);
-        let (size, most) = (request.len() + partition_key.len(), self.shared.options.record_bytes);
+        let (size, most) = (request.len() + partition_key.len(), self.shared.sizes.record);
         if size > most {
             receipt.dead(format!("record of {size} bytes: the stream takes at most {most}"), json.clone());
             return Ok(());
         }
-        let memory = self.shared.health.room(size).await?;
-        // Even slices of the hash keys: where the shards are even as well, a lane is a shard.
-        let lane = (((hash_key >> 64) * self.lanes.count() as u128) >> 64) as usize;
-        let outgoing = Outgoing { data: request, partition_key, hash_key, alone: false, receipt, _memory: memory };
-        self.lanes.give(lane, outgoing).await
+        let riding = Riding { receipt, _memory: self.shared.health.room(size).await? };
+        let packs = self.shared.options.aggregate;
+        let hash_key = slices::of(hash);
+        // Where nothing is packed each key is a strand of its own, so that a request holds many records of one slice.
+        let strand = if packs { hash_key } else { hash };
+        let outgoing = Outgoing { data: request, partition_key, hash_key, strand, packs, riding };
+        self.lanes.give(self.lane(hash), outgoing).await
+    }
+
+    /// Even slices of the hash keys: where the shards are even as the lanes are, a lane is a shard.
+    fn lane(&self, hash: u128) -> usize {
+        slices::number(hash) * self.lanes.count() / SLICES
     }
 
     /// What it took so far: `retried` and `throttled`; the rest is the ledger's to count.
@@ -257,89 +264,75 @@ async fn refresh(shared: Arc<Shared>) {
 }
 
 async fn lane(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Outgoing>, n: u64) {
-    let mut waiting: VecDeque<Outgoing> = VecDeque::new();
+    let mut waiting = Waiting::default();
     let mut backoff = Backoff::new(BASE, CAP, shared.options.seed ^ n);
     let watch = &shared.health.watch;
     loop {
         if waiting.is_empty() {
             let Some(outgoing) = watch.idle.during(inbox.recv()).await else { return };
-            waiting.push_back(outgoing);
+            waiting.push(outgoing);
         }
-        while waiting.len() < RECORDS + INBOX
+        while waiting.len() < shared.most_waiting
             && let Ok(outgoing) = inbox.try_recv()
         {
-            waiting.push_back(outgoing);
+            waiting.push(outgoing);
         }
-        let batch = shared.next(&mut waiting);
-        watch.paced.during(shared.pace(&batch)).await;
-        if shared.health.is_over() {
-            return;
-        }
-        let sent = shared.health.clock.now();
-        let records = batch.iter().map(|outgoing| Record {
-            data: &outgoing.data,
-            partition_key: &outgoing.partition_key,
-            hash_key: outgoing.hash_key,
-        });
-        let reply = watch.send(shared.put.put_records(records_body(&shared.options.stream, records))).await;
+        // Nothing waits for more to come: what is here when the lane can send goes, and is packed together.
+        let batch = waiting.next(&shared.paces, shared.sizes);
+        let sending = async {
+            watch.paced.during(shared.pace(&batch)).await;
+            if shared.health.is_over() {
+                return None;
+            }
+            let sent = shared.health.clock.now();
+            let body = records_body(&shared.options.stream, batch.iter().map(Parcel::record));
+            Some((sent, watch.send(shared.put.put_records(body)).await))
+        };
+        let Some((sent, reply)) = shared.meanwhile(&mut inbox, &mut waiting, sending).await else { return };
         let Ok(again) = shared.settle(sent, batch, reply) else { return };
         if again.is_empty() {
             backoff.reset();
         } else {
-            let alone = again.iter().all(|outgoing| outgoing.alone);
-            again.into_iter().rev().for_each(|outgoing| waiting.push_front(outgoing));
+            let alone = again.iter().all(|parcel| parcel.alone);
+            waiting.again(again);
             if !alone {
-                watch.backing_off.during(shared.health.clock.sleep(backoff.wait())).await;
+                let pause = watch.backing_off.during(shared.health.clock.sleep(backoff.wait()));
+                shared.meanwhile(&mut inbox, &mut waiting, pause).await;
             }
         }
     }
 }
 
 impl Shared {
-    /// The next records to send together. A hash key comes once: within a request that fails in part, a later version
-    /// could overtake an earlier one.
-    fn next(&self, waiting: &mut VecDeque<Outgoing>) -> Vec<Outgoing> {
-        let mut batch: Vec<Outgoing> = Vec::new();
-        let mut left = VecDeque::new();
-        let (mut keys, mut bytes) = (HashSet::new(), 0);
-        let mut portions: HashMap<usize, (usize, usize)> = HashMap::new();
-        while let Some(next) = waiting.pop_front() {
-            let full = batch.len() == RECORDS
-                || batch.first().is_some_and(|first| first.alone)
-                || (!batch.is_empty() && (bytes + next.size() > self.options.request_bytes || next.alone));
-            if full {
-                waiting.push_front(next);
-                break;
-            }
-            let (shard, most_records, most_bytes) = self.paces.portion(next.hash_key);
-            let portion = portions.entry(shard).or_default();
-            let fits = portion.0 == 0 || (portion.0 < most_records && portion.1 + next.size() <= most_bytes);
-            // A key that must wait makes its later versions wait too: it is noted as if it had gone.
-            if keys.insert(next.hash_key) && fits {
-                *portion = (portion.0 + 1, portion.1 + next.size());
-                bytes += next.size();
-                batch.push(next);
-            } else {
-                left.push_back(next);
+    /// Waits for `done`, and takes in what comes meanwhile: the more waits, the more goes into one record.
+    async fn meanwhile<T>(
+        &self,
+        inbox: &mut mpsc::Receiver<Outgoing>,
+        waiting: &mut Waiting,
+        done: impl Future<Output = T>,
+    ) -> T {
+        tokio::pin!(done);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut done => return done,
+                Some(outgoing) = inbox.recv(), if waiting.len() < self.most_waiting => waiting.push(outgoing),
             }
         }
-        left.append(waiting);
-        *waiting = left;
-        batch
     }
 
     /// Records, bytes and a hash key for each shard of `batch`.
-    fn portions(&self, batch: &[Outgoing]) -> HashMap<usize, (usize, usize, u128)> {
+    fn portions(&self, batch: &[Parcel]) -> HashMap<usize, (usize, usize, u128)> {
         let mut portions: HashMap<usize, (usize, usize, u128)> = HashMap::new();
-        for outgoing in batch {
-            let portion = portions.entry(self.paces.portion(outgoing.hash_key).0).or_default();
-            *portion = (portion.0 + 1, portion.1 + outgoing.size(), outgoing.hash_key);
+        for parcel in batch {
+            let portion = portions.entry(self.paces.portion(parcel.hash_key).0).or_default();
+            *portion = (portion.0 + 1, portion.1 + parcel.size(), parcel.hash_key);
         }
         portions
     }
 
     /// Waits until the shards of `batch` take it.
-    async fn pace(&self, batch: &[Outgoing]) {
+    async fn pace(&self, batch: &[Parcel]) {
         for (records, bytes, hash_key) in self.portions(batch).into_values() {
             while let Err(wait) = self.paces.take(hash_key, records, bytes) {
                 // The pace may have been raised meanwhile, so look again soon.
@@ -356,17 +349,18 @@ impl Shared {
     fn settle(
         &self,
         sent: Duration,
-        batch: Vec<Outgoing>,
+        batch: Vec<Parcel>,
         reply: Result<PutReply, CloudError>,
-    ) -> Result<Vec<Outgoing>, ()> {
+    ) -> Result<Vec<Parcel>, ()> {
         let error = match reply {
             Ok(reply) => return Ok(self.settle_reply(batch, &reply)),
             Err(error) => error,
         };
+        let requests = requests_in(&batch);
         match error.class {
             Class::Throttled => {
                 self.health.patience.answered();
-                self.health.throttled(batch.len());
+                self.health.throttled(requests);
                 for (records, _, hash_key) in self.portions(&batch).into_values() {
                     self.paces.reply(hash_key, records as u64, records as u64);
                 }
@@ -378,25 +372,25 @@ impl Shared {
                     self.health.fail(error);
                     return Err(());
                 }
-                self.health.effort().retried += batch.len() as u64;
+                self.health.effort().retried += requests as u64;
                 Ok(batch)
             }
-            Class::Invalid if batch.len() > 1 => {
+            Class::Invalid if requests > 1 => {
                 // One of them is bad, and the service does not say which: each goes alone.
                 self.health.patience.answered();
-                self.health.effort().retried += batch.len() as u64;
-                Ok(batch.into_iter().map(|outgoing| Outgoing { alone: true, ..outgoing }).collect())
+                self.health.effort().retried += requests as u64;
+                Ok(batch.into_iter().flat_map(Parcel::apart).collect())
             }
             Class::Invalid => {
                 self.health.patience.answered();
-                for outgoing in batch {
-                    outgoing.receipt.dead(said(&error), outgoing.data);
+                for Parcel { data, riding, .. } in batch {
+                    riding.into_iter().for_each(|riding| riding.receipt.dead(said(&error), data.clone()));
                 }
                 Ok(Vec::new())
             }
             Class::Condition | Class::DryRun => {
-                for outgoing in batch {
-                    outgoing.receipt.settle(Outcome::Skipped);
+                for riding in batch.into_iter().flat_map(|parcel| parcel.riding) {
+                    riding.receipt.settle(Outcome::Skipped);
                 }
                 Ok(Vec::new())
             }
@@ -407,27 +401,32 @@ impl Shared {
         }
     }
 
-    fn settle_reply(&self, batch: Vec<Outgoing>, reply: &PutReply) -> Vec<Outgoing> {
+    fn settle_reply(&self, batch: Vec<Parcel>, reply: &PutReply) -> Vec<Parcel> {
         self.health.patience.answered();
         let failed: HashMap<usize, bool> = reply.failed.iter().map(|failed| (failed.index, failed.throttled)).collect();
         let mut shards: HashMap<usize, (u64, u64, u128)> = HashMap::new();
         let mut again = Vec::new();
         let mut throttled = 0;
-        for (n, outgoing) in batch.into_iter().enumerate() {
+        for (n, parcel) in batch.into_iter().enumerate() {
             let refused = failed.get(&n).copied();
-            let shard = shards.entry(self.paces.portion(outgoing.hash_key).0).or_default();
-            *shard = (shard.0 + 1, shard.1 + u64::from(refused == Some(true)), outgoing.hash_key);
-            throttled += usize::from(refused == Some(true));
+            let shard = shards.entry(self.paces.portion(parcel.hash_key).0).or_default();
+            *shard = (shard.0 + 1, shard.1 + u64::from(refused == Some(true)), parcel.hash_key);
+            throttled += if refused == Some(true) { parcel.riding.len() } else { 0 };
             match refused {
-                None => outgoing.receipt.settle(Outcome::OnStream),
-                Some(_) => again.push(outgoing),
+                None => parcel.riding.into_iter().for_each(|riding| riding.receipt.settle(Outcome::OnStream)),
+                Some(_) => again.push(parcel),
             }
         }
         for (records, refused, hash_key) in shards.into_values() {
             self.paces.reply(hash_key, records, refused);
         }
         self.health.throttled(throttled);
-        self.health.effort().retried += (again.len() - throttled) as u64;
+        self.health.effort().retried += (requests_in(&again) - throttled) as u64;
         again
     }
+}
+
+/// How many put requests the parcels hold together.
+fn requests_in(parcels: &[Parcel]) -> usize {
+    parcels.iter().map(|parcel| parcel.riding.len()).sum()
 }

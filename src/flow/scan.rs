@@ -181,6 +181,8 @@ pub struct ScanTimes {
     pub throttled: f64,
     /// Waiting for replies.
     pub service: f64,
+    /// Replies, refusals among them.
+    pub replies: u64,
 }
 
 /// What a scan saw of its items so far.
@@ -285,6 +287,7 @@ impl Scanner {
                 seen.times.budget += budgeted.saturating_sub(waited).as_secs_f64();
                 seen.times.cap += sent.saturating_sub(budgeted).as_secs_f64();
                 seen.times.service += answered.saturating_sub(sent).as_secs_f64();
+                seen.times.replies += 1;
             }
             let error = match page {
                 Ok(page) => {

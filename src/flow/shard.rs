@@ -3,17 +3,18 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures::future::BoxFuture;
 use tokio::task::JoinSet;
 
+use super::aggregate::{self, SubRecord};
 use super::arrivals::Arrivals;
 use super::counters::{Letter, Outcome};
 use super::lanes::Health;
-use super::ledger::{Ledger, Position};
+use super::ledger::{Ledger, Position, Receipt};
 use super::poll::Polling;
 use super::producer::ordinal_of;
 use super::room::Room;
@@ -32,6 +33,8 @@ pub struct RecordAt {
     pub shard: Arc<str>,
     /// The record.
     pub sequence: SequenceNumber,
+    /// Its place in an aggregated record, from 0; `None` when it is a record of its own.
+    pub sub: Option<u64>,
     /// Its number within our own job.
     pub ordinal: Option<u64>,
     /// Its size, bytes.
@@ -47,7 +50,10 @@ impl Position for RecordAt {
             line: None,
             offset: None,
             shard: Some(self.shard.to_string()),
-            sequence: Some(self.sequence.to_string()),
+            sequence: Some(match self.sub {
+                Some(sub) => format!("{}/{sub}", self.sequence),
+                None => self.sequence.to_string(),
+            }),
             reason,
             payload,
         }
@@ -151,6 +157,12 @@ pub(super) struct ShardState {
     pub behind_records: AtomicU64,
     pub records: AtomicU64,
     pub foreign: AtomicU64,
+    /// Records that an aggregated one held and whose hash keys belong to other shards.
+    pub outside: AtomicU64,
+    /// First and last hash key that the shard takes, once it was listed.
+    pub hash_keys: OnceLock<(u128, u128)>,
+    /// Of the aggregated record that the last run was in the middle of: the last one in it that was settled.
+    pub resumed: Option<(SequenceNumber, u64)>,
     /// One past the moment at which the last page was asked for that was empty and without lag, microseconds of the
     /// clock; 0 when there was none yet.
     pub caught_up_at: AtomicU64,
@@ -291,48 +303,133 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Takes a record, or those that it holds one after another.
     async fn take(&mut self, record: StreamRecord) -> Result<(), CloudError> {
         let StreamRecord { sequence, partition_key, data, arrived_us } = record;
-        let ordinal = self.course.job.as_deref().map(|job| ordinal_of(job, &partition_key));
-        let position = RecordAt {
+        // What the last run settled of this record is not run again: a later version may be in the table by now.
+        let settled = self.state.resumed.as_ref().filter(|(at, _)| *at == sequence).map(|(_, sub)| *sub);
+        match aggregate::unpack(&data) {
+            Ok(Some(aggregated)) if !aggregated.is_empty() => {
+                for (n, record) in (0..).zip(aggregated.records()) {
+                    if settled.is_some_and(|settled| n <= settled) {
+                        continue;
+                    }
+                    let at = self.at(sequence.clone(), Some(n), record.partition_key, &record.data);
+                    if self.is_outside(&record) {
+                        self.pass(at).await?;
+                    } else {
+                        self.take_one(at, record.partition_key, record.data, arrived_us).await?;
+                    }
+                }
+                Ok(())
+            }
+            _ if settled.is_some() => Ok(()),
+            Ok(Some(_)) => self.pass(self.at(sequence, None, &partition_key, &data)).await,
+            Ok(None) => {
+                let at = self.at(sequence, None, &partition_key, &data);
+                self.take_one(at, &partition_key, data, arrived_us).await
+            }
+            Err(damage) => {
+                let at = self.at(sequence, None, &partition_key, &data);
+                if self.course.intake.is_some() {
+                    // An event may be any bytes.
+                    return self.take_one(at, &partition_key, data, arrived_us).await;
+                }
+                // No put request begins like that.
+                let Some(receipt) = self.open(at, &partition_key).await? else { return Ok(()) };
+                receipt.dead(damage.to_string(), data);
+                Ok(())
+            }
+        }
+    }
+
+    fn at(&self, sequence: SequenceNumber, sub: Option<u64>, partition_key: &str, data: &Bytes) -> RecordAt {
+        RecordAt {
             stream: Arc::clone(&self.course.stream),
             shard: Arc::clone(&self.state.id),
             sequence,
-            ordinal: ordinal.flatten(),
+            sub,
+            ordinal: self.course.job.as_deref().and_then(|job| ordinal_of(job, partition_key)),
             size: data.len() as u32,
             time_us: None,
-        };
-        if let Some(intake) = &self.course.intake {
-            self.state.records.fetch_add(1, Ordering::Relaxed);
-            let arrival = Arrival { at: position, sub: None, partition_key, data, arrived_us };
-            return intake.take(&self.state.ledger, arrival).await;
         }
-        let Ok(receipt) = self.state.ledger.open(position).await else { return Err(self.course.health.error()) };
+    }
+
+    /// Whether another shard is to run `record`: its packer sent it for a shard that was split or merged meanwhile, and
+    /// sends it again. The KCL leaves such records out as well.
+    fn is_outside(&self, record: &SubRecord<'_>) -> bool {
+        let Some((from, to)) = self.state.hash_keys.get() else { return false };
+        if (*from..=*to).contains(&record.hash_key()) {
+            return false;
+        }
+        if self.state.outside.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(
+                stream = %self.course.stream, shard = %self.state.id,
+                "an aggregated record holds records whose hash keys belong to other shards: they are left out, as the KCL does"
+            );
+        }
+        true
+    }
+
+    /// Moves the position over a record that is not run here: when it comes where it belongs it is the first of its
+    /// number.
+    async fn pass(&self, at: RecordAt) -> Result<(), CloudError> {
+        let at = RecordAt { ordinal: None, ..at };
+        let Ok(receipt) = self.state.ledger.open(at).await else { return Err(self.course.health.error()) };
+        receipt.settle(Outcome::Passed);
+        Ok(())
+    }
+
+    /// The receipt of a record that is to be run; `None` when it is another's, or ran already.
+    async fn open(&mut self, at: RecordAt, partition_key: &str) -> Result<Option<Receipt>, CloudError> {
+        let ordinal = self.course.job.as_deref().map(|job| ordinal_of(job, partition_key));
+        let Ok(receipt) = self.state.ledger.open(at).await else { return Err(self.course.health.error()) };
         match ordinal {
             Some(None) => {
                 self.state.foreign.fetch_add(1, Ordering::Relaxed);
                 receipt.settle(Outcome::Passed);
-                return Ok(());
+                Ok(None)
             }
             // Its first copy is in the table or on its way there; writing it again could undo a later version.
             Some(Some(ordinal)) if !self.met.first(ordinal) => {
                 receipt.settle(Outcome::Passed);
-                return Ok(());
+                Ok(None)
             }
-            _ => {}
+            _ => {
+                self.state.records.fetch_add(1, Ordering::Relaxed);
+                Ok(Some(receipt))
+            }
         }
-        self.state.records.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Runs one put request, or gives the record to who takes it instead.
+    async fn take_one(
+        &mut self,
+        at: RecordAt,
+        partition_key: &str,
+        data: Bytes,
+        arrived_us: i64,
+    ) -> Result<(), CloudError> {
+        if let Some(intake) = &self.course.intake {
+            self.state.records.fetch_add(1, Ordering::Relaxed);
+            let (sub, partition_key) = (at.sub, partition_key.to_owned());
+            return intake.take(&self.state.ledger, Arrival { at, sub, partition_key, data, arrived_us }).await;
+        }
+        // A dead letter waits to be stored: one of a few bytes must not keep the whole record in memory.
+        let kept = |data: Bytes, sub: Option<u64>| if sub.is_some() { Bytes::copy_from_slice(&data) } else { data };
+        let sub = at.sub;
+        let Some(receipt) = self.open(at, partition_key).await? else { return Ok(()) };
         let request = match request::parse(&data) {
             Ok(request) => request,
             Err(refusal) => {
-                receipt.dead(refusal.to_string(), data);
+                receipt.dead(refusal.to_string(), kept(data, sub));
                 return Ok(());
             }
         };
         let sink = match self.sink(request.table()).await? {
             Ok(sink) => sink,
             Err(reason) => {
-                receipt.dead(reason, data);
+                receipt.dead(reason, kept(data, sub));
                 return Ok(());
             }
         };
@@ -343,7 +440,7 @@ impl Reader<'_> {
         let checked = match sink.checker.check(json.clone()) {
             Ok(checked) => checked,
             Err(refusal) => {
-                receipt.dead(refusal.to_string(), data);
+                receipt.dead(refusal.to_string(), kept(data, sub));
                 return Ok(());
             }
         };

@@ -70,6 +70,13 @@ impl Table {
         self.partitions.iter_mut().for_each(|partition| partition.flow(passed));
     }
 
+    /// A number from 0 to 1 at random.
+    fn chance(&mut self) -> f64 {
+        // Knuth's multiplier; the high bits are good enough.
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.random >> 33) as f64 / f64::from(1u32 << 31)
+    }
+
     /// Writes items of one WCU each with keys spread at random; how many were refused.
     pub fn write(&mut self, now: Duration, items: u64) -> u64 {
         let mut refused = 0;
@@ -105,6 +112,8 @@ pub(super) struct Worker {
     pub pace: Pace<()>,
     pub latency: Duration,
     pub works: bool,
+    /// Of its batches, the share that is refused whatever the pace, and how much of such a batch.
+    pub faults: (f64, f64),
     /// Back at, sent at, sent, refused.
     flying: VecDeque<(Duration, Duration, u64, u64)>,
     /// Written and refused in each second.
@@ -126,6 +135,7 @@ impl Run {
             pace: Pace::new(vec![Resource::new((), told, true)], true),
             latency: Duration::from_millis(8 + 3 * n as u64),
             works: true,
+            faults: (0.0, 0.0),
             flying: VecDeque::new(),
             seconds: Vec::new(),
         };
@@ -149,7 +159,10 @@ impl Run {
 
     /// Goes on for a millisecond.
     pub fn tick(&mut self) {
-        for worker in &mut self.workers {
+        // In any order, and not every time: on a machine nobody sends like clockwork.
+        let first = (self.table.chance() * self.workers.len() as f64) as usize;
+        let (before, from) = self.workers.split_at_mut(first);
+        for worker in from.iter_mut().chain(before) {
             worker.tick(&mut self.table, self.now);
         }
         self.now += Duration::from_millis(1);
@@ -181,8 +194,11 @@ impl Worker {
         }
         let rate = self.pace.resources()[0].rate * self.pace.factor();
         let batch = (rate / 20.0).clamp(1.0, 25.0).floor();
-        while self.works && self.flying.len() < 16 && self.pace.take(now, &[batch]).is_ok() {
-            let refused = table.write(now, batch as u64);
+        let hesitates = table.chance() < 0.5;
+        while self.works && !hesitates && self.flying.len() < 16 && self.pace.take(now, &[batch]).is_ok() {
+            let (often, part) = self.faults;
+            let lost = if table.chance() < often { (batch * part).ceil() as u64 } else { 0 };
+            let refused = lost + table.write(now, batch as u64 - lost);
             let second = self.seconds.last_mut().unwrap();
             second.0 += batch as u64 - refused;
             second.1 += refused;

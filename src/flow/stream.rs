@@ -61,10 +61,10 @@ pub enum StartAt {
     Latest,
     /// At the first record that arrived at this time or later, ms since the epoch.
     Time(i64),
-    /// At this record.
-    At(SequenceNumber),
     /// After this record.
     After(SequenceNumber),
+    /// At this record.
+    At(SequenceNumber),
 }
 
 /// A record of a stream.
@@ -168,6 +168,10 @@ pub trait StreamPut: Send + Sync + 'static {
     fn put_records(&self, body: Bytes) -> BoxFuture<'_, Result<PutReply, CloudError>>;
     /// All shards, open or closed.
     fn shards(&self) -> BoxFuture<'_, Result<Vec<Shard>, CloudError>>;
+    /// Largest record that the stream takes, bytes with its partition key; `None` where it does not say.
+    fn record_bytes(&self) -> BoxFuture<'_, Result<Option<usize>, CloudError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }
 
 #[cfg(test)]

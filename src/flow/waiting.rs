@@ -6,8 +6,9 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::counters::Outcome;
+use super::leases::Fence;
 use super::ledger::Receipt;
-use crate::item::Key;
+use crate::item::{Key, request};
 
 /// What is written.
 #[derive(Debug)]
@@ -43,6 +44,12 @@ pub(super) struct Write {
     pub partition: u64,
     /// It was refused for want of capacity.
     pub was_refused: bool,
+    /// How often it failed for a reason that may pass.
+    pub failures: u32,
+    /// How often of those others got through since the time before.
+    pub own_failures: u32,
+    /// How many had got through when it last failed.
+    got_through: u64,
     receipt: Receipt,
     /// Earlier versions whose place it took, the latest last. They are settled with it: should the service refuse it
     /// for good, the latest of them is what belongs into the table.
@@ -61,6 +68,9 @@ impl Write {
             alone: false,
             partition,
             was_refused: false,
+            failures: 0,
+            own_failures: 0,
+            got_through: 0,
             receipt,
             earlier: Vec::new(),
             _memory: memory,
@@ -77,9 +87,21 @@ impl Write {
         Self { was_refused: true, ..self }
     }
 
+    /// The same, once it failed for a reason that may pass; `got_through` is how many requests had succeeded by then. In
+    /// an outage nothing gets through, and no failure is its own.
+    pub fn failed(self, got_through: u64) -> Self {
+        let own = u32::from(got_through > self.got_through);
+        Self { failures: self.failures + 1, own_failures: self.own_failures + own, got_through, ..self }
+    }
+
     /// Bytes that it keeps in memory, with those whose place it took.
     pub fn bytes(&self) -> usize {
         self.kind.len() + self.earlier.iter().map(Self::bytes).sum::<usize>()
+    }
+
+    /// How many earlier versions are settled with it.
+    pub fn replaces(&self) -> usize {
+        self.earlier.iter().map(|earlier| 1 + earlier.replaces()).sum()
     }
 
     /// Whether a later version may take its place, and it that of an earlier one: not where a condition's outcome
@@ -98,16 +120,43 @@ impl Write {
         self.receipt.settle(outcome.clone());
     }
 
-    /// Settles it as refused for good; gives the version before it, which is now to be written.
-    pub fn refused(mut self, reason: String) -> Option<Self> {
-        let before = self.earlier.pop().map(|before| Self { earlier: std::mem::take(&mut self.earlier), ..before });
-        let payload = match self.kind {
-            WriteKind::Put(item) => item,
-            WriteKind::Delete(key) => key,
-            WriteKind::Request { request, .. } => request,
+    /// Settles it as refused for good; gives the version before it, which is now to be written. Where its table is one
+    /// of many, the letter has to name it.
+    pub fn refused(mut self, reason: String, table: Option<&str>) -> Option<Self> {
+        let before = self.take_earlier();
+        let payload = match (self.kind, table) {
+            (WriteKind::Put(item), Some(table)) => request::encode(table, &item),
+            (WriteKind::Delete(key), Some(table)) => request::encode_delete(table, &key),
+            (WriteKind::Put(item), None) => item,
+            (WriteKind::Delete(key), None) => key,
+            (WriteKind::Request { request, .. }, _) => request,
         };
         self.receipt.dead(reason, payload);
         before
+    }
+
+    /// The version before it, with those before that.
+    fn take_earlier(&mut self) -> Option<Self> {
+        self.earlier.pop().map(|before| Self { earlier: std::mem::take(&mut self.earlier), ..before })
+    }
+
+    /// Itself, if its record is still ours to write; otherwise the version before it whose record is. What is not ours any
+    /// more stays open in its ledger.
+    pub fn still_ours(mut self) -> Option<Self> {
+        while !self.is_ours() {
+            self = self.take_earlier()?;
+        }
+        Some(self)
+    }
+
+    /// Whether its record is still ours to write.
+    pub fn is_ours(&self) -> bool {
+        self.receipt.fence().is_none_or(Fence::holds)
+    }
+
+    /// The right to write its record, where that may be lost.
+    pub fn fence(&self) -> Option<&Fence> {
+        self.receipt.fence()
     }
 }
 
@@ -142,6 +191,19 @@ impl Waiting {
         let write = self.queue.pop_front()?;
         self.forget(write.key.hash);
         Some(write)
+    }
+
+    /// Lets at most `most` writes of other keys pass the first one.
+    pub fn let_pass(&mut self, most: usize) {
+        if let Some(first) = self.queue.pop_front() {
+            let others = self.queue.iter().take(most).take_while(|write| write.key.hash != first.key.hash);
+            self.queue.insert(others.count(), first);
+        }
+    }
+
+    /// Whether one of the first `among` has failed before.
+    pub fn holds_failed(&self, among: usize) -> bool {
+        self.queue.iter().take(among).any(|write| write.failures > 0)
     }
 
     fn forget(&mut self, key: u128) {

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,10 +15,12 @@ use super::clock::Clock;
 use super::counters::{Counters, Outcome};
 use super::hot::{Answer, Cause};
 use super::lanes::{Health, INBOX, Lanes};
+use super::leases::Fence;
 use super::ledger::Receipt;
 use super::limit::Limit;
 use super::pacer::Pacer;
 use super::parked::Parked;
+use super::patience::Patience;
 use super::stopwatch::LaneTimes;
 use super::table::{BatchReply, Consumed, TablePut};
 use super::waiting::{Waiting, Write, WriteKind};
@@ -38,6 +40,12 @@ pub struct WriterOptions {
     pub if_not_exists: bool,
     /// Items held for all lanes together, bytes: backpressure sets in above.
     pub memory: usize,
+    /// Writes that may wait for each lane, beside those that it holds: with `memory`, how much of a table that is slow may
+    /// wait before its source does.
+    pub queue: usize,
+    /// Its table is one of many that a stream's requests name: its dead letters are whole requests, and when it is gone,
+    /// its records become dead letters instead of the end of all.
+    pub one_of_many: bool,
     /// Seeds the jitter of the backoffs.
     pub seed: u64,
 }
@@ -51,6 +59,8 @@ impl WriterOptions {
             lanes: 16,
             if_not_exists: false,
             memory: 32 << 20,
+            queue: INBOX,
+            one_of_many: false,
             seed: 0,
         }
     }
@@ -63,6 +73,16 @@ const CAP: Duration = Duration::from_secs(5);
 /// Neighbours of a hot key that its full partition refused are tried again together, so long after the first of them:
 /// tried at once, they would be refused again and again.
 const NEIGHBOURS: Duration = Duration::from_millis(100);
+
+/// How long a table that is gone is waited for: one that is made anew is there by then.
+const GONE: Duration = Duration::from_secs(15);
+
+/// So often may a batch fail in a row before its writes go alone, to find the one that is to blame.
+const TOGETHER: u32 = 3;
+
+/// So often may a write fail on its own while others get through before it is a dead letter: about half a minute, which
+/// a fault of one partition may last, and as many tries as the original put function made.
+const TRIES: u32 = 20;
 
 /// How long a lane waits at most for the turn of a hot key's write before it looks again.
 const LOOK: Duration = Duration::from_millis(100);
@@ -79,6 +99,10 @@ struct Shared {
     put: Arc<dyn TablePut>,
     pacer: Arc<Pacer>,
     health: Arc<Health>,
+    /// How long the table has been gone.
+    gone: Patience,
+    /// What became of the records, for display: the ledgers count what is certain.
+    outcomes: Mutex<Counters>,
 }
 
 impl fmt::Debug for Shared {
@@ -91,8 +115,17 @@ impl Writer {
     /// Starts the lanes; needs a tokio runtime.
     pub fn start(options: WriterOptions, put: Arc<dyn TablePut>, pacer: Arc<Pacer>, clock: Arc<dyn Clock>) -> Self {
         let health = Arc::new(Health::new(clock, options.memory));
-        let shared = Arc::new(Shared { options, put, pacer, health: Arc::clone(&health) });
-        let lanes = Lanes::start(shared.options.lanes, health, |n, inbox| lane(Arc::clone(&shared), inbox, n));
+        let shared = Arc::new(Shared {
+            options,
+            put,
+            pacer,
+            health: Arc::clone(&health),
+            gone: Patience::new(GONE, GONE),
+            outcomes: Mutex::default(),
+        });
+        let lanes = Lanes::start(shared.options.lanes, shared.options.queue, health, |n, inbox| {
+            lane(Arc::clone(&shared), inbox, n)
+        });
         Self { lanes, shared }
     }
 
@@ -134,6 +167,11 @@ impl Writer {
         *self.shared.health.effort()
     }
 
+    /// What became of the records that it was given: ahead of what is certain, and with what is done again after a crash.
+    pub fn outcomes(&self) -> Counters {
+        *self.shared.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What its lanes did with their time.
     pub fn times(&self) -> LaneTimes {
         self.shared.health.watch.times(self.lanes.count())
@@ -173,6 +211,50 @@ impl Writer {
 }
 
 impl Shared {
+    /// Settles `write`.
+    fn done(&self, write: Write, outcome: &Outcome) {
+        let mut counters = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..=write.replaces() {
+            outcome.count(0, &mut counters);
+        }
+        drop(counters);
+        write.done(outcome);
+    }
+
+    /// Settles `write` as refused for good, and gives what is to be written in its place.
+    fn refused(&self, write: Write, reason: String) -> Vec<Write> {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).dead += 1;
+        let table = self.options.one_of_many.then_some(self.options.table.as_str());
+        write.refused(reason, table).into_iter().collect()
+    }
+
+    /// Leaves out of `batch` what is no longer ours to write.
+    fn still_ours(batch: Vec<Write>, queues: &mut Queues) -> Vec<Write> {
+        if batch.iter().all(Write::is_ours) {
+            return batch;
+        }
+        let (ours, lost): (Vec<Write>, Vec<Write>) = batch.into_iter().partition(Write::is_ours);
+        queues.put_back(lost.into_iter().filter_map(Write::still_ours).collect());
+        ours
+    }
+
+    /// Sends `batch`; `None` when it was broken off because a record in it is no longer ours to write.
+    async fn send_while_ours(&self, batch: &[Write]) -> Option<Result<BatchReply, CloudError>> {
+        let fences: Vec<&Fence> = batch.iter().filter_map(Write::fence).collect();
+        if fences.is_empty() {
+            return Some(self.send(batch).await);
+        }
+        let lapsed = async {
+            while let Some(left) = fences.iter().map(|fence| fence.left()).min().flatten() {
+                self.health.clock.sleep(left).await;
+            }
+        };
+        tokio::select! {
+            reply = self.send(batch) => Some(reply),
+            () = lapsed => None,
+        }
+    }
+
     fn is_alone(&self, write: &Write) -> bool {
         write.alone || self.options.if_not_exists || matches!(write.kind, WriteKind::Request { .. })
     }
@@ -371,13 +453,27 @@ async fn lane(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Write>, n: u64) {
                 continue;
             }
         };
+        let batch = Shared::still_ours(batch, &mut queues);
+        if batch.is_empty() {
+            continue;
+        }
         watch.paced.during(shared.pacer.acquire(wcu_of(&batch), batch.len())).await;
         if shared.health.is_over() {
             return;
         }
+        // The wait may have been long.
+        let batch = Shared::still_ours(batch, &mut queues);
+        if batch.is_empty() {
+            continue;
+        }
         let sent = shared.health.clock.now();
-        let reply = watch.send(shared.send(&batch)).await;
+        let Some(reply) = watch.send(shared.send_while_ours(&batch)).await else {
+            queues.put_back(batch);
+            continue;
+        };
         match shared.settle(sent, batch, reply, &mut queues) {
+            // Others that got through say nothing of one that is waited for.
+            After::Next if queues.waiting.holds_failed(REQUESTS + 1) => {}
             After::Next => backoff.reset(),
             After::BackOff => watch.backing_off.during(shared.health.clock.sleep(backoff.wait())).await,
             After::End => return,
@@ -414,6 +510,19 @@ impl Shared {
                     return After::End;
                 }
                 self.health.effort().retried += batch.len() as u64;
+                self.put_back_failed(&error, batch, queues);
+                After::BackOff
+            }
+            Class::NotFound if self.options.one_of_many => {
+                self.health.patience.answered();
+                if self.gone.is_over(sent, self.health.clock.now()) {
+                    let reason = format!("there is no table {} any more", self.options.table);
+                    for write in batch {
+                        queues.put_back(self.refused(write, reason.clone()));
+                    }
+                    return After::Next;
+                }
+                self.health.effort().retried += batch.len() as u64;
                 queues.put_back(batch);
                 After::BackOff
             }
@@ -428,13 +537,13 @@ impl Shared {
                 self.health.patience.answered();
                 for write in batch {
                     // What it would have replaced is the last good version.
-                    queues.put_back(write.refused(said(&error)).into_iter().collect());
+                    queues.put_back(self.refused(write, said(&error)));
                 }
                 After::Next
             }
             Class::Condition | Class::DryRun => {
                 for write in batch {
-                    write.done(&Outcome::Skipped);
+                    self.done(write, &Outcome::Skipped);
                 }
                 After::Next
             }
@@ -445,8 +554,29 @@ impl Shared {
         }
     }
 
+    /// Puts writes that failed back: those that fail again and again go alone, with others between their tries, and then
+    /// no more.
+    fn put_back_failed(&self, error: &CloudError, batch: Vec<Write>, queues: &mut Queues) {
+        let got_through = self.health.patience.got_through();
+        let mut batch: Vec<Write> = batch.into_iter().map(|write| write.failed(got_through)).collect();
+        if batch.len() > 1 {
+            if batch.iter().any(|write| write.failures >= TOGETHER) {
+                batch = batch.into_iter().map(Write::on_its_own).collect();
+            }
+            return queues.put_back(batch);
+        }
+        let (given_up, again) = batch.into_iter().partition(|write| write.own_failures >= TRIES);
+        queues.put_back(again);
+        queues.waiting.let_pass(REQUESTS);
+        for write in given_up {
+            let reason = format!("failed {TRIES} times while others got through: {error}");
+            queues.put_back(self.refused(write, reason));
+        }
+    }
+
     fn settle_reply(&self, sent_at: Duration, batch: Vec<Write>, reply: &BatchReply, queues: &mut Queues) -> After {
-        self.health.patience.answered();
+        self.health.patience.worked();
+        self.gone.answered();
         let sent_count = batch.len();
         let mut unprocessed: HashSet<u128> = reply.unprocessed.iter().map(|key| key.hash).collect();
         let sent: HashSet<u128> =
@@ -463,7 +593,7 @@ impl Shared {
         }
         for write in done {
             let outcome = if matches!(write.kind, WriteKind::Delete(_)) { Outcome::Deleted } else { Outcome::Written };
-            write.done(&outcome);
+            self.done(write, &outcome);
         }
         if again.is_empty() {
             return After::Next;
@@ -474,6 +604,9 @@ impl Shared {
         let after = if again.len() * 2 > sent_count { After::BackOff } else { After::Next };
         // Before they go back, so that those of a key that just turned hot go to its queue.
         queues.heat(self.pacer.hot());
+        for write in again.iter().filter(|write| queues.hot.contains(&write.partition)) {
+            self.pacer.call_hot(write.partition, || partition_value(&write.key, &self.options.partition_key));
+        }
         let again = again.into_iter().map(Write::refused_for_now).collect();
         queues.put_back_refused(self.health.clock.now(), again);
         after
@@ -482,8 +615,17 @@ impl Shared {
 
 /// What a pacer learns from a reply.
 fn answers(done: &[Write], again: &[Write]) -> Vec<Answer> {
-    let answer = |refused| move |write: &Write| Answer { partition: write.partition, wcu: write.wcu, refused };
+    let answer = |refused| {
+        move |write: &Write| Answer { partition: write.partition, wcu: write.wcu, refused, again: write.was_refused }
+    };
     done.iter().map(answer(false)).chain(again.iter().map(answer(true))).collect()
+}
+
+/// The value of `key`'s partition key, such as `user#1`.
+fn partition_value(key: &Key, partition_key: &str) -> String {
+    let key: serde_json::Value = serde_json::from_slice(&key.json).unwrap_or_default();
+    let typed = key.get(partition_key).and_then(serde_json::Value::as_object).and_then(|typed| typed.values().next());
+    typed.and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
 }
 
 fn wcu_of(writes: &[Write]) -> f64 {

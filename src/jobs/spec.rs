@@ -139,6 +139,16 @@ impl Spec {
         }
     }
 
+    /// The Kinesis stream that it reads.
+    pub fn reads_stream(&self) -> Option<&str> {
+        match self {
+            Self::Restore(spec) if !spec.no_workers => spec.stream.as_deref(),
+            Self::Work(spec) => Some(&spec.stream),
+            Self::Pump(spec) => Some(&spec.stream),
+            _ => None,
+        }
+    }
+
     /// Where its records come from, as the operator named them.
     pub fn sources(&self) -> &[String] {
         match self {
@@ -222,6 +232,9 @@ pub struct RestoreSpec {
     /// Only produce onto the stream; the table is written by workers elsewhere.
     #[serde(default)]
     pub no_workers: bool,
+    /// Send each put request as a record of its own, for workers that can't take an aggregated one apart.
+    #[serde(default)]
+    pub no_aggregate: bool,
     /// How many parts of the source are read and checked at the same time; `None` is as many as there are processors.
     #[serde(default)]
     pub producers: Option<u32>,
@@ -338,6 +351,12 @@ pub struct WorkSpec {
     /// Read by enhanced fan-out, as the consumer of this name.
     #[serde(default)]
     pub fan_out: Option<String>,
+    /// Cap on items per second into each table.
+    #[serde(default)]
+    pub rate: Option<f64>,
+    /// Cap on the write capacity consumed in each table, WCU.
+    #[serde(default)]
+    pub max_wcu: Option<f64>,
 }
 
 /// Made-up events onto a stream.

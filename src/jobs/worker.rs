@@ -10,7 +10,7 @@ use super::bump::BumpError;
 use super::journal::{Control, Job, Journal, JournalError, State};
 use super::progress::{Ended, Listener};
 use super::spec::{JobId, RestoreSpec, Spec};
-use super::{audit, autoscale, backup, bump, load, playback, pump, restore, verify, work};
+use super::{audit, autoscale, backup, bump, load, playback, policy, pump, restore, verify, work};
 use crate::backup::BackupError;
 use crate::cloud::{Class, Cloud, CloudError, Mode};
 
@@ -159,7 +159,11 @@ pub async fn run(
         }
     };
     let session = Session { journal: Mutex::new(journal), job, cloud, listener, stop };
-    let ended = match (raise(&session).await, &session.job.spec) {
+    let begun = match permitted(&session).await {
+        Ok(()) => raise(&session).await,
+        Err(error) => Err(error),
+    };
+    let ended = match (begun, &session.job.spec) {
         (Err(error), _) => Err(error),
         (Ok(Some(halt)), _) => Ok(End::halted(&session, halt)),
         (Ok(None), Spec::Restore(spec)) => restore::run(&session, spec).await,
@@ -173,7 +177,12 @@ pub async fn run(
     };
     let end = ended.unwrap_or_else(|error| End {
         state: State::Failed,
-        message: error.to_string(),
+        message: match &error {
+            JobError::Cloud(denied) if denied.class == Class::Auth => {
+                format!("{error} (`sluice iam job {id}` prints what it needs)")
+            }
+            _ => error.to_string(),
+        },
         report: String::new(),
         dead: false,
         left_out: false,
@@ -199,6 +208,35 @@ pub async fn run(
     // A letter that was replayed or dropped since the job met it is none any more.
     let dead = end.left_out || (end.dead && session.journal().job(id)?.counters.dead > 0);
     Ok(Ended { job: id.clone(), state: end.state, message: end.message, report, dead, differs: end.differs })
+}
+
+/// Set, a job begins without asking IAM first: where a policy of the table, stream or bucket itself allows what the
+/// caller's own do not, the simulation can't know.
+const UNCHECKED: &str = "SLUICE_UNCHECKED";
+
+/// Asks IAM whether the credentials may do what the job needs, before it does anything.
+async fn permitted(session: &Session<'_>) -> Result<(), JobError> {
+    if session.cloud.guard.mode() != Mode::Normal || std::env::var_os(UNCHECKED).is_some_and(|set| !set.is_empty()) {
+        return Ok(());
+    }
+    let needed = policy::Policy::of(&session.job.spec, policy::Extras::default());
+    match policy::check(&session.cloud, &needed).await {
+        policy::Checked::Granted => Ok(()),
+        policy::Checked::Unknown(why) => {
+            session.note("info", &format!("could not check beforehand what the credentials may do: {why}"));
+            Ok(())
+        }
+        policy::Checked::Missing(missing) => {
+            let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
+            let id = &session.job.id;
+            Err(JobError::Unfit(format!(
+                "the credentials may not do all that {id} needs, so nothing was begun; missing: {}. `sluice iam job {id}` \
+                 prints the policy that grants it ({UNCHECKED}=1 begins all the same, for where a table's, stream's or \
+                 bucket's own policy allows it)",
+                missing.join("; ")
+            )))
+        }
+    }
 }
 
 /// Raises what the job was promised; returns what stopped it before.

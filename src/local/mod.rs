@@ -5,13 +5,18 @@
 //!                                          ├── X-Amz-Target: Kinesis…  ──▶ kinesis             ──▶ ferrokinesis
 //!                                          ├── /service/Granite…       ──▶ cloudwatch  ◀── metrics of all
 //!                                          ├── Action=Publish          ──▶ sns, which keeps it for tests
+//!                                          ├── Action=Simulate…        ──▶ iam: what --deny names is denied (access)
+//!                                          ├── /2015-03-31/event-…     ──▶ lambda: event source mappings
 //!                                          └── everything else         ──▶ s3                  ──▶ a folder
 //! ```
 
+pub mod access;
 pub mod cloudwatch;
 mod dynamo;
 pub mod faults;
+mod iam;
 pub mod kinesis;
+mod lambda;
 pub mod metrics;
 pub mod s3;
 mod server;
@@ -26,6 +31,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 
+pub use access::Denied;
 pub use faults::{Fault, Faults};
 pub use server::Local;
 
@@ -53,6 +59,8 @@ pub struct Options {
     pub faults: Faults,
     /// Makes the faults of a run repeatable.
     pub seed: u64,
+    /// IAM actions that are denied, in simulation and when they are asked for.
+    pub deny: Denied,
 }
 
 impl Default for Options {
@@ -63,6 +71,7 @@ impl Default for Options {
             limits: true,
             faults: Faults::default(),
             seed: 0,
+            deny: Denied::default(),
         }
     }
 }

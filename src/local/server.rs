@@ -15,10 +15,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::access::{self, Access, Protocol};
 use super::cloudwatch::CloudWatch;
 use super::dynamo::Dynamo;
 use super::faults::{Fault, Faults};
+use super::iam;
 use super::kinesis::Kinesis;
+use super::lambda::{self, Lambda};
 use super::metrics::Metrics;
 use super::s3::S3;
 use super::sns::{Published, Sns};
@@ -56,6 +59,8 @@ struct Services {
     s3: S3,
     cloudwatch: CloudWatch,
     sns: Sns,
+    lambda: Lambda,
+    access: Access,
     metrics: Arc<Metrics>,
     faults: Arc<Faults>,
 }
@@ -94,6 +99,8 @@ impl Local {
             s3: S3::new(&s3_folder)?,
             cloudwatch: CloudWatch::new(Arc::clone(&metrics)),
             sns: Sns::default(),
+            lambda: Lambda::default(),
+            access: Access::new(options.deny.clone()),
             metrics,
             faults,
         });
@@ -123,6 +130,11 @@ impl Local {
     /// What was published to SNS, oldest first.
     pub fn published(&self) -> Vec<Published> {
         self.services.sns.published()
+    }
+
+    /// The IAM actions that requests needed since the last call: `dynamodb:PutItem`.
+    pub fn take_asked(&self) -> std::collections::BTreeSet<String> {
+        self.services.access.take_asked()
     }
 
     /// The folder whose folders are S3's buckets.
@@ -214,6 +226,7 @@ enum Target {
     DynamoDb(String),
     Kinesis(String),
     CloudWatch,
+    Lambda,
     Sts,
     S3,
 }
@@ -247,6 +260,12 @@ impl Services {
 
     async fn serve(&self, target: Target, request: Request<Incoming>) -> Response<Body> {
         if target == Target::S3 {
+            let action = access::of_s3(request.method(), request.uri());
+            if !self.access.allows(action) {
+                let mut unread = request.into_body();
+                while let Some(Ok(_)) = unread.frame().await {}
+                return access::denial(Protocol::S3, action, b"");
+            }
             return self.s3.handle(request).await;
         }
         let (parts, body) = request.into_parts();
@@ -254,10 +273,16 @@ impl Services {
             Ok(body) => body.to_bytes(),
             Err(error) => return plain(StatusCode::BAD_REQUEST, error.to_string()),
         };
+        let (action, protocol) = needed(&target, &parts, &body);
+        if !self.access.allows(&action) {
+            return access::denial(protocol, &action, &body);
+        }
         match target {
             Target::DynamoDb(operation) => self.dynamo.handle(&operation, body).await,
             Target::Kinesis(operation) => self.kinesis.handle(&operation, &parts.headers, body).await,
-            // STS, SNS and CloudWatch share the query protocol, told apart by the action.
+            Target::Lambda => self.lambda.answer(&parts.method, &parts.uri, &body),
+            // STS, IAM, SNS and CloudWatch share the query protocol, told apart by the action.
+            Target::Sts if iam::is_meant(&body) => iam::answer(&body, self.access.denied()),
             Target::Sts if is_caller_identity(&body) => caller_identity(),
             Target::Sts if Sns::is_meant(&body) => self.sns.publish(&body),
             _ => self.cloudwatch.handle(&parts, body).await,
@@ -283,11 +308,32 @@ fn target(method: &Method, path: &str, headers: &HeaderMap) -> Target {
     if path.strip_prefix("/service/").is_some_and(|rest| rest.starts_with(CLOUDWATCH)) {
         return Target::CloudWatch;
     }
+    if lambda::is_meant(path) {
+        return Target::Lambda;
+    }
     let is_form = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
     if method == Method::POST && path == "/" && is_form { Target::Sts } else { Target::S3 }
+}
+
+/// The IAM action that a request needs, and how its denial would travel.
+fn needed(target: &Target, parts: &http::request::Parts, body: &[u8]) -> (String, Protocol) {
+    match target {
+        Target::DynamoDb(operation) => (format!("dynamodb:{operation}"), Protocol::Json),
+        Target::Kinesis(operation) => (format!("kinesis:{operation}"), Protocol::Json),
+        Target::Lambda => (lambda::action(&parts.method, parts.uri.path()).to_owned(), Protocol::Json),
+        Target::CloudWatch if parts.uri.path().starts_with("/service/") => {
+            let operation = parts.uri.path().rsplit('/').next().unwrap_or_default();
+            (format!("cloudwatch:{operation}"), Protocol::Cbor)
+        }
+        Target::CloudWatch => {
+            let named = parts.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
+            (format!("cloudwatch:{}", named.rsplit('.').next().unwrap_or_default()), Protocol::Json)
+        }
+        Target::Sts | Target::S3 => (access::of_query(body), Protocol::Query),
+    }
 }
 
 /// Faults hit items, records and objects; what sets up tables, streams and buckets is spared.
@@ -299,7 +345,7 @@ fn touches_data(target: &Target, method: &Method, uri: &http::Uri) -> bool {
             let key = uri.path().trim_start_matches('/').split_once('/').map_or("", |(_, key)| key);
             !key.is_empty() && matches!(*method, Method::GET | Method::PUT | Method::POST)
         }
-        Target::CloudWatch | Target::Sts => false,
+        Target::CloudWatch | Target::Lambda | Target::Sts => false,
     }
 }
 
@@ -353,11 +399,13 @@ fn is_caller_identity(body: &[u8]) -> bool {
 fn caller_identity() -> Response<Body> {
     let mut response = plain(
         StatusCode::OK,
-        "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>\
-         <Arn>arn:aws:iam::000000000000:user/local</Arn><UserId>LOCAL</UserId><Account>000000000000</Account>\
+        format!(
+            "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>\
+         <Arn>{}</Arn><UserId>AROALOCAL:sluice</UserId><Account>000000000000</Account>\
          </GetCallerIdentityResult><ResponseMetadata><RequestId>00000000-0000-0000-0000-000000000000</RequestId>\
-         </ResponseMetadata></GetCallerIdentityResponse>"
-            .to_owned(),
+         </ResponseMetadata></GetCallerIdentityResponse>",
+            access::SESSION_ARN
+        ),
     );
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("text/xml"));
     response

@@ -14,7 +14,7 @@ use sluicegate::flow::{
 };
 use sluicegate::item::{Checker, KeyAttr, KeyKind, KeySchema, request};
 
-use crate::running::{Server, block_on, create_stream, create_table, until};
+use crate::running::{Server, Sluice, block_on, create_stream, create_table, until};
 
 const KEYS: usize = 200;
 
@@ -61,7 +61,7 @@ fn put(cloud: &Cloud, numbers: std::ops::Range<usize>) {
             .iter()
             .map(|n| {
                 let item = format!(r#"{{"id":{{"S":"k{}"}},"v":{{"N":"{n}"}}}}"#, n % KEYS);
-                let data = Blob::new(request::encode("t", &item.into()).to_vec());
+                let data = Blob::new(request::encode("t", &bytes::Bytes::from(item)).to_vec());
                 PutRecordsRequestEntry::builder().data(data).partition_key(format!("k{}", n % KEYS)).build().unwrap()
             })
             .collect();
@@ -258,4 +258,25 @@ fn a_checkpoint_of_an_earlier_stream_of_the_same_name_is_told_and_all_there_is_g
         assert_eq!(read_counts(&again).read, 800);
     }
     assert_eq!(versions(&cloud, "t"), latest(800));
+}
+
+#[test]
+fn a_put_worker_reads_by_fan_out_and_its_consumer_stays_for_the_next_one() {
+    let server = Server::start(&["--limits", "off", "--faults", "reset=5%,expire-iterators=10%", "--seed", "2"]);
+    let cloud = server.cloud();
+    create_stream(&cloud, "s", 2);
+    create_table(&cloud, "t", 40_000);
+    let sluice = Sluice::at(&server.endpoint);
+    let work = ["work", "-k", "s", "--fan-out", "night", "--drain", "--json"];
+    put(&cloud, 0..900);
+    let first = sluice.run(&work).expect(0).last_json();
+    put(&cloud, 900..1_200);
+    let second = sluice.run(&work).expect(0).last_json();
+    let written = |report: &serde_json::Value| report["written"].as_u64().unwrap_or_default();
+    assert!(written(&first) >= 900 && written(&first) + written(&second) >= 1_200, "{first} {second}");
+    assert_eq!(versions(&cloud, "t"), latest(1_200));
+    assert_eq!(block_on(consumers(&cloud.kinesis, "s")).unwrap().len(), 1);
+    let refused = sluice.run(&["--read-only", "work", "-k", "s", "--fan-out", "other", "--drain"]);
+    assert_ne!(refused.code, 0);
+    assert_eq!(block_on(consumers(&cloud.kinesis, "s")).unwrap().len(), 1, "read-only mode registers nothing");
 }

@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used)] // A test that can't go on says why by its line.
 #![allow(clippy::float_cmp)] // What was counted comes back as it was counted.
 
+mod aggregate;
 mod autoscale;
 mod backup;
 mod capacity;
 mod dead;
 mod errors;
 mod fan_out;
+mod leases;
 mod local;
 mod pacing;
 mod peers;
@@ -18,3 +20,4 @@ mod sources;
 #[cfg(unix)]
 mod terminal;
 mod verify;
+mod work;

@@ -169,7 +169,7 @@ fn counts_lines(app: &App, job: &Job, progress: &Progress, width: u16, with_limi
         cells.push(("on stream", exact(c.on_stream), plain));
     }
     match job.kind() {
-        Kind::Restore => cells.push(("written", exact(c.written), plain)),
+        Kind::Restore | Kind::Work => cells.push(("written", exact(c.written), plain)),
         // What counts of a backup is what would survive now.
         Kind::Backup => cells.push(("stored", exact(c.written), plain)),
         _ => {}
@@ -181,7 +181,7 @@ fn counts_lines(app: &App, job: &Job, progress: &Progress, width: u16, with_limi
         cells.push(("left alone", exact(c.skipped), plain));
     }
     cells.push(("dead", exact(c.dead), if c.dead > 0 { theme.bad } else { plain }));
-    if matches!(job.kind(), Kind::Restore | Kind::Backup) {
+    if matches!(job.kind(), Kind::Restore | Kind::Backup | Kind::Work) {
         cells.push(("resent", count(c.retried as f64), plain));
         let throttled =
             if job.state.is_live() { format!("{}/s", rate(progress.throttled)) } else { count(c.throttled as f64) };
@@ -217,8 +217,8 @@ fn draw_charts(buf: &mut Buffer, area: Rect, app: &App, job: &Job) {
     let empty = History::default();
     let past = app.histories.get(&job.id).unwrap_or(&empty);
     let has_shards = past.newest.as_ref().is_some_and(|sample| !sample.shards.is_empty());
-    let is_restore = job.kind() == Kind::Restore;
-    let constraints: Vec<Constraint> = match (is_restore, has_shards, area.width >= WIDE) {
+    let writes = matches!(job.kind(), Kind::Restore | Kind::Work);
+    let constraints: Vec<Constraint> = match (writes, has_shards || !past.holders.is_empty(), area.width >= WIDE) {
         (false, ..) if job.spec.table().is_empty() => vec![Constraint::Fill(1)],
         (false, ..) => vec![Constraint::Fill(1), Constraint::Fill(1)],
         (true, true, true) => vec![Constraint::Fill(10), Constraint::Fill(7), Constraint::Fill(11)],
@@ -233,11 +233,16 @@ fn draw_charts(buf: &mut Buffer, area: Rect, app: &App, job: &Job) {
     let inner = pane(buf, areas[0], app, "records/s", &format!("{narrow_lag}{span}{frozen}"), false);
     records_chart(app, job, past).draw(buf, inner, &app.theme);
     if areas.len() == 3 {
-        let inner = pane(buf, areas[1], app, "shard lag", "", true);
-        draw_shards(buf, inner, app, past);
+        if past.holders.is_empty() {
+            let inner = pane(buf, areas[1], app, "shard lag", "", true);
+            draw_shards(buf, inner, app, past);
+        } else {
+            let inner = pane(buf, areas[1], app, "who reads what", &super::leases::summary(past), true);
+            super::leases::draw(buf, inner, app, past);
+        }
     }
     if areas.len() > 1 {
-        let title = if is_restore { "write capacity, WCU/s" } else { "read capacity, RCU/s" };
+        let title = if writes { "write capacity, WCU/s" } else { "read capacity, RCU/s" };
         let inner = pane(buf, areas[areas.len() - 1], app, title, "", true);
         capacity_chart(app, job, past).draw(buf, inner, &app.theme);
     }
@@ -286,7 +291,7 @@ fn records_chart<'a>(app: &App, job: &Job, past: &History) -> Chart<'a> {
     if matches!(&job.spec, Spec::Restore(spec) if spec.stream.is_some()) {
         series.push(line("on stream", Style::new(), past.rates(from, |c| c.on_stream as f64)));
     }
-    if matches!(job.kind(), Kind::Restore | Kind::Backup) {
+    if matches!(job.kind(), Kind::Restore | Kind::Backup | Kind::Work) {
         let name = if job.kind() == Kind::Backup { "stored" } else { "written" };
         series.push(line(name, app.theme.accent, past.rates(from, |c| c.written as f64)));
     }
@@ -298,7 +303,7 @@ fn records_chart<'a>(app: &App, job: &Job, past: &History) -> Chart<'a> {
 fn capacity_chart<'a>(app: &App, job: &Job, past: &History) -> Chart<'a> {
     let from = app.window_end(job) - app.window_ms(job);
     let known = app.charts.get(job.spec.table()).and_then(|chart| Some((chart, chart.lines(None)?)));
-    let reads = job.kind() != Kind::Restore;
+    let reads = !matches!(job.kind(), Kind::Restore | Kind::Work);
     let mut has = past.provisioned(from);
     let mut holds = GAP_MS;
     let mut all = None;

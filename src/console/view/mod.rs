@@ -19,6 +19,7 @@ mod header;
 mod hint;
 pub mod job;
 mod jobs;
+mod leases;
 mod overlay;
 mod restore;
 pub mod streams;

@@ -9,13 +9,14 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::super::binding::{Binding, ReadLimits, Reads, Recent};
 use super::super::journal::{Commit, Control, Sample, State, now_ms, to_json};
 use super::super::progress::{Line, Said};
 use super::super::spec::BackupSpec;
 use super::super::worker::{CONTROLS, End, Halt, JobError, Session};
 use super::state::{Begun, Origin, State as Stored};
 use super::{About, BackupWriter, Page, Published, Table};
-use crate::flow::{Counters, ScanTimes, Scanner};
+use crate::flow::{Counters, Scanner};
 
 /// Controls are looked at this many times for each checkpoint.
 const LOOKS_PER_COMMIT: u32 = 4;
@@ -43,7 +44,8 @@ pub(super) struct Desk<'a, 'l> {
     earlier: Counters,
     held: bool,
     limit: String,
-    times: (ScanTimes, u64),
+    binding: Option<Binding>,
+    recent: Recent<Reads>,
     /// Items seen at the last few looks.
     history: VecDeque<(Instant, u64)>,
     began: Instant,
@@ -84,7 +86,8 @@ impl<'a, 'l> Desk<'a, 'l> {
             },
             held: false,
             limit: String::new(),
-            times: (ScanTimes::default(), 0),
+            binding: None,
+            recent: Recent::default(),
             history: VecDeque::new(),
             began: Instant::now(),
             looks: 0,
@@ -142,36 +145,39 @@ impl<'a, 'l> Desk<'a, 'l> {
             self.session.note("info", if held { "told to pause" } else { "told to go on" });
         }
         if self.looks.is_multiple_of(LOOKS_PER_COMMIT) {
-            self.limit = self.binding(rate);
+            let binding = self.binding(rate);
+            self.limit = binding.short();
+            self.binding = Some(binding);
             self.commit().await?;
         }
         self.looks += 1;
         Ok(())
     }
 
-    /// What binds now: what the segments spent most of their time on since the last look.
-    fn binding(&mut self, rate: Option<f64>) -> String {
-        let (times, blocked) = (self.scanner.times(), self.blocked.load(Ordering::Relaxed));
-        let (before, blocked_before) = std::mem::replace(&mut self.times, (times, blocked));
-        if self.held {
-            return "paused".to_owned();
-        }
-        let budget = self.scanner.budget().unwrap_or_default();
-        let whose = if self.spec.read_budget.is_some() { "" } else { ", half of what the table has" };
-        let provisioned = self.table.provisioned.map_or("what the on-demand table gives now".to_owned(), |p| {
-            format!("table read capacity, {} RCU", p.read)
-        });
-        [
-            (times.budget - before.budget, format!("read budget, {budget:.0} RCU/s{whose}")),
-            (times.cap - before.cap, format!("rate cap, {:.0} items/s", rate.unwrap_or_default())),
-            (times.throttled - before.throttled, provisioned),
-            (times.service - before.service, "the service's response time".to_owned()),
-            ((blocked - blocked_before) as f64 / 1e6, format!("writing to {}", self.to)),
-        ]
-        .into_iter()
-        .filter(|(seconds, _)| *seconds > 0.0)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map_or_else(|| std::mem::take(&mut self.limit), |(_, words)| words)
+    /// What binds now.
+    fn binding(&mut self, cap: Option<f64>) -> Binding {
+        let (times, scanned) = (self.scanner.times(), self.scanner.counters());
+        let reads = Reads {
+            held: self.held,
+            readers: self.scanner.options().segments as usize,
+            paced: times.budget,
+            capped: times.cap,
+            sending: times.service,
+            refused: times.throttled,
+            writing: self.blocked.load(Ordering::Relaxed) as f64 / 1e6,
+            items: scanned.read,
+            replies: times.replies,
+            rcu: scanned.rcu,
+            ..Reads::default()
+        };
+        let limits = ReadLimits {
+            budget: self.scanner.budget(),
+            cap,
+            provisioned: self.table.provisioned.map(|p| p.read as f64),
+            destination: self.to.clone(),
+            ..ReadLimits::default()
+        };
+        self.recent.next(self.began.elapsed(), reads, &limits, &self.spec.table)
     }
 
     /// Stores what is stored for certain, with a sample, and says how it stands.
@@ -192,7 +198,13 @@ impl<'a, 'l> Desk<'a, 'l> {
         let counters = self.stored.progress.counters + effort;
         let live = Counters { read: self.seen.read, bytes: self.seen.bytes, ..counters };
         let total = Some(self.table.items.max(live.read)).filter(|items| *items > 0);
-        let sample = Sample { at_ms: now_ms(), counters: live, limit: self.limit.clone(), ..Sample::default() };
+        let sample = Sample {
+            at_ms: now_ms(),
+            counters: live,
+            limit: self.limit.clone(),
+            binding: self.binding.clone(),
+            ..Sample::default()
+        };
         self.session.journal().commit(
             &self.session.job.id,
             &Commit {
@@ -240,6 +252,7 @@ impl<'a, 'l> Desk<'a, 'l> {
     pub async fn finish(&mut self, begun: &Begun) -> Result<Published, JobError> {
         self.writer.drain().await?;
         "giving the backup its name, once it reads back".clone_into(&mut self.limit);
+        self.binding = None;
         self.commit().await?;
         self.stored.adds_up(begun)?;
         let about = About {

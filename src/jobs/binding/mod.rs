@@ -124,6 +124,8 @@ pub struct MeasuredReads {
     pub held: bool,
     /// Waiting until the budget allows the next read.
     pub paced: f64,
+    /// Waiting until the operator's cap on items allows the next read.
+    pub capped: f64,
     /// Waiting for replies of the table.
     pub sending: f64,
     /// Waiting after the table refused a read for want of capacity.
@@ -141,6 +143,8 @@ pub struct MeasuredReads {
 pub struct ReadLimits {
     /// What it may take of the table's read capacity, RCU.
     pub budget: Option<f64>,
+    /// The operator's cap, items a second.
+    pub cap: Option<f64>,
     /// What the table has, RCU; `None` on demand.
     pub provisioned: Option<f64>,
     /// What it writes to, such as `the disk under the state folder`.
@@ -151,7 +155,7 @@ pub struct ReadLimits {
 
 /// The limit that binds a job that reads a table.
 pub fn of_reading(measured: &MeasuredReads, limits: &ReadLimits) -> Limit {
-    let MeasuredReads { held, paced, sending, refused, writing, source, checking } = *measured;
+    let MeasuredReads { held, paced, capped, sending, refused, writing, source, checking } = *measured;
     if held {
         return Limit::Paused;
     }
@@ -159,16 +163,44 @@ pub fn of_reading(measured: &MeasuredReads, limits: &ReadLimits) -> Limit {
         return Limit::Checking { cpus: limits.cpus };
     }
     let table = || Limit::TableReads { rcu: limits.provisioned };
-    let waits: [(f64, &dyn Fn() -> Limit); 5] = [
+    let waits: [(f64, &dyn Fn() -> Limit); 6] = [
         (source, &|| Limit::Source),
         (sending, &|| Limit::Service),
         (writing, &|| Limit::Destination { name: limits.destination.clone() }),
         (paced, &|| limits.budget.map_or_else(table, |rcu| Limit::ReadBudget { rcu })),
         (refused, &table),
+        (capped, &|| limits.cap.map_or_else(table, |per_second| Limit::RateCap { per_second })),
     ];
     // Of equal ones the later, which an operator can change.
     let most = waits.iter().max_by(|a, b| a.0.total_cmp(&b.0));
     most.filter(|(share, _)| *share > 0.0).map_or(Limit::Source, |(_, limit)| limit())
+}
+
+/// A job that reads a table, counted since it began. Seconds are of all its readers together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reads {
+    /// The operator paused it.
+    pub held: bool,
+    /// Readers side by side.
+    pub readers: usize,
+    /// Waiting for the budget, s.
+    pub paced: f64,
+    /// Waiting for the operator's cap on items, s.
+    pub capped: f64,
+    /// Waiting for replies, s.
+    pub sending: f64,
+    /// Waiting after the table refused a read, s.
+    pub refused: f64,
+    /// Waiting for what the job writes to, s.
+    pub writing: f64,
+    /// Waiting for the backup that is compared, s.
+    pub source: f64,
+    /// Items read.
+    pub items: u64,
+    /// Replies, each of a page.
+    pub replies: u64,
+    /// Read capacity consumed, RCU.
+    pub rcu: f64,
 }
 
 /// A stage with lanes, counted since it began.
@@ -218,22 +250,37 @@ pub struct Names {
     pub source: String,
 }
 
-/// The last seconds of a job.
+/// The last seconds of a job: [`Stages`] of one that writes, [`Reads`] of one that reads.
 #[derive(Clone, Debug, Default)]
-pub struct Recent {
-    looks: VecDeque<(Duration, Stages)>,
+pub struct Recent<T = Stages> {
+    looks: VecDeque<(Duration, T)>,
 }
 
-impl Recent {
-    /// Takes in how the job stands at `now` (of any clock that only goes on), and says what binds.
-    pub fn next(&mut self, now: Duration, stages: Stages, names: &Names) -> Binding {
+impl<T: Clone> Recent<T> {
+    /// Takes in how the job stands at `now`; gives how it stood some seconds ago, and how many.
+    fn look(&mut self, now: Duration, stands: T) -> (T, Duration) {
         while self.looks.len() > 1 && self.looks.get(1).is_some_and(|(at, _)| now.saturating_sub(*at) >= OVER) {
             self.looks.pop_front();
         }
-        let (then, before) = self.looks.front().cloned().unwrap_or((now, stages.clone()));
-        let binding = Binding::between(&before, &stages, now.saturating_sub(then), names);
-        self.looks.push_back((now, stages));
-        binding
+        let (then, before) = self.looks.front().cloned().unwrap_or((now, stands.clone()));
+        self.looks.push_back((now, stands));
+        (before, now.saturating_sub(then))
+    }
+}
+
+impl Recent<Stages> {
+    /// Takes in how the job stands at `now` (of any clock that only goes on), and says what binds.
+    pub fn next(&mut self, now: Duration, stages: Stages, names: &Names) -> Binding {
+        let (before, over) = self.look(now, stages.clone());
+        Binding::between(&before, &stages, over, names)
+    }
+}
+
+impl Recent<Reads> {
+    /// Takes in how the job stands at `now` (of any clock that only goes on), and says what binds its reads of `table`.
+    pub fn next(&mut self, now: Duration, reads: Reads, limits: &ReadLimits, table: &str) -> Binding {
+        let (before, over) = self.look(now, reads.clone());
+        Binding::between_reads(&before, &reads, over, limits, table)
     }
 }
 
@@ -309,6 +356,47 @@ pub fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Bind
 }
 
 impl Binding {
+    /// What binds the reads of `table` between two looks that are `over` apart.
+    fn between_reads(before: &Reads, after: &Reads, over: Duration, limits: &ReadLimits, table: &str) -> Self {
+        let seconds = over.as_secs_f64();
+        let a_second = |before: f64, after: f64| if seconds > 0.0 { (after - before).max(0.0) / seconds } else { 0.0 };
+        let share = |of: fn(&Reads) -> f64| a_second(of(before), of(after)) / after.readers.max(1) as f64;
+        let measured = MeasuredReads {
+            held: after.held,
+            paced: share(|reads| reads.paced),
+            capped: share(|reads| reads.capped),
+            sending: share(|reads| reads.sending),
+            refused: share(|reads| reads.refused),
+            writing: share(|reads| reads.writing),
+            source: share(|reads| reads.source),
+            checking: 0.0,
+        };
+        let limit = of_reading(&measured, limits);
+        let asked = a_second(before.items as f64, after.items as f64);
+        let waited = measured.sending * seconds * after.readers.max(1) as f64;
+        Self {
+            of: table.to_owned(),
+            seconds,
+            used: a_second(before.rcu, after.rcu),
+            asked,
+            share: match &limit {
+                Limit::Service => measured.sending,
+                Limit::Destination { .. } => measured.writing,
+                Limit::Source => measured.source,
+                Limit::RateCap { .. } => measured.capped,
+                _ => measured.paced + measured.refused,
+            },
+            limit,
+            lanes: after.readers,
+            reply_ms: if asked > 0.0 {
+                waited * 1000.0 / (after.replies.saturating_sub(before.replies)).max(1) as f64
+            } else {
+                0.0
+            },
+            ..Self::default()
+        }
+    }
+
     /// What binds between two looks that are `over` apart.
     fn between(before: &Stages, after: &Stages, over: Duration, names: &Names) -> Self {
         let sides = |of: fn(&Stages) -> Option<&Stage>| of(after).map(|is| side(of(before), is, over));

@@ -45,7 +45,7 @@ fn the_pace_is_the_limit_when_lanes_wait_for_it_most_of_their_time() {
     // Whatever the pacer names is what binds: an index, a partition, a cap, a share left to others.
     for limit in [
         Limit::Index { index: "by_day".into(), wcu: 50.0 },
-        Limit::Partition { wcu: 1_000.0, of: 4_000.0, keys: 0 },
+        Limit::Partition { wcu: 1_000.0, of: 4_000.0, keys: 0, key: String::new() },
         Limit::RateCap { per_second: 50.0 },
         Limit::WcuCap { wcu: 80.0 },
         Limit::Leave { share: 0.2, others: 310.0, of: 1_700.0, index: None },
@@ -58,7 +58,7 @@ fn the_pace_is_the_limit_when_lanes_wait_for_it_most_of_their_time() {
 
 #[test]
 fn refusals_that_lanes_wait_after_are_the_pacers_to_explain() {
-    let limit = Limit::Partition { wcu: 1_000.0, of: 4_000.0, keys: 0 };
+    let limit = Limit::Partition { wcu: 1_000.0, of: 4_000.0, keys: 0, key: String::new() };
     let writer = side(lanes(0.1, 0.1, 0.2, 0.6, 0.9), Some(limit.clone()));
     let measured = Measured { feed: READING, into_table: writer, ..Measured::default() };
     assert_eq!(of_writing(&measured), limit);
@@ -140,6 +140,7 @@ fn once_all_is_read_whoever_still_works_is_the_limit() {
 fn limits() -> ReadLimits {
     ReadLimits {
         budget: Some(50.0),
+        cap: Some(7.0),
         provisioned: Some(100.0),
         destination: "the disk under the state folder".into(),
         cpus: 2,
@@ -152,6 +153,7 @@ fn a_job_that_reads_waits_for_its_budget_the_table_the_disk_the_source_or_the_se
     let some = MeasuredReads { paced: 0.1, sending: 0.2, refused: 0.05, writing: 0.1, source: 0.1, ..nothing };
     for (measured, limit) in [
         (MeasuredReads { paced: 0.9, ..some }, Limit::ReadBudget { rcu: 50.0 }),
+        (MeasuredReads { capped: 0.9, ..some }, Limit::RateCap { per_second: 7.0 }),
         (MeasuredReads { refused: 0.9, ..some }, Limit::TableReads { rcu: Some(100.0) }),
         (MeasuredReads { writing: 0.9, ..some }, Limit::Destination { name: "the disk under the state folder".into() }),
         (MeasuredReads { source: 0.9, ..some }, Limit::Source),
@@ -162,6 +164,32 @@ fn a_job_that_reads_waits_for_its_budget_the_table_the_disk_the_source_or_the_se
     ] {
         assert_eq!(of_reading(&measured, &limits()), limit, "{measured:?}");
     }
+}
+
+#[test]
+fn a_reading_job_says_what_binds_with_its_numbers() {
+    let after = |seconds: f64| Reads {
+        readers: 4,
+        paced: 3.2 * seconds,
+        sending: 0.8 * seconds,
+        items: (seconds * 400.0) as u64,
+        replies: (seconds * 8.0) as u64,
+        rcu: 49.5 * seconds,
+        ..Reads::default()
+    };
+    let mut recent = Recent::<Reads>::default();
+    let mut said = Binding::default();
+    for second in 0..=12 {
+        said = recent.next(Duration::from_secs(second), after(second as f64), &limits(), "historical");
+    }
+    assert_eq!(said.limit, Limit::ReadBudget { rcu: 50.0 });
+    assert!((said.share - 0.8).abs() < 1e-9 && (said.asked - 400.0).abs() < 1.0, "{said:?}");
+    assert_eq!(
+        said.explain(),
+        "the read budget lets 50 RCU/s through, and 50/s were used (over 10 s); a larger --read-budget would change that."
+    );
+    let slow = Reads { sending: 60.0, replies: 600, ..after(12.0) };
+    assert!(recent.next(Duration::from_secs(13), slow, &limits(), "historical").explain().contains("answers in"));
 }
 
 /// A job's totals after so many seconds: 16 lanes that wait for the pace nine tenths of their time.
@@ -191,7 +219,7 @@ fn after(seconds: u64) -> Stages {
 #[test]
 fn the_last_ten_seconds_count_and_what_was_before_does_not() {
     let names = Names { table: "historical".into(), ..Names::default() };
-    let mut recent = Recent::default();
+    let mut recent = Recent::<Stages>::default();
     // A minute in which the source was slow.
     for second in 0..60 {
         let said = recent.next(Duration::from_secs(second), Stages { cpus: 1, ..after(0) }, &names);
@@ -213,7 +241,7 @@ fn the_last_ten_seconds_count_and_what_was_before_does_not() {
 #[test]
 fn a_binding_of_a_later_version_is_left_out_and_the_sample_is_read() {
     use crate::jobs::journal::Sample;
-    let said = Recent::default().next(Duration::ZERO, after(1), &Names::default());
+    let said = Recent::<Stages>::default().next(Duration::ZERO, after(1), &Names::default());
     let sample = Sample { at_ms: 1, binding: Some(said), ..Sample::default() };
     let text = serde_json::to_string(&sample).unwrap();
     assert_eq!(serde_json::from_str::<Sample>(&text).unwrap(), sample);

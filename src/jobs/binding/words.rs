@@ -68,6 +68,13 @@ impl Binding {
                 amount(*wcu),
                 self.used_of(*wcu, &over)
             ),
+            Limit::Partition { wcu, of: whole, keys, key } if *keys > 0 => format!(
+                "{of} takes {} WCU/s, but one partition takes 1,000 at most: {} {} of them, and the records that wait for it \
+                 fill the memory; keys in another order would change that, more capacity would not",
+                amount(*whole),
+                crate::flow::hot_keys(*keys, key),
+                amount(*wcu)
+            ),
             Limit::Partition { wcu, of: whole, .. } => format!(
                 "{of} lets {} of its {} WCU/s through although it is not full: one partition takes 1,000 at most, or others use it too; keys in \
                  another order would change that, more capacity would not",
@@ -205,6 +212,13 @@ mod tests {
     }
 
     #[test]
+    fn a_hot_key_is_named_with_what_it_gets() {
+        let hot = binding(Limit::Partition { wcu: 555.0, of: 4_000.0, keys: 1, key: "user#1".into() });
+        assert!(hot.explain().contains("its hot key \"user#1\" gets 555 of them"), "{}", hot.explain());
+        assert_eq!(hot.remedy(), None, "more capacity would not help");
+    }
+
+    #[test]
     fn the_service_is_named_with_its_reply_time() {
         let slow = binding(Limit::Service);
         assert_eq!(slow.short(), "the service's response time, 16 requests of 85 ms");
@@ -225,7 +239,8 @@ mod tests {
             Limit::Service,
             Limit::Table { wcu: None },
             Limit::Index { index: text(), wcu: 5.0 },
-            Limit::Partition { wcu: 5.0, of: 100.0, keys: 0 },
+            Limit::Partition { wcu: 5.0, of: 100.0, keys: 0, key: text() },
+            Limit::Partition { wcu: 5.0, of: 100.0, keys: 2, key: text() },
             Limit::RateCap { per_second: 5.0 },
             Limit::WcuCap { wcu: 5.0 },
             Limit::Leave { share: 0.2, others: 310.0, of: 1_700.0, index: None },

@@ -27,6 +27,24 @@ pub struct Sample {
     /// Each shard that the job reads.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shards: Vec<ShardSample>,
+    /// Who reads which shard, where several workers share a stream; only now and then, and when it changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holders: Vec<Holder>,
+}
+
+/// Who reads a shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The shard.
+    pub shard: String,
+    /// The worker that reads it; `None` when nobody does.
+    pub worker: Option<String>,
+    /// The worker that still finishes what it began of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaving: Option<String>,
+    /// It is the job's own worker.
+    #[serde(default)]
+    pub mine: bool,
 }
 
 /// One shard in one second.
@@ -36,6 +54,9 @@ pub struct ShardSample {
     pub shard: String,
     /// How far behind its tip, ms (`MillisBehindLatest`).
     pub lag_ms: u64,
+    /// About how many of its records are still to be read: lag times arrival rate; `None` while that is not known.
+    #[serde(default)]
+    pub behind_records: Option<u64>,
     /// Records read from it, in total.
     pub records: u64,
 }

@@ -18,8 +18,8 @@ const PARTITION_BYTES: f64 = 10e9;
 /// What one shard takes a second (Kinesis quotas), records and bytes.
 const SHARD_RECORDS: f64 = 1_000.0;
 const SHARD_BYTES: f64 = (1 << 20) as f64;
-/// What a producer library aggregates into one record, bytes (the KPL's default), so records bind after bytes do.
-const AGGREGATED: f64 = 51_200.0;
+/// Put requests that our producer packs into one record while the stream is slower than the source (docs/streams.md).
+const AGGREGATED: f64 = 16.0;
 /// Unused capacity that a table saves up, seconds of it (`DynamoDB` developer guide, "Burst capacity").
 const BURST_SECONDS: f64 = 300.0;
 /// Writes a second that any on-demand table takes (FORMATS.md 4): a new one, until it has had a higher peak.
@@ -71,7 +71,7 @@ impl Facts {
             }
             _ => 0.0,
         };
-        let shards = self.shards(&totals, within.as_ref(), seconds);
+        let shards = self.shards(spec, &totals, within.as_ref(), seconds);
         let cost = self.cost(&totals, within.as_ref(), seconds);
         let time = within.as_ref().map(|within| within.seconds as f64).or(seconds);
         let way = way::best(self, spec, totals.writes(), time);
@@ -171,7 +171,8 @@ impl Facts {
         }
         if let Some(stream) = self.stream.as_ref().filter(|stream| !stream.on_demand) {
             let open = stream.open_shards as f64;
-            let seconds = (writes / SHARD_RECORDS).max(writes * totals.record_bytes / SHARD_BYTES) / open;
+            let records = if spec.no_aggregate { writes } else { writes / AGGREGATED };
+            let seconds = (records / SHARD_RECORDS).max(writes * totals.record_bytes / SHARD_BYTES) / open;
             bounds.push((seconds, Limit::Stream { shards: stream.open_shards as usize }));
         }
         // The first of equals: the table before what is derived from it.
@@ -217,7 +218,8 @@ impl Facts {
             obstacles.push(format!("--max-wcu {cap} alone makes it {}", span(totals.wcu / cap)));
         }
         if let Some(stream) = self.stream.as_ref().filter(|stream| !stream.on_demand) {
-            let needed = shards_for(writes / time, totals.record_bytes).0;
+            let (single, aggregated) = shards_for(writes / time, totals.record_bytes);
+            let needed = if spec.no_aggregate { single } else { aggregated };
             if needed > stream.open_shards {
                 obstacles.push(format!(
                     "stream {} has {} open shards and needs {}: split them first, or leave out -k",
@@ -265,12 +267,13 @@ impl Facts {
         Partitions { for_wcu, needed, present, must_split: at(for_wcu, 0.0) > present }
     }
 
-    fn shards(&self, totals: &Totals, within: Option<&Within>, seconds: Option<f64>) -> Shards {
+    fn shards(&self, spec: &RestoreSpec, totals: &Totals, within: Option<&Within>, seconds: Option<f64>) -> Shards {
         let writes = totals.writes();
         let time = within.map(|within| within.seconds as f64).or(self.pace(totals)).or(seconds);
         let items_per_second = time.filter(|time| *time > 0.0).map_or(0.0, |time| writes / time);
         let (needed, needed_aggregated) = shards_for(items_per_second, totals.record_bytes);
         Shards {
+            aggregated: !spec.no_aggregate,
             items_per_second,
             record_bytes: totals.record_bytes,
             needed,
@@ -400,7 +403,7 @@ fn shards_for(items_per_second: f64, record_bytes: f64) -> (u64, u64) {
     let bytes = items_per_second * record_bytes;
     let by_bytes = per_second(bytes, SHARD_BYTES);
     let single = per_second(items_per_second, SHARD_RECORDS).max(by_bytes);
-    let aggregated = by_bytes.max(per_second(bytes / AGGREGATED, SHARD_RECORDS));
+    let aggregated = by_bytes.max(per_second(items_per_second / AGGREGATED, SHARD_RECORDS));
     (single.max(1), aggregated.max(1))
 }
 

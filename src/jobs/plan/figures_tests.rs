@@ -109,8 +109,11 @@ fn the_time_is_that_of_the_narrowest_limit_and_names_it() {
     assert_eq!(named(&capped), (2_000, "capacity cap, 65 WCU".into()));
     let left = facts(130_000, 300, 1, &schema(130, "")).plan(&RestoreSpec { leave: Some(0.5), ..spec() }, None);
     assert_eq!(named(&left).0, 2_000);
-    let stream = over(facts(4_000_000, 300, 1, &schema(40_000, "")), 2).plan(&spec(), None);
-    assert_eq!(named(&stream), (2_000, "stream, 2 shards".into()));
+    let stream = over(facts(4_000_000, 300, 1, &schema(40_000, "")), 2);
+    let plain = RestoreSpec { no_aggregate: true, ..spec() };
+    assert_eq!(named(&stream.plan(&plain, None)), (2_000, "stream, 2 shards".into()));
+    // 4,000,000 × 340 bytes over 2 MiB a second.
+    assert_eq!(named(&stream.plan(&spec(), None)), (648, "stream, 2 shards".into()));
 }
 
 #[test]
@@ -168,7 +171,9 @@ fn what_no_raise_mends_is_an_obstacle() {
             .contains("--max-wcu 250 alone makes it 8h 00m")
     );
     let stream = over(facts(14_400_000, 300, 1, &schema(130, "")), 1);
-    assert!(obstacle(&stream, &spec()).contains("has 1 open shards and needs 2"));
+    let plain = RestoreSpec { no_aggregate: true, ..spec() };
+    assert!(obstacle(&stream, &plain).contains("has 1 open shards and needs 2"));
+    assert!(stream.plan(&spec(), Some(TWO_HOURS)).within.unwrap().obstacles.is_empty());
 }
 
 #[test]

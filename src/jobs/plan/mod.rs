@@ -240,6 +240,8 @@ pub struct Shards {
     pub needed: u64,
     /// Needed with requests aggregated into large records.
     pub needed_aggregated: u64,
+    /// Whether the restore aggregates.
+    pub aggregated: bool,
     /// Open shards of the stream; `None` without one, or on demand.
     pub open: Option<u64>,
 }

@@ -148,12 +148,16 @@ impl Plan {
         };
         lines.push(Line::new(
             "shards",
-            grouped(shards.needed),
+            grouped(if shards.aggregated { shards.needed_aggregated } else { shards.needed }),
             format!(
-                "for {} records/s of {}, {} if aggregated{open}",
+                "for {} requests/s of {}{}{open}",
                 grouped(shards.items_per_second.round() as u64),
                 bytes(shards.record_bytes),
-                grouped(shards.needed_aggregated)
+                if shards.aggregated {
+                    format!(", aggregated; {} with --no-aggregate", grouped(shards.needed))
+                } else {
+                    format!(", one a record; {} aggregated", grouped(shards.needed_aggregated))
+                },
             ),
         ));
         let sooner = if self.burst_seconds >= 1.0 {

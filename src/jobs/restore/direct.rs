@@ -13,7 +13,7 @@ use crate::jobs::spec::RestoreSpec;
 use crate::jobs::worker::{JobError, Session};
 
 /// Records that may be open at once: enough to keep every lane busy, small beside the memory of their items.
-const WINDOW: usize = 50_000;
+const WINDOW: usize = 250_000;
 
 /// Records read at a time.
 pub(super) const BATCH: usize = 500;

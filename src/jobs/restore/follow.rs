@@ -35,7 +35,7 @@ pub(super) fn begin(pacer: &Pacer, spec: &RestoreSpec) {
 }
 
 /// What the pacer is told of `table`: `None` on demand.
-pub(super) fn capacity(table: &Table) -> Option<Provisioned> {
+pub(in crate::jobs) fn capacity(table: &Table) -> Option<Provisioned> {
     table.provisioned.map(|p| Provisioned {
         table: p.write as f64,
         indexes: table.indexes.iter().filter_map(|i| Some((i.name.clone(), i.provisioned?.write as f64))).collect(),

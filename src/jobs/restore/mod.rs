@@ -10,13 +10,12 @@
 
 mod block;
 mod direct;
-mod follow;
+pub(in crate::jobs) mod follow;
 mod reading;
 mod source;
 pub(in crate::jobs) mod strand;
 mod through;
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,6 +29,7 @@ use super::binding::{Names, Recent, Stage, Stages};
 use super::journal::{Commit, Control, Sample, ShardSample, State, now_ms, to_json};
 use super::progress::{Line, Said};
 use super::spec::RestoreSpec;
+use super::speed::Speed;
 use super::worker::{CONTROLS, End, Halt, JobError, Session};
 use crate::cloud::inventory::{self, Table};
 use crate::flow::{self, Caps, Clock, Counters, Letter, Limit, Pacer, Stopwatch, SystemClock, Writer};
@@ -37,9 +37,6 @@ use crate::item::{Checker, Shape};
 
 /// Controls are looked at this many times for each commit.
 const LOOKS_PER_COMMIT: u32 = 4;
-
-/// Seconds that a rate is averaged over.
-const RATE_OVER: usize = 10;
 
 /// What a way of restoring hands to the journal.
 #[derive(Debug, Default)]
@@ -118,7 +115,7 @@ impl FeedWatch {
 }
 
 /// The writer's part of what a job's stages did.
-fn stage_of(writer: &Writer) -> (bool, Stage) {
+pub(in crate::jobs) fn stage_of(writer: &Writer) -> (bool, Stage) {
     let pacer = writer.pacer().snapshot();
     let held = pacer.limit == Limit::Paused;
     let stage = Stage {
@@ -168,7 +165,7 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
         earlier: effort_of(&session.job.counters),
         progress: &progress,
         provisioned: &provisioned,
-        history: VecDeque::new(),
+        speed: Speed::default(),
         began: Instant::now(),
         recent: Recent::default(),
         names: Names {
@@ -264,7 +261,7 @@ fn taking(
 }
 
 /// Records whose fate is known.
-fn accounted(counters: &Counters) -> u64 {
+pub(in crate::jobs) fn accounted(counters: &Counters) -> u64 {
     counters.written + counters.deleted + counters.skipped + counters.dead
 }
 
@@ -302,7 +299,7 @@ fn source_checkpoint(passed: &flow::Settled<source::RecordPosition>) -> Option<(
 }
 
 /// What counters tell of effort alone: the rest is the ledgers'.
-fn effort_of(counters: &Counters) -> Counters {
+pub(in crate::jobs) fn effort_of(counters: &Counters) -> Counters {
     Counters { retried: counters.retried, throttled: counters.throttled, wcu: counters.wcu, ..Counters::default() }
 }
 
@@ -378,9 +375,14 @@ fn message(
 
 /// The last line of the job as `--json` prints it, from what the journal holds.
 pub(super) fn last_line(session: &Session<'_>, state: State) -> String {
-    let Ok(job) = session.journal().job(&session.job.id) else { return String::from("{}") };
+    ended_line(session, state).map_or_else(|| String::from("{}"), |line| to_json(&line))
+}
+
+/// The same before it is printed; `None` when the journal can't tell.
+pub(in crate::jobs) fn ended_line(session: &Session<'_>, state: State) -> Option<Line> {
+    let job = session.journal().job(&session.job.id).ok()?;
     let worked = job.active_ms + job.started_ms.map_or(0, |started| now_ms() - started);
-    to_json(&Line {
+    Some(Line {
         job: job.id,
         kind: session.job.kind().as_str(),
         state,
@@ -401,8 +403,7 @@ struct Desk<'a, 'l> {
     earlier: Counters,
     progress: &'a source::SourceProgress,
     provisioned: &'a AtomicU64,
-    /// Records settled at the last few commits.
-    history: VecDeque<(Instant, u64)>,
+    speed: Speed,
     began: Instant,
     recent: Recent,
     names: Names,
@@ -425,6 +426,7 @@ impl Desk<'_, '_> {
             limit: limit.clone(),
             binding: Some(binding),
             shards: self.way.shards(),
+            ..Sample::default()
         };
         self.session.journal().commit(
             &self.session.job.id,
@@ -446,16 +448,8 @@ impl Desk<'_, '_> {
     }
 
     fn say(&mut self, live: Counters, total: Option<u64>, limit: String) {
-        let now = Instant::now();
         let settled = accounted(&live);
-        self.history.push_back((now, settled));
-        if self.history.len() > RATE_OVER {
-            self.history.pop_front();
-        }
-        let per_second = self.history.front().and_then(|(then, before)| {
-            let seconds = now.duration_since(*then).as_secs_f64();
-            (seconds > 0.0).then(|| settled.saturating_sub(*before) as f64 / seconds)
-        });
+        let per_second = self.speed.next(Instant::now(), settled);
         let eta_seconds = match (total, per_second) {
             (Some(total), Some(rate)) if rate > 0.0 => Some(total.saturating_sub(settled) as f64 / rate),
             _ => None,

@@ -3,9 +3,8 @@
 //! Each record's partition key says its number within the job. The source's ledger never runs further ahead of its
 //! stored mark than the shards' tallies remember, so each record counts once, however often it was sent.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -20,11 +19,12 @@ use crate::cloud::inventory::Table;
 use crate::cloud::{Class, CloudError};
 use crate::flow::{
     AwsStream, Consumer, ConsumerOptions, Counters, Ledger, Outcome, Producer, ProducerOptions, Settled as Passed,
-    ShardCheckpoint, Sink, StartAt, Tables, Tally,
+    Sink, StartAt, Tables, Tally,
 };
 use crate::item::Checker;
 use crate::jobs::binding::{Stage, Stages};
-use crate::jobs::journal::{Job, ShardSample, to_json};
+use crate::jobs::consuming;
+use crate::jobs::journal::ShardSample;
 use crate::jobs::spec::RestoreSpec;
 use crate::jobs::worker::{JobError, Session};
 
@@ -56,8 +56,6 @@ struct Through {
 struct Workers {
     consumer: Consumer,
     sink: Sink,
-    /// What each shard has counted below its mark, from the beginning of the job.
-    shards: Mutex<BTreeMap<String, Counters>>,
 }
 
 /// The one table that a restore's records name.
@@ -90,7 +88,7 @@ pub(super) async fn begin(
     let job = &session.job;
     let ledger = Arc::new(Ledger::until_committed(Tally::WINDOW).resumed(resume.counters));
     let aws = Arc::new(AwsStream::new(session.cloud.kinesis.clone(), session.cloud.bulk.kinesis.clone(), stream));
-    let options = ProducerOptions::new(stream, &job.id.0);
+    let options = ProducerOptions { aggregate: !spec.no_aggregate, ..ProducerOptions::new(stream, &job.id.0) };
     let producer = Arc::new(Producer::start(options, Arc::clone(&aws) as _, Arc::clone(&begun.clock)).await?);
     let workers =
         if spec.no_workers { None } else { Some(Arc::new(workers(session, spec, table, stream, aws, begun)?)) };
@@ -122,30 +120,14 @@ fn workers(
     let job = &session.job;
     let writer = Arc::new(writer(session, spec, table, begun));
     let sink = Sink { checker: Arc::new(Checker::new(table.key.clone())), writer };
-    let resume = shard_checkpoints(session, job)?;
-    let shards = resume.iter().map(|c| (c.shard.clone(), c.counters)).collect();
     let mut options = ConsumerOptions::new(stream);
     options.job = Some(job.id.0.clone());
     options.from = StartAt::Time(job.created_ms - CLOCKS_DIFFER.as_millis() as i64);
-    options.resume = resume;
+    options.resume = consuming::checkpoints(&session.journal(), &job.id)?;
     options.window = WINDOW;
     let tables = OneTable { table: table.name.clone(), sink: sink.clone() };
     let consumer = Consumer::start(options, aws, Arc::new(tables), Arc::clone(&begun.clock));
-    Ok(Workers { consumer, sink, shards: Mutex::new(shards) })
-}
-
-/// Name of a shard's checkpoint in the journal.
-const SHARD: &str = "shard:";
-
-fn shard_checkpoints(session: &Session<'_>, job: &Job) -> Result<Vec<ShardCheckpoint>, JobError> {
-    let stored = session.journal().checkpoints(&job.id, SHARD)?;
-    stored
-        .iter()
-        .map(|(name, value)| {
-            serde_json::from_slice(value)
-                .map_err(|e| JobError::Unfit(format!("the checkpoint {name} of job {} can't be read: {e}", job.id)))
-        })
-        .collect()
+    Ok(Workers { consumer, sink })
 }
 
 /// The producing end.
@@ -227,21 +209,12 @@ async fn drive(feed: Feed) -> Result<(), JobError> {
 }
 
 impl Workers {
-    fn shards(&self) -> MutexGuard<'_, BTreeMap<String, Counters>> {
-        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What all shards counted below their marks, as the last commit took it.
-    fn settled(&self) -> Counters {
-        self.shards().values().fold(Counters::default(), |sum, shard| sum + *shard)
-    }
-
     /// Ends once `wanted` records of the job came back from the stream and are settled below the shards' marks: what is
     /// settled above may be a repetition.
     async fn account_for(&self, wanted: u64) -> Result<(), JobError> {
         let (mut best, mut since) = (0, Instant::now());
         loop {
-            let have = accounted(&self.settled());
+            let have = accounted(&self.consumer.counted());
             if have >= wanted {
                 return Ok(());
             }
@@ -280,13 +253,10 @@ impl Way for Through {
         settled.counters.retried += effort.retried;
         settled.counters.throttled += effort.throttled;
         if let Some(workers) = &self.workers {
-            for shard in workers.consumer.settled() {
-                workers.shards().insert(shard.checkpoint.shard.clone(), shard.checkpoint.counters);
-                let name = format!("{SHARD}{}", shard.checkpoint.shard);
-                settled.checkpoints.push((name, to_json(&shard.checkpoint).into_bytes()));
-                settled.letters.extend(shard.letters);
-            }
-            let counters = settled.counters + from_stream(workers.settled());
+            let shards = workers.consumer.settled();
+            settled.checkpoints.extend(consuming::rows(&shards));
+            settled.letters.extend(shards.into_iter().flat_map(|shard| shard.letters));
+            let counters = settled.counters + from_stream(workers.consumer.counted());
             settled.counters = with_effort(counters, &workers.sink.writer);
         }
         *self.taken.lock().unwrap_or_else(PoisonError::into_inner) = Some(passed);
@@ -331,23 +301,14 @@ impl Way for Through {
         Stages {
             held: *self.held.borrow(),
             onto_stream: Some(producer),
-            behind: self.workers.as_ref().map(|workers| {
-                let open: Vec<u64> =
-                    workers.consumer.progress().iter().filter(|shard| !shard.done).map(|shard| shard.lag_ms).collect();
-                (open.len(), open.iter().copied().max().unwrap_or(0))
-            }),
+            behind: self.workers.as_ref().map(|workers| consuming::behind(&workers.consumer)),
             into_table: into_table.map(|(_, stage)| stage),
             ..self.watch.stages()
         }
     }
 
     fn shards(&self) -> Vec<ShardSample> {
-        let progress = self.workers.as_ref().map(|workers| workers.consumer.progress()).unwrap_or_default();
-        progress
-            .into_iter()
-            .filter(|shard| !shard.done)
-            .map(|shard| ShardSample { shard: shard.shard, lag_ms: shard.lag_ms, records: shard.records })
-            .collect()
+        self.workers.as_ref().map(|workers| consuming::samples(&workers.consumer)).unwrap_or_default()
     }
 
     fn hold(&self, held: bool) {

@@ -22,6 +22,8 @@ mod spill;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -30,13 +32,14 @@ pub(super) use self::attribute::attributes;
 use self::again::{Differences, Settled};
 use self::source::{Met, Source};
 use self::spill::{Side, Tally, Version};
+use super::binding::{Binding, ReadLimits, Reads, Recent};
 use super::journal::{Commit, Journal, Sample, State, now_ms};
 use super::plan::grouped;
 use super::progress::{Said, VerifyLine};
 use super::spec::{JobId, VerifySpec};
 use super::worker::{End, JobError, Session, differences_path};
 use crate::cloud::inventory::{self, Table};
-use crate::flow::Counters;
+use crate::flow::{Counters, Scanner};
 use crate::item::Key;
 
 /// Keys and what is known of them on their way to disk, a thousand at a time.
@@ -76,7 +79,7 @@ async fn compare(session: &Session<'_>, spec: &VerifySpec, journal: &Path) -> Re
     let folder = tempfile::Builder::new().prefix(&spill_prefix(&session.job.id)).tempdir_in(beside)?;
     let source = Source::open(session, &spec.source, &table.key).await?;
     let pace = scan::pace(&table, spec.read_budget);
-    let progress = Progress { session, read: AtomicU64::new(0), table_items: table.items, told_ms: AtomicI64::new(0) };
+    let progress = Progress::new(session, spec, table.items);
     let mut differences = Differences::create(folder.path())?;
     let (mut tally, met, is_whole) = if let Some(keys) = spec.sample {
         sample::compare(session, (&table, &pace), &source, keys, &progress, &mut differences).await?
@@ -202,7 +205,9 @@ async fn all(
     let here = joined(here).await?;
 
     let (rows, there) = side(folder, "table");
-    scan::scan(session, table, spec.read_budget, |batch| {
+    let scanner = scan::scanner(session, table, spec.read_budget);
+    progress.scans(Arc::clone(&scanner), table);
+    scan::scan(&scanner, table, |batch| {
         progress.add(batch.len());
         let rows = rows.clone();
         async move { rows.send(batch).await.is_ok() }
@@ -257,9 +262,68 @@ struct Progress<'s, 'l> {
     table_items: u64,
     /// When the journal was told last, ms since epoch.
     told_ms: AtomicI64,
+    began: Instant,
+    /// What is read now: the source, until it is a table. A sample reads some of both, a key at a time.
+    reads: Option<Mutex<Reading>>,
 }
 
-impl Progress<'_, '_> {
+/// What a verify reads now.
+#[derive(Default)]
+struct Reading {
+    source: String,
+    scanner: Option<(Arc<Scanner>, ReadLimits, String)>,
+    recent: Recent<Reads>,
+}
+
+impl Reading {
+    /// What binds, `elapsed` after the beginning, when `items` keys were read.
+    fn binding(&mut self, elapsed: Duration, items: u64) -> Binding {
+        let Some((scanner, limits, table)) = &self.scanner else {
+            let reads = Reads { readers: 1, source: elapsed.as_secs_f64(), items, ..Reads::default() };
+            return self.recent.next(elapsed, reads, &ReadLimits::default(), &self.source);
+        };
+        let (times, scanned) = (scanner.times(), scanner.counters());
+        let reads = Reads {
+            readers: scanner.options().segments as usize,
+            paced: times.budget,
+            sending: times.service,
+            refused: times.throttled,
+            items: scanned.read,
+            replies: times.replies,
+            rcu: scanned.rcu,
+            ..Reads::default()
+        };
+        self.recent.next(elapsed, reads, limits, table)
+    }
+}
+
+impl<'s, 'l> Progress<'s, 'l> {
+    fn new(session: &'s Session<'l>, spec: &VerifySpec, table_items: u64) -> Self {
+        let reads = Reading { source: spec.source.sources.join(" "), ..Reading::default() };
+        Self {
+            session,
+            read: AtomicU64::new(0),
+            table_items,
+            told_ms: AtomicI64::new(0),
+            began: Instant::now(),
+            reads: spec.sample.is_none().then(|| Mutex::new(reads)),
+        }
+    }
+
+    /// From now on the table is read.
+    fn scans(&self, scanner: Arc<Scanner>, table: &Table) {
+        let limits = ReadLimits {
+            budget: scanner.budget(),
+            provisioned: table.provisioned.map(|p| p.read as f64),
+            ..ReadLimits::default()
+        };
+        if let Some(reads) = &self.reads {
+            let mut reads = reads.lock().unwrap_or_else(PoisonError::into_inner);
+            reads.scanner = Some((scanner, limits, table.name.clone()));
+            reads.recent = Recent::default();
+        }
+    }
+
     fn add(&self, keys: usize) {
         let read = self.read.fetch_add(keys as u64, Ordering::Relaxed) + keys as u64;
         let total = (self.table_items > 0).then_some(self.table_items * 2);
@@ -273,9 +337,12 @@ impl Progress<'_, '_> {
     /// Writes into the journal how far the comparison is, for consoles.
     fn tell(&self, at_ms: i64, read: u64, total: u64, met: Met) {
         let counters = Counters { read, dead: met.dead, skipped: met.skipped, ..Counters::default() };
-        let sample = Sample { at_ms, counters, ..Sample::default() };
+        let reads = self.reads.as_ref().map(|reads| reads.lock().unwrap_or_else(PoisonError::into_inner));
+        let binding = reads.map(|mut reads| reads.binding(self.began.elapsed(), read));
+        let limit = binding.as_ref().map(Binding::short).unwrap_or_default();
+        let sample = Sample { at_ms, counters, limit: limit.clone(), binding, ..Sample::default() };
         let total = Some(total.max(read));
-        let commit = Commit { counters, total, sample: Some(&sample), ..Commit::default() };
+        let commit = Commit { counters, total, limit: &limit, sample: Some(&sample), ..Commit::default() };
         if let Err(error) = self.session.journal().commit(&self.session.job.id, &commit) {
             tracing::error!(%error, "the journal was not told how far the verify is");
         }

@@ -29,22 +29,21 @@ pub(super) fn pace(table: &Table, asked: Option<f64>) -> ReadPace {
     ReadPace::new(Arc::new(SystemClock::new()), read_budget(table, asked))
 }
 
+/// A scan of the whole table.
+pub(super) fn scanner(session: &Session<'_>, table: &Table, asked: Option<f64>) -> Arc<Scanner> {
+    let options = ScanOptions { table: table.name.clone(), segments: SEGMENTS, consistent: true };
+    let source = AwsTable::new(session.cloud.bulk.dynamodb.clone(), &table.name, table.key.clone());
+    Arc::new(Scanner::new(Arc::new(source), options, read_budget(table, asked), Arc::new(SystemClock::new())))
+}
+
 /// Scans the whole table and hands on the key and digest of each item.
-pub(super) async fn scan<F, G>(
-    session: &Session<'_>,
-    table: &Table,
-    asked: Option<f64>,
-    hand_on: F,
-) -> Result<(), JobError>
+pub(super) async fn scan<F, G>(scanner: &Scanner, table: &Table, hand_on: F) -> Result<(), JobError>
 where
     F: Fn(Batch) -> G,
     G: Future<Output = bool>,
 {
-    let options = ScanOptions { table: table.name.clone(), segments: SEGMENTS, consistent: true };
-    let source = AwsTable::new(session.cloud.bulk.dynamodb.clone(), &table.name, table.key.clone());
-    let scanner = Scanner::new(Arc::new(source), options, read_budget(table, asked), Arc::new(SystemClock::new()));
     let checker = Checker::new(table.key.clone());
-    try_join_all((0..SEGMENTS).map(|number| segment(&scanner, &checker, number, &hand_on))).await.map(drop)
+    try_join_all((0..SEGMENTS).map(|number| segment(scanner, &checker, number, &hand_on))).await.map(drop)
 }
 
 async fn segment<F, G>(scanner: &Scanner, checker: &Checker, number: u32, hand_on: &F) -> Result<(), JobError>

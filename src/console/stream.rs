@@ -1,0 +1,647 @@
+//! One stream on screen: its shards, the Lambda functions that read it, a tail of its records. What keys do there, what is
+//! due to be asked, and what answers make of it.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use tui_input::Input;
+
+use super::app::{App, Overlay, Prompt, Purpose, Screen};
+use super::confirm::{Confirm, Token};
+use super::effect::{Effect, Request};
+use super::keymap::Action;
+use super::keys::ask;
+use super::listing::Listing;
+use super::view;
+use super::widget::text::shown;
+use crate::cloud::CloudError;
+use crate::cloud::inventory::{Shard, Stream};
+use crate::cloud::mappings::Mapping;
+use crate::cloud::streams::{self, Life, Relative};
+use crate::cloud::{Class, Mode};
+use crate::flow::StartAt;
+use crate::flow::tail::Positions;
+use crate::jobs::JobId;
+
+/// What is shown of shards, in the order that `sort` goes through.
+pub const SHARD_SORTS: [&str; 4] = ["family", "lag", "read", "share"];
+/// How often a stream on screen is described, ms; with many shards less often.
+const DESCRIBE_MS: i64 = 5_000;
+/// The same while it is being changed.
+const CHANGING_MS: i64 = 1_000;
+/// How often its mappings are listed, ms: on their own screen, and for the line on the stream's.
+const MAPPINGS_MS: (i64, i64) = (5_000, 30_000);
+/// Shard metrics have one-minute periods.
+const RATES_MS: i64 = 60_000;
+/// A question without an answer is asked again after so long, ms.
+const LOST_MS: i64 = 30_000;
+/// A tail stops after so long, ms, and after so many records.
+pub const TAIL: (i64, u64) = (60_000, 1_000);
+/// Lines of a tail that are kept, and the bytes that they may hold together.
+const KEPT: (usize, usize) = (1_000, 8 * 1024 * 1024);
+
+/// Something to be done for a stream.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StreamEffect {
+    /// Describe it with its shards, and see which of the closed ones have expired.
+    Load(Request, String),
+    /// List the event source mappings of the stream with this ARN.
+    LoadMappings(Request, String),
+    /// Ask CloudWatch what came in by these shards.
+    LoadRates(String, Vec<String>),
+    /// Let its records stay so many hours.
+    SetRetention {
+        /// The stream.
+        stream: String,
+        /// Hours before.
+        from: u32,
+        /// Hours after.
+        to: u32,
+    },
+    /// Pause an event source mapping, or let it go on.
+    SetMapping {
+        /// The mapping.
+        uuid: String,
+        /// Its function, for words.
+        function: String,
+        /// True lets it go on.
+        enabled: bool,
+    },
+    /// Begin a tail.
+    Tail(Request, TailQuestion),
+    /// End the tail.
+    StopTail,
+}
+
+/// What a tail looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TailQuestion {
+    /// The stream.
+    pub stream: String,
+    /// One of its shards; `None` is all.
+    pub shard: Option<String>,
+    /// Where it goes on; `None` begins with the next record.
+    pub positions: Option<Positions>,
+}
+
+/// Something came back.
+#[derive(Clone, Debug)]
+pub enum StreamMsg {
+    /// A stream with its shards, and which of them can be read where some are closed.
+    Described(Request, Result<Box<(Stream, Option<HashSet<String>>)>, CloudError>),
+    /// Its event source mappings, each with its iterator age in ms.
+    Mappings(Request, Result<Vec<(Mapping, Option<f64>)>, CloudError>),
+    /// Records put into shards each second.
+    Rates(String, Result<Vec<(String, Option<f64>)>, CloudError>),
+    /// Of the tail asked for by that request.
+    Tail(Request, TailNews),
+}
+
+/// What a tail tells.
+#[derive(Clone, Debug)]
+pub enum TailNews {
+    /// It follows so many shards, and leaves out so many.
+    Began(usize, usize),
+    /// Records, and how many before them the console was too slow for.
+    Records(Vec<TailLine>, u64),
+    /// It ended: why, and where it would go on.
+    Ended(String, Positions),
+}
+
+/// A record of a tail, decoded and cut to what a person reads. Nothing of it is escaped yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TailLine {
+    /// Its shard.
+    pub shard: String,
+    /// Its place there.
+    pub sequence: String,
+    /// When it arrived, µs since the epoch.
+    pub arrived_us: i64,
+    /// Its partition key.
+    pub partition_key: String,
+    /// Its size, bytes.
+    pub bytes: usize,
+    /// What it is, in one word.
+    pub kind: &'static str,
+    /// One line of it.
+    pub line: String,
+    /// All of it, as far as it is shown.
+    pub pretty: Vec<String>,
+}
+
+impl TailLine {
+    fn weight(&self) -> usize {
+        self.line.len() + self.partition_key.len() + self.pretty.iter().map(|line| line.len() + 24).sum::<usize>()
+    }
+}
+
+/// A tail on screen.
+#[derive(Clone, Debug, Default)]
+pub struct TailState {
+    /// What it looks at.
+    pub stream: String,
+    /// One shard, or all.
+    pub shard: Option<String>,
+    request: Request,
+    /// Newest last.
+    pub lines: VecDeque<TailLine>,
+    weight: usize,
+    /// Records that came, in all.
+    pub seen: u64,
+    /// Records that the console was too slow for, or that gave way to newer ones.
+    pub dropped: u64,
+    /// Shards it follows, and shards it leaves out.
+    pub shards: (usize, usize),
+    /// When it began, ms since epoch.
+    pub began_ms: i64,
+    /// Why it stopped; `None` while it runs.
+    pub ended: Option<String>,
+    positions: Option<Positions>,
+    /// The selected line, counted from the newest.
+    pub at: usize,
+}
+
+/// The stream on screen.
+#[derive(Debug, Default)]
+pub struct StreamState {
+    /// Its name; what follows is of it.
+    pub name: String,
+    /// The newest description, with shards.
+    pub described: Option<Stream>,
+    /// The family tree of its shards.
+    pub family: Vec<Relative>,
+    /// Which shards can be read; `None` where none is closed.
+    pub readable: Option<HashSet<String>>,
+    request: Request,
+    asked_ms: Option<i64>,
+    at_ms: Option<i64>,
+    /// How the shards are listed.
+    pub list: Listing,
+    /// Its event source mappings, or why they are not known.
+    pub mappings: Option<Result<Vec<(Mapping, Option<f64>)>, CloudError>>,
+    mappings_request: Request,
+    mappings_asked_ms: Option<i64>,
+    mappings_at_ms: Option<i64>,
+    /// How the mappings are listed.
+    pub mappings_list: Listing,
+    /// Records put into each shard a second, where CloudWatch has them.
+    pub rates: HashMap<String, f64>,
+    rates_ms: Option<i64>,
+    /// The tail.
+    pub tail: TailState,
+}
+
+/// What our live jobs say of a shard.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    /// How far behind, ms.
+    pub lag_ms: u64,
+    /// Records read a second.
+    pub per_second: Option<f64>,
+    /// The job that reads it.
+    pub job: JobId,
+}
+
+impl StreamState {
+    /// Forgets what it knows of another stream.
+    fn show(&mut self, name: &str) {
+        if self.name != name {
+            let tail = std::mem::take(&mut self.tail);
+            *self = Self { name: name.to_owned(), tail, ..Self::default() };
+        }
+    }
+
+    /// Asks for everything again without waiting for its turn.
+    pub fn ask_again(&mut self) {
+        self.at_ms = None;
+        self.asked_ms = None;
+        self.mappings_at_ms = None;
+        self.mappings_asked_ms = None;
+        self.rates_ms = None;
+    }
+
+    /// A shard that stands in the family.
+    pub fn shard(&self, relative: &Relative) -> Option<&Shard> {
+        self.described.as_ref()?.shards.get(relative.shard)
+    }
+
+    /// Whether a shard still gives and takes records.
+    pub fn life(&self, shard: &Shard) -> Life {
+        match (shard.open, &self.readable) {
+            (true, _) => Life::Open,
+            (false, Some(readable)) if !readable.contains(&shard.id) => Life::Expired,
+            (false, _) => Life::Closed,
+        }
+    }
+
+    /// The shards that are shown, in their order.
+    pub fn rows(&self, readings: &HashMap<&str, Reading>) -> Vec<(&Relative, &Shard)> {
+        let all = self.family.iter().filter_map(|relative| Some((relative, self.shard(relative)?)));
+        let mut rows: Vec<(&Relative, &Shard)> = all.filter(|(_, shard)| self.list.shows(&shard.id)).collect();
+        let reading = |shard: &Shard| readings.get(shard.id.as_str());
+        match SHARD_SORTS[self.list.sort % SHARD_SORTS.len()] {
+            "lag" => rows.sort_by_key(|(_, shard)| std::cmp::Reverse(reading(shard).map(|r| r.lag_ms))),
+            "read" => rows.sort_by(|(_, a), (_, b)| {
+                let rate = |shard| reading(shard).and_then(|r| r.per_second).unwrap_or(-1.0);
+                rate(b).total_cmp(&rate(a))
+            }),
+            "share" => rows.sort_by_key(|(_, shard)| std::cmp::Reverse(shard.to - shard.from.min(shard.to))),
+            _ => {}
+        }
+        rows
+    }
+}
+
+impl TailState {
+    fn take(&mut self, lines: Vec<TailLine>, dropped: u64) {
+        self.seen += lines.len() as u64 + dropped;
+        self.dropped += dropped;
+        // The selection stays on its record.
+        if self.at > 0 {
+            self.at += lines.len();
+        }
+        for line in lines {
+            self.weight += line.weight();
+            self.lines.push_back(line);
+        }
+        while self.lines.len() > KEPT.0 || self.weight > KEPT.1 && self.lines.len() > 1 {
+            if let Some(gone) = self.lines.pop_front() {
+                self.weight -= gone.weight();
+                self.dropped += 1;
+            }
+        }
+        self.at = self.at.min(self.lines.len().saturating_sub(1));
+    }
+
+    /// The selected record.
+    pub fn selected(&self) -> Option<&TailLine> {
+        self.lines.get(self.lines.len().checked_sub(self.at + 1)?)
+    }
+
+    /// True while records may come.
+    pub fn is_running(&self) -> bool {
+        !self.stream.is_empty() && self.ended.is_none()
+    }
+}
+
+impl App {
+    /// What our live jobs of this context say of the shards of `stream`.
+    pub fn readings<'a>(&'a self, stream: &'a str) -> HashMap<&'a str, Reading> {
+        let mut readings = HashMap::new();
+        for (job, past) in self.stream_readers(stream) {
+            for shard in past.newest.iter().flat_map(|sample| &sample.shards) {
+                let per_second = past.shard_rate(&shard.shard);
+                readings
+                    .insert(shard.shard.as_str(), Reading { lag_ms: shard.lag_ms, per_second, job: job.id.clone() });
+            }
+        }
+        readings
+    }
+
+    /// Who has a shard, or what it waits for.
+    pub fn holder(&self, shard: &Shard, readings: &HashMap<&str, Reading>) -> String {
+        if let Some(reading) = readings.get(shard.id.as_str()) {
+            return reading.job.0.clone();
+        }
+        let parents = [&shard.parent, &shard.adjacent_parent].into_iter().flatten();
+        let awaited: Vec<&str> = parents.filter(|id| readings.contains_key(id.as_str())).map(|id| short(id)).collect();
+        if awaited.is_empty() { "-".to_owned() } else { format!("waits for {}", awaited.join(" and ")) }
+    }
+
+    /// The selected shard on a stream's screen.
+    pub fn selected_shard(&self) -> Option<&Shard> {
+        let Screen::Stream(name) = &self.screen else { return None };
+        let rows = self.at_stream.rows(&self.readings(name));
+        let at = self.at_stream.list.index(rows.iter().map(|(_, shard)| shard.id.as_str()));
+        rows.get(at).map(|(_, shard)| *shard)
+    }
+
+    /// The selected event source mapping.
+    pub fn selected_mapping(&self) -> Option<&Mapping> {
+        let rows = self.at_stream.mappings.as_ref()?.as_ref().ok()?;
+        rows.get(self.at_stream.mappings_list.index(rows.iter().map(|(m, _)| m.uuid.as_str()))).map(|(m, _)| m)
+    }
+
+    /// What is due to be asked of the stream on screen.
+    pub(super) fn due_stream(&mut self, name: &str, effects: &mut Vec<Effect>) {
+        let now = self.now_ms;
+        self.at_stream.show(name);
+        let request = self.next_request();
+        let state = &mut self.at_stream;
+        let shards = state.described.as_ref().map_or(0, |stream| stream.shards.len()) as i64;
+        let is_changing = state.described.as_ref().is_some_and(|stream| stream.status != "ACTIVE");
+        // Each thousand shards are a page of ListShards, asked for twice where some are closed.
+        let every = if is_changing { CHANGING_MS } else { DESCRIBE_MS } * (1 + shards / 1_000);
+        let is_due = |asked: Option<i64>, at: Option<i64>, every: i64| match asked {
+            Some(asked) => now - asked > LOST_MS,
+            None => at.is_none_or(|at| now - at >= every),
+        };
+        if is_due(state.asked_ms, state.at_ms, every) {
+            state.asked_ms = Some(now);
+            state.request = request;
+            effects.push(Effect::Stream(StreamEffect::Load(request, name.to_owned())));
+        }
+        let on_mappings = matches!(self.screen, Screen::Mappings(_));
+        self.due_mappings(if on_mappings { MAPPINGS_MS.0 } else { MAPPINGS_MS.1 }, effects);
+        if !on_mappings {
+            self.due_shard_rates(name, effects);
+        }
+        if self.stream_minutes_ms.is_none_or(|at| now - at >= self.minutes_every()) {
+            self.stream_minutes_ms = Some(now);
+            effects.push(Effect::LoadStreamMinutes(vec![name.to_owned()], now - 8 * 60_000, now));
+        }
+    }
+
+    fn due_mappings(&mut self, every: i64, effects: &mut Vec<Effect>) {
+        let (now, request) = (self.now_ms, self.next_request());
+        let state = &mut self.at_stream;
+        let Some(arn) = state.described.as_ref().map(|stream| stream.arn.clone()).filter(|arn| !arn.is_empty()) else {
+            return;
+        };
+        let every = match &state.mappings {
+            // Who may not list them now may not in five seconds either.
+            Some(Err(error)) if error.class == Class::Auth => 300_000,
+            Some(Ok(all)) if all.iter().any(|(m, _)| !m.is_settled()) => CHANGING_MS,
+            _ => every,
+        };
+        let is_due = match state.mappings_asked_ms {
+            Some(asked) => now - asked > LOST_MS,
+            None => state.mappings_at_ms.is_none_or(|at| now - at >= every),
+        };
+        if is_due {
+            state.mappings_asked_ms = Some(now);
+            state.mappings_request = request;
+            effects.push(Effect::Stream(StreamEffect::LoadMappings(request, arn)));
+        }
+    }
+
+    /// One metric for each shard on screen, where the stream has such metrics.
+    fn due_shard_rates(&mut self, name: &str, effects: &mut Vec<Effect>) {
+        let has = self.at_stream.described.as_ref().is_some_and(|stream| stream.has_shard_metrics);
+        if !has || self.at_stream.rates_ms.is_some_and(|at| self.now_ms - at < RATES_MS) {
+            return;
+        }
+        let rows = self.at_stream.rows(&self.readings(name));
+        let at = self.at_stream.list.index(rows.iter().map(|(_, shard)| shard.id.as_str()));
+        let height = usize::from(self.size.1).max(1);
+        let (first, after) = (at.saturating_sub(height - 1), (at + 1).max(height));
+        let visible: Vec<String> =
+            rows.iter().take(after).skip(first).filter(|(_, s)| s.open).map(|(_, shard)| shard.id.clone()).collect();
+        if !visible.is_empty() {
+            self.at_stream.rates_ms = Some(self.now_ms);
+            effects.push(Effect::Stream(StreamEffect::LoadRates(name.to_owned(), visible)));
+        }
+    }
+
+    /// What is to be done because another screen is shown: a tail that nobody sees must cost nothing.
+    pub(super) fn left_tail(&mut self) -> Option<Effect> {
+        if matches!(self.screen, Screen::Tail(..)) || !self.at_stream.tail.is_running() {
+            return None;
+        }
+        self.at_stream.tail.ended = Some("stopped".to_owned());
+        Some(Effect::Stream(StreamEffect::StopTail))
+    }
+}
+
+/// A shard's number without its zeros, as families name each other.
+pub fn short(shard: &str) -> &str {
+    let number = shard.trim_start_matches("shardId-").trim_start_matches('0');
+    if number.is_empty() { "0" } else { number }
+}
+
+/// What an answer makes of the state.
+pub(super) fn took(app: &mut App, msg: StreamMsg) -> Vec<Effect> {
+    match msg {
+        StreamMsg::Described(request, answer) => {
+            if request == app.at_stream.request {
+                app.at_stream.asked_ms = None;
+                app.at_stream.at_ms = Some(app.now_ms);
+                if let Some(described) = app.answered(answer) {
+                    let (stream, readable) = *described;
+                    if let Some(row) = app.streams.rows.iter_mut().flatten().find(|row| row.name == stream.name) {
+                        *row = Stream { shards: Vec::new(), ..stream.clone() };
+                    }
+                    let state = &mut app.at_stream;
+                    if state.described.as_ref().is_none_or(|known| known.shards != stream.shards) {
+                        state.family = streams::family(&stream.shards);
+                    }
+                    state.readable = readable;
+                    state.described = Some(stream);
+                    return app.due();
+                }
+            }
+        }
+        StreamMsg::Mappings(request, answer) => {
+            if request == app.at_stream.mappings_request {
+                app.at_stream.mappings_asked_ms = None;
+                app.at_stream.mappings_at_ms = Some(app.now_ms);
+                // Not being allowed to list them is shown in their place: everything else goes on.
+                app.at_stream.mappings = Some(answer);
+            }
+        }
+        StreamMsg::Rates(stream, answer) => {
+            if stream == app.at_stream.name
+                && let Some(rates) = app.answered(answer)
+            {
+                let known = rates.into_iter().filter_map(|(shard, rate)| Some((shard, rate?)));
+                app.at_stream.rates.extend(known);
+            }
+        }
+        StreamMsg::Tail(request, news) => {
+            let tail = &mut app.at_stream.tail;
+            if request != tail.request || !tail.is_running() {
+                return Vec::new();
+            }
+            match news {
+                TailNews::Began(shards, left_out) => tail.shards = (shards, left_out),
+                TailNews::Records(lines, dropped) => tail.take(lines, dropped),
+                TailNews::Ended(why, positions) => {
+                    tail.ended = Some(why);
+                    tail.positions = Some(positions);
+                }
+            }
+        }
+    }
+    Vec::new()
+}
+
+/// What keys do on the screens of streams.
+pub(super) fn act(app: &mut App, action: Action) -> Vec<Effect> {
+    let stream = match &app.screen {
+        Screen::Streams => app.selected_stream().map(|stream| stream.name.clone()),
+        Screen::Stream(name) | Screen::Mappings(name) | Screen::Tail(name, _) => Some(name.clone()),
+        _ => None,
+    };
+    let Some(stream) = stream else { return Vec::new() };
+    match action {
+        Action::Mappings => return app.go(Screen::Mappings(stream)),
+        Action::Tail | Action::TailAll => {
+            let shard = if action == Action::Tail { app.selected_shard().map(|shard| shard.id.clone()) } else { None };
+            return tail(app, stream, shard);
+        }
+        Action::GoOn => return go_on(app),
+        Action::Retention => type_retention(app, &stream),
+        Action::Pause => pause_mapping(app),
+        _ => {}
+    }
+    Vec::new()
+}
+
+fn tail(app: &mut App, stream: String, shard: Option<String>) -> Vec<Effect> {
+    let request = app.next_request();
+    app.at_stream.tail = TailState {
+        stream: stream.clone(),
+        shard: shard.clone(),
+        request,
+        began_ms: app.now_ms,
+        ..TailState::default()
+    };
+    let mut effects = app.go(Screen::Tail(stream.clone(), shard.clone()));
+    effects.push(Effect::Stream(StreamEffect::Tail(request, TailQuestion { stream, shard, positions: None })));
+    effects
+}
+
+/// A tail that stopped goes on where it was; one that runs is stopped.
+fn go_on(app: &mut App) -> Vec<Effect> {
+    let request = app.next_request();
+    let (now, tail) = (app.now_ms, &mut app.at_stream.tail);
+    if tail.is_running() {
+        // Its end comes with the place where it goes on.
+        return vec![Effect::Stream(StreamEffect::StopTail)];
+    }
+    tail.request = request;
+    tail.ended = None;
+    tail.began_ms = now;
+    let (stream, shard) = (tail.stream.clone(), tail.shard.clone());
+    let positions = tail.positions.clone();
+    vec![Effect::Stream(StreamEffect::Tail(request, TailQuestion { stream, shard, positions }))]
+}
+
+fn type_retention(app: &mut App, stream: &str) {
+    let Some(described) = app.stream(stream) else {
+        return app.say(format!("{stream} is not known yet: try again in a moment"), true);
+    };
+    if app.place.mode == Mode::ReadOnly {
+        return app.say("read-only: a retention is refused; start sluice without --read-only", true);
+    }
+    if described.status != "ACTIVE" {
+        let words = format!("{stream} is {}: AWS takes a retention once it is ACTIVE", described.status);
+        return app.say(words, true);
+    }
+    let input = Input::new(described.retention_hours.to_string());
+    let purpose = Purpose::Retention(stream.to_owned());
+    app.overlay = Some(Overlay::Prompt(Prompt { purpose, input, error: None }));
+}
+
+/// What was typed as hours: asks, or says what is wrong with it.
+pub(super) fn typed_retention(app: &mut App, name: &str, text: &str) -> Result<(), String> {
+    let (from, mode, shards) = match app.stream(name) {
+        Some(stream) => (stream.retention_hours, stream.mode.clone(), stream.open_shards()),
+        None => return Err(format!("{name} is gone")),
+    };
+    let to: u32 = text.trim_end_matches([' ', 'h']).replace([',', '_'], "").parse().map_err(|_| "a number of hours")?;
+    if let Some(words) = streams::unfit_retention(to) {
+        return Err(words);
+    }
+    if to == from {
+        return Err(format!("they stay {from} hours already"));
+    }
+    let mut facts = vec![
+        ("now", format!("{from} h   {}", streams::retention_price(from, &mode, shards))),
+        ("then", format!("{to} h   {}", streams::retention_price(to, &mode, shards))),
+    ];
+    let loses = to < from;
+    if loses {
+        facts.push(("lost", format!("what is older than {to} hours, at once; a reader further behind misses it")));
+    }
+    let question = Confirm {
+        title: format!("Let the records of {name} stay {to} hours"),
+        facts,
+        undo: if loses {
+            "a longer stay brings nothing back that was deleted".to_owned()
+        } else {
+            "the same key sets it back; what is then older is deleted".to_owned()
+        },
+        token: if loses { Token::Name(name.to_owned()) } else { Token::Yes },
+        typed: Input::default(),
+        effect: Effect::Stream(StreamEffect::SetRetention { stream: name.to_owned(), from, to }),
+    };
+    ask(app, question);
+    Ok(())
+}
+
+fn pause_mapping(app: &mut App) {
+    let Some(mapping) = app.selected_mapping().cloned() else { return };
+    if !mapping.is_settled() {
+        let words = format!("{} is {}: Lambda takes a change once that is done", mapping.function(), mapping.state);
+        return app.say(words, true);
+    }
+    let (function, enabled) = (shown(mapping.function()), !mapping.is_on());
+    let then = if enabled {
+        "it reads on where it stopped; what expired meanwhile is lost to it"
+    } else {
+        "the function gets no records; they wait on the stream for as long as they stay there"
+    };
+    let question = Confirm {
+        title: format!("{} {function}", if enabled { "Resume" } else { "Pause" }),
+        facts: vec![
+            ("now", format!("{}, last result: {}", mapping.state, shown(&mapping.last_result))),
+            ("then", then.to_owned()),
+            ("batches", format!("{} records, {} a shard at once", mapping.batch_size, mapping.parallelization)),
+        ],
+        undo: format!("the same key {} it again", if enabled { "pauses" } else { "resumes" }),
+        token: Token::Yes,
+        typed: Input::default(),
+        effect: Effect::Stream(StreamEffect::SetMapping { uuid: mapping.uuid, function, enabled }),
+    };
+    ask(app, question);
+}
+
+/// Moves the selection on the screens of streams by `rows`.
+pub(super) fn step(app: &mut App, rows: isize) {
+    match app.screen.clone() {
+        Screen::Stream(name) => {
+            let ids: Vec<String> =
+                app.at_stream.rows(&app.readings(&name)).into_iter().map(|(_, shard)| shard.id.clone()).collect();
+            app.at_stream.list.step(&ids, rows);
+        }
+        Screen::Mappings(_) => {
+            let known = app.at_stream.mappings.iter().flatten().flatten();
+            let ids: Vec<String> = known.map(|(mapping, _)| mapping.uuid.clone()).collect();
+            app.at_stream.mappings_list.step(&ids, rows);
+        }
+        Screen::Tail(..) => {
+            // Newest below: down is towards the newest.
+            let tail = &mut app.at_stream.tail;
+            let last = tail.lines.len().saturating_sub(1);
+            tail.at = tail.at.saturating_add_signed(rows.saturating_neg()).min(last);
+        }
+        _ => {}
+    }
+}
+
+/// Enter on the screens of streams: everything about the selected row.
+pub(super) fn open(app: &mut App) -> Vec<Effect> {
+    let text = match &app.screen {
+        Screen::Streams => {
+            let name = app.selected_stream().map(|stream| stream.name.clone());
+            return name.map_or_else(Vec::new, |name| app.go(Screen::Stream(name)));
+        }
+        Screen::Stream(name) => {
+            app.selected_shard().map(|shard| (shown(&shard.id), view::stream::exact_lines(app, name, shard)))
+        }
+        Screen::Mappings(_) => app
+            .selected_mapping()
+            .map(|mapping| (shown(mapping.function()), view::stream_mappings::exact_lines(app, mapping))),
+        Screen::Tail(..) => {
+            app.at_stream.tail.selected().map(|line| ("record".to_owned(), view::stream_tail::exact_lines(line)))
+        }
+        _ => None,
+    };
+    if let Some((title, lines)) = text {
+        app.overlay = Some(Overlay::Text(title, lines, 0));
+    }
+    Vec::new()
+}
+
+/// Where a tail that the console begins starts.
+pub const TAIL_FROM: StartAt = StartAt::Latest;

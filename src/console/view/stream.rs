@@ -1,0 +1,211 @@
+//! A stream: what goes in and out, and the family of its shards.
+//!
+//! ```text
+//! ┌ stream restore  ACTIVE  provisioned ───────── 4 open of 7 shards  kept 24 h  $0.06/h ┐
+//! │ in 130/s, 24 kB/s   read 128/s   lag 12.3 s   lambda: put-requests Enabled            │
+//! │ SHARD             BY     STATE   KEYS %   IN/S  READ/S     LAG  HOLDER               │
+//! │ 000000000000      -      closed    25.0                                              │
+//! │ ├ 000000000004    split  open      12.5     16      16  12.3 s  r-7f3a               │
+//! └───────────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+
+use std::collections::HashMap;
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::Line;
+
+use super::streams::{kept, lag_cell};
+use super::{boxed, say};
+use crate::cloud::inventory::{Shard, Stream};
+use crate::cloud::streams::{self, Birth, Life, Relative};
+use crate::cloud::{Class, price};
+use crate::console::app::App;
+use crate::console::keymap::{Action, Scope};
+use crate::console::stream::{Reading, SHARD_SORTS, short};
+use crate::console::widget::quantity::{bytes, dollars, exact, rate};
+use crate::console::widget::table::{self, Cell, Column, left, right};
+use crate::console::widget::text::shown;
+use crate::console::widget::{below, write};
+
+const COLUMNS: [Column; 8] = [
+    left("SHARD", 44, 0),
+    left("BY", 12, 5),
+    left("STATE", 7, 2),
+    right("KEYS %", 6, 4),
+    right("IN/S", 6, 6),
+    right("READ/S", 6, 3),
+    right("LAG", 8, 0),
+    left("HOLDER", 22, 1),
+];
+
+/// Draws it.
+pub fn draw(buf: &mut Buffer, area: Rect, app: &App, name: &str) {
+    let theme = &app.theme;
+    let state = &app.at_stream;
+    let Some(stream) = state.described.as_ref().filter(|stream| stream.name == name) else {
+        let title = Line::styled(format!(" stream {} ", shown(name)), theme.strong);
+        let inner = boxed(buf, area, theme, title, Line::default());
+        let words = match &app.notice {
+            Some(notice) if notice.is_bad => "The stream can't be described: see below.".to_owned(),
+            _ => format!("Describing stream {}…", shown(name)),
+        };
+        return say(buf, inner, theme, &words);
+    };
+    let list = &state.list;
+    let sort = SHARD_SORTS[list.sort % SHARD_SORTS.len()];
+    let filter = if list.filter.is_empty() { String::new() } else { format!("/{} ", shown(&list.filter)) };
+    let left = format!(" stream {}  {}  {} ", shown(name), stream.status, stream.mode.to_lowercase().replace('_', " "));
+    let title = format!(" {filter}sort: {sort} ");
+    let inner = boxed(buf, area, theme, Line::styled(left, theme.strong), Line::raw(title));
+    let mut top = 0;
+    if inner.height >= 8 {
+        for line in [numbers(app, stream), readers(app)] {
+            write(buf, inner, top, &line);
+            top += 1;
+        }
+    }
+    let readings = app.readings(name);
+    let rows = state.rows(&readings);
+    let body = below(inner, top);
+    if rows.is_empty() {
+        return say(buf, body, theme, &format!("None of its shards contains {:?}: / then esc shows all.", list.filter));
+    }
+    let selected = list.index(rows.iter().map(|(_, shard)| shard.id.as_str()));
+    // Ten thousand shards are ten thousand rows, of which only those on screen are made.
+    let height = usize::from(body.height.saturating_sub(u16::from(body.height > 2))).max(1);
+    let first = selected.saturating_sub(height - 1);
+    let cells: Vec<Vec<Cell>> =
+        rows.iter().skip(first).take(height).map(|(relative, shard)| cells(app, relative, shard, &readings)).collect();
+    table::draw(buf, body, theme, &COLUMNS, &cells, Some(selected - first));
+}
+
+/// What goes in and out of the whole stream.
+fn numbers(app: &App, stream: &Stream) -> Line<'static> {
+    let name = &stream.name;
+    let number = |n: Option<f64>| n.map_or("-".to_owned(), rate);
+    let mut words = format!(
+        " {} open of {} shards, kept {}   in {}/s, {}/s   read {}/s   lag {}",
+        exact(stream.open_shards()),
+        exact(stream.shards.len() as u64),
+        kept(stream.retention_hours),
+        number(app.stream_rate(name)),
+        app.stream_byte_rate(name).map_or("-".to_owned(), bytes),
+        number(app.stream_read_rate(name)),
+        lag_cell(app, app.stream_lag_ms(name)).0,
+    );
+    if stream.mode == "PROVISIONED" {
+        words.push_str(&format!("   {}/h", dollars(price::shard_dollars_per_hour(stream.open_shards()))));
+    }
+    Line::raw(words)
+}
+
+/// Who else reads it.
+fn readers(app: &App) -> Line<'static> {
+    let theme = &app.theme;
+    let fan_out = app.at_stream.described.as_ref().map_or(0, |stream| stream.consumers);
+    let fan_out = if fan_out == 0 { String::new() } else { format!(" {fan_out} by fan-out  ") };
+    let key = app.keymap.chord(Scope::Stream, Action::Mappings).unwrap_or_default();
+    match &app.at_stream.mappings {
+        None => Line::styled(format!("{fan_out} lambda: asking…"), theme.dim),
+        Some(Err(error)) if error.class == Class::Auth => Line::styled(
+            format!("{fan_out} lambda: not known, these credentials may not list event source mappings"),
+            theme.dim,
+        ),
+        Some(Err(error)) => Line::styled(format!("{fan_out} lambda: not known, {}", shown(&error.what)), theme.dim),
+        Some(Ok(all)) if all.is_empty() => Line::styled(format!("{fan_out} lambda: no function reads it"), theme.dim),
+        Some(Ok(all)) => {
+            let names: Vec<String> =
+                all.iter().take(3).map(|(m, _)| format!("{} {}", shown(m.function()), m.state)).collect();
+            let more = if all.len() > 3 { format!(" and {} more", all.len() - 3) } else { String::new() };
+            let troubled = all.iter().any(|(m, _)| m.last_result.starts_with("PROBLEM"));
+            let style = if troubled { theme.warn } else { Style::new() };
+            Line::styled(format!("{fan_out} lambda: {}{more}   ({key} shows them)", names.join(", ")), style)
+        }
+    }
+}
+
+fn cells(app: &App, relative: &Relative, shard: &Shard, readings: &HashMap<&str, Reading>) -> Vec<Cell> {
+    let theme = &app.theme;
+    let plain = Style::new();
+    let dash = || ("-".to_owned(), theme.dim);
+    let reading = readings.get(shard.id.as_str());
+    let life = app.at_stream.life(shard);
+    let is_family = app.at_stream.list.sort % SHARD_SORTS.len() == 0 && app.at_stream.list.filter.is_empty();
+    let branch = if is_family { drawn(&relative.branch, theme.glyphs.braille) } else { String::new() };
+    let number = |n: Option<f64>| n.map_or_else(dash, |n| (rate(n), plain));
+    let holder = app.holder(shard, readings);
+    let waits = holder.starts_with("waits");
+    vec![
+        (
+            format!("{branch}{}", shown(shard.id.trim_start_matches("shardId-"))),
+            if shard.open { plain } else { theme.dim },
+        ),
+        match relative.birth {
+            Birth::First => dash(),
+            Birth::Split => ("split".to_owned(), theme.dim),
+            Birth::Merge => (format!("merged {}", merged(shard)), theme.dim),
+        },
+        (life.as_str().to_owned(), if life == Life::Open { plain } else { theme.dim }),
+        (format!("{:.1}", streams::share(shard) * 100.0), plain),
+        number(app.at_stream.rates.get(&shard.id).copied()),
+        number(reading.and_then(|reading| reading.per_second)),
+        if reading.is_some() { lag_cell(app, reading.map(|reading| reading.lag_ms)) } else { dash() },
+        if holder == "-" { dash() } else { (shown(&holder), if waits { theme.accent } else { plain }) },
+    ]
+}
+
+fn merged(shard: &Shard) -> String {
+    shard.adjacent_parent.as_deref().map_or(String::new(), |id| format!("+{}", shown(short(id))))
+}
+
+/// A branch in what the terminal has.
+fn drawn(branch: &str, unicode: bool) -> String {
+    if unicode { branch.to_owned() } else { branch.replace('│', "|").replace('├', "+").replace('└', "`") }
+}
+
+/// Everything about a shard, exact.
+pub fn exact_lines(app: &App, stream: &str, shard: &Shard) -> Vec<String> {
+    let readings = app.readings(stream);
+    let reading = readings.get(shard.id.as_str());
+    let parents: Vec<&str> =
+        [&shard.parent, &shard.adjacent_parent].into_iter().flatten().map(String::as_str).collect();
+    let children: Vec<&str> = app
+        .at_stream
+        .described
+        .iter()
+        .flat_map(|stream| &stream.shards)
+        .filter(|child| [&child.parent, &child.adjacent_parent].into_iter().flatten().any(|id| *id == shard.id))
+        .map(|child| child.id.as_str())
+        .collect();
+    let or_none = |ids: &[&str]| if ids.is_empty() { "none".to_owned() } else { shown(&ids.join(", ")) };
+    let life = app.at_stream.life(shard);
+    let means = match life {
+        Life::Open => "it takes records",
+        Life::Closed => "it was split or merged; what it holds can be read",
+        Life::Expired => "all it held is past its retention",
+    };
+    vec![
+        format!("state      {}: {means}", life.as_str()),
+        format!("parents    {}", or_none(&parents)),
+        format!("children   {}", or_none(&children)),
+        format!("hash keys  {}", exact_key(shard.from)),
+        format!("        to {}", exact_key(shard.to)),
+        format!("share      {:.3} % of all keys", streams::share(shard) * 100.0),
+        format!("holder     {}", shown(&app.holder(shard, &readings))),
+        format!("lag        {}", reading.map_or("-".to_owned(), |r| format!("{} ms", exact(r.lag_ms)))),
+        format!("read       {}", reading.and_then(|r| r.per_second).map_or("-".to_owned(), |n| format!("{n:.1}/s"))),
+        format!(
+            "in         {}",
+            match app.at_stream.rates.get(&shard.id) {
+                Some(n) => format!("{n:.1}/s (CloudWatch, newest minute)"),
+                None => "- (CloudWatch knows shards only with enhanced monitoring)".to_owned(),
+            }
+        ),
+    ]
+}
+
+fn exact_key(key: u128) -> String {
+    key.to_string()
+}

@@ -1,0 +1,665 @@
+//! One worker's leases: the task that keeps them, and what it tells the consumer.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::future::{BoxFuture, join_all};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use super::FAILOVER;
+use super::change::Change;
+use super::fence::Fence;
+use super::row::{Lease, LeaseCheckpoint};
+use super::sightings::{Sightings, Wanted};
+use super::upkeep;
+use crate::cloud::{Class, CloudError};
+use crate::flow::clock::Clock;
+use crate::flow::patience::Patience;
+use crate::flow::stream::{SequenceNumber, Shard, StartAt, StreamSource};
+
+/// Where leases are kept: a `DynamoDB` table, or a test's memory.
+pub trait LeaseStore: Send + Sync + 'static {
+    /// All leases, as the last changes left them.
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Lease>, CloudError>>;
+    /// Adds a lease; [`Class::Condition`] when its shard has one.
+    fn create<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<(), CloudError>>;
+    /// Applies `change`, or fails with [`Class::Condition`].
+    fn update<'a>(&'a self, change: &'a Change) -> BoxFuture<'a, Result<(), CloudError>>;
+    /// Removes a lease whose checkpoint is as it was seen.
+    fn delete<'a>(&'a self, lease: &'a Lease) -> BoxFuture<'a, Result<(), CloudError>>;
+}
+
+/// How a worker shares a stream.
+#[derive(Clone, Debug)]
+pub struct LeaseOptions {
+    /// The stream.
+    pub stream: String,
+    /// This worker's name, which nobody else has or had.
+    pub worker: String,
+    /// Where shards begin that no worker has read.
+    pub from: StartAt,
+    /// A lease whose counter did not move for so long may be taken.
+    pub failover: Duration,
+}
+
+impl LeaseOptions {
+    /// `worker` reads its share of the whole of `stream`.
+    pub fn new(stream: impl Into<String>, worker: impl Into<String>) -> Self {
+        Self { stream: stream.into(), worker: worker.into(), from: StartAt::TrimHorizon, failover: FAILOVER }
+    }
+}
+
+/// A shard that is this worker's to read.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The shard.
+    pub shard: String,
+    /// Where reading begins.
+    pub start: StartAt,
+    /// The last record that was settled before, and which within its aggregate: reading begins there, and leaves it out.
+    pub settled: Option<(SequenceNumber, u64)>,
+    /// First and last hash key that it takes, where its lease says so.
+    pub hash_keys: Option<(u128, u128)>,
+    /// How long what was read of it may be written.
+    pub fence: Fence,
+    /// Another worker waits for it: read no more, and finish what was begun.
+    pub hand_over: bool,
+}
+
+/// How a worker's leases stand.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// What is its own.
+    pub held: Vec<Held>,
+    /// Everybody's, as seen last.
+    pub leases: Vec<Lease>,
+    /// All shards that are not finished are in the hands of somebody who lives.
+    pub placed: bool,
+    /// When that was seen, of the clock.
+    pub at: Duration,
+}
+
+/// One worker's leases. Dropped, it keeps them no more: others may take them after the failover time.
+#[derive(Debug)]
+pub struct Leases {
+    shared: Arc<Shared>,
+    _task: JoinSet<()>,
+}
+
+struct Shared {
+    options: LeaseOptions,
+    store: Arc<dyn LeaseStore>,
+    source: Arc<dyn StreamSource>,
+    clock: Arc<dyn Clock>,
+    noted: Mutex<HashMap<String, Noted>>,
+    words: Mutex<Vec<String>>,
+    wake: Notify,
+    standing: watch::Sender<Standing>,
+    failure: watch::Sender<Option<CloudError>>,
+    /// Shards that were not finished when the worker leaves; the others are given up.
+    leaving: Mutex<Option<HashSet<String>>>,
+    gone: AtomicBool,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// What the consumer said of a shard since it was written down last.
+#[derive(Clone, Debug, Default)]
+struct Noted {
+    checkpoint: Option<(LeaseCheckpoint, u64)>,
+    /// Everything begun is finished: it can be handed over.
+    finished: bool,
+    bytes: u64,
+}
+
+impl Leases {
+    /// Starts to take and keep leases; needs a tokio runtime.
+    pub fn start(
+        options: LeaseOptions,
+        store: Arc<dyn LeaseStore>,
+        source: Arc<dyn StreamSource>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            options,
+            store,
+            source,
+            clock,
+            noted: Mutex::default(),
+            words: Mutex::default(),
+            wake: Notify::new(),
+            standing: watch::Sender::new(Standing::default()),
+            failure: watch::Sender::new(None),
+            leaving: Mutex::default(),
+            gone: AtomicBool::new(false),
+        });
+        let mut task = JoinSet::new();
+        task.spawn(keep(Arc::clone(&shared)));
+        Self { shared, _task: task }
+    }
+
+    /// How they stand, and whatever becomes of that.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.shared.standing.subscribe()
+    }
+
+    /// Everything up to `sequence`, and `sub` within its aggregate, is written and stored by the host: it goes into the
+    /// table with the next renewal, if the lease is ours by then.
+    pub fn checkpoint(&self, shard: &str, sequence: &SequenceNumber, sub: u64, bytes: u64) {
+        let mut noted = self.shared.noted();
+        let noted = noted.entry(shard.to_owned()).or_default();
+        noted.checkpoint = Some((LeaseCheckpoint::After(sequence.clone()), sub));
+        noted.bytes = bytes;
+    }
+
+    /// All of `shard` is written and stored by the host: its children may begin.
+    pub fn ended(&self, shard: &str) {
+        self.shared.noted().entry(shard.to_owned()).or_default().checkpoint = Some((LeaseCheckpoint::ShardEnd, 0));
+        self.shared.wake.notify_one();
+    }
+
+    /// What was begun of `shard` is finished, and noted: who asked for it may have it.
+    pub fn finished(&self, shard: &str) {
+        self.shared.noted().entry(shard.to_owned()).or_default().finished = true;
+        self.shared.wake.notify_one();
+    }
+
+    /// What happened since the last call, in words.
+    pub fn take_words(&self) -> Vec<String> {
+        std::mem::take(&mut *self.shared.words.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Ends when the leases can't be kept any more, with the reason.
+    pub async fn failed(&self) -> CloudError {
+        let mut failure = self.shared.failure.subscribe();
+        // The sender is our own, so the channel can't close meanwhile.
+        let failed = failure.wait_for(Option::is_some).await;
+        failed.ok().and_then(|error| error.clone()).unwrap_or_else(|| lost_contact("the lease table"))
+    }
+
+    /// Stores what was noted, and gives up every lease but those of `unfinished` shards: what was begun of those may still
+    /// be on its way, so others must wait for the failover time.
+    pub async fn leave(&self, unfinished: HashSet<String>) {
+        *self.shared.leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(unfinished);
+        self.shared.wake.notify_one();
+        let mut standing = self.shared.standing.subscribe();
+        // As above; and a table that does not answer must not keep a worker that was told to end.
+        tokio::select! {
+            _ = standing.wait_for(|_| self.shared.gone.load(Ordering::Acquire)) => {}
+            _ = self.failed() => {}
+            () = self.shared.clock.sleep(self.shared.options.failover / 2) => {}
+        }
+    }
+}
+
+fn lost_contact(what: &str) -> CloudError {
+    CloudError::new(Class::Transient, format!("no answer from {what}"), "")
+}
+
+impl Shared {
+    fn noted(&self) -> MutexGuard<'_, HashMap<String, Noted>> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn say(&self, words: String) {
+        self.words.lock().unwrap_or_else(PoisonError::into_inner).push(words);
+    }
+
+    /// How often the table is looked at: several renewals fit into the time that a fence holds.
+    fn every(&self) -> Duration {
+        self.options.failover / 5
+    }
+
+    /// How long what was read may be written after a renewal that was sent at `sent`: less than others wait, so that what
+    /// is on its way arrives before they begin.
+    fn until(&self, sent: Duration) -> Duration {
+        sent + self.options.failover * 4 / 5
+    }
+
+    /// Runs `request`, but not for long: the next one may get through.
+    async fn soon<T>(&self, request: BoxFuture<'_, Result<T, CloudError>>) -> Result<T, CloudError> {
+        tokio::select! {
+            reply = request => reply,
+            () = self.clock.sleep(self.options.failover * 3 / 10) => Err(lost_contact("the lease table")),
+        }
+    }
+}
+
+/// A lease of ours.
+#[derive(Clone, Debug)]
+struct Mine {
+    lease: Lease,
+    held: Held,
+    /// Bytes noted at the last renewal, and when.
+    metered: (u64, Duration),
+}
+
+/// What the task knows.
+struct Keeper {
+    shared: Arc<Shared>,
+    sightings: Sightings,
+    mine: HashMap<String, Mine>,
+    /// Leases that another worker was asked for, and when.
+    asked: HashMap<String, Duration>,
+    listing: Vec<Shard>,
+    /// When the shards were listed, and how many leases had ended then.
+    listed: Option<(Duration, usize)>,
+    patience: Patience,
+}
+
+/// How often shards are listed when nothing ends.
+const LIST: Duration = Duration::from_secs(10);
+
+async fn keep(shared: Arc<Shared>) {
+    let mut keeper = Keeper {
+        sightings: Sightings::new(&shared.options.worker, shared.options.failover),
+        shared: Arc::clone(&shared),
+        mine: HashMap::new(),
+        asked: HashMap::new(),
+        listing: Vec::new(),
+        listed: None,
+        patience: Patience::default(),
+    };
+    loop {
+        let asked = shared.clock.now();
+        match keeper.tick().await {
+            Ok(()) => keeper.patience.answered(),
+            Err(error)
+                if matches!(error.class, Class::Throttled | Class::Transient | Class::Unknown | Class::InUse) =>
+            {
+                // Reading stops by itself meanwhile: no fence is extended.
+                keeper.lapse();
+                if keeper.patience.is_over(asked, shared.clock.now()) {
+                    shared.failure.send_replace(Some(error));
+                    return;
+                }
+            }
+            Err(error) => {
+                keeper.lapse();
+                shared.failure.send_replace(Some(error));
+                return;
+            }
+        }
+        if shared.gone.load(Ordering::Acquire) {
+            return;
+        }
+        tokio::select! {
+            () = shared.wake.notified() => {}
+            () = shared.clock.sleep(shared.every()) => {}
+        }
+    }
+}
+
+impl Keeper {
+    async fn tick(&mut self) -> Result<(), CloudError> {
+        let shared = Arc::clone(&self.shared);
+        let now = shared.clock.now();
+        let mut leases = shared.soon(shared.store.list()).await?;
+        self.check_stream(&leases)?;
+        self.sightings.observe(now, &leases);
+        self.compare(&leases);
+        let unfinished = shared.leaving.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(unfinished) = unfinished {
+            self.leave(&unfinished).await;
+            return Ok(());
+        }
+        self.renew(&mut leases).await?;
+        self.look_after(&mut leases).await?;
+        self.collect_asked(&mut leases).await?;
+        self.take(&mut leases).await?;
+        self.lapse();
+        self.publish(now, leases);
+        Ok(())
+    }
+
+    /// Refuses a table whose leases are of another stream.
+    fn check_stream(&self, leases: &[Lease]) -> Result<(), CloudError> {
+        let stream = &self.shared.options.stream;
+        let other = leases.iter().find_map(|lease| lease.stream.as_ref().filter(|of| *of != stream));
+        let several = leases.iter().find(|lease| lease.shard.contains(':'));
+        let what = match (other, several) {
+            (Some(other), _) => format!("the lease table holds the leases of stream {other}, not of {stream}"),
+            (None, Some(lease)) => {
+                format!("the lease table is one of several streams at once (it has a lease {})", lease.shard)
+            }
+            (None, None) => return Ok(()),
+        };
+        Err(CloudError::new(Class::Invalid, what, "each stream needs a lease table of its own: name another one"))
+    }
+
+    /// Compares what we hold with what the table says.
+    fn compare(&mut self, leases: &[Lease]) {
+        let me = &self.shared.options.worker;
+        let mut lost = Vec::new();
+        for (shard, mine) in &mut self.mine {
+            match leases.iter().find(|lease| lease.shard == *shard) {
+                // Our own renewal whose reply was lost may have moved the counter.
+                Some(lease) if lease.owner.as_ref() == Some(me) => mine.lease = lease.clone(),
+                Some(lease) if lease.leaving.as_ref() == Some(me) => {
+                    mine.lease = lease.clone();
+                    mine.held.hand_over = true;
+                }
+                Some(lease) => lost.push((shard.clone(), lease.owner.clone().unwrap_or_else(|| "nobody".to_owned()))),
+                None => lost.push((shard.clone(), "nobody: its lease was deleted".to_owned())),
+            }
+        }
+        for (shard, to) in lost {
+            self.drop_lease(&shard);
+            self.shared.say(format!("lost {shard} to {to}: what it had begun is left to the new holder"));
+        }
+    }
+
+    fn drop_lease(&mut self, shard: &str) {
+        if let Some(mine) = self.mine.remove(shard) {
+            mine.held.fence.revoke();
+        }
+        self.shared.noted().remove(shard);
+    }
+
+    /// Drops what was not renewed in time.
+    fn lapse(&mut self) {
+        let lapsed: Vec<String> =
+            self.mine.iter().filter(|(_, mine)| !mine.held.fence.holds()).map(|(shard, _)| shard.clone()).collect();
+        if lapsed.is_empty() {
+            return;
+        }
+        for shard in lapsed {
+            self.drop_lease(&shard);
+            self.shared.say(format!("the lease of {shard} could not be renewed in time: writing it stops"));
+        }
+        let held = self.held();
+        self.shared.standing.send_modify(|standing| {
+            standing.held = held;
+            standing.placed = false;
+        });
+    }
+
+    /// Renews what is ours with its checkpoint, ends what was read to its end, hands over what was asked for and is done.
+    async fn renew(&mut self, leases: &mut [Lease]) -> Result<(), CloudError> {
+        let shared = Arc::clone(&self.shared);
+        let noted = shared.noted().clone();
+        let ends = |noted: Option<&Noted>| {
+            noted.and_then(|noted| noted.checkpoint.as_ref()).is_some_and(|(at, _)| *at == LeaseCheckpoint::ShardEnd)
+        };
+        if self.mine.keys().any(|shard| ends(noted.get(shard))) {
+            // The children are to be written beside the end.
+            self.list().await?;
+        }
+        let now = shared.clock.now();
+        let mut changes = Vec::new();
+        for (shard, mine) in &mut self.mine {
+            let said = noted.get(shard);
+            let checkpoint = said.and_then(|noted| noted.checkpoint.clone());
+            let change = if mine.held.hand_over {
+                if !said.is_some_and(|noted| noted.finished) && !ends(said) {
+                    continue;
+                }
+                Change::handed_over(&mine.lease, &shared.options.worker).at(checkpoint)
+            } else if ends(said) {
+                let children = upkeep::children(&self.listing, shard);
+                Change { children, ..Change::give_up(&mine.lease).at(checkpoint) }
+            } else {
+                let bytes = said.map_or(0, |noted| noted.bytes);
+                let seconds = now.saturating_sub(mine.metered.1).as_secs_f64().max(0.001);
+                let kb = bytes.saturating_sub(mine.metered.0) as f64 / 1024.0 / seconds;
+                mine.metered = (bytes, now);
+                let kb_per_second = Some(kb).filter(|kb| *kb > 0.0 || mine.lease.kb_per_second > 0.0);
+                Change { kb_per_second, ..Change::renew(&mine.lease).at(checkpoint) }
+            };
+            changes.push(change);
+        }
+        let send = |change: Change| {
+            let shared = Arc::clone(&shared);
+            async move {
+                let sent = shared.clock.now();
+                let reply = shared.soon(shared.store.update(&change)).await;
+                (change, sent, reply)
+            }
+        };
+        let mut failed = None;
+        for (change, sent, reply) in join_all(changes.into_iter().map(send)).await {
+            match reply {
+                Ok(()) => self.renewed(&change, sent, leases),
+                // Somebody took it, or our own reply was lost: the next look tells.
+                Err(error) if error.class == Class::Condition => shared.wake.notify_one(),
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn renewed(&mut self, change: &Change, sent: Duration, leases: &mut [Lease]) {
+        let shard = &change.shard;
+        if let Some(lease) = leases.iter_mut().find(|lease| lease.shard == *shard) {
+            change.apply(lease);
+        }
+        let Some(mine) = self.mine.get_mut(shard) else { return };
+        change.apply(&mut mine.lease);
+        if mine.held.hand_over {
+            let to = mine.lease.owner.clone().unwrap_or_default();
+            self.drop_lease(shard);
+            self.shared.say(format!("handed {shard} over to {to}"));
+        } else if mine.lease.has_ended() {
+            self.drop_lease(shard);
+            self.shared.say(format!("{shard} was read to its end"));
+        } else {
+            mine.held.fence.extend(self.shared.until(sent));
+            if let Some(noted) = self.shared.noted().get_mut(shard)
+                && noted.checkpoint == change.checkpoint
+            {
+                noted.checkpoint = None;
+            }
+        }
+    }
+
+    async fn list(&mut self) -> Result<(), CloudError> {
+        self.listing = self.shared.soon(self.shared.source.shards()).await?;
+        Ok(())
+    }
+
+    /// Makes the leases that shards lack, and removes those of shards that left the stream.
+    async fn look_after(&mut self, leases: &mut Vec<Lease>) -> Result<(), CloudError> {
+        let shared = Arc::clone(&self.shared);
+        let ended = leases.iter().filter(|lease| lease.has_ended()).count();
+        let is_fresh = |(at, had): (Duration, usize)| had == ended && shared.clock.now().saturating_sub(at) < LIST;
+        if self.listed.is_some_and(is_fresh) {
+            return Ok(());
+        }
+        let asked = shared.clock.now();
+        // After the leases were listed: a lease is never of a newer shard than the newest that is listed here.
+        self.list().await?;
+        for lease in upkeep::missing(&shared.options.stream, &self.listing, leases, &shared.options.from) {
+            match shared.soon(shared.store.create(&lease)).await {
+                Ok(()) => leases.push(lease),
+                // Another worker was first; the next look has it.
+                Err(error) if error.class == Class::Condition => shared.wake.notify_one(),
+                Err(error) => return Err(error),
+            }
+        }
+        let left: Vec<Lease> = upkeep::left(&self.listing, leases).into_iter().cloned().collect();
+        for lease in left {
+            if !lease.has_ended() {
+                shared.say(format!(
+                    "{} left the stream before it was read to its end: its retention was shorter than the delay",
+                    lease.shard
+                ));
+            }
+            match shared.soon(shared.store.delete(&lease)).await {
+                Ok(()) => {
+                    self.drop_lease(&lease.shard);
+                    leases.retain(|other| other.shard != lease.shard);
+                }
+                Err(error) if error.class == Class::Condition => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.listed = Some((asked, leases.iter().filter(|lease| lease.has_ended()).count()));
+        Ok(())
+    }
+
+    /// Begins what was asked for and is handed over, or was not in time.
+    async fn collect_asked(&mut self, leases: &mut [Lease]) -> Result<(), CloudError> {
+        let shared = Arc::clone(&self.shared);
+        for (shard, since) in self.asked.clone() {
+            let ours = leases.iter_mut().find(|lease| {
+                lease.shard == shard && lease.owner.as_ref() == Some(&shared.options.worker) && !lease.has_ended()
+            });
+            let Some(lease) = ours else {
+                self.asked.remove(&shard);
+                continue;
+            };
+            let late = shared.clock.now().saturating_sub(since) >= shared.options.failover;
+            let change = match (&lease.leaving, late) {
+                // It finished; or its fence lapsed long ago.
+                (None, _) => Change::renew(lease),
+                (Some(_), true) => Change { leaving: Some(None), ..Change::renew(lease) },
+                // We live, and wait.
+                (Some(_), false) => Change::renew(lease),
+            };
+            let sent = shared.clock.now();
+            match shared.soon(shared.store.update(&change)).await {
+                Ok(()) => {
+                    change.apply(lease);
+                    if lease.leaving.is_none() {
+                        let lease = lease.clone();
+                        self.begin(lease, sent);
+                    }
+                }
+                Err(error) if error.class == Class::Condition => shared.wake.notify_one(),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what this worker should have.
+    async fn take(&mut self, leases: &mut [Lease]) -> Result<(), CloudError> {
+        let shared = Arc::clone(&self.shared);
+        let mine: HashSet<String> = self.mine.keys().chain(self.asked.keys()).cloned().collect();
+        // What is being handed over is ours no more.
+        let mine = mine.into_iter().filter(|shard| !self.mine.get(shard).is_some_and(|m| m.held.hand_over)).collect();
+        let wanted = self.sightings.wanted(shared.clock.now(), leases, &mine, self.asked.is_empty());
+        for wanted in wanted {
+            let (lease, from) = match &wanted {
+                Wanted::Take(lease) => (lease, None),
+                Wanted::Ask(lease) => (lease, lease.owner.as_deref()),
+            };
+            if self.mine.contains_key(&lease.shard) {
+                continue;
+            }
+            let change = Change::take(lease, &shared.options.worker, from);
+            let sent = shared.clock.now();
+            match shared.soon(shared.store.update(&change)).await {
+                Ok(()) => {
+                    let before = lease.owner.clone();
+                    let mut lease = lease.clone();
+                    change.apply(&mut lease);
+                    if let Some(there) = leases.iter_mut().find(|there| there.shard == lease.shard) {
+                        change.apply(there);
+                    }
+                    match (&wanted, before) {
+                        (Wanted::Ask(_), from) => {
+                            shared.say(format!("asked {} for {}", from.unwrap_or_default(), lease.shard));
+                            self.asked.insert(lease.shard, sent);
+                        }
+                        (Wanted::Take(_), Some(dead)) if dead != shared.options.worker => {
+                            shared.say(format!("took {} over from {dead}, which is gone", lease.shard));
+                            self.begin(lease, sent);
+                        }
+                        (Wanted::Take(_), _) => {
+                            shared.say(format!("took {}", lease.shard));
+                            self.begin(lease, sent);
+                        }
+                    }
+                }
+                // Somebody was faster.
+                Err(error) if error.class == Class::Condition => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// A lease is ours to read, by a request that was sent at `sent`.
+    fn begin(&mut self, lease: Lease, sent: Duration) {
+        self.asked.remove(&lease.shard);
+        self.shared.noted().remove(&lease.shard);
+        let held = Held {
+            shard: lease.shard.clone(),
+            start: lease.checkpoint.start(&self.shared.options.from),
+            settled: match &lease.checkpoint {
+                LeaseCheckpoint::After(sequence) => Some((sequence.clone(), lease.sub)),
+                _ => None,
+            },
+            hash_keys: lease.hash_keys,
+            fence: Fence::new(Arc::clone(&self.shared.clock), self.shared.until(sent)),
+            hand_over: false,
+        };
+        self.mine.insert(lease.shard.clone(), Mine { lease, held, metered: (0, sent) });
+    }
+
+    fn held(&self) -> Vec<Held> {
+        let mut held: Vec<Held> = self.mine.values().map(|mine| mine.held.clone()).collect();
+        held.sort_by(|a, b| a.shard.cmp(&b.shard));
+        held
+    }
+
+    fn publish(&self, now: Duration, leases: Vec<Lease>) {
+        let me = &self.shared.options.worker;
+        let is_placed = |lease: &Lease| {
+            lease.has_ended()
+                || self.mine.contains_key(&lease.shard)
+                || (lease.owner.as_ref().is_some_and(|owner| owner != me) && !self.sightings.is_free(now, lease))
+        };
+        let has_lease = |shard: &Shard| leases.iter().any(|lease| lease.shard == shard.id);
+        let waits = |shard: &Shard| {
+            shard.parents.iter().any(|p| leases.iter().any(|lease| lease.shard == *p && !lease.has_ended()))
+        };
+        let placed = self.listed.is_some()
+            && self.asked.is_empty()
+            && leases.iter().all(is_placed)
+            && self.listing.iter().all(|shard| has_lease(shard) || waits(shard));
+        let held = self.held();
+        self.shared.standing.send_replace(Standing { held, leases, placed, at: now });
+    }
+
+    /// Gives up everything that is finished.
+    async fn leave(&mut self, unfinished: &HashSet<String>) {
+        let shared = Arc::clone(&self.shared);
+        let noted = shared.noted().clone();
+        let give_up = |(shard, mine): (&String, &Mine)| {
+            mine.held.fence.revoke();
+            let checkpoint = noted.get(shard).and_then(|noted| noted.checkpoint.clone());
+            let change = match (mine.held.hand_over, unfinished.contains(shard)) {
+                (false, false) => Change::give_up(&mine.lease),
+                (false, true) => Change::renew(&mine.lease),
+                (true, false) => Change::handed_over(&mine.lease, &shared.options.worker),
+                (true, true) => return None,
+            };
+            Some(change.at(checkpoint))
+        };
+        let changes: Vec<Change> = self.mine.iter().filter_map(give_up).collect();
+        let send = |change: &Change| {
+            let (shared, change) = (Arc::clone(&shared), change.clone());
+            async move { (shared.soon(shared.store.update(&change)).await, change.shard) }
+        };
+        for (reply, shard) in join_all(changes.iter().map(send)).await {
+            if let Err(error) = reply
+                && error.class != Class::Condition
+            {
+                shared.say(format!("the lease of {shard} could not be given up, others wait for it: {error}"));
+            }
+        }
+        self.mine.clear();
+        shared.gone.store(true, Ordering::Release);
+        shared.standing.send_replace(Standing::default());
+    }
+}

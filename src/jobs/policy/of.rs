@@ -1,0 +1,269 @@
+//! Which job needs what. A test runs the jobs against the embedded AWS and holds these lists against what was asked for.
+
+use super::{On, Policy};
+use crate::backup::Location;
+use crate::capacity::config;
+use crate::jobs::spec::{
+    AutoscaleSpec, BackupSpec, LoadSpec, PlaybackSpec, PumpSpec, RestoreSpec, SourceSpec, Spec, VerifySpec, WorkSpec,
+};
+
+/// What a command does around its job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// Makes its tables first.
+    pub creates_tables: bool,
+    /// Changes capacity, and gives it back.
+    pub changes_capacity: bool,
+}
+
+impl Policy {
+    /// What the job needs.
+    pub fn of(spec: &Spec, extras: Extras) -> Self {
+        let mut policy = Self::default();
+        match spec {
+            Spec::Restore(spec) => policy.restore(spec, extras),
+            Spec::Verify(spec) => policy.verify(spec),
+            Spec::Backup(spec) => policy.backup(spec),
+            Spec::Autoscale(spec) => policy.autoscale(spec),
+            Spec::Work(spec) => policy.work(spec),
+            Spec::Load(spec) => policy.load(spec),
+            Spec::Pump(spec) => policy.pump(spec, extras),
+            Spec::Playback(spec) => policy.playback(spec),
+        }
+        policy.pre_flight();
+        policy
+    }
+
+    /// The question that this list itself is for.
+    fn pre_flight(&mut self) {
+        self.allow("PreFlight", &[On::Roles], &["iam:GetRole", "iam:SimulatePrincipalPolicy"]);
+    }
+
+    fn source(&mut self, source: &SourceSpec) {
+        for location in source.sources.iter().filter_map(|source| source.parse().ok()) {
+            if let Location::S3 { bucket, key } = location {
+                self.allow("ListTheBackup", &[On::Bucket(bucket.clone())], &["s3:ListBucket"]);
+                // An export's data lies beside its manifest, a glob's objects below its fixed part.
+                let fixed = key.split(['*', '?', '[', '{']).next().unwrap_or_default().to_owned();
+                let folder = match fixed.find("AWSDynamoDB") {
+                    Some(at) => fixed[..at + "AWSDynamoDB".len()].to_owned(),
+                    None => fixed,
+                };
+                self.allow("ReadTheBackup", &[On::Objects(bucket, folder)], &["s3:GetObject"]);
+            }
+        }
+    }
+
+    fn restore(&mut self, spec: &RestoreSpec, extras: Extras) {
+        self.source(&spec.source);
+        let table = [On::Table(spec.table.clone())];
+        self.allow("Table", &table, &["dynamodb:DescribeTable"]);
+        if extras.creates_tables {
+            self.allow(
+                "Table",
+                &table,
+                &["dynamodb:CreateTable", "dynamodb:DescribeTimeToLive", "dynamodb:UpdateTimeToLive"],
+            );
+        }
+        if spec.raise.is_some() || extras.changes_capacity {
+            self.allow("Table", &table, &["dynamodb:UpdateTable"]);
+        }
+        if let Some(stream) = &spec.stream {
+            self.put_onto(stream);
+            if !spec.no_workers {
+                self.read_from(stream);
+            }
+        }
+        if !spec.no_workers {
+            self.write(&table);
+            if spec.leave.is_some() {
+                self.metrics();
+            }
+        }
+    }
+
+    /// What a writer needs: batches, and single requests for what has a condition or was refused in a batch.
+    fn write(&mut self, on: &[On]) {
+        self.allow("Table", on, &["dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:PutItem"]);
+    }
+
+    fn put_onto(&mut self, stream: &str) {
+        let on = [On::Stream(stream.to_owned())];
+        self.allow("Stream", &on, &["kinesis:DescribeStreamSummary", "kinesis:ListShards", "kinesis:PutRecords"]);
+    }
+
+    fn read_from(&mut self, stream: &str) {
+        let on = [On::Stream(stream.to_owned())];
+        let actions =
+            ["kinesis:DescribeStreamSummary", "kinesis:GetRecords", "kinesis:GetShardIterator", "kinesis:ListShards"];
+        self.allow("Stream", &on, &actions);
+    }
+
+    fn metrics(&mut self) {
+        self.allow("Metrics", &[On::Everything], &["cloudwatch:GetMetricData"]);
+    }
+
+    fn verify(&mut self, spec: &VerifySpec) {
+        self.source(&spec.source);
+        let on = [On::Table(spec.table.clone())];
+        // A sample asks for its keys; all of a table is scanned, and what changed meanwhile asked for once more.
+        let read: &[&str] = if spec.sample.is_some() {
+            &["dynamodb:BatchGetItem", "dynamodb:DescribeTable"]
+        } else {
+            &["dynamodb:BatchGetItem", "dynamodb:DescribeTable", "dynamodb:Scan"]
+        };
+        self.allow("Table", &on, read);
+    }
+
+    fn backup(&mut self, spec: &BackupSpec) {
+        let on = [On::Table(spec.table.clone())];
+        self.allow("Table", &on, &["dynamodb:DescribeTable", "dynamodb:Scan"]);
+        if let Ok(Location::S3 { bucket, key }) = spec.to.parse() {
+            self.allow("SeeTheBucket", &[On::Bucket(bucket.clone())], &["s3:ListBucket"]);
+            let mut actions = vec!["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"];
+            if spec.format == crate::backup::Format::Export {
+                // A cancelled export takes its objects away.
+                actions.push("s3:DeleteObject");
+            }
+            self.allow("WriteTheBackup", &[On::Objects(bucket, key)], &actions);
+        }
+    }
+
+    fn autoscale(&mut self, spec: &AutoscaleSpec) {
+        // Which tables the rules mean shows only from their names.
+        self.allow("Tables", &[On::AnyTable], &["dynamodb:DescribeTable", "dynamodb:UpdateTable"]);
+        self.allow("List", &[On::Everything], &["dynamodb:ListTables"]);
+        self.metrics();
+        if let Some(topic) = config::parse(&spec.rules).ok().and_then(|config| config.sns) {
+            self.allow("Tell", &[On::Topic(topic)], &["sns:Publish"]);
+        }
+    }
+
+    fn work(&mut self, spec: &WorkSpec) {
+        self.read_from(&spec.stream);
+        if spec.fan_out.is_some() {
+            let stream = [On::Stream(spec.stream.clone())];
+            self.allow("Stream", &stream, &["kinesis:RegisterStreamConsumer"]);
+            let actions = ["kinesis:DescribeStreamConsumer", "kinesis:SubscribeToShard"];
+            self.allow("FanOut", &[On::Consumers(spec.stream.clone())], &actions);
+        }
+        // Its requests name their tables.
+        self.allow("Tables", &[On::AnyTable], &["dynamodb:DescribeTable"]);
+        self.write(&[On::AnyTable]);
+        if let Some(table) = &spec.lease_table {
+            let actions = [
+                "dynamodb:CreateTable",
+                "dynamodb:DeleteItem",
+                "dynamodb:DescribeTable",
+                "dynamodb:PutItem",
+                "dynamodb:Scan",
+                "dynamodb:UpdateItem",
+            ];
+            self.allow("Leases", &[On::Table(table.clone())], &actions);
+        }
+    }
+
+    fn load(&mut self, spec: &LoadSpec) {
+        self.put_onto(&spec.stream);
+    }
+
+    fn pump(&mut self, spec: &PumpSpec, extras: Extras) {
+        self.read_from(&spec.stream);
+        let (buffer, events) = (On::Table(spec.buffer.clone()), On::Table(spec.events.clone()));
+        let both = [buffer.clone(), events.clone()];
+        self.allow("Tables", &both, &["dynamodb:BatchWriteItem", "dynamodb:DescribeTable"]);
+        if extras.creates_tables {
+            self.allow("Tables", &both, &["dynamodb:CreateTable"]);
+        }
+        self.allow("Buffer", &[buffer], &["dynamodb:Scan"]);
+        self.allow("Events", &[events], &["dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"]);
+    }
+
+    fn playback(&mut self, spec: &PlaybackSpec) {
+        let events = spec.events.clone();
+        self.allow("Events", &[On::Table(events.clone())], &["dynamodb:DescribeTable"]);
+        let on = [On::Table(events.clone()), On::Indexes(events)];
+        self.allow("ReadEvents", &on, &["dynamodb:Query"]);
+        let stream = spec.sink.strip_prefix("stream:").or_else(|| spec.sink.strip_prefix("puts:"));
+        if let Some(stream) = stream {
+            self.put_onto(stream.split('/').next().unwrap_or(stream));
+        }
+    }
+}
+
+/// What `sluice track` needs.
+pub fn track(stream: &str) -> Policy {
+    let mut policy = Policy::default();
+    policy.put_onto(stream);
+    policy
+}
+
+/// What `sluice capacity` needs to change and give back the capacity of a table or the shards of a stream.
+pub fn changes_of_capacity(table: Option<&str>, stream: Option<&str>) -> Policy {
+    let mut policy = Policy::default();
+    if let Some(table) = table {
+        let on = [On::Table(table.to_owned())];
+        policy.allow("Table", &on, &["dynamodb:DescribeTable", "dynamodb:UpdateTable"]);
+    }
+    if let Some(stream) = stream {
+        let actions = ["kinesis:DescribeStreamSummary", "kinesis:ListShards", "kinesis:UpdateShardCount"];
+        policy.allow("Stream", &[On::Stream(stream.to_owned())], &actions);
+    }
+    policy
+}
+
+/// What the console needs to look at everything and change nothing; records of streams only with `tail`.
+pub fn console(tail: bool) -> Policy {
+    let mut policy = Policy::default();
+    let actions = [
+        "cloudwatch:GetMetricData",
+        "dynamodb:DescribeTable",
+        "dynamodb:ListTables",
+        "kinesis:DescribeStreamSummary",
+        "kinesis:ListShards",
+        "kinesis:ListStreams",
+        "lambda:ListEventSourceMappings",
+    ];
+    policy.allow("Look", &[On::Everything], &actions);
+    if tail {
+        policy.allow("Tail", &[On::Stream("*".to_owned())], &["kinesis:GetRecords", "kinesis:GetShardIterator"]);
+    }
+    policy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn restore(source: &str) -> RestoreSpec {
+        let source = SourceSpec { sources: vec![source.into()], ..SourceSpec::default() };
+        RestoreSpec { source, table: "t".into(), ..RestoreSpec::default() }
+    }
+
+    fn actions(spec: RestoreSpec) -> Vec<&'static str> {
+        Policy::of(&Spec::Restore(spec), Extras::default()).actions()
+    }
+
+    #[test]
+    fn each_option_brings_the_actions_that_it_needs_and_no_others() {
+        let direct = actions(restore("/b.csv"));
+        assert!(!direct.iter().any(|a| a.starts_with("s3:") || a.starts_with("kinesis:")), "{direct:?}");
+        assert!(!direct.contains(&"dynamodb:UpdateTable"));
+        let produced = actions(RestoreSpec { stream: Some("s".into()), no_workers: true, ..restore("s3://b/h/x.csv") });
+        assert!(!produced.contains(&"dynamodb:BatchWriteItem") && !produced.contains(&"kinesis:GetRecords"));
+        assert!(produced.contains(&"kinesis:PutRecords") && produced.contains(&"s3:GetObject"));
+        assert!(actions(RestoreSpec { leave: Some(0.2), ..restore("/b.csv") }).contains(&"cloudwatch:GetMetricData"));
+    }
+
+    #[test]
+    fn objects_are_allowed_below_what_was_named() {
+        let on = |source: &str| {
+            let policy = Policy::of(&Spec::Restore(restore(source)), Extras::default());
+            let read = policy.statements.iter().find(|s| s.actions == ["s3:GetObject"]).unwrap();
+            read.on[0].clone()
+        };
+        assert_eq!(on("s3://b/h/x.csv"), On::Objects("b".into(), "h/x.csv".into()));
+        assert_eq!(on("s3://b/h/*.csv"), On::Objects("b".into(), "h/".into()));
+        assert_eq!(on("s3://b/e/AWSDynamoDB/01-a/"), On::Objects("b".into(), "e/AWSDynamoDB".into()));
+    }
+}

@@ -124,13 +124,6 @@ impl CloudError {
     }
 }
 
-/// Whether a request was refused because our clock and AWS's differ: a signature holds for five minutes, for S3 for
-/// fifteen. Some services have a code for it, others say it in words under the code of any bad signature.
-fn is_about_time(code: &str, said: &str) -> bool {
-    matches!(code, "RequestExpired" | "RequestInTheFuture" | "RequestTimeTooSkewed")
-        || ["Signature expired", "Signature not yet current"].iter().any(|words| said.contains(words))
-}
-
 /// What a denied request lacks and how it is got, from what AWS said of it: `… is not authorized to perform: ACTION on
 /// resource: ARN because …`.
 fn not_granted(said: &str) -> String {
@@ -139,6 +132,13 @@ fn not_granted(said: &str) -> String {
     let named = named.split(" because ").next().unwrap_or(named).replace(" on resource: ", " on ");
     let named = named.trim_end_matches(['.', ' ']);
     format!("grant {named} (sluice iam prints all that a job needs), or use another --profile")
+}
+
+/// Whether a request was refused because our clock and AWS's differ: a signature holds for five minutes, for S3 for
+/// fifteen. Some services have a code for it, others say it in words under the code of any bad signature.
+fn is_about_time(code: &str, said: &str) -> bool {
+    matches!(code, "RequestExpired" | "RequestInTheFuture" | "RequestTimeTooSkewed")
+        || ["Signature expired", "Signature not yet current"].iter().any(|words| said.contains(words))
 }
 
 /// The class of an SDK error.
@@ -267,6 +267,23 @@ where
 }
 
 #[cfg(test)]
+mod denied {
+    use super::not_granted;
+
+    #[test]
+    fn a_denied_request_names_the_action_the_resource_and_the_command_that_prints_the_policy() {
+        let said = "User: arn:aws:sts::1:assumed-role/r/s is not authorized to perform: kinesis:PutRecords on resource: \
+                    arn:aws:kinesis:eu-west-1:1:stream/s because no identity-based policy allows the kinesis:PutRecords action";
+        assert_eq!(
+            not_granted(said),
+            "grant kinesis:PutRecords on arn:aws:kinesis:eu-west-1:1:stream/s (sluice iam prints all that a job needs), \
+             or use another --profile"
+        );
+        assert_eq!(not_granted("Access Denied"), "Access Denied Grant that action, or use another --profile");
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use aws_sdk_kinesis::error::ErrorMetadata;
     use aws_sdk_kinesis::operation::get_records::GetRecordsError;
@@ -297,22 +314,5 @@ mod tests {
         }
         let error = told("InvalidSignatureException", "The request signature we calculated does not match.");
         assert!(!error.to_string().contains("clock"), "{error}");
-    }
-}
-
-#[cfg(test)]
-mod denied {
-    use super::not_granted;
-
-    #[test]
-    fn a_denied_request_names_the_action_the_resource_and_the_command_that_prints_the_policy() {
-        let said = "User: arn:aws:sts::1:assumed-role/r/s is not authorized to perform: kinesis:PutRecords on resource: \
-                    arn:aws:kinesis:eu-west-1:1:stream/s because no identity-based policy allows the kinesis:PutRecords action";
-        assert_eq!(
-            not_granted(said),
-            "grant kinesis:PutRecords on arn:aws:kinesis:eu-west-1:1:stream/s (sluice iam prints all that a job needs), \
-             or use another --profile"
-        );
-        assert_eq!(not_granted("Access Denied"), "Access Denied Grant that action, or use another --profile");
     }
 }

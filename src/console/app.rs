@@ -1,6 +1,7 @@
 //! The console's state, and what each message makes of it. Pure: no I/O, no clock; time comes in messages.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 
 use tui_input::Input;
 
@@ -14,6 +15,9 @@ use super::history::History;
 use super::keymap::{Keymap, Scope};
 use super::listing::{Listing, Loaded};
 use super::msg::Msg;
+use super::playback::Scrubber;
+use super::playback::form::ReplayForm;
+use super::stream::StreamState;
 use super::theme::Theme;
 use super::widget::text::shown;
 use crate::capacity::{Resource, Step};
@@ -44,6 +48,18 @@ pub enum Screen {
     Autoscale(JobId),
     /// The backup form.
     Backup,
+    /// The list of event tables.
+    EventTables,
+    /// The scrubber of an event table.
+    Playback,
+    /// The form that sends a range of events on.
+    Replay,
+    /// A stream with its shards.
+    Stream(String),
+    /// The event source mappings of a stream.
+    Mappings(String),
+    /// A tail of a stream, or of one of its shards.
+    Tail(String, Option<String>),
 }
 
 /// What lies over the screen.
@@ -79,6 +95,12 @@ pub enum Purpose {
     Rate(JobId),
     /// A capacity, in the resource's unit.
     Capacity(Resource),
+    /// A moment that the playhead goes to.
+    Moment,
+    /// Which events are shown.
+    EventFilter,
+    /// How long records of a stream stay, hours.
+    Retention(String),
 }
 
 /// Words that come and go above the footer.
@@ -174,7 +196,11 @@ pub struct App {
     pub stream_bytes: HashMap<String, Minutes>,
     /// Minutes of lag by stream, ms.
     pub stream_lag: HashMap<String, Minutes>,
+    /// Minutes of records read by stream.
+    pub stream_read: HashMap<String, Minutes>,
     pub(super) stream_minutes_ms: Option<i64>,
+    /// The stream on screen.
+    pub at_stream: StreamState,
     /// The jobs, newest first; `None` until the journal was read.
     pub jobs: Option<Vec<Job>>,
     /// How the jobs are listed.
@@ -212,6 +238,14 @@ pub struct App {
     /// The backup form, kept when it is left.
     pub backup_form: Option<BackupForm>,
     pub(super) look_request: Request,
+    /// The scrubber, kept when it is left.
+    pub scrubber: Option<Scrubber>,
+    /// The form that sends a range of events on.
+    pub replay_form: Option<ReplayForm>,
+    /// Which event table is selected.
+    pub event_table_at: usize,
+    /// Where the console was started: exports go there unless told otherwise.
+    pub folder: PathBuf,
     /// True when the screen no longer shows the state.
     pub dirty: bool,
     /// True when the console is to end.
@@ -254,7 +288,9 @@ impl App {
             stream_records: HashMap::new(),
             stream_bytes: HashMap::new(),
             stream_lag: HashMap::new(),
+            stream_read: HashMap::new(),
             stream_minutes_ms: None,
+            at_stream: StreamState::default(),
             jobs: None,
             jobs_list: Listing::default(),
             bumps: Vec::new(),
@@ -275,6 +311,10 @@ impl App {
             form: None,
             backup_form: None,
             look_request: Request::default(),
+            scrubber: None,
+            replay_form: None,
+            event_table_at: 0,
+            folder: PathBuf::from("/"),
             dirty: true,
             done: false,
         }
@@ -310,8 +350,13 @@ impl App {
             Screen::Table(_) => Scope::Table,
             Screen::Job(_) => Scope::Job,
             Screen::Dead(_) => Scope::Dead,
-            Screen::Restore | Screen::Backup => Scope::Form,
+            Screen::Restore | Screen::Backup | Screen::Replay => Scope::Form,
+            Screen::EventTables => Scope::EventTables,
+            Screen::Playback => Scope::Playback,
             Screen::Autoscale(_) => Scope::Autoscale,
+            Screen::Stream(_) => Scope::Stream,
+            Screen::Mappings(_) => Scope::Mappings,
+            Screen::Tail(..) => Scope::Tail,
         }
     }
 
@@ -356,7 +401,7 @@ impl App {
         if self.screen == screen {
             return Vec::new();
         }
-        let top = matches!(screen, Screen::Tables | Screen::Streams | Screen::Jobs);
+        let top = matches!(screen, Screen::Tables | Screen::Streams | Screen::Jobs | Screen::EventTables);
         let before = std::mem::replace(&mut self.screen, screen);
         if top {
             self.behind.clear();
@@ -389,11 +434,12 @@ impl App {
         self.decision_at = 0;
         self.index_at = 0;
         let mut effects = vec![self.watch()];
+        effects.extend(self.left_tail());
         effects.extend(self.due());
         effects
     }
 
-    fn answered<T>(&mut self, answer: Result<T, CloudError>) -> Option<T> {
+    pub(super) fn answered<T>(&mut self, answer: Result<T, CloudError>) -> Option<T> {
         match answer {
             Ok(value) => {
                 self.trouble = None;
@@ -434,6 +480,7 @@ impl App {
         self.table_asked = None;
         self.table_minutes_ms = None;
         self.stream_minutes_ms = None;
+        self.at_stream.ask_again();
         self.chart_asked = None;
     }
 }
@@ -512,16 +559,25 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             if request == app.streams.request {
                 app.streams.asked_ms = None;
                 app.streams.at_ms = app.now_ms;
-                if let Some(rows) = app.answered(answer) {
+                if let Some(mut rows) = app.answered(answer) {
+                    let known = app.streams.rows.take().unwrap_or_default();
+                    // What was not on screen is as it was described before.
+                    for row in rows.iter_mut().filter(|row| row.status.is_empty()) {
+                        if let Some(before) = known.iter().find(|before| before.name == row.name) {
+                            row.clone_from(before);
+                        }
+                    }
                     app.streams.rows = Some(rows);
                     return app.due();
                 }
             }
         }
+        Msg::Stream(msg) => return super::stream::took(app, msg),
         Msg::StreamMinutes(answer) => {
             for minutes in app.answered(answer).into_iter().flatten() {
                 keep(&mut app.stream_records, &minutes.stream, minutes.records, app.now_ms);
                 keep(&mut app.stream_bytes, &minutes.stream, minutes.bytes, app.now_ms);
+                keep(&mut app.stream_read, &minutes.stream, minutes.read, app.now_ms);
                 keep(&mut app.stream_lag, &minutes.stream, minutes.lag_ms, app.now_ms);
             }
         }
@@ -570,8 +626,9 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             app.say(format!("{id} was started; it goes on when the console is closed"), false);
             app.form = None;
             app.backup_form = None;
-            app.behind.retain(|screen| !matches!(screen, Screen::Restore | Screen::Backup));
-            if matches!(app.screen, Screen::Restore | Screen::Backup) {
+            app.replay_form = None;
+            app.behind.retain(|screen| !matches!(screen, Screen::Restore | Screen::Backup | Screen::Replay));
+            if matches!(app.screen, Screen::Restore | Screen::Backup | Screen::Replay) {
                 app.screen = app.behind.pop().unwrap_or(Screen::Jobs);
             }
             return app.go_to_job(id);
@@ -582,9 +639,11 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             app.described_ms.clear();
             app.table_asked = None;
             app.streams.at_ms = i64::MIN;
+            app.at_stream.ask_again();
             return app.due();
         }
         Msg::Refused(words) => app.say(words, true),
+        Msg::Playback(request, answer) => return super::playback::answered(app, request, answer),
         Msg::WouldSend(change) => {
             let lines = vec![
                 format!("{} {} on {}", change.service, change.operation, shown(&change.target)),
@@ -606,6 +665,7 @@ fn tick(app: &mut App, now_ms: i64, requests: u64) -> Vec<Effect> {
         app.dirty = true;
     }
     app.now_ms = now_ms;
+    super::playback::tick(app);
     match app.requests_seen {
         Some((at, seen)) if now_ms - at >= 2000 => {
             app.requests_per_second = requests.saturating_sub(seen) as f64 * 1000.0 / (now_ms - at) as f64;

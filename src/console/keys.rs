@@ -10,6 +10,8 @@ use super::effect::Effect;
 use super::form::{Name, RestoreForm};
 use super::keymap::{Action, Scope};
 use super::load::{JOB_SORTS, STREAM_SORTS, TABLE_SORTS};
+use super::playback;
+use super::stream::{self, SHARD_SORTS};
 use super::view;
 use super::widget::quantity::exact;
 use crate::capacity::{Decreases, LARGEST, Left, Resource, shards};
@@ -32,6 +34,7 @@ pub(super) fn pressed(app: &mut App, key: &KeyEvent) -> Vec<Effect> {
         Some(action) if app.overlay.is_some() => on_overlay(app, action),
         Some(action) if app.screen == Screen::Restore => on_form(app, action),
         Some(action) if app.screen == Screen::Backup => backup::on_form(app, action),
+        Some(action) if app.screen == Screen::Replay => playback::form::on_form(app, action),
         Some(action) => on_screen(app, action),
         None => {
             if let Some(request) = typed(key) {
@@ -97,6 +100,11 @@ fn edit(app: &mut App, change: impl FnOnce(&mut Input)) {
                 }
             }
         }
+        None if app.screen == Screen::Replay => {
+            if let Some(form) = &mut app.replay_form {
+                change(&mut form.fields[form.at].input);
+            }
+        }
         None if app.screen == Screen::Backup => {
             if let Some(form) = &mut app.backup_form {
                 change(&mut form.fields[form.at].input);
@@ -111,6 +119,7 @@ fn list(app: &mut App) -> Option<&mut super::listing::Listing> {
         Screen::Tables => Some(&mut app.tables_list),
         Screen::Streams => Some(&mut app.streams_list),
         Screen::Jobs => Some(&mut app.jobs_list),
+        Screen::Stream(_) => Some(&mut app.at_stream.list),
         _ => None,
     }
 }
@@ -161,7 +170,15 @@ fn accept(app: &mut App, mut prompt: Prompt) -> Vec<Effect> {
     let text = prompt.input.value().trim().to_owned();
     let id = match prompt.purpose.clone() {
         Purpose::Filter => return Vec::new(),
+        Purpose::Moment | Purpose::EventFilter => return playback::keys::accept(app, prompt),
         Purpose::Rate(id) => id,
+        Purpose::Retention(name) => {
+            if let Err(words) = stream::typed_retention(app, &name, &text) {
+                prompt.error = Some(words);
+                app.overlay = Some(Overlay::Prompt(prompt));
+            }
+            return Vec::new();
+        }
         Purpose::Capacity(resource) => {
             match typed_capacity(app, &resource, &text) {
                 Ok((from, to)) => ask_capacity(app, &resource, from, to),
@@ -259,17 +276,28 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
         Action::Tables => return app.go(Screen::Tables),
         Action::Streams => return app.go(Screen::Streams),
         Action::Jobs => return app.go(Screen::Jobs),
+        Action::EventTables => return app.go(Screen::EventTables),
         Action::Autoscale => return go_to_scaler(app),
         Action::NextScreen | Action::PreviousScreen => {
-            let lists = [Screen::Tables, Screen::Streams, Screen::Jobs];
+            let lists = [Screen::Tables, Screen::Streams, Screen::Jobs, Screen::EventTables];
             let at = lists.iter().position(|screen| *screen == app.screen);
-            let step = if action == Action::NextScreen { 1 } else { 2 };
-            let [a, b, c] = lists;
-            return app.go(match at.map_or(2, |at| (at + step) % 3) {
+            let step = if action == Action::NextScreen { 1 } else { 3 };
+            let [a, b, c, d] = lists;
+            return app.go(match at.map_or(2, |at| (at + step) % 4) {
                 0 => a,
                 1 => b,
-                _ => c,
+                2 => c,
+                _ => d,
             });
+        }
+        action if app.screen == Screen::Playback => return playback::keys::act(app, action),
+        action if app.screen == Screen::EventTables && action != Action::Refresh => {
+            return playback::keys::on_list(app, action);
+        }
+        Action::Playback => {
+            if let Some(table) = app.selected_table() {
+                return playback::open(app, &table);
+            }
         }
         Action::Up => step(app, -1),
         Action::Down => step(app, 1),
@@ -286,6 +314,7 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
             let columns = match app.screen {
                 Screen::Tables => TABLE_SORTS.len(),
                 Screen::Streams => STREAM_SORTS.len(),
+                Screen::Stream(_) => SHARD_SORTS.len(),
                 _ => JOB_SORTS.len(),
             };
             if let Some(list) = list(app) {
@@ -344,6 +373,10 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
                 give_back(app, &resource);
             }
         }
+        Action::Pause if matches!(app.screen, Screen::Mappings(_)) => return stream::act(app, action),
+        Action::Mappings | Action::Tail | Action::TailAll | Action::GoOn | Action::Retention => {
+            return stream::act(app, action);
+        }
         Action::Pause => pause(app),
         Action::Cancel => {
             if let Some(job) = app.selected_job().and_then(|id| app.job(&id)) {
@@ -400,7 +433,10 @@ fn step(app: &mut App, rows: isize) {
             app.decision_at = app.decision_at.saturating_add_signed(rows).min(last);
             return;
         }
-        Screen::Job(_) | Screen::Restore | Screen::Backup => return,
+        Screen::Stream(_) | Screen::Mappings(_) | Screen::Tail(..) => return stream::step(app, rows),
+        Screen::Job(_) | Screen::Restore | Screen::Backup | Screen::EventTables | Screen::Playback | Screen::Replay => {
+            return;
+        }
     };
     if let Some(list) = list(app) {
         list.step(&names, rows);
@@ -420,12 +456,7 @@ fn open(app: &mut App) -> Vec<Effect> {
                 app.overlay = Some(Overlay::Text(format!("table {}", table.name), text, 0));
             }
         }
-        Screen::Streams => {
-            if let Some(stream) = app.selected_stream() {
-                let text = view::streams::exact_lines(app, stream);
-                app.overlay = Some(Overlay::Text(format!("stream {}", stream.name), text, 0));
-            }
-        }
+        Screen::Streams | Screen::Stream(_) | Screen::Mappings(_) | Screen::Tail(..) => return stream::open(app),
         Screen::Jobs => {
             if let Some(id) = app.selected_job() {
                 return app.go_to_job(id);
@@ -445,7 +476,8 @@ fn open(app: &mut App) -> Vec<Effect> {
                 app.overlay = Some(Overlay::Text(title, view::dead::whole(app.job(&letter.job), letter), 0));
             }
         }
-        Screen::Job(_) | Screen::Restore | Screen::Backup => {}
+        Screen::Job(_) | Screen::Restore | Screen::Backup | Screen::EventTables | Screen::Playback | Screen::Replay => {
+        }
     }
     Vec::new()
 }
@@ -472,6 +504,7 @@ fn resource_at_hand(app: &App) -> Option<Resource> {
             None => Resource::Table(table.clone()),
         }),
         Screen::Streams => app.selected_stream().map(|stream| Resource::Stream(stream.name.clone())),
+        Screen::Stream(name) => Some(Resource::Stream(name.clone())),
         Screen::Job(id) => {
             let table = app.job(id).map(|job| job.spec.table().to_owned());
             table.filter(|table| !table.is_empty()).map(Resource::Table)
@@ -492,7 +525,7 @@ fn changeable(app: &App, resource: &Resource) -> Result<u64, String> {
     let on_demand = || format!("{resource} is on demand: AWS scales it by itself, there is no capacity to set");
     let changing = |status: &str| format!("{resource} is {status}: AWS takes a new capacity once it is ACTIVE");
     let Some(name) = resource.table() else {
-        let stream = app.stream(resource.name()).ok_or_else(unknown)?;
+        let stream = app.stream(resource.name()).filter(|stream| !stream.status.is_empty()).ok_or_else(unknown)?;
         return match stream.mode.as_str() {
             "ON_DEMAND" => Err(on_demand()),
             _ if stream.status != "ACTIVE" => Err(changing(&stream.status)),

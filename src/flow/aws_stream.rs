@@ -1,6 +1,7 @@
 //! A Kinesis stream behind the SDK.
 
 use aws_sdk_kinesis::operation::get_records::GetRecordsError;
+use aws_sdk_kinesis::operation::get_shard_iterator::builders::GetShardIteratorFluentBuilder;
 use aws_sdk_kinesis::types::{HashKeyRange, ShardIteratorType};
 use aws_smithy_types::DateTime;
 use bytes::Bytes;
@@ -76,19 +77,7 @@ impl StreamSource for AwsStream {
     fn iterator<'a>(&'a self, shard: &'a str, start: &'a StartAt) -> BoxFuture<'a, Result<String, CloudError>> {
         async move {
             let request = self.control.get_shard_iterator().stream_name(&self.stream).shard_id(shard);
-            let request = match start {
-                StartAt::TrimHorizon => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
-                StartAt::Latest => request.shard_iterator_type(ShardIteratorType::Latest),
-                StartAt::Time(ms) => {
-                    request.shard_iterator_type(ShardIteratorType::AtTimestamp).timestamp(DateTime::from_millis(*ms))
-                }
-                StartAt::After(sequence) => request
-                    .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
-                    .starting_sequence_number(&sequence.0),
-                StartAt::At(sequence) => request
-                    .shard_iterator_type(ShardIteratorType::AtSequenceNumber)
-                    .starting_sequence_number(&sequence.0),
-            };
+            let request = starting(request, start);
             let action = || format!("read shard {shard} of stream {}", self.stream);
             let reply = request.send().await.map_err(|e| CloudError::of(&action(), &e))?;
             let missing = || CloudError::new(Class::Transient, format!("could not {}: no iterator", action()), "");
@@ -123,6 +112,23 @@ pub(super) fn record(record: aws_sdk_kinesis::types::Record) -> StreamRecord {
         partition_key: record.partition_key.unwrap_or_default(),
         arrived_us: record.approximate_arrival_timestamp.map_or(0, micros),
         data: Bytes::from(record.data.into_inner()),
+    }
+}
+
+/// `request` for an iterator that begins at `start`.
+pub(super) fn starting(request: GetShardIteratorFluentBuilder, start: &StartAt) -> GetShardIteratorFluentBuilder {
+    match start {
+        StartAt::TrimHorizon => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
+        StartAt::Latest => request.shard_iterator_type(ShardIteratorType::Latest),
+        StartAt::Time(ms) => {
+            request.shard_iterator_type(ShardIteratorType::AtTimestamp).timestamp(DateTime::from_millis(*ms))
+        }
+        StartAt::At(sequence) => {
+            request.shard_iterator_type(ShardIteratorType::AtSequenceNumber).starting_sequence_number(&sequence.0)
+        }
+        StartAt::After(sequence) => {
+            request.shard_iterator_type(ShardIteratorType::AfterSequenceNumber).starting_sequence_number(&sequence.0)
+        }
     }
 }
 

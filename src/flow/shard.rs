@@ -287,9 +287,9 @@ impl Course {
     fn gone(&self, error: &CloudError) -> CloudError {
         CloudError::new(
             Class::NotFound,
-            format!("stream {} can't be read any more: {error}", self.stream),
-            "it was deleted while it was read, or the consumer of --fan-out was deregistered; what was written is kept \
-             and counted, what was not read is lost with a deleted stream",
+            format!("stream {} can't be read any more: {}", self.stream, error.what),
+            "it was deleted meanwhile, or the consumer of --fan-out was deregistered. What was written is kept and \
+             counted; what was not read is lost with a deleted stream",
         )
     }
 }
@@ -467,7 +467,7 @@ impl Reader<'_> {
 }
 
 /// `whole`, of which `item` is a slice, with `checked` in its place: the check may have rewritten legacy binary.
-fn with_item(whole: &Bytes, item: &Bytes, checked: &Bytes) -> Bytes {
+pub(crate) fn with_item(whole: &Bytes, item: &Bytes, checked: &Bytes) -> Bytes {
     let start = (item.as_ptr() as usize).checked_sub(whole.as_ptr() as usize);
     match start {
         Some(start) if item != checked && start + item.len() <= whole.len() => {

@@ -63,8 +63,6 @@ pub enum StartAt {
     Time(i64),
     /// After this record.
     After(SequenceNumber),
-    /// At this record.
-    At(SequenceNumber),
 }
 
 /// A record of a stream.

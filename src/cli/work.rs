@@ -30,8 +30,8 @@ pub struct WorkArgs {
     /// Share the stream's shards with other workers through this DynamoDB table; it is made if it is not there.
     #[arg(long, value_name = "TABLE")]
     pub lease_table: Option<String>,
-    /// Read by enhanced fan-out, as the consumer of this name; it is registered if it is not there, stays, and costs by
-    /// shard and hour [else by polling]
+    /// Let the shards send their records (enhanced fan-out) to the consumer of this name, registered if it is not there;
+    /// AWS charges for it until it is deregistered.
     #[arg(long, value_name = "NAME")]
     pub fan_out: Option<String>,
     /// Write at most so many items per second into each table.

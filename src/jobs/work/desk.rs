@@ -143,13 +143,13 @@ impl<'a, 'l> Desk<'a, 'l> {
         now
     }
 
-    /// Writes down what happened to the leases, and what was no longer on the stream.
+    /// Writes down what happened to the shards and their leases.
     pub fn tell(&self) {
-        for words in self.leases.map(Leases::take_words).unwrap_or_default() {
-            self.session.note("info", &words);
-        }
         for words in self.consumer.take_notes() {
             self.session.note("warn", &words);
+        }
+        for words in self.leases.map(Leases::take_words).unwrap_or_default() {
+            self.session.note("info", &words);
         }
     }
 

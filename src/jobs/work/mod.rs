@@ -36,23 +36,6 @@ pub(super) const WINDOW: usize = 10_000;
 /// How long what was read may take to be written when the worker is told to end.
 const FINISH: Duration = Duration::from_secs(5);
 
-/// The stream, by the way of reading that was asked for.
-async fn source(session: &Session<'_>, spec: &WorkSpec) -> Result<Arc<dyn StreamSource>, JobError> {
-    let (control, bulk) = (session.cloud.kinesis.clone(), session.cloud.bulk.kinesis.clone());
-    let stream = &spec.stream;
-    let Some(consumer) = &spec.fan_out else { return Ok(Arc::new(AwsStream::new(control, bulk, stream))) };
-    let source = FanOutStream::open(control, bulk, stream, consumer).await?;
-    let made = if source.was_registered() { "registered it now" } else { "it was registered before" };
-    session.note(
-        "info",
-        &format!(
-            "reads {stream} by fan-out as consumer {consumer}: {made}. It stays when this job ends, and costs for each \
-             shard and hour until it is deregistered (aws kinesis deregister-stream-consumer)"
-        ),
-    );
-    Ok(Arc::new(source))
-}
-
 pub(super) async fn run(session: &Session<'_>, spec: &WorkSpec) -> Result<End, JobError> {
     let _only_one = position::only_one(session, spec)?;
     let stream = inventory::stream(&session.cloud, &spec.stream).await?;
@@ -87,6 +70,24 @@ pub(super) async fn run(session: &Session<'_>, spec: &WorkSpec) -> Result<End, J
         outcome => outcome?,
     };
     Ok(end(session, &position, &desk, halt))
+}
+
+/// Where records are read: polled, or sent to a consumer of their own.
+async fn source(session: &Session<'_>, spec: &WorkSpec) -> Result<Arc<dyn StreamSource>, JobError> {
+    let (control, bulk) = (session.cloud.kinesis.clone(), session.cloud.bulk.kinesis.clone());
+    let Some(name) = &spec.fan_out else { return Ok(Arc::new(AwsStream::new(control, bulk, &spec.stream))) };
+    let sent = FanOutStream::open(control, bulk, &spec.stream, name).await?;
+    if sent.was_registered() {
+        session.note(
+            "warn",
+            &format!(
+                "registered {name} as a consumer of {} by enhanced fan-out: it stays, and costs by the hour and shard, until \
+                 it is deregistered",
+                spec.stream
+            ),
+        );
+    }
+    Ok(Arc::new(sent))
 }
 
 /// Works until it is caught up, told to end, or fails.

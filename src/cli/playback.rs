@@ -42,6 +42,9 @@ pub struct PlaybackArgs {
     /// The table of --to-puts
     #[arg(short, long, value_name = "TABLE", requires = "to_puts")]
     pub table: Option<String>,
+    /// With --to-puts: one put request a record, for readers that can't take aggregated ones apart
+    #[arg(long, requires = "to_puts")]
+    pub no_aggregate: bool,
     /// Write the events as JSON lines into this file, or - for standard output
     #[arg(long, value_name = "FILE", group = "sink")]
     pub out: Option<String>,
@@ -64,7 +67,7 @@ pub struct PlaybackArgs {
     #[arg(long, conflicts_with = "histogram")]
     pub detach: bool,
     /// Go on with a playback that was interrupted or failed, as it was told to
-    #[arg(long, value_name = "ID", exclusive = true)]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["events", "from", "to", "sink", "follow", "filter", "every_slot", "detach"])]
     pub resume: Option<String>,
 }
 
@@ -185,7 +188,17 @@ pub async fn run(args: PlaybackArgs, session: &Session) -> Result<Exit, Report> 
         session.answered(inventory::table(&cloud, table)).await?;
     }
     let watermark = read.watermark().await?;
+    if let Some(time) = watermark.filter(|time| *time <= from && to.is_none() && !args.follow) {
+        return Err(Report::failed(
+            format!("{events} is complete up to {time}, so nothing from {from} on is"),
+            "pass --follow to wait for it, or --to to play what is there already",
+        ));
+    }
     match watermark {
+        Some(time) if !args.follow && to.is_some_and(|to| to > time) => eprintln!(
+            "{events} is complete up to {time}: what is stored later for the rest of the range is not in this playback; \
+             --follow waits for it"
+        ),
         Some(time) => eprintln!("{events} is complete up to {time}"),
         None => eprintln!("no pump said up to when {events} is complete"),
     }
@@ -197,6 +210,7 @@ pub async fn run(args: PlaybackArgs, session: &Session) -> Result<Exit, Report> 
         sink: sink.to_string(),
         follow: args.follow,
         filter: args.filter.clone().filter(|text| !text.is_empty()),
+        no_aggregate: args.no_aggregate,
         every_slot: args.every_slot,
     });
     let (session, _folder) = &session.for_a_job()?;
@@ -219,7 +233,10 @@ async fn to_stdout(session: &Session, id: &JobId) -> Result<Exit, Report> {
     quiet.global.json = false;
     let shown = !(std::io::stdout().is_terminal() && std::io::stderr().is_terminal());
     let ended = progress::to_its_end_shown(&quiet, id, shown).await?;
-    let words = if ended.message.is_empty() { String::new() } else { format!(": {}", ended.message) };
+    let report: serde_json::Value = serde_json::from_str(&ended.report).unwrap_or_default();
+    let played = print::grouped(report["written"].as_u64().unwrap_or_default());
+    let words = if ended.message.is_empty() { String::new() } else { format!("; {}", ended.message) };
+    let words = format!(": {played} events played{words}");
     match ended.state {
         State::Failed | State::Cancelled => Err(Report::failed(
             format!("playback {id} {}{words}", ended.state.as_str()),

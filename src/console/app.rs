@@ -1,6 +1,7 @@
 //! The console's state, and what each message makes of it. Pure: no I/O, no clock; time comes in messages.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 
 use tui_input::Input;
 
@@ -14,6 +15,8 @@ use super::history::History;
 use super::keymap::{Keymap, Scope};
 use super::listing::{Listing, Loaded};
 use super::msg::Msg;
+use super::playback::Scrubber;
+use super::playback::form::ReplayForm;
 use super::stream::StreamState;
 use super::theme::Theme;
 use super::widget::text::shown;
@@ -45,6 +48,12 @@ pub enum Screen {
     Autoscale(JobId),
     /// The backup form.
     Backup,
+    /// The list of event tables.
+    EventTables,
+    /// The scrubber of an event table.
+    Playback,
+    /// The form that sends a range of events on.
+    Replay,
     /// A stream with its shards.
     Stream(String),
     /// The event source mappings of a stream.
@@ -86,6 +95,10 @@ pub enum Purpose {
     Rate(JobId),
     /// A capacity, in the resource's unit.
     Capacity(Resource),
+    /// A moment that the playhead goes to.
+    Moment,
+    /// Which events are shown.
+    EventFilter,
     /// How long records of a stream stay, hours.
     Retention(String),
 }
@@ -225,6 +238,14 @@ pub struct App {
     /// The backup form, kept when it is left.
     pub backup_form: Option<BackupForm>,
     pub(super) look_request: Request,
+    /// The scrubber, kept when it is left.
+    pub scrubber: Option<Scrubber>,
+    /// The form that sends a range of events on.
+    pub replay_form: Option<ReplayForm>,
+    /// Which event table is selected.
+    pub event_table_at: usize,
+    /// Where the console was started: exports go there unless told otherwise.
+    pub folder: PathBuf,
     /// True when the screen no longer shows the state.
     pub dirty: bool,
     /// True when the console is to end.
@@ -290,6 +311,10 @@ impl App {
             form: None,
             backup_form: None,
             look_request: Request::default(),
+            scrubber: None,
+            replay_form: None,
+            event_table_at: 0,
+            folder: PathBuf::from("/"),
             dirty: true,
             done: false,
         }
@@ -325,7 +350,9 @@ impl App {
             Screen::Table(_) => Scope::Table,
             Screen::Job(_) => Scope::Job,
             Screen::Dead(_) => Scope::Dead,
-            Screen::Restore | Screen::Backup => Scope::Form,
+            Screen::Restore | Screen::Backup | Screen::Replay => Scope::Form,
+            Screen::EventTables => Scope::EventTables,
+            Screen::Playback => Scope::Playback,
             Screen::Autoscale(_) => Scope::Autoscale,
             Screen::Stream(_) => Scope::Stream,
             Screen::Mappings(_) => Scope::Mappings,
@@ -374,7 +401,7 @@ impl App {
         if self.screen == screen {
             return Vec::new();
         }
-        let top = matches!(screen, Screen::Tables | Screen::Streams | Screen::Jobs);
+        let top = matches!(screen, Screen::Tables | Screen::Streams | Screen::Jobs | Screen::EventTables);
         let before = std::mem::replace(&mut self.screen, screen);
         if top {
             self.behind.clear();
@@ -599,8 +626,9 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             app.say(format!("{id} was started; it goes on when the console is closed"), false);
             app.form = None;
             app.backup_form = None;
-            app.behind.retain(|screen| !matches!(screen, Screen::Restore | Screen::Backup));
-            if matches!(app.screen, Screen::Restore | Screen::Backup) {
+            app.replay_form = None;
+            app.behind.retain(|screen| !matches!(screen, Screen::Restore | Screen::Backup | Screen::Replay));
+            if matches!(app.screen, Screen::Restore | Screen::Backup | Screen::Replay) {
                 app.screen = app.behind.pop().unwrap_or(Screen::Jobs);
             }
             return app.go_to_job(id);
@@ -615,6 +643,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             return app.due();
         }
         Msg::Refused(words) => app.say(words, true),
+        Msg::Playback(request, answer) => return super::playback::answered(app, request, answer),
         Msg::WouldSend(change) => {
             let lines = vec![
                 format!("{} {} on {}", change.service, change.operation, shown(&change.target)),
@@ -636,6 +665,7 @@ fn tick(app: &mut App, now_ms: i64, requests: u64) -> Vec<Effect> {
         app.dirty = true;
     }
     app.now_ms = now_ms;
+    super::playback::tick(app);
     match app.requests_seen {
         Some((at, seen)) if now_ms - at >= 2000 => {
             app.requests_per_second = requests.saturating_sub(seen) as f64 * 1000.0 / (now_ms - at) as f64;

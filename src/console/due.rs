@@ -36,7 +36,9 @@ impl App {
                     self.due_table(&table, &mut effects);
                 }
             }
-            Screen::Backup => self.due_tables(&mut effects),
+            Screen::Backup | Screen::EventTables => self.due_tables(&mut effects),
+            Screen::Playback => effects.extend(super::playback::due(self)),
+            Screen::Replay => self.due_streams(&mut effects),
             Screen::Stream(name) | Screen::Mappings(name) => self.due_stream(&name, &mut effects),
             Screen::Jobs | Screen::Dead(_) | Screen::Autoscale(_) | Screen::Tail(..) => {}
         }

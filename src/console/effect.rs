@@ -1,9 +1,10 @@
 //! Everything the console can cause outside its screen.
 
-use crate::capacity::Resource;
 use std::path::PathBuf;
 
+use super::playback::Question;
 use super::stream::StreamEffect;
+use crate::capacity::Resource;
 use crate::jobs::JobId;
 use crate::jobs::journal::{Bump, Control};
 use crate::jobs::spec::{RestoreSpec, Spec};
@@ -106,6 +107,8 @@ pub enum Effect {
     Replay(JobId, Vec<i64>),
     /// Give a dead letter of a job up.
     Drop(JobId, i64),
+    /// Read an event table.
+    Playback(Request, Question),
     /// Stop this process as the shell's ctrl-z does.
     Suspend,
 }

@@ -14,6 +14,7 @@ use super::effect::{ChartQuestion, Draft, Effect};
 use super::form::Unseen;
 use super::letters::{self, Drafts};
 use super::msg::{Msg, TableMinutes};
+use super::playback::read::Readers;
 use super::runtime::Perform;
 use super::watcher::Interest;
 use crate::cloud::guard::{Change, Witness};
@@ -40,6 +41,7 @@ pub struct Hands {
     interests: std::sync::mpsc::Sender<Interest>,
     pub(super) to: Sender<Msg>,
     drafts: Drafts,
+    readers: Readers,
     /// Ends the tail that runs.
     pub(super) tail: Option<CancellationToken>,
 }
@@ -47,7 +49,15 @@ pub struct Hands {
 impl Hands {
     /// Hands that act in `cloud` and write controls into the journal at `journal`.
     pub fn new(cloud: Cloud, journal: &Path, interests: std::sync::mpsc::Sender<Interest>, to: Sender<Msg>) -> Self {
-        Self { cloud, journal: journal.to_owned(), interests, to, drafts: Drafts::beside(journal), tail: None }
+        Self {
+            cloud,
+            journal: journal.to_owned(),
+            interests,
+            to,
+            drafts: Drafts::beside(journal),
+            readers: Readers::default(),
+            tail: None,
+        }
     }
 
     /// Asks AWS in a task; its answer is a message.
@@ -106,6 +116,10 @@ impl Perform for Hands {
             }
             Effect::LoadChart(request, question) => {
                 self.ask(move |cloud| async move { Msg::Chart(request, chart(&cloud, question).await) });
+            }
+            Effect::Playback(request, question) => {
+                let readers = self.readers.clone();
+                self.ask(move |cloud| async move { Msg::Playback(request, readers.answer(&cloud, question).await) });
             }
             Effect::LoadTable(name) => {
                 self.ask(move |cloud| async move { Msg::Table(inventory::table(&cloud, &name).await) });

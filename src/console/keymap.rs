@@ -39,6 +39,10 @@ pub enum Scope {
     Review,
     /// The autoscaler's rules and decisions.
     Autoscale,
+    /// The list of event tables.
+    EventTables,
+    /// The scrubber of an event table.
+    Playback,
     /// One stream and its shards.
     Stream,
     /// The event source mappings of a stream.
@@ -101,6 +105,22 @@ pub enum Action {
     Accept,
     Yes,
     No,
+    EventTables,
+    Playback,
+    Play,
+    PreviousEvent,
+    NextEvent,
+    PreviousSlot,
+    NextSlot,
+    RangeFrom,
+    RangeTo,
+    RangeClear,
+    Slower,
+    Faster,
+    GoTo,
+    Detail,
+    Send,
+    Export,
 }
 
 /// Something that can be bound.
@@ -135,6 +155,31 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Tables, "set", Action::SetCapacity, "set", "type the table's write capacity"),
     bindable(Scope::Tables, "sort", Action::Sort, "sort", "sort by the next column"),
     bindable(Scope::Tables, "filter", Action::Filter, "filter", "show only names that contain a text"),
+    bindable(
+        Scope::Tables,
+        "playback",
+        Action::Playback,
+        "",
+        "scrub through the table's events, if it is an event table",
+    ),
+    bindable(Scope::EventTables, "open", Action::Open, "open", "scrub through the table's events"),
+    bindable(Scope::Playback, "play", Action::Play, "play", "play from the playhead on, or stop"),
+    bindable(Scope::Playback, "previous_event", Action::PreviousEvent, "event back", "the event before"),
+    bindable(Scope::Playback, "next_event", Action::NextEvent, "event", "the next event"),
+    bindable(Scope::Playback, "previous_slot", Action::PreviousSlot, "slot back", "the slot before that has events"),
+    bindable(Scope::Playback, "next_slot", Action::NextSlot, "slot", "the next slot that has events"),
+    bindable(Scope::Playback, "range_from", Action::RangeFrom, "range from", "the range starts at the playhead"),
+    bindable(Scope::Playback, "range_to", Action::RangeTo, "to", "the range ends at the playhead"),
+    bindable(Scope::Playback, "range_clear", Action::RangeClear, "", "no range"),
+    bindable(Scope::Playback, "slower", Action::Slower, "slower", "play slower, down to ×0.1"),
+    bindable(Scope::Playback, "faster", Action::Faster, "faster", "play faster, up to ×1000 and max"),
+    bindable(Scope::Playback, "zoom", Action::Zoom, "wider", "a wider window, up to a year"),
+    bindable(Scope::Playback, "zoom_in", Action::ZoomIn, "narrower", "a narrower window, down to a second"),
+    bindable(Scope::Playback, "go_to", Action::GoTo, "go to", "type the time that the playhead goes to"),
+    bindable(Scope::Playback, "filter", Action::Filter, "filter", "only events whose key or payload contains a text"),
+    bindable(Scope::Playback, "detail", Action::Detail, "whole event", "everything about the event at the playhead"),
+    bindable(Scope::Playback, "send", Action::Send, "replay range to", "put the range onto a stream, or into a file"),
+    bindable(Scope::Playback, "export", Action::Export, "export", "write the range into a file"),
     bindable(Scope::Table, "backup", Action::Backup, "back up", "write the table into files"),
     bindable(Scope::Table, "raise", Action::Raise, "more", "raise the write capacity of the selected row by a step"),
     bindable(Scope::Table, "lower", Action::Lower, "less", "lower the write capacity of the selected row by a step"),
@@ -221,6 +266,7 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Global, "tables", Action::Tables, "", "the list of tables"),
     bindable(Scope::Global, "streams", Action::Streams, "", "the list of streams"),
     bindable(Scope::Global, "jobs", Action::Jobs, "", "the list of jobs"),
+    bindable(Scope::Global, "event_tables", Action::EventTables, "", "the list of event tables"),
     bindable(Scope::Global, "autoscale", Action::Autoscale, "", "the autoscaler's rules and last decisions"),
     bindable(Scope::Global, "next_screen", Action::NextScreen, "", "the next list"),
     bindable(Scope::Global, "previous_screen", Action::PreviousScreen, "", "the list before"),
@@ -240,7 +286,7 @@ const BINDABLE: &[Bindable] = &[
     ),
 ];
 
-const SCOPES: [(&str, Scope); 15] = [
+const SCOPES: [(&str, Scope); 17] = [
     ("global", Scope::Global),
     ("tables", Scope::Tables),
     ("table", Scope::Table),
@@ -256,6 +302,8 @@ const SCOPES: [(&str, Scope); 15] = [
     ("confirm", Scope::Confirm),
     ("review", Scope::Review),
     ("autoscale", Scope::Autoscale),
+    ("event_tables", Scope::EventTables),
+    ("playback", Scope::Playback),
 ];
 
 impl Scope {

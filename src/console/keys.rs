@@ -10,6 +10,7 @@ use super::effect::Effect;
 use super::form::{Name, RestoreForm};
 use super::keymap::{Action, Scope};
 use super::load::{JOB_SORTS, STREAM_SORTS, TABLE_SORTS};
+use super::playback;
 use super::stream::{self, SHARD_SORTS};
 use super::view;
 use super::widget::quantity::exact;
@@ -33,6 +34,7 @@ pub(super) fn pressed(app: &mut App, key: &KeyEvent) -> Vec<Effect> {
         Some(action) if app.overlay.is_some() => on_overlay(app, action),
         Some(action) if app.screen == Screen::Restore => on_form(app, action),
         Some(action) if app.screen == Screen::Backup => backup::on_form(app, action),
+        Some(action) if app.screen == Screen::Replay => playback::form::on_form(app, action),
         Some(action) => on_screen(app, action),
         None => {
             if let Some(request) = typed(key) {
@@ -96,6 +98,11 @@ fn edit(app: &mut App, change: impl FnOnce(&mut Input)) {
                 if field.name.is_looked_at() && before != field.input.value() {
                     form.unseen(now_ms);
                 }
+            }
+        }
+        None if app.screen == Screen::Replay => {
+            if let Some(form) = &mut app.replay_form {
+                change(&mut form.fields[form.at].input);
             }
         }
         None if app.screen == Screen::Backup => {
@@ -163,6 +170,7 @@ fn accept(app: &mut App, mut prompt: Prompt) -> Vec<Effect> {
     let text = prompt.input.value().trim().to_owned();
     let id = match prompt.purpose.clone() {
         Purpose::Filter => return Vec::new(),
+        Purpose::Moment | Purpose::EventFilter => return playback::keys::accept(app, prompt),
         Purpose::Rate(id) => id,
         Purpose::Retention(name) => {
             if let Err(words) = stream::typed_retention(app, &name, &text) {
@@ -268,17 +276,28 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
         Action::Tables => return app.go(Screen::Tables),
         Action::Streams => return app.go(Screen::Streams),
         Action::Jobs => return app.go(Screen::Jobs),
+        Action::EventTables => return app.go(Screen::EventTables),
         Action::Autoscale => return go_to_scaler(app),
         Action::NextScreen | Action::PreviousScreen => {
-            let lists = [Screen::Tables, Screen::Streams, Screen::Jobs];
+            let lists = [Screen::Tables, Screen::Streams, Screen::Jobs, Screen::EventTables];
             let at = lists.iter().position(|screen| *screen == app.screen);
-            let step = if action == Action::NextScreen { 1 } else { 2 };
-            let [a, b, c] = lists;
-            return app.go(match at.map_or(2, |at| (at + step) % 3) {
+            let step = if action == Action::NextScreen { 1 } else { 3 };
+            let [a, b, c, d] = lists;
+            return app.go(match at.map_or(2, |at| (at + step) % 4) {
                 0 => a,
                 1 => b,
-                _ => c,
+                2 => c,
+                _ => d,
             });
+        }
+        action if app.screen == Screen::Playback => return playback::keys::act(app, action),
+        action if app.screen == Screen::EventTables && action != Action::Refresh => {
+            return playback::keys::on_list(app, action);
+        }
+        Action::Playback => {
+            if let Some(table) = app.selected_table() {
+                return playback::open(app, &table);
+            }
         }
         Action::Up => step(app, -1),
         Action::Down => step(app, 1),
@@ -415,7 +434,9 @@ fn step(app: &mut App, rows: isize) {
             return;
         }
         Screen::Stream(_) | Screen::Mappings(_) | Screen::Tail(..) => return stream::step(app, rows),
-        Screen::Job(_) | Screen::Restore | Screen::Backup => return,
+        Screen::Job(_) | Screen::Restore | Screen::Backup | Screen::EventTables | Screen::Playback | Screen::Replay => {
+            return;
+        }
     };
     if let Some(list) = list(app) {
         list.step(&names, rows);
@@ -455,7 +476,8 @@ fn open(app: &mut App) -> Vec<Effect> {
                 app.overlay = Some(Overlay::Text(title, view::dead::whole(app.job(&letter.job), letter), 0));
             }
         }
-        Screen::Job(_) | Screen::Restore | Screen::Backup => {}
+        Screen::Job(_) | Screen::Restore | Screen::Backup | Screen::EventTables | Screen::Playback | Screen::Replay => {
+        }
     }
     Vec::new()
 }

@@ -289,13 +289,13 @@ impl App {
         let rate = |over, of: fn(&Counters) -> f64| {
             past.filter(|_| is_running).and_then(|past| past.rate(self.now_ms, over, of))
         };
-        // A verify settles no records: it reads keys.
+        // A verify settles no records: it reads keys. A playback may put them onto a stream, which settles nothing in a table.
         let how_far: fn(&Counters) -> u64 = match job.kind() {
-            Kind::Verify => |counters| counters.read,
+            Kind::Verify | Kind::Playback => |counters| counters.read,
             _ => settled,
         };
         let speed: fn(&Counters) -> f64 = match job.kind() {
-            Kind::Verify => |counters| counters.read as f64,
+            Kind::Verify | Kind::Playback => |counters| counters.read as f64,
             _ => |counters| settled(counters) as f64,
         };
         let per_second = rate(RATE_MS, speed);

@@ -28,6 +28,7 @@ mod letters;
 mod listing;
 mod load;
 mod msg;
+mod playback;
 mod runtime;
 mod stream;
 mod stream_hands;
@@ -142,6 +143,7 @@ pub async fn run(options: Options) -> Result<(), ConsoleError> {
     let theme = Theme::from_environment(|name| std::env::var_os(name));
     let mut app = App::new(place, keymap, theme, screen, now_ms());
     app.step = options.step;
+    app.folder = std::env::current_dir().unwrap_or_default();
 
     let (interests, interested) = std::sync::mpsc::channel();
     let watched = Watcher::new(&options.journal_path);

@@ -5,6 +5,7 @@ use crossterm::event::KeyEvent;
 use super::charts::TableChart;
 use super::effect::{Draft, Request};
 use super::form::Unseen;
+use super::playback::Answer;
 use super::stream::StreamMsg;
 use crate::cloud::CloudError;
 use crate::cloud::budget::Asked;
@@ -87,6 +88,8 @@ pub enum Msg {
     Looked(Request, Result<Box<Facts>, Unseen>),
     /// A job was started.
     Started(JobId),
+    /// A read of an event table, asked for by that request.
+    Playback(Request, Result<Answer, CloudError>),
     /// Something asked for was done, in words.
     Done(String),
     /// Something asked for was not done, in words.

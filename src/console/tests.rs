@@ -25,8 +25,8 @@ use crate::capacity::Resource;
 use crate::cloud::guard::Change;
 use crate::cloud::{Class, CloudError, Mode};
 use crate::jobs::JobId;
-use crate::jobs::journal::{Bump, Control, DeadLetter, State};
-use crate::jobs::spec::Spec;
+use crate::jobs::journal::{Bump, Control, DeadLetter, Decided, Decision, Job, State};
+use crate::jobs::spec::{AutoscaleSpec, Spec};
 
 /// Answers effects at once, and remembers them.
 #[derive(Clone)]
@@ -712,6 +712,70 @@ async fn enter_on_a_table_shows_its_indexes_and_plus_raises_the_selected_one() {
     assert_eq!(tester.changed(), [Effect::SetCapacity { resource, from: 50, to: 75, job: None }]);
     tester.press("esc").await;
     assert_eq!(tester.runtime.app.screen, Screen::Tables);
+}
+
+#[tokio::test]
+async fn an_autoscaler_shows_its_rules_and_why_it_decided() {
+    let id = JobId("a-194dbf".into());
+    let rules = "[[table]]\nname = \"events-\"\n[table.write]\nmax = 500\n".to_owned();
+    let spec = AutoscaleSpec { config: "/etc/rules.toml".into(), rules, once: false };
+    let job = Job { spec: Spec::Autoscale(spec), ..fixture::job(&id.0, State::Running) };
+    let decision = Decision {
+        number: 1,
+        context: fixture::context(),
+        job: id.clone(),
+        at_ms: NOW_MS,
+        last_ms: NOW_MS,
+        times: 4,
+        table: "events-idle".into(),
+        index: Some("by-\u{1b}tag".into()),
+        direction: "write".into(),
+        decided: Decided::Refused,
+        from: 400,
+        to: 200,
+        consumed: 0.0,
+        reason: "under 30 % used, but no decreases within 00:00-23:59 UTC".into(),
+        dry_run: false,
+    };
+    for (size, words) in [
+        ((120, 40), &["TABLES", "1-500 at 30-90 %", "FROM", "USED", "WHY", "under 30 % used, but no dec"][..]),
+        ((80, 24), &["TABLES", "1-500", "refused", "400"]),
+        ((40, 12), &["refused"]),
+    ] {
+        let mut tester = Tester::open(Screen::Autoscale(id.clone()), Mode::Normal, size);
+        tester.sees("Reading the journal").await;
+        tester.send(Msg::Jobs(vec![job.clone()], Vec::new()));
+        tester.sees("Nothing ").await;
+        tester.send(Msg::Decisions(vec![decision.clone()]));
+        for word in words {
+            tester.sees(word).await;
+        }
+        tester.press("enter").await;
+        tester.sees("00:00-23:59 UTC").await;
+        tester.misses("\u{1b}").await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_raised_of_an_index_is_given_back_on_its_tables_screen() {
+    let mut tester = Tester::open(Screen::Table("quotes".into()), Mode::Normal, (120, 40));
+    let resource = Resource::Index { table: "quotes".into(), index: "by_day".into() };
+    let bump = Bump {
+        number: 7,
+        context: fixture::context(),
+        resource,
+        before: 20,
+        after: 50,
+        from: 20,
+        at_ms: NOW_MS,
+        job: None,
+    };
+    tester.send(Msg::Jobs(Vec::new(), vec![bump.clone()]));
+    tester.press("down g").await;
+    tester.sees("20 WCU").await;
+    assert_eq!(tester.changed(), []);
+    tester.press("y").await;
+    assert_eq!(tester.changed(), [Effect::GiveBack(vec![bump])]);
 }
 
 /// The windows and periods that CloudWatch was asked for.

@@ -199,6 +199,13 @@ impl AwsEvents {
         Ok(found)
     }
 
+    /// The earliest of what the streams that are pumped into the table have published; `None` while one has not.
+    async fn read_watermark(&self) -> Result<Option<Timestamp>, CloudError> {
+        let page = self.query(&Query::of_partition("directory#watermark")).await?;
+        let published = |row: &HashMap<String, AttributeValue>| row.get("watermark")?.as_s().ok()?.parse().ok();
+        Ok(page.items().iter().map(published).min().flatten())
+    }
+
     fn slot_query(&self, ask: &Ask) -> Query {
         let Ask { slot, range, after, backwards, most } = ask;
         let mut query = Query::of_partition(&slot.to_string());
@@ -312,7 +319,7 @@ impl EventRead for AwsEvents {
     }
 
     fn watermark(&self) -> BoxFuture<'_, Result<Option<Timestamp>, CloudError>> {
-        std::future::ready(Ok(None)).boxed()
+        self.read_watermark().boxed()
     }
 
     fn cost(&self) -> ReadCost {

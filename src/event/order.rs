@@ -264,6 +264,8 @@ pub struct Around {
 pub struct Reach {
     /// Events wanted on each side.
     pub most: usize,
+    /// Rows read at once: more where few match.
+    pub page: u32,
     /// Hours of the directory that may be read on each side.
     pub hours: usize,
     /// Events that may be looked at on each side, when few match.
@@ -328,8 +330,8 @@ async fn one_way(
             let mut after = None;
             let mut held: Vec<Event> = Vec::new();
             loop {
-                let most = u32::try_from(reach.most).unwrap_or(u32::MAX).max(1);
-                let ask = Ask { slot: slot.slot, range: near, after, backwards, most: Some(most) };
+                let most = Some(reach.page.max(1));
+                let ask = Ask { slot: slot.slot, range: near, after, backwards, most };
                 let page = read.page(ask).await?;
                 looked_at += page.events.len() as u64;
                 held.extend(page.events);

@@ -70,7 +70,7 @@ proptest! {
         let start: Timestamp = "2018-03-04T14:59:57Z".parse().unwrap();
         let at = Timestamp::from_microsecond(start.as_microsecond() + at * 1000).unwrap();
         let within = range("2018-03-04T14:00:00Z", "2018-03-05T00:00:00Z");
-        let reach = Reach { most, hours: 4, looked_at: 1000 };
+        let reach = Reach { most, page: 5, hours: 4, looked_at: 1000 };
         for layout in [Layout::Ordered, Layout::Original] {
             let read = Fake::new(layout, page, events.clone());
             let found = runtime().block_on(around(&read, within, at, reach, |_| true)).unwrap();

@@ -10,8 +10,6 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use aws_sdk_kinesis::operation::get_records::GetRecordsError;
-use aws_sdk_kinesis::types::ShardIteratorType;
-use aws_smithy_types::DateTime;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -19,6 +17,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::aws_stream::starting;
 use super::{SequenceNumber, StartAt, aggregate};
 use crate::cloud::inventory::{self, Shard};
 use crate::cloud::{Class, Cloud, CloudError};
@@ -495,19 +494,7 @@ impl Tail {
 
     async fn iterator(&self, place: &Place, action: &str) -> Result<String, CloudError> {
         let request = self.cloud.kinesis.get_shard_iterator().stream_name(&self.stream).shard_id(&place.shard);
-        let request = match &place.start {
-            StartAt::TrimHorizon => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
-            StartAt::Latest => request.shard_iterator_type(ShardIteratorType::Latest),
-            StartAt::Time(ms) => {
-                request.shard_iterator_type(ShardIteratorType::AtTimestamp).timestamp(DateTime::from_millis(*ms))
-            }
-            StartAt::At(sequence) => {
-                request.shard_iterator_type(ShardIteratorType::AtSequenceNumber).starting_sequence_number(&sequence.0)
-            }
-            StartAt::After(sequence) => request
-                .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
-                .starting_sequence_number(&sequence.0),
-        };
+        let request = starting(request, &place.start);
         let reply = request.send().await.map_err(|e| CloudError::of(action, &e))?;
         reply
             .shard_iterator

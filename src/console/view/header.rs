@@ -105,12 +105,14 @@ pub fn draw_tabs(buf: &mut Buffer, area: Rect, app: &App) {
         (Screen::Tables, Action::Tables, "Tables"),
         (Screen::Streams, Action::Streams, "Streams"),
         (Screen::Jobs, Action::Jobs, "Jobs"),
+        (Screen::EventTables, Action::EventTables, "Playback"),
     ] {
         let is_here = *here == screen
             || matches!(
                 (here, &screen),
                 (Screen::Job(_) | Screen::Dead(_) | Screen::Autoscale(_), Screen::Jobs)
                     | (Screen::Table(_), Screen::Tables)
+                    | (Screen::Playback | Screen::Replay, Screen::EventTables)
                     | (Screen::Stream(_) | Screen::Mappings(_) | Screen::Tail(..), Screen::Streams)
             );
         let chord = app.keymap.chord(Scope::Global, action).unwrap_or_default();

@@ -91,6 +91,7 @@ fn pressing(app: &App) -> Option<(String, Style)> {
             Some(warn(format!("{function}: {result}; Lambda tries that batch again {retries}")))
         }
         Screen::Dead(_) | Screen::Restore | Screen::Backup | Screen::Autoscale(_) | Screen::Tail(..) => None,
+        Screen::EventTables | Screen::Playback | Screen::Replay => None,
     }
 }
 

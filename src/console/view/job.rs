@@ -172,6 +172,7 @@ fn counts_lines(app: &App, job: &Job, progress: &Progress, width: u16, with_limi
         Kind::Restore | Kind::Work => cells.push(("written", exact(c.written), plain)),
         // What counts of a backup is what would survive now.
         Kind::Backup => cells.push(("stored", exact(c.written), plain)),
+        Kind::Playback => cells.push(("played", exact(c.written + c.on_stream), plain)),
         _ => {}
     }
     if c.deleted > 0 {

@@ -21,6 +21,8 @@ pub mod job;
 mod jobs;
 mod leases;
 mod overlay;
+pub mod playback;
+mod replay;
 mod restore;
 pub mod stream;
 pub mod stream_mappings;
@@ -123,6 +125,9 @@ fn draw_screen(buf: &mut Buffer, body: Rect, app: &App) -> Option<(u16, u16)> {
         Screen::Restore => return restore::draw(buf, body, app),
         Screen::Autoscale(id) => autoscale::draw(buf, body, app, id),
         Screen::Backup => return backup::draw(buf, body, app),
+        Screen::EventTables => playback::draw_list(buf, body, app),
+        Screen::Playback => playback::draw(buf, body, app),
+        Screen::Replay => return replay::draw(buf, body, app),
         Screen::Stream(name) => stream::draw(buf, body, app, name),
         Screen::Mappings(name) => stream_mappings::draw(buf, body, app, name),
         Screen::Tail(name, shard) => stream_tail::draw(buf, body, app, name, shard.as_deref()),
@@ -155,6 +160,8 @@ fn draw_prompt(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
     let Some(Overlay::Prompt(prompt)) = &app.overlay else { return None };
     let label = match &prompt.purpose {
         Purpose::Filter => " filter: ".to_owned(),
+        Purpose::Moment => " go to (a time, a date, now, or how long ago; UTC): ".to_owned(),
+        Purpose::EventFilter => " only events with: ".to_owned(),
         Purpose::Rate(id) => format!(" items per second for {id}, nothing for no cap: "),
         Purpose::Retention(stream) => format!(" hours that records of {} stay: ", shown(stream)),
         Purpose::Capacity(resource) => format!(" {} of {}: ", resource.unit(), shown(&resource.to_string())),

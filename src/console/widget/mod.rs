@@ -6,6 +6,7 @@ pub mod quantity;
 pub mod sparkline;
 pub mod table;
 pub mod text;
+pub mod timeline;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;

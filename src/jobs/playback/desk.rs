@@ -57,7 +57,10 @@ pub(super) struct Desk<'a, 'l> {
     held: bool,
     /// Standard output was closed.
     unread: bool,
+    /// The event that is not due yet.
     waits_until: Option<Timestamp>,
+    /// A follower has played what is complete.
+    is_waiting: bool,
     history: VecDeque<(Instant, u64)>,
     began: Instant,
     next_look: Instant,
@@ -99,6 +102,7 @@ impl<'a, 'l> Desk<'a, 'l> {
             held: false,
             unread: false,
             waits_until: None,
+            is_waiting: false,
             history: VecDeque::new(),
             began: Instant::now(),
             next_look: Instant::now(),
@@ -134,10 +138,14 @@ impl<'a, 'l> Desk<'a, 'l> {
             if from >= whole.to() || self.unread {
                 return Ok(None);
             }
-            self.limit = format!("waiting for events: {} is complete up to {from}", self.table);
+            self.is_waiting = true;
             self.flush().await?;
             if let Rest::Halted(halt) = self.rest(FOLLOW).await? {
                 return Ok(Some(halt));
+            }
+            self.is_waiting = false;
+            if let Some(tempo) = &mut self.tempo {
+                tempo.begin_again();
             }
             // Read before the directory is: what it says is complete, the directory knows.
             let read = Arc::clone(&self.read);
@@ -319,6 +327,10 @@ impl<'a, 'l> Desk<'a, 'l> {
         let at = self.last.as_ref().map(|place| format!(", at {:.3}", place.time)).unwrap_or_default();
         match (self.waits_until, &self.sink) {
             _ if self.held => "paused".to_owned(),
+            _ if self.is_waiting => match self.watermark {
+                Some(complete) => format!("{} is complete up to {complete:.3}: waiting for more", self.table),
+                None => format!("no pump said up to when {} is complete: waiting", self.table),
+            },
             (Some(next), _) => {
                 let speed = self.spec.speed.unwrap_or(1.0);
                 format!("its speed, ×{speed}{at}; the next event is of {next:.3}")
@@ -333,9 +345,7 @@ impl<'a, 'l> Desk<'a, 'l> {
 
     /// Stores what is stored for certain, with a sample, and says how it stands.
     pub async fn commit(&mut self) -> Result<(), JobError> {
-        if !self.limit.starts_with("waiting") {
-            self.limit = self.binding(self.cap.per_second());
-        }
+        self.limit = self.binding(self.cap.per_second());
         let cost = self.read.cost();
         let mut effort = Counters { rcu: cost.rcu, retried: cost.retried, throttled: cost.throttled, ..self.earlier };
         effort.rcu += self.earlier.rcu;
@@ -376,7 +386,6 @@ impl<'a, 'l> Desk<'a, 'l> {
             },
         )?;
         self.say(live + effort);
-        self.limit.clear();
         Ok(())
     }
 

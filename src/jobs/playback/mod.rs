@@ -119,11 +119,18 @@ pub(super) async fn run(session: &Session<'_>, spec: &PlaybackSpec) -> Result<En
             desk::Sink::Lines(Lines::file(path, done.map(|done| (done.bytes, done.counters))).await?)
         }
         SinkSpec::Stream(stream) => {
-            let records = Records::start(session, stream, None, resumed.counters, Arc::clone(&clock)).await?;
+            let records = Records::start(session, (stream, None), false, resumed.counters, Arc::clone(&clock)).await?;
             desk::Sink::Records(Arc::new(records))
         }
         SinkSpec::Puts { stream, table } => {
-            let records = Records::start(session, stream, Some(table), resumed.counters, Arc::clone(&clock)).await?;
+            let records = Records::start(
+                session,
+                (stream, Some(table)),
+                !spec.no_aggregate,
+                resumed.counters,
+                Arc::clone(&clock),
+            )
+            .await?;
             desk::Sink::Records(Arc::new(records))
         }
     };

@@ -50,9 +50,9 @@ fn typed(value: &RawValue, out: &mut String) -> Result<(), String> {
     let wrong = |error: serde_json::Error| format!("the payload is no JSON: {error}");
     let text = value.get();
     match text.as_bytes().first() {
-        Some(b'"') => *out += &format!("{{\"S\":{text}}}"),
-        Some(b't' | b'f') => *out += &format!("{{\"BOOL\":{text}}}"),
-        Some(b'n') => *out += "{\"NULL\":true}",
+        Some(b'"') => out.extend(["{\"S\":", text, "}"]),
+        Some(b't' | b'f') => out.extend(["{\"BOOL\":", text, "}"]),
+        Some(b'n') => out.push_str("{\"NULL\":true}"),
         Some(b'{') => {
             out.push_str("{\"M\":");
             object(&serde_json::from_str(text).map_err(wrong)?, out)?;
@@ -67,7 +67,7 @@ fn typed(value: &RawValue, out: &mut String) -> Result<(), String> {
             }
             out.push_str("]}");
         }
-        _ => *out += &format!("{{\"N\":\"{text}\"}}"),
+        _ => out.extend(["{\"N\":\"", text, "\"}"]),
     }
     Ok(())
 }

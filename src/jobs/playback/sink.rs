@@ -276,8 +276,8 @@ pub(super) struct Records {
 impl Records {
     pub async fn start(
         session: &Session<'_>,
-        stream: &str,
-        table: Option<&str>,
+        (stream, table): (&str, Option<&str>),
+        aggregate: bool,
         resumed: Counters,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, JobError> {
@@ -285,7 +285,7 @@ impl Records {
             Some(table) => Some((table.to_owned(), Checker::new(inventory::table(&session.cloud, table).await?.key))),
             None => None,
         };
-        let options = ProducerOptions::new(stream, session.job.id.0.clone());
+        let options = ProducerOptions { aggregate, ..ProducerOptions::new(stream, session.job.id.0.clone()) };
         let aws = AwsStream::new(session.cloud.kinesis.clone(), session.cloud.bulk.kinesis.clone(), stream);
         let producer = Producer::start(options, Arc::new(aws), clock).await?;
         Ok(Self { producer, ledger: Arc::new(Ledger::new(WINDOW).resumed(resumed)), puts })

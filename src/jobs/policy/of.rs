@@ -29,6 +29,8 @@ impl Policy {
             Spec::Load(spec) => policy.load(spec),
             Spec::Pump(spec) => policy.pump(spec, extras),
             Spec::Playback(spec) => policy.playback(spec),
+            // Nothing runs.
+            Spec::Letters(_) => return policy,
         }
         policy.pre_flight();
         policy

@@ -11,6 +11,7 @@
 //!          item      backup    cloud       bytes of items · files of items · clients, guard, error classes
 //!          capacity                        rules of provisioned throughput: steps, decreases, autoscale
 //!
+//!          lambda                          the third door: flow and event as functions on AWS Lambda
 //!          local                           the embedded AWS, started by cli and by tests; nothing else knows of it
 //! ```
 //!
@@ -26,5 +27,7 @@ pub mod event;
 pub mod flow;
 pub mod item;
 pub mod jobs;
+#[cfg(feature = "lambda")]
+pub mod lambda;
 #[cfg(feature = "local")]
 pub mod local;

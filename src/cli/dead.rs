@@ -10,11 +10,13 @@ use serde_json::{Value, json};
 
 use super::print::{self, Columns, Side};
 use super::report::{Exit, Report};
+use super::restore::absolute;
 use super::session::Session;
+use crate::backup::Location;
 use crate::cloud::{Class, Cloud, Mode};
 use crate::jobs::dead::{self, Replay, ReplayError, Replayed};
 use crate::jobs::journal::{DeadLetter, Ending, Job};
-use crate::jobs::{JobId, Journal, audit};
+use crate::jobs::{JobId, Journal, audit, letters};
 
 /// How many letters are read from the journal at a time.
 const PAGE: usize = 1_000;
@@ -64,6 +66,11 @@ pub enum DeadAct {
         #[arg(long)]
         overwrite: bool,
     },
+    /// Bring the dead letters of Lambda functions into the journal, to be shown, edited and replayed as any others.
+    Import {
+        /// Where the functions left them: s3://bucket/prefix, a folder or a file.
+        from: String,
+    },
     /// Give dead letters up: they count as skipped, and stay in the journal.
     Drop {
         /// Which.
@@ -90,6 +97,9 @@ pub struct Which {
 
 /// Lists, shows, edits, replays or drops.
 pub async fn run(args: DeadArgs, session: &Session) -> Result<Exit, Report> {
+    if let DeadAct::Import { from } = &args.act {
+        return import(from, session).await;
+    }
     let Some(journal) = session.journal_if_any()? else {
         let (DeadAct::List { job, .. } | DeadAct::Show { job, .. } | DeadAct::Edit { job, .. }) = args.act else {
             return Err(Report::failed("there are no jobs yet", "`sluice restore` starts one"));
@@ -102,7 +112,30 @@ pub async fn run(args: DeadArgs, session: &Session) -> Result<Exit, Report> {
         DeadAct::Edit { job, number } => edit(&journal, &JobId(job), number, session).await,
         DeadAct::Replay { which, overwrite } => replay(&journal, &which, overwrite, session).await,
         DeadAct::Drop { which } => drop_them(&journal, &which, session),
+        DeadAct::Import { from } => import(&from, session).await,
     }
+}
+
+async fn import(from: &str, session: &Session) -> Result<Exit, Report> {
+    let location: Location = absolute(from)?.parse()?;
+    may_change(session, &format!("bring the dead letters of {location} into the journal"))?;
+    let cloud = session.reading().await?;
+    let brought = letters::bring(&mut session.journal()?, &cloud, &location).await?;
+    for of_stream in &brought {
+        let letters::Brought { job, stream, new, known } = of_stream;
+        if session.global.json {
+            print::json(&json!({ "job": job, "kind": "letters", "stream": stream, "new": new, "known": known }))?;
+        } else {
+            let known =
+                if *known > 0 { format!(" ({} were here before)", print::grouped(*known)) } else { String::new() };
+            print::line(&format!(
+                "{job}: {} new dead letters of {}{known}; sluice dead list {job}",
+                print::grouped(*new),
+                print::escaped(stream)
+            ))?;
+        }
+    }
+    Ok(Exit::Done)
 }
 
 /// Hands each dead letter of `job` to `met`.
@@ -378,7 +411,7 @@ async fn replay(journal: &Journal, which: &Which, overwrite: bool, session: &Ses
         return said_none(&job, session);
     }
     if overwrite {
-        ask(session, &format!("{} may overwrite newer items", letters(numbers.len())), "overwrite")?;
+        ask(session, &format!("{} may overwrite newer items", counted(numbers.len())), "overwrite")?;
     }
     let cloud = acting(&job, session).await?;
     let mut replay = Replay::new(&cloud, &job, overwrite)?;
@@ -437,8 +470,8 @@ fn drop_them(journal: &Journal, which: &Which, session: &Session) -> Result<Exit
     if numbers.is_empty() {
         return said_none(&job, session);
     }
-    may_change(session, &format!("give up {} of {}", letters(numbers.len()), job.id))?;
-    let question = format!("{} of {} will never be in table {}", letters(numbers.len()), job.id, job.spec.table());
+    may_change(session, &format!("give up {} of {}", counted(numbers.len()), job.id))?;
+    let question = format!("{} of {} will never be in table {}", counted(numbers.len()), job.id, job.spec.table());
     ask(session, &question, "drop")?;
     let mut dropped = 0u64;
     for number in numbers {
@@ -464,7 +497,7 @@ fn said_none(job: &Job, session: &Session) -> Result<Exit, Report> {
     Ok(Exit::Done)
 }
 
-fn letters(count: usize) -> String {
+fn counted(count: usize) -> String {
     if count == 1 { "1 dead letter".to_owned() } else { format!("{} dead letters", print::grouped(count as u64)) }
 }
 

@@ -153,7 +153,8 @@ fn settled(line: &Line) -> u64 {
     if line.kind == Kind::Playback.as_str() {
         return line.counters.read;
     }
-    line.counters.written + line.counters.deleted + line.counters.skipped + line.counters.dead
+    let onto_stream = if line.kind == Kind::Load.as_str() { line.counters.on_stream } else { 0 };
+    onto_stream + line.counters.written + line.counters.deleted + line.counters.skipped + line.counters.dead
 }
 
 /// One line: how far, how fast, how long yet, and what binds.
@@ -198,6 +199,9 @@ fn say_end(ended: &Ended, kind: Kind, differences: &Path, json: bool) -> Result<
             "interrupted: verify {} keeps nothing of what it read; it starts over when it is run again",
             ended.job
         );
+    } else if ended.state == State::Interrupted && matches!(kind, Kind::Load | Kind::Pump) {
+        // A pump goes on where this one stopped, and a load has nothing to go on with.
+        eprintln!("interrupted: {kind} {}: {}", ended.job, ended.message);
     } else if ended.state == State::Interrupted {
         eprintln!("interrupted: {kind} {} is checkpointed; go on with: {}", ended.job, kind.again(&ended.job));
     }
@@ -255,7 +259,7 @@ fn done_in_words(ended: &Ended, kind: Kind) -> String {
             )
         }
         Kind::Work => super::work::in_words(ended, &report),
-        Kind::Autoscale | Kind::Load | Kind::Pump => format!("{kind} {} done", ended.job),
+        Kind::Autoscale | Kind::Load | Kind::Pump | Kind::Letters => format!("{kind} {} done", ended.job),
         Kind::Playback => format!(
             "playback {} done: {} of {} events played, {} reads, in {}",
             ended.job,
@@ -279,7 +283,7 @@ fn done_in_words(ended: &Ended, kind: Kind) -> String {
         ),
     }];
     // That all keys are equal was said.
-    let says = matches!(kind, Kind::Restore | Kind::Backup | Kind::Work | Kind::Playback) || says_more(&report);
+    let says = !matches!(kind, Kind::Verify | Kind::Autoscale) || says_more(&report);
     if !ended.message.is_empty() && (ended.differs || says) {
         words.push(ended.message.clone());
     }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::backup::BackupError;
 use crate::cloud::{Class, CloudError};
+use crate::jobs::letters::BringError;
 
 /// How a command ended, as scripts see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +99,15 @@ impl From<CloudError> for Report {
 impl From<BackupError> for Report {
     fn from(error: BackupError) -> Self {
         Self::failed(error.to_string(), "")
+    }
+}
+
+impl From<BringError> for Report {
+    fn from(error: BringError) -> Self {
+        match error {
+            BringError::Cloud(error) => error.into(),
+            error => Self::failed(error.to_string(), ""),
+        }
     }
 }
 

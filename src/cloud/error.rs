@@ -82,6 +82,10 @@ impl CloudError {
                 format!("could not {action}: no usable AWS credentials"),
                 "log in again (aws sso login), or set AWS_PROFILE or AWS_ACCESS_KEY_ID".to_owned(),
             ),
+            Class::Auth if is_about_time(code, said) => (
+                format!("could not {action}: AWS refused the signature for its time ({code})"),
+                format!("set this machine's clock (timedatectl set-ntp true) and start again. AWS said: {said}"),
+            ),
             Class::Auth => (
                 format!("could not {action}: AWS refused the credentials ({code})"),
                 if code.contains("AccessDenied") {
@@ -128,6 +132,13 @@ fn not_granted(said: &str) -> String {
     let named = named.split(" because ").next().unwrap_or(named).replace(" on resource: ", " on ");
     let named = named.trim_end_matches(['.', ' ']);
     format!("grant {named} (sluice iam prints all that a job needs), or use another --profile")
+}
+
+/// Whether a request was refused because our clock and AWS's differ: a signature holds for five minutes, for S3 for
+/// fifteen. Some services have a code for it, others say it in words under the code of any bad signature.
+fn is_about_time(code: &str, said: &str) -> bool {
+    matches!(code, "RequestExpired" | "RequestInTheFuture" | "RequestTimeTooSkewed")
+        || ["Signature expired", "Signature not yet current"].iter().any(|words| said.contains(words))
 }
 
 /// The class of an SDK error.
@@ -190,6 +201,9 @@ pub fn by_code(code: &str) -> Class {
         | "MissingAuthenticationTokenException"
         | "InvalidAccessKeyId"
         | "IncompleteSignature"
+        | "RequestExpired"
+        | "RequestInTheFuture"
+        | "RequestTimeTooSkewed"
         | "AuthFailure" => Class::Auth,
         "InternalServerError"
         | "InternalFailure"
@@ -266,5 +280,39 @@ mod denied {
              or use another --profile"
         );
         assert_eq!(not_granted("Access Denied"), "Access Denied Grant that action, or use another --profile");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_kinesis::error::ErrorMetadata;
+    use aws_sdk_kinesis::operation::get_records::GetRecordsError;
+
+    use super::*;
+
+    fn told(code: &str, said: &str) -> CloudError {
+        let error = GetRecordsError::generic(ErrorMetadata::builder().code(code).message(said).build());
+        CloudError::of("read stream s", &SdkError::service_error(error, ()))
+    }
+
+    #[test]
+    fn a_clock_that_is_wrong_by_an_hour_is_told_as_such_and_not_as_bad_credentials() {
+        let said =
+            "Signature expired: 20261121T093000Z is now earlier than 20261121T102500Z (20261121T103000Z - 5 min.)";
+        for (code, said) in [
+            ("InvalidSignatureException", said),
+            (
+                "SignatureDoesNotMatch",
+                "Signature not yet current: 20261121T113000Z is still later than 20261121T103500Z",
+            ),
+            ("RequestTimeTooSkewed", "The difference between the request time and the current time is too large."),
+            ("RequestExpired", "Request has expired."),
+        ] {
+            let error = told(code, said);
+            assert_eq!(error.class, Class::Auth, "{code}");
+            assert!(error.to_string().contains("clock") && error.to_string().contains(said), "{error}");
+        }
+        let error = told("InvalidSignatureException", "The request signature we calculated does not match.");
+        assert!(!error.to_string().contains("clock"), "{error}");
     }
 }

@@ -5,18 +5,29 @@
 //!              (random keys)            └─ directory: a row an hour, counts per slot ──▶ histogram, empty hours skipped
 //! ```
 //!
-//! Knows nothing of who calls it: a worker process, Lambda.
+//! Knows nothing of who calls it: a worker process, Lambda. [`intake::checked_buffer_row`] makes a record's row in the
+//! buffer, [`pass::Pass`] is the pass, [`watermark::read`] what playback waits behind.
 
 mod aws_read;
+pub mod directory;
 mod filter;
 mod histogram;
+pub mod intake;
+mod open;
 mod order;
+pub mod pass;
+pub mod place;
+pub mod plan;
 mod range;
 pub mod read;
 mod record;
+pub mod repair;
 pub mod row;
 mod slot;
+pub mod tables;
 mod tempo;
+pub mod track;
+pub mod watermark;
 
 pub use aws_read::{AwsEvents, layout_of};
 pub use filter::Filter;

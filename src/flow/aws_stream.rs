@@ -1,6 +1,7 @@
 //! A Kinesis stream behind the SDK.
 
 use aws_sdk_kinesis::operation::get_records::GetRecordsError;
+use aws_sdk_kinesis::operation::get_shard_iterator::builders::GetShardIteratorFluentBuilder;
 use aws_sdk_kinesis::types::{HashKeyRange, ShardIteratorType};
 use aws_smithy_types::DateTime;
 use bytes::Bytes;
@@ -76,19 +77,7 @@ impl StreamSource for AwsStream {
     fn iterator<'a>(&'a self, shard: &'a str, start: &'a StartAt) -> BoxFuture<'a, Result<String, CloudError>> {
         async move {
             let request = self.control.get_shard_iterator().stream_name(&self.stream).shard_id(shard);
-            let request = match start {
-                StartAt::TrimHorizon => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
-                StartAt::Latest => request.shard_iterator_type(ShardIteratorType::Latest),
-                StartAt::Time(ms) => {
-                    request.shard_iterator_type(ShardIteratorType::AtTimestamp).timestamp(DateTime::from_millis(*ms))
-                }
-                StartAt::After(sequence) => request
-                    .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
-                    .starting_sequence_number(&sequence.0),
-                StartAt::At(sequence) => request
-                    .shard_iterator_type(ShardIteratorType::AtSequenceNumber)
-                    .starting_sequence_number(&sequence.0),
-            };
+            let request = starting(request, start);
             let action = || format!("read shard {shard} of stream {}", self.stream);
             let reply = request.send().await.map_err(|e| CloudError::of(&action(), &e))?;
             let missing = || CloudError::new(Class::Transient, format!("could not {}: no iterator", action()), "");
@@ -106,19 +95,40 @@ impl StreamSource for AwsStream {
                     CloudError::of(&format!("read stream {}", self.stream), &e).into()
                 }
             })?;
-            let records = reply.records.into_iter().map(|record| StreamRecord {
-                sequence: SequenceNumber(record.sequence_number),
-                partition_key: record.partition_key.unwrap_or_default(),
-                arrived_us: record.approximate_arrival_timestamp.map_or(0, micros),
-                data: Bytes::from(record.data.into_inner()),
-            });
             Ok(Page {
-                records: records.collect(),
+                records: reply.records.into_iter().map(record).collect(),
                 next: reply.next_shard_iterator,
                 behind_ms: reply.millis_behind_latest.and_then(|ms| u64::try_from(ms).ok()).unwrap_or_default(),
             })
         }
         .boxed()
+    }
+}
+
+/// A record as the SDK has it.
+pub(super) fn record(record: aws_sdk_kinesis::types::Record) -> StreamRecord {
+    StreamRecord {
+        sequence: SequenceNumber(record.sequence_number),
+        partition_key: record.partition_key.unwrap_or_default(),
+        arrived_us: record.approximate_arrival_timestamp.map_or(0, micros),
+        data: Bytes::from(record.data.into_inner()),
+    }
+}
+
+/// `request` for an iterator that begins at `start`.
+pub(super) fn starting(request: GetShardIteratorFluentBuilder, start: &StartAt) -> GetShardIteratorFluentBuilder {
+    match start {
+        StartAt::TrimHorizon => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
+        StartAt::Latest => request.shard_iterator_type(ShardIteratorType::Latest),
+        StartAt::Time(ms) => {
+            request.shard_iterator_type(ShardIteratorType::AtTimestamp).timestamp(DateTime::from_millis(*ms))
+        }
+        StartAt::At(sequence) => {
+            request.shard_iterator_type(ShardIteratorType::AtSequenceNumber).starting_sequence_number(&sequence.0)
+        }
+        StartAt::After(sequence) => {
+            request.shard_iterator_type(ShardIteratorType::AfterSequenceNumber).starting_sequence_number(&sequence.0)
+        }
     }
 }
 

@@ -29,6 +29,11 @@ impl Backoff {
         ceiling.mul_f64(self.rng.random_range(0.0..=1.0))
     }
 
+    /// An even draw between 0 and 1, for waits that do not grow.
+    pub fn dice(&mut self) -> f64 {
+        self.rng.random_range(0.0..=1.0)
+    }
+
     /// It worked: the next wait is short again.
     pub fn reset(&mut self) {
         self.tries = 0;

@@ -90,7 +90,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Adds this outcome of a record of `bytes` source bytes to `counters`.
-    pub(super) fn count(&self, bytes: u64, counters: &mut Counters) {
+    pub fn count(&self, bytes: u64, counters: &mut Counters) {
         match self {
             Self::Written => counters.written += 1,
             Self::Replaced => {

@@ -344,6 +344,28 @@ fn a_poison_item_is_a_dead_letter_its_neighbours_are_written_and_the_version_bef
 }
 
 #[test]
+fn in_an_outage_no_record_is_given_up() {
+    let clock = ManualClock::default();
+    clock.run(async {
+        let fake = Fake::new(Faults::default());
+        let writer = writer(&fake, &clock, |_| {});
+        let ledger = Arc::new(Ledger::new(500));
+        for n in 0..300u64 {
+            if n == 100 {
+                ledger.drained().await;
+                *fake.down.lock().unwrap() = Some(error(Class::Unknown, "down"));
+            }
+            writer.put(item(&format!("k{n}"), n), ledger.open(Line(n)).await.unwrap()).await.unwrap();
+        }
+        clock.sleep(Duration::from_mins(10)).await;
+        *fake.down.lock().unwrap() = None;
+        ledger.drained().await;
+        let counters = ledger.mark().0;
+        assert_eq!((counters.written, counters.dead), (300, 0));
+    });
+}
+
+#[test]
 fn a_later_version_takes_the_place_of_one_that_waits() {
     let clock = ManualClock::default();
     clock.run(async {
@@ -625,6 +647,31 @@ fn a_bad_record_is_a_dead_letter_at_once_and_foreign_ones_are_left_alone() {
         assert_eq!(letters[1].reason, "there is no table gone");
         assert_eq!(consumer.progress().iter().map(|shard| shard.foreign).sum::<u64>(), 1);
         assert!(consumer.settled().is_empty());
+    });
+}
+
+#[test]
+fn records_that_the_stream_no_longer_keeps_when_they_are_to_be_read_are_told() {
+    let clock = ManualClock::default();
+    clock.run(async {
+        let fake = Fake::new(Faults::default());
+        produce(&fake, &clock, 0..800, 300).await;
+        let first = consumer(&fake, &clock, |_| {});
+        first.caught_up().await;
+        let resume: Vec<ShardCheckpoint> = first.settled().into_iter().map(|settled| settled.checkpoint).collect();
+        assert_eq!((resume.len(), first.take_notes()), (4, vec![]));
+        drop(first);
+        produce(&fake, &clock, 800..1_600, 300).await;
+        // Nobody read for longer than records are kept.
+        fake.state.lock().unwrap().shards[2].drain(..300);
+        let again = consumer(&fake, &clock, |options| options.resume = resume);
+        again.caught_up().await;
+        let notes = again.take_notes();
+        assert!(notes.len() == 1 && notes[0].starts_with("shard shardId-000000000002: the record"), "{notes:?}");
+        assert_eq!(again.take_notes(), Vec::<String>::new());
+        let left: usize = fake.state.lock().unwrap().shards.iter().map(Vec::len).sum();
+        let read: u64 = again.settled().iter().map(|settled| settled.checkpoint.counters.read).sum();
+        assert!(read as usize > left && left == 1_300, "{read} {left}");
     });
 }
 

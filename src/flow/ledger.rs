@@ -30,7 +30,7 @@ pub trait Position: Clone + Send + 'static {
 
 /// A record that is open in a ledger, by its place in source order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(u64);
+pub struct Ticket(pub u64);
 
 /// The ledger was closed: the job is ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +56,11 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    /// The right to settle `ticket` with whoever takes its outcome.
+    pub fn new(ledger: Arc<dyn Settle>, ticket: Ticket) -> Self {
+        Self { ledger, ticket }
+    }
+
     /// Settles the record.
     pub fn settle(self, outcome: Outcome) {
         self.ledger.settle(self.ticket, outcome);

@@ -14,26 +14,33 @@
 //! likes. After a crash it goes on from the stored position: what was above the mark is read and counted again.
 
 pub mod aggregate;
+mod arrivals;
 mod aws_stream;
 mod backoff;
 mod batch;
+mod change;
 mod clock;
 mod consumer;
 mod counters;
+mod fan_out;
 mod governor;
 mod hot;
 mod lanes;
 pub mod leases;
 mod ledger;
+mod letter_line;
 mod limit;
 mod pace;
 mod pacer;
 mod parcels;
 mod parked;
 mod patience;
+mod place;
+mod poll;
 mod producer;
 mod read_pace;
 mod records;
+mod room;
 mod scan;
 mod shard;
 mod shard_pace;
@@ -60,10 +67,13 @@ mod simulated;
 
 pub use aws_stream::AwsStream;
 pub use backoff::Backoff;
+pub use change::{Effect, TableChange};
 pub use clock::{Clock, SystemClock};
 pub use consumer::{Consumer, ConsumerOptions, ShardCheckpoint, ShardProgress, ShardSettled};
 pub use counters::{Counters, Letter, Outcome};
+pub use fan_out::{FanOutConsumer, FanOutStream, consumers, deregister};
 pub use ledger::{Closed, Ledger, Position, Receipt, Settle, Settled, Ticket};
+pub use letter_line::LetterLine;
 pub use limit::Limit;
 pub(crate) use limit::hot_keys;
 pub use pacer::{Caps, Left, Pacer, PacerSnapshot, Provisioned};
@@ -71,10 +81,12 @@ pub use patience::Patience;
 pub use producer::{Producer, ProducerOptions, partition_key};
 pub use read_pace::ReadPace;
 pub use scan::{ScanOptions, ScanPage, ScanTimes, Scanner, TableScan};
+pub(crate) use shard::with_item;
 pub use shard::{Arrival, Intake, RecordAt, Sink, Tables};
 pub use stopwatch::{Inside, LaneTimes, Stopwatch};
 pub use stream::{
-    Failed, Page, PutReply, ReadError, SequenceNumber, Shard, StartAt, StreamPut, StreamRecord, StreamSource,
+    Failed, Page, PutReply, ReadError, Reading, SequenceNumber, Shard, ShardPages, StartAt, StreamPut, StreamRecord,
+    StreamSource,
 };
 pub use table::{AwsTable, BatchReply, Consumed, TablePut};
 pub use tally::Tally;

@@ -11,12 +11,14 @@ use futures::future::BoxFuture;
 use tokio::task::JoinSet;
 
 use super::aggregate::{self, SubRecord};
-use super::backoff::Backoff;
+use super::arrivals::Arrivals;
 use super::counters::{Letter, Outcome};
 use super::lanes::Health;
 use super::ledger::{Ledger, Position, Receipt};
+use super::poll::Polling;
 use super::producer::ordinal_of;
-use super::stream::{Page, ReadError, SequenceNumber, StartAt, StreamRecord, StreamSource};
+use super::room::Room;
+use super::stream::{ReadError, Reading, SequenceNumber, ShardPages, StartAt, StreamRecord, StreamSource};
 use super::tally::Tally;
 use super::writer::Writer;
 use crate::cloud::{Class, CloudError};
@@ -115,12 +117,8 @@ impl Tables for NoTables {
     }
 }
 
-/// Waits between two `GetRecords` of a shard: five a second are allowed.
-const POLL: Duration = Duration::from_millis(200);
-/// The same while nothing comes.
-const IDLE: Duration = Duration::from_millis(500);
-const BASE: Duration = Duration::from_millis(200);
-const CAP: Duration = Duration::from_secs(5);
+/// One request takes at most this long: what is counted as an outage begins no earlier before its error.
+const REQUEST: Duration = Duration::from_secs(30);
 
 /// What all shards of a consumer share.
 pub(super) struct Course {
@@ -135,6 +133,10 @@ pub(super) struct Course {
     pub sinks: tokio::sync::Mutex<HashMap<String, Sink>>,
     /// Tables that were not there, and when: asked for again after a while.
     pub missing: Mutex<HashMap<String, (Duration, String)>>,
+    /// What pages on their way may take of memory.
+    pub room: Room,
+    /// What a person must be told.
+    pub notes: Mutex<Vec<String>>,
     /// Wait for the writers of `sinks` to fail.
     pub watches: Mutex<JoinSet<()>>,
 }
@@ -151,6 +153,8 @@ pub(super) struct ShardState {
     pub id: Arc<str>,
     pub ledger: Arc<Ledger<RecordAt>>,
     pub lag_ms: AtomicU64,
+    /// About how many records are still to be read; `u64::MAX` when that is not known.
+    pub behind_records: AtomicU64,
     pub records: AtomicU64,
     pub foreign: AtomicU64,
     /// Records that an aggregated one held and whose hash keys belong to other shards.
@@ -165,6 +169,13 @@ pub(super) struct ShardState {
     pub done: AtomicBool,
     /// Whether `done` was told to the host.
     pub done_told: AtomicBool,
+}
+
+impl ShardState {
+    /// About how many records are still to be read.
+    pub fn behind_records(&self) -> Option<u64> {
+        Some(self.behind_records.load(Ordering::Relaxed)).filter(|records| *records != u64::MAX)
+    }
 }
 
 /// How long a missing table is not asked for again.
@@ -209,64 +220,77 @@ pub(super) async fn read(course: &Course, state: &ShardState, start: StartAt, se
     let clock = &course.health.clock;
     let met = state.ledger.tally().unwrap_or_else(|| Tally::new(1));
     let mut reader = Reader { course, state, sinks: HashMap::new(), met };
-    let mut backoff = Backoff::new(BASE, CAP, seed);
-    let (mut after, mut iterator) = (start, None::<String>);
-    let mut next_poll = clock.now();
+    let mut arrivals = Arrivals::default();
+    let mut pages = course.pages(&state.id, start, seed);
     loop {
-        let now = clock.now();
-        if next_poll > now {
-            clock.sleep(next_poll.saturating_sub(now)).await;
-        }
         let asked = clock.now();
-        next_poll = asked + POLL;
-        let page = match &iterator {
-            Some(iterator) => course.source.page(iterator).await,
-            None => match course.source.iterator(&state.id, &after).await {
-                Ok(first) => {
-                    iterator = Some(first);
-                    continue;
-                }
-                Err(error) => Err(error.into()),
-            },
-        };
-        let page = match page {
-            Ok(page) => page,
-            Err(ReadError::Expired) => {
-                iterator = None;
-                continue;
+        let reading = match pages.next().await {
+            Ok(Some(reading)) => reading,
+            Ok(None) => {
+                // A child begins when all of its parents' records are in their tables.
+                state.ledger.drained().await;
+                return Ok(());
             }
+            // Whoever has pages gets another iterator by itself.
+            Err(ReadError::Expired) => continue,
             Err(ReadError::Cloud(error)) => {
                 match error.class {
                     Class::Throttled => course.health.patience.answered(),
                     Class::Transient | Class::Unknown | Class::InUse => {
-                        if course.health.patience.is_over(asked, clock.now()) {
+                        let now = clock.now();
+                        if course.health.patience.is_over(asked.max(now.saturating_sub(REQUEST)), now) {
                             return Err(error);
                         }
                     }
+                    Class::NotFound => return Err(course.gone(&error)),
                     _ => return Err(error),
                 }
-                next_poll = clock.now() + POLL.max(backoff.wait());
                 continue;
             }
         };
         course.health.patience.answered();
-        backoff.reset();
-        let Page { records, next, behind_ms } = page;
-        state.lag_ms.store(behind_ms, Ordering::Relaxed);
-        if records.is_empty() && behind_ms == 0 {
-            state.caught_up_at.store(asked.as_micros() as u64 + 1, Ordering::Release);
-            next_poll = asked + IDLE;
+        let Reading { records, behind_ms, as_of, note, room } = reading;
+        if let Some(note) = note {
+            tracing::warn!(stream = %course.stream, "{note}");
+            course.notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
         }
+        if let (Some(first), Some(last)) = (records.first(), records.last()) {
+            arrivals.read(records.len(), first.arrived_us, last.arrived_us);
+        }
+        state.lag_ms.store(behind_ms, Ordering::Relaxed);
+        state.behind_records.store(arrivals.behind(behind_ms).unwrap_or(u64::MAX), Ordering::Relaxed);
+        // What was sent unasked takes its room now.
+        let _room = match room {
+            Some(room) => room,
+            None => course.room.reserve(records.iter().map(|record| record.data.len()).sum()).await,
+        };
         for record in records {
-            after = StartAt::After(record.sequence.clone());
             reader.take(record).await?;
         }
-        let Some(next) = next else {
-            // A child begins when all of its parents' records are in their tables.
-            state.ledger.drained().await;
-            return Ok(());
-        };
-        iterator = Some(next);
+        if let Some(as_of) = as_of {
+            state.caught_up_at.store(as_of.as_micros() as u64 + 1, Ordering::Release);
+        }
+    }
+}
+
+impl Course {
+    /// The pages of `shard` from `start` on.
+    fn pages(&self, shard: &Arc<str>, start: StartAt, seed: u64) -> Box<dyn ShardPages> {
+        let clock = &self.health.clock;
+        self.source.subscribe(shard, &start, clock, seed).unwrap_or_else(|| {
+            let (source, clock) = (Arc::clone(&self.source), Arc::clone(clock));
+            Box::new(Polling::new(source, clock, self.room.clone(), Arc::clone(shard), start, seed))
+        })
+    }
+
+    /// The stream, or the consumer that it was read by, went away meanwhile.
+    fn gone(&self, error: &CloudError) -> CloudError {
+        CloudError::new(
+            Class::NotFound,
+            format!("stream {} can't be read any more: {error}", self.stream),
+            "it was deleted while it was read, or the consumer of --fan-out was deregistered; what was written is kept \
+             and counted, what was not read is lost with a deleted stream",
+        )
     }
 }
 
@@ -443,7 +467,7 @@ impl Reader<'_> {
 }
 
 /// `whole`, of which `item` is a slice, with `checked` in its place: the check may have rewritten legacy binary.
-fn with_item(whole: &Bytes, item: &Bytes, checked: &Bytes) -> Bytes {
+pub(crate) fn with_item(whole: &Bytes, item: &Bytes, checked: &Bytes) -> Bytes {
     let start = (item.as_ptr() as usize).checked_sub(whole.as_ptr() as usize);
     match start {
         Some(start) if item != checked && start + item.len() <= whole.len() => {

@@ -2,11 +2,15 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+use super::clock::Clock;
+use super::room::Taken;
 use crate::cloud::CloudError;
 
 /// The place of a record in its shard: a decimal number of up to 56 digits and more, ordered as such.
@@ -57,10 +61,10 @@ pub enum StartAt {
     Latest,
     /// At the first record that arrived at this time or later, ms since the epoch.
     Time(i64),
-    /// After this record.
-    After(SequenceNumber),
     /// At this record.
     At(SequenceNumber),
+    /// After this record.
+    After(SequenceNumber),
 }
 
 /// A record of a stream.
@@ -98,6 +102,29 @@ pub enum ReadError {
     Cloud(#[from] CloudError),
 }
 
+/// What a reader of a shard is given at once.
+#[derive(Debug, Default)]
+pub struct Reading {
+    /// The records, in order.
+    pub records: Vec<StreamRecord>,
+    /// How far behind the newest record they end, ms.
+    pub behind_ms: u64,
+    /// All that was on the shard at this time of the clock was given, with this or before; `None` when that is not
+    /// known.
+    pub as_of: Option<Duration>,
+    /// What a person must know of it: that records were no longer kept.
+    pub note: Option<String>,
+    /// Its share of the consumer's memory, given back when it is dropped.
+    pub(super) room: Option<Taken>,
+}
+
+/// Gives a shard's records, page after page: because it asks for them, or because they are sent to it.
+pub trait ShardPages: Send {
+    /// The next page; `None` after the last one of a closed shard. After an error it goes on where it was, and waits
+    /// by itself where that is called for.
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Reading>, ReadError>>;
+}
+
 /// Where a [`super::Consumer`] reads.
 pub trait StreamSource: Send + Sync + 'static {
     /// All shards that still hold records, open or closed.
@@ -106,6 +133,17 @@ pub trait StreamSource: Send + Sync + 'static {
     fn iterator<'a>(&'a self, shard: &'a str, start: &'a StartAt) -> BoxFuture<'a, Result<String, CloudError>>;
     /// The page at `iterator`.
     fn page<'a>(&'a self, iterator: &'a str) -> BoxFuture<'a, Result<Page, ReadError>>;
+    /// The pages of `shard` from `start` on, where the stream sends them by itself; `None` where it has to be asked for
+    /// each.
+    fn subscribe(
+        &self,
+        _shard: &str,
+        _start: &StartAt,
+        _clock: &Arc<dyn Clock>,
+        _seed: u64,
+    ) -> Option<Box<dyn ShardPages>> {
+        None
+    }
 }
 
 /// Why a record was not accepted.

@@ -114,6 +114,10 @@ pub fn content(job: &Job, dead: &DeadLetter) -> Content {
 fn came(job: &Job, dead: &DeadLetter) -> Content {
     let payload = &dead.letter.payload;
     let plain = |item: Bytes| Content { table: job.spec.table().to_owned(), item, other: Map::new(), deletes: false };
+    if let Spec::Pump(spec) = &job.spec {
+        // A row of the buffer that can't be an event, or an event as it came, whatever it looks like.
+        return Content { table: spec.buffer.clone(), ..plain(payload.clone()) };
+    }
     if is_from_stream(dead) {
         return put_request(payload).unwrap_or_else(|| plain(payload.clone()));
     }

@@ -9,16 +9,19 @@ mod consuming;
 pub mod create_table;
 pub mod dead;
 pub mod journal;
+pub mod letters;
 mod load;
+pub mod onto;
 pub mod plan;
 pub mod playback;
 pub mod policy;
 mod process;
 mod progress;
-mod pump;
+pub mod pump;
 mod restore;
 pub mod spec;
 mod speed;
+pub mod track;
 mod verify;
 pub mod work;
 mod worker;
@@ -28,7 +31,7 @@ pub use journal::{Journal, JournalError};
 pub use process::{StartError, leave_terminal, log_path, resume_detached, start_detached};
 pub use progress::{Ended, Line, Listener, Said, VerifyLine};
 pub use spec::{
-    AutoscaleSpec, BackupSpec, JobId, Kind, LoadSpec, Part, PlaybackSpec, PumpSpec, Raise, RestoreSpec, SourceSpec,
-    Spec, VerifySpec, WorkSpec,
+    AutoscaleSpec, BackupSpec, JobId, Kind, LettersSpec, LoadSpec, Part, PlaybackSpec, PumpSpec, Raise, RestoreSpec,
+    SourceSpec, Spec, VerifySpec, WorkSpec,
 };
 pub use worker::{JobError, differences_path, run};

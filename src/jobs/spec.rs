@@ -42,6 +42,8 @@ pub enum Kind {
     Pump,
     /// Events of the event table, in order, to somewhere else.
     Playback,
+    /// Dead letters that a function left, brought into the journal: nothing runs.
+    Letters,
 }
 
 impl Kind {
@@ -56,6 +58,7 @@ impl Kind {
             Self::Load => 'l',
             Self::Pump => 'p',
             Self::Playback => 'y',
+            Self::Letters => 'd',
         }
     }
 
@@ -70,6 +73,7 @@ impl Kind {
             Self::Load => "load",
             Self::Pump => "pump",
             Self::Playback => "playback",
+            Self::Letters => "letters",
         }
     }
 
@@ -77,6 +81,7 @@ impl Kind {
     pub fn again(self, id: &JobId) -> String {
         match self {
             Self::Restore | Self::Backup | Self::Playback => format!("sluice {self} --resume {id}"),
+            Self::Letters => "sluice dead import again".to_owned(),
             Self::Verify | Self::Autoscale | Self::Work | Self::Load | Self::Pump => {
                 format!("the same sluice {self} again")
             }
@@ -110,6 +115,8 @@ pub enum Spec {
     Pump(PumpSpec),
     /// Events of the event table, in order, to somewhere else.
     Playback(PlaybackSpec),
+    /// Dead letters that a function left, brought into the journal.
+    Letters(LettersSpec),
 }
 
 impl Spec {
@@ -124,6 +131,7 @@ impl Spec {
             Self::Load(_) => Kind::Load,
             Self::Pump(_) => Kind::Pump,
             Self::Playback(_) => Kind::Playback,
+            Self::Letters(_) => Kind::Letters,
         }
     }
 
@@ -135,7 +143,7 @@ impl Spec {
             Self::Backup(spec) => &spec.table,
             Self::Pump(spec) => &spec.events,
             Self::Playback(spec) => spec.table(),
-            Self::Autoscale(_) | Self::Work(_) | Self::Load(_) => "",
+            Self::Autoscale(_) | Self::Work(_) | Self::Load(_) | Self::Letters(_) => "",
         }
     }
 
@@ -177,6 +185,7 @@ impl Spec {
             Self::Load(spec) => format!("{} ← made-up events", spec.stream),
             Self::Pump(spec) => format!("{} ← {} via {}", spec.events, spec.stream, spec.buffer),
             Self::Playback(spec) => format!("{} → {}", spec.events, spec.sink),
+            Self::Letters(spec) => format!("dead letters of {} ← {}", spec.stream, spec.from),
         }
     }
 }
@@ -436,6 +445,15 @@ impl PlaybackSpec {
             None => &self.events,
         }
     }
+}
+
+/// Dead letters that a function on Lambda left.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LettersSpec {
+    /// The stream whose records they are.
+    pub stream: String,
+    /// Where they were brought from: a file, a folder or `s3://bucket/prefix`.
+    pub from: String,
 }
 
 #[cfg(test)]

@@ -174,6 +174,9 @@ pub async fn run(
         (Ok(None), Spec::Load(spec)) => load::run(&session, spec).await,
         (Ok(None), Spec::Pump(spec)) => pump::run(&session, spec).await,
         (Ok(None), Spec::Playback(spec)) => playback::run(&session, spec).await,
+        (Ok(None), Spec::Letters(_)) => Err(JobError::Unfit(
+            "dead letters that were brought in are not run: sluice dead replay puts them".to_owned(),
+        )),
     };
     let end = ended.unwrap_or_else(|error| End {
         state: State::Failed,

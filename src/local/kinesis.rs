@@ -9,6 +9,7 @@ mod control;
 mod get;
 mod log;
 mod put;
+mod subscribe;
 #[cfg(test)]
 mod tests;
 mod topology;
@@ -25,6 +26,7 @@ use ferrokinesis::types::{Stream, StreamStatus};
 use http::{HeaderMap, Response};
 
 use self::log::Log;
+use self::subscribe::Subscriptions;
 use self::wire::{Refusal, Wire};
 use super::Body;
 use super::faults::Faults;
@@ -53,6 +55,7 @@ pub struct Kinesis {
     logs: Arc<Mutex<HashMap<Incarnation, Arc<Mutex<Log>>>>>,
     /// When the shards of each stream were changed in the last 24 hours, ms since epoch.
     changes: Arc<Mutex<HashMap<Incarnation, Vec<u64>>>>,
+    subscriptions: Arc<Mutex<Subscriptions>>,
 }
 
 impl std::fmt::Debug for Kinesis {
@@ -67,7 +70,16 @@ impl Kinesis {
         let options = StoreOptions { shard_limit: SHARD_LIMIT, ..StoreOptions::default() };
         let store = Store::new(options);
         let router = ferrokinesis::create_router(store.clone());
-        Self { limits, metrics, faults, store, router, logs: Arc::default(), changes: Arc::default() }
+        Self {
+            limits,
+            metrics,
+            faults,
+            store,
+            router,
+            logs: Arc::default(),
+            changes: Arc::default(),
+            subscriptions: Arc::default(),
+        }
     }
 
     /// Answers one operation.
@@ -78,6 +90,7 @@ impl Kinesis {
             "PutRecord" => self.put_record(wire, &body).await,
             "GetRecords" => self.get_records(wire, &body).await,
             "GetShardIterator" => self.get_shard_iterator(wire, &body).await,
+            "SubscribeToShard" => self.subscribe_to_shard(wire, &body).await,
             _ => self.control(wire, operation, &body).await,
         };
         done.unwrap_or_else(|refusal| wire.refuse(&refusal))

@@ -8,16 +8,23 @@ mod backup;
 mod capacity;
 mod dead;
 mod errors;
+mod fan_out;
+mod iam;
+#[cfg(feature = "lambda")]
+mod lambda;
 mod leases;
 mod local;
 mod pacing;
 mod peers;
 mod plan;
 mod playback;
+mod pump;
 mod restore;
 mod running;
 mod sources;
+mod streams;
 #[cfg(unix)]
 mod terminal;
+mod track;
 mod verify;
 mod work;

@@ -31,6 +31,21 @@ fn boto3_works_against_the_embedded_aws_unchanged() {
     );
 }
 
+#[cfg(feature = "lambda")]
+#[test]
+fn the_lambda_host_puts_and_replicates_under_ministacks_event_source_mappings() {
+    let (Some(endpoint), Some(python)) = (peer("SLUICE_TEST_MINISTACK"), peer("SLUICE_TEST_PYTHON")) else { return };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/ministack_lambda.py");
+    let output = Command::new(python).args([script, &endpoint, env!("CARGO_BIN_EXE_sluice-lambda")]).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    print!("{}", String::from_utf8_lossy(&output.stdout));
+}
+
 #[test]
 fn a_restore_into_awss_own_dynamodb_local_is_proven() {
     let Some(endpoint) = peer("SLUICE_TEST_DYNAMODB") else { return };

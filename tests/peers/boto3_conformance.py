@@ -2,6 +2,7 @@
 
 import datetime
 import sys
+import time
 
 import boto3
 from botocore.config import Config
@@ -82,6 +83,39 @@ def stream_gives_back_records_in_order(endpoint):
     expect("lag at the tip", page["MillisBehindLatest"], 0)
 
 
+def consumer_is_pushed_to(endpoint):
+    kinesis = client("kinesis", endpoint)
+    stream = kinesis.describe_stream_summary(StreamName="boto")["StreamDescriptionSummary"]["StreamARN"]
+    arn = kinesis.register_stream_consumer(StreamARN=stream, ConsumerName="pushed")["Consumer"]["ConsumerARN"]
+    for _ in range(100):
+        described = kinesis.describe_stream_consumer(ConsumerARN=arn)["ConsumerDescription"]
+        if described["ConsumerStatus"] == "ACTIVE":
+            break
+        time.sleep(0.1)
+    expect("its stream", described["StreamARN"], stream)
+    listed = kinesis.list_stream_consumers(StreamARN=stream)["Consumers"]
+    expect("consumers", [consumer["ConsumerName"] for consumer in listed], ["pushed"])
+    shard = kinesis.list_shards(StreamName="boto")["Shards"][0]["ShardId"]
+    start = {"Type": "TRIM_HORIZON"}
+    answer = kinesis.subscribe_to_shard(ConsumerARN=arn, ShardId=shard, StartingPosition=start)
+    got = []
+    for event in answer["EventStream"]:
+        pushed = event["SubscribeToShardEvent"]
+        got += [record["Data"] for record in pushed["Records"]]
+        if len(got) >= 100:
+            break
+    expect("pushed records", got, [str(n).encode() for n in range(100)])
+    expect("lag at the tip", pushed["MillisBehindLatest"], 0)
+    expect("where to go on", pushed["ContinuationSequenceNumber"], pushed["Records"][-1]["SequenceNumber"])
+    try:
+        kinesis.subscribe_to_shard(ConsumerARN=arn, ShardId=shard, StartingPosition=start)
+        raise AssertionError("a second subscription within five seconds")
+    except ClientError as error:
+        expect("its error", error.response["Error"]["Code"], "ResourceInUseException")
+    answer["EventStream"].close()
+    kinesis.deregister_stream_consumer(ConsumerARN=arn)
+
+
 def bucket_keeps_objects(endpoint):
     s3 = client("s3", endpoint, s3={"addressing_style": "path"})
     s3.create_bucket(Bucket="boto")
@@ -122,6 +156,7 @@ def main(endpoint):
     for check in (
         table_holds_what_was_put,
         stream_gives_back_records_in_order,
+        consumer_is_pushed_to,
         bucket_keeps_objects,
         metrics_count_what_passed,
     ):

@@ -267,6 +267,19 @@ impl Journal {
         self.ok(found)
     }
 
+    /// Leaves a word for a running job, as a checkpoint that only it reads.
+    ///
+    /// # Errors
+    /// When the journal can't be written.
+    pub fn leave_word(&self, id: &JobId, name: &str, value: &[u8]) -> Result<(), JournalError> {
+        let put = self.conn.execute(
+            "insert into checkpoints (job, name, value) values (?1, ?2, ?3)
+             on conflict (job, name) do update set value = excluded.value",
+            params![id.0, name, value],
+        );
+        self.ok(put).map(drop)
+    }
+
     /// All checkpoints of a job whose name starts with `prefix`.
     pub fn checkpoints(&self, id: &JobId, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, JournalError> {
         let read = || {

@@ -61,6 +61,10 @@ trait Way: Send + Sync {
     fn shards(&self) -> Vec<ShardSample> {
         Vec::new()
     }
+    /// What a person must be told since the last time.
+    fn take_notes(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// Records that were read and are not settled.
     fn open_records(&self) -> usize;
     /// Holds (true) or goes on.
@@ -436,7 +440,7 @@ impl Desk<'_, '_> {
             },
         )?;
         self.way.committed();
-        for words in self.progress.take_notes() {
+        for words in self.progress.take_notes().into_iter().chain(self.way.take_notes()) {
             self.session.note("warn", &words);
         }
         self.say(live, total, limit);

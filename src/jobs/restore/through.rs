@@ -269,6 +269,10 @@ impl Way for Through {
         }
     }
 
+    fn take_notes(&self) -> Vec<String> {
+        self.workers.as_ref().map(|workers| workers.consumer.take_notes()).unwrap_or_default()
+    }
+
     fn open_records(&self) -> usize {
         self.ledger.open_records()
     }

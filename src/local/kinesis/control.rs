@@ -18,6 +18,8 @@ use crate::local::Body;
 
 /// Shards that a stream on demand begins with.
 const ON_DEMAND_SHARDS: u32 = 4;
+/// How long records are kept, hours: a day to 365 days.
+const RETENTION: std::ops::RangeInclusive<u64> = 24..=8_760;
 /// Members that are timestamps: seconds in JSON, ms in CBOR.
 const TIMESTAMPS: [&str; 2] = ["StreamCreationTimestamp", "ConsumerCreationTimestamp"];
 /// Operations that ferrokinesis knows by `StreamName` only.
@@ -50,10 +52,6 @@ impl Kinesis {
                 let request: UpdateShardCountRequest = wire.decode(body)?;
                 return Ok(wire.reply(&self.update_shard_count(&request).await?));
             }
-            "SubscribeToShard" => {
-                let message = "Enhanced fan-out needs HTTP/2, which is not served here: read with GetRecords.";
-                return Err(Refusal::new("UnsupportedOperationException", message));
-            }
             _ => {}
         }
         let mut request: Map<String, Value> = wire.decode(body)?;
@@ -69,8 +67,21 @@ impl Kinesis {
             request.entry("ShardCount").or_insert_with(|| ON_DEMAND_SHARDS.into());
         }
         let name = request.get("StreamName").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let reply = self.pass(operation, &request).await?;
+        if let "IncreaseStreamRetentionPeriod" | "DecreaseStreamRetentionPeriod" = operation {
+            let hours = request.get("RetentionPeriodHours").and_then(Value::as_u64).unwrap_or_default();
+            self.change_retention(&name, hours, operation.starts_with("Increase")).await?;
+            return Ok(wire.empty());
+        }
+        self.check(operation, &name, &request).await?;
+        let mut reply = self.pass(operation, &request).await?;
         match operation {
+            "DescribeStreamConsumer" => {
+                if let Some(described) = reply.as_mut().map(|reply| &mut reply["ConsumerDescription"])
+                    && let Some(arn) = described["ConsumerARN"].as_str().and_then(|arn| arn.split_once("/consumer/"))
+                {
+                    described["StreamARN"] = arn.0.to_owned().into();
+                }
+            }
             "CreateStream" if on_demand => {
                 let set_mode = |stream: &mut ferrokinesis::types::Stream| {
                     stream.stream_mode_details.stream_mode = StreamMode::OnDemand;
@@ -88,6 +99,55 @@ impl Kinesis {
             Some(reply) => wire.reply(&reply),
             None => wire.empty(),
         })
+    }
+
+    /// What ferrokinesis lets through and AWS does not.
+    async fn check(&self, operation: &str, name: &str, request: &Map<String, Value>) -> Result<(), Refusal> {
+        match operation {
+            "DeleteStream" => {
+                let arn = self.store.get_stream(name).await?.stream_arn;
+                let consumers = self.store.list_consumers_for_stream(&arn).await;
+                let enforced = request.get("EnforceConsumerDeletion").and_then(Value::as_bool) == Some(true);
+                if !enforced && !consumers.is_empty() {
+                    let account = &self.store.aws_account_id;
+                    return Err(Refusal::new(
+                        "ResourceInUseException",
+                        format!(
+                            "Stream {name} under account {account} has registered consumers: deregister them first."
+                        ),
+                    ));
+                }
+                for consumer in consumers {
+                    self.store.delete_consumer(&consumer.consumer_arn).await?;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// ferrokinesis keeps records for a week at most.
+    async fn change_retention(&self, name: &str, hours: u64, longer: bool) -> Result<(), Refusal> {
+        if !RETENTION.contains(&hours) {
+            let (least, most) = (RETENTION.start(), RETENTION.end());
+            return Err(Refusal::invalid(format!(
+                "Minimum allowed retention period is {least} hours, maximum {most} hours. Requested retention period \
+                 was {hours} hours."
+            )));
+        }
+        let before = u64::from(self.store.get_stream(name).await?.retention_period_hours);
+        if (longer && hours < before) || (!longer && hours > before) {
+            let (way, other) = if longer { ("shorter", "Decrease") } else { ("longer", "Increase") };
+            return Err(Refusal::invalid(format!(
+                "Requested retention period ({hours} hours) for stream {name} can not be {way} than existing retention \
+                 period ({before} hours). Use {other}StreamRetentionPeriod API."
+            )));
+        }
+        let set = |stream: &mut ferrokinesis::types::Stream| {
+            stream.retention_period_hours = hours as u32;
+            Ok(())
+        };
+        Ok(self.store.update_stream(name, set).await?)
     }
 
     /// Hands an operation to ferrokinesis, and its reply back. An empty reply is `None`.

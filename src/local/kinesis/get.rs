@@ -2,11 +2,14 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ferrokinesis::types::Stream;
 use http::Response;
 
 use super::log::{Ask, Start};
 use super::topology;
-use super::wire::{GetRecordsReply, GetRecordsRequest, GetShardIteratorRequest, ReadRecord, Refusal, Wire, stream_of};
+use super::wire::{
+    GetRecordsReply, GetRecordsRequest, GetShardIteratorRequest, Moment, ReadRecord, Refusal, Wire, stream_of,
+};
 use super::{Kinesis, THROTTLED, kept_since_ms, locked, made, now_ms};
 use crate::local::Body;
 use crate::local::faults::Fault;
@@ -22,8 +25,25 @@ impl Kinesis {
         let request: GetShardIteratorRequest = wire.decode(body)?;
         let name = stream_of(request.stream_name.as_deref(), request.stream_arn.as_deref())?;
         let stream = self.stream(name).await?;
+        let asked = Asked {
+            operation: "GetShardIterator",
+            kind_member: "shardIteratorType",
+            shard_id: &request.shard_id,
+            kind: &request.shard_iterator_type,
+            number: request.starting_sequence_number.as_deref(),
+            timestamp: request.timestamp,
+        };
+        let (shard, start) = self.start(&stream, &asked)?;
+        let position = locked(&self.log(&stream)).position(shard, &start);
+        let cursor = Cursor { stream: name, made: made(&stream), shard, position, since_ms: now_ms() };
+        Ok(wire.reply(&serde_json::json!({ "ShardIterator": cursor.encode() })))
+    }
+
+    /// The shard, by its index, and the place in it that a reader asks for.
+    pub(super) fn start(&self, stream: &Stream, asked: &Asked<'_>) -> Result<(usize, Start), Refusal> {
         let account = &self.store.aws_account_id;
-        let shard_id = &request.shard_id;
+        let Asked { operation, kind_member, shard_id, kind, number, timestamp } = *asked;
+        let name = &stream.stream_name;
         // Like AWS, this takes `0` for `shardId-000000000000`.
         let shard =
             ferrokinesis::sequence::resolve_shard_id(shard_id).ok().and_then(|(_, ix)| usize::try_from(ix).ok());
@@ -31,8 +51,7 @@ impl Kinesis {
             let message = format!("Shard {shard_id} in stream {name} under account {account} does not exist");
             Refusal::new("ResourceNotFoundException", message)
         })?;
-        let kind = request.shard_iterator_type.as_str();
-        let start = match (kind, request.starting_sequence_number.as_deref(), request.timestamp) {
+        let start = match (kind, number, timestamp) {
             ("TRIM_HORIZON", None, _) => Start::TrimHorizon,
             ("LATEST", None, _) => Start::Latest,
             ("AT_TIMESTAMP", _, Some(at)) if at.0 > now_ms() => {
@@ -44,10 +63,11 @@ impl Kinesis {
             ("AT_SEQUENCE_NUMBER" | "AFTER_SEQUENCE_NUMBER", Some(number), _) => {
                 let position = topology::position_of(number)
                     .filter(|(of_shard, _)| usize::try_from(*of_shard) == Ok(shard))
+                    .filter(|_| topology::is_of(number, &stream.shards[shard]))
                     .map(|(_, position)| position)
                     .ok_or_else(|| {
                         Refusal::invalid(format!(
-                            "StartingSequenceNumber {number} used in GetShardIterator on shard {shard_id} in stream \
+                            "StartingSequenceNumber {number} used in {operation} on shard {shard_id} in stream \
                              {name} under account {account} is invalid."
                         ))
                     })?;
@@ -64,12 +84,10 @@ impl Kinesis {
             _ => {
                 let constraint = "satisfy enum value set: [AFTER_SEQUENCE_NUMBER, LATEST, AT_TIMESTAMP, \
                                   AT_SEQUENCE_NUMBER, TRIM_HORIZON]";
-                return Err(Refusal::constraint(&format!("'{kind}'"), "shardIteratorType", constraint));
+                return Err(Refusal::constraint(&format!("'{kind}'"), kind_member, constraint));
             }
         };
-        let position = locked(&self.log(&stream)).position(shard, &start);
-        let cursor = Cursor { stream: name, made: made(&stream), shard, position, since_ms: now_ms() };
-        Ok(wire.reply(&serde_json::json!({ "ShardIterator": cursor.encode() })))
+        Ok((shard, start))
     }
 
     pub(super) async fn get_records(&self, wire: Wire, body: &[u8]) -> Result<Response<Body>, Refusal> {
@@ -128,6 +146,18 @@ impl Kinesis {
             child_shards: batch.ended.then(|| topology::children(&stream.shards, cursor.shard)),
         }))
     }
+}
+
+/// Where a reader asks to begin.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    /// The operation, and its member that holds `kind`, for refusals.
+    pub(super) operation: &'a str,
+    pub(super) kind_member: &'a str,
+    pub(super) shard_id: &'a str,
+    pub(super) kind: &'a str,
+    pub(super) number: Option<&'a str>,
+    pub(super) timestamp: Option<Moment>,
 }
 
 /// What a shard iterator says.

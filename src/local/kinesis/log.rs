@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use super::budget::Budget;
 
@@ -76,6 +77,8 @@ impl Shard {
 #[derive(Debug, Default)]
 pub(super) struct Log {
     shards: Vec<Shard>,
+    /// Told when records came, for those that they are pushed to.
+    grown: watch::Sender<()>,
 }
 
 impl Log {
@@ -84,6 +87,16 @@ impl Log {
             self.shards.resize_with(shard + 1, Shard::default);
         }
         &mut self.shards[shard]
+    }
+
+    /// Says when [`Log::tell`] was called.
+    pub(super) fn grown(&self) -> watch::Receiver<()> {
+        self.grown.subscribe()
+    }
+
+    /// Tells those who wait for records that some came.
+    pub(super) fn tell(&self) {
+        self.grown.send_replace(());
     }
 
     /// Forgets what arrived before `before_ms` (ms since epoch).
@@ -138,7 +151,9 @@ impl Log {
             }
             records.push(Arc::clone(record));
         }
-        shard.budget.took_bytes(size);
+        if ask.limits {
+            shard.budget.took_bytes(size);
+        }
         let next = from + records.len() as u64;
         let at_tip = next == shard.tip();
         let reference = records.last().or_else(|| shard.records.front());
@@ -174,7 +189,7 @@ pub(super) struct Ask {
     pub(super) bytes: usize,
     /// Nothing is routed to this shard any more.
     pub(super) closed: bool,
-    /// Whether the shard's read limits hold.
+    /// Whether the read limits hold that all who poll the shard share.
     pub(super) limits: bool,
 }
 

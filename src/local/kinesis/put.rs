@@ -183,6 +183,7 @@ impl Kinesis {
                 Err(Refused::Ended) => break,
             }
         }
+        log.tell();
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! Kinesis as the SDK sees it, over the port.
 
+mod fan_out;
+
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 

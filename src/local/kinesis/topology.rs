@@ -92,6 +92,11 @@ pub(super) fn position_of(number: &str) -> Option<(i64, u64)> {
     Some((parsed.shard_ix, parsed.seq_ix?.saturating_sub(1)))
 }
 
+/// Whether `number` was given out by `shard`, rather than by one of the same index in an earlier stream of its name.
+pub(super) fn is_of(number: &str, shard: &Shard) -> bool {
+    sequence::parse_sequence(number).is_ok_and(|parsed| parsed.shard_create_time == created_ms(shard))
+}
+
 /// Whether `number` names a shard's start rather than a record.
 pub(super) fn is_start(number: &str) -> bool {
     sequence::parse_sequence(number).is_ok_and(|parsed| parsed.seq_ix == Some(0))

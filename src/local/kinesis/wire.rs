@@ -103,14 +103,14 @@ impl Wire {
         reply
     }
 
-    fn content_type(self) -> &'static str {
+    pub(super) fn content_type(self) -> &'static str {
         match self {
             Self::Json => "application/x-amz-json-1.1",
             Self::Cbor => "application/x-amz-cbor-1.1",
         }
     }
 
-    fn response<T: Serialize>(self, status: StatusCode, value: &T) -> Response<Body> {
+    pub(super) fn encode<T: Serialize>(self, value: &T) -> Vec<u8> {
         let body = match self {
             Self::Json => serde_json::to_vec(value).map_err(|error| error.to_string()),
             Self::Cbor => {
@@ -118,7 +118,11 @@ impl Wire {
                 ciborium::into_writer(value, &mut body).map(|()| body).map_err(|error| error.to_string())
             }
         };
-        let mut reply = Response::new(full(body.expect("the replies' types serialise, and memory takes all bytes")));
+        body.expect("the replies' types serialise, and memory takes all bytes")
+    }
+
+    fn response<T: Serialize>(self, status: StatusCode, value: &T) -> Response<Body> {
+        let mut reply = Response::new(full(self.encode(value)));
         *reply.status_mut() = status;
         reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type()));
         reply
@@ -258,6 +262,36 @@ pub(super) struct GetShardIteratorRequest {
     pub(super) shard_iterator_type: String,
     pub(super) starting_sequence_number: Option<String>,
     pub(super) timestamp: Option<Moment>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct SubscribeToShardRequest {
+    #[serde(rename = "ConsumerARN")]
+    pub(super) consumer_arn: String,
+    pub(super) shard_id: String,
+    pub(super) starting_position: StartingPosition,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct StartingPosition {
+    pub(super) r#type: String,
+    pub(super) sequence_number: Option<String>,
+    pub(super) timestamp: Option<Moment>,
+}
+
+/// What a subscription pushes.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct SubscribeToShardEvent {
+    pub(super) records: Vec<ReadRecord>,
+    /// Missing at the end of a closed shard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) continuation_sequence_number: Option<String>,
+    pub(super) millis_behind_latest: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) child_shards: Option<Vec<ChildShard>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -26,7 +26,7 @@ const FOLLOW: Duration = Duration::from_secs(1);
 
 /// Where events go.
 pub(super) enum Sink {
-    Lines(Lines),
+    Lines(Box<Lines>),
     Records(Arc<Records>),
 }
 

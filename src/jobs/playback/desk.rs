@@ -21,6 +21,8 @@ use crate::flow::{Clock, Counters, Letter, Outcome, Position as _, ReadPace};
 const LOOKS_PER_COMMIT: u32 = 4;
 /// Seconds that a rate is averaged over.
 const RATE_OVER: usize = 10;
+/// The longest slot that there is, µs.
+const LONGEST_SLOT: i64 = 3_600_000_000;
 /// How often a follower asks for the watermark.
 const FOLLOW: Duration = Duration::from_secs(1);
 
@@ -170,7 +172,12 @@ impl<'a, 'l> Desk<'a, 'l> {
                     return Ok(Some(halt));
                 }
             }
-            if let Some(found) = miscounted {
+            // What a pass is at work on is counted a little later than it is there.
+            let settled = |found: &Miscount| {
+                let complete = self.watermark.map_or(i64::MAX, Timestamp::as_microsecond);
+                found.there < found.counted || found.slot.start_us <= complete.saturating_sub(LONGEST_SLOT)
+            };
+            if let Some(found) = miscounted.filter(settled) {
                 self.miscounted.0 += 1;
                 self.miscounted.1.get_or_insert(found);
             }

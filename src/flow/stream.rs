@@ -61,6 +61,8 @@ pub enum StartAt {
     Latest,
     /// At the first record that arrived at this time or later, ms since the epoch.
     Time(i64),
+    /// At this record.
+    At(SequenceNumber),
     /// After this record.
     After(SequenceNumber),
 }

@@ -173,11 +173,14 @@ impl Policy {
         self.read_from(&spec.stream);
         let (buffer, events) = (On::Table(spec.buffer.clone()), On::Table(spec.events.clone()));
         let both = [buffer.clone(), events.clone()];
-        self.allow("Tables", &both, &["dynamodb:BatchWriteItem", "dynamodb:DescribeTable"]);
+        // Rows of the buffer go once their events are stored; what a batch was refused for is written and deleted singly.
+        let actions = ["dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:DescribeTable", "dynamodb:PutItem"];
+        self.allow("Tables", &both, &actions);
         if extras.creates_tables {
             self.allow("Tables", &both, &["dynamodb:CreateTable"]);
         }
         self.allow("Buffer", &[buffer], &["dynamodb:Scan"]);
+        // Where the shards were read to, the slot length and the watermark are in the event table.
         self.allow("Events", &[events], &["dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"]);
     }
 

@@ -155,6 +155,7 @@ impl Tester {
                 "tab" => Some(KeyCode::Tab),
                 "down" => Some(KeyCode::Down),
                 "up" => Some(KeyCode::Up),
+                "space" => Some(KeyCode::Char(' ')),
                 _ => None,
             };
             let codes = named.map_or_else(|| word.chars().map(KeyCode::Char).collect(), |code| vec![code]);

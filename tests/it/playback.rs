@@ -268,7 +268,7 @@ fn read_all(cloud: &Cloud, stream: &str) -> Vec<(String, Bytes)> {
                 until("a page is read", || block_on(cloud.kinesis.get_records().shard_iterator(&at).send()).ok());
             let is_end = page.records().is_empty();
             for record in page.records() {
-                let key = record.partition_key().to_owned();
+                let key = record.partition_key().unwrap_or_default().to_owned();
                 records.push((key, Bytes::copy_from_slice(record.data().as_ref())));
             }
             iterator = page.next_shard_iterator.filter(|_| !is_end);

@@ -54,10 +54,10 @@ fn record(n: usize) -> Result<PutRecordsRequestEntry, Box<dyn Error>> {
 
 async fn source(cloud: &Cloud, how: &str) -> Result<Arc<dyn StreamSource>, CloudError> {
     let (control, bulk) = (cloud.kinesis.clone(), cloud.bulk.kinesis.clone());
-    Ok(match how {
-        "polling" => Arc::new(AwsStream::new(control, bulk, "reading")),
-        _ => Arc::new(FanOutStream::open(control, bulk, "reading", "reading").await?),
-    })
+    if how == "polling" {
+        return Ok(Arc::new(AwsStream::new(control, bulk, "reading")));
+    }
+    Ok(Arc::new(FanOutStream::open(control, bulk, "reading", "reading").await?))
 }
 
 async fn wait_until(consumer: &Consumer, count: usize) {

@@ -24,6 +24,8 @@ pub struct IamArgs {
 }
 
 /// The jobs, with the options that make a difference to what they need.
+// Parsed once in a process: its size matters to nobody.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Subcommand)]
 enum Job {
     /// Of `sluice restore` with these options.

@@ -10,7 +10,7 @@ use super::resume;
 use super::session::Session;
 use crate::cloud::{Mode, inventory};
 use crate::flow::leases::{self, Look};
-use crate::flow::{StartAt, consumers};
+use crate::flow::{StartAt, find_consumer};
 use crate::jobs::work::{already, running};
 use crate::jobs::{Ended, Kind, Spec, WorkSpec, start_detached};
 
@@ -94,11 +94,10 @@ pub async fn run(args: WorkArgs, session: &Session) -> Result<Exit, Report> {
     {
         eprintln!("lease table {table} is not there: it is made now, billed on demand");
     }
-    if let Some(name) = &args.fan_out {
-        let known = session.answered(consumers(&cloud.kinesis, &args.kinesis_stream)).await?;
-        if !known.iter().any(|consumer| consumer.name == *name) {
-            eprintln!("{}", stays(name, &args.kinesis_stream, "is not registered yet: it is now, and costs"));
-        }
+    if let Some(name) = &args.fan_out
+        && session.answered(find_consumer(&cloud.kinesis, &args.kinesis_stream, name)).await?.is_none()
+    {
+        eprintln!("{}", stays(name, &args.kinesis_stream, "is not registered yet: it is now, and costs"));
     }
     let (session, _folder) = &session.for_a_job()?;
     let journal = session.journal()?;

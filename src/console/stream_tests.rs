@@ -201,7 +201,7 @@ async fn a_tail_says_what_it_costs_stops_by_itself_and_goes_on_with_a_key() {
     let ended = TailNews::Ended("stopped by itself after 60 s".into(), positions.clone());
     tester.send(Msg::Stream(StreamMsg::Tail(request, ended)));
     tester.sees("stopped by itself after 60 s; space goes on").await;
-    tester.press("  ").await;
+    tester.press("space").await;
     let (again, question) = asked_tail(&tester).expect("it goes on");
     assert_eq!(question.positions, Some(positions));
     // What the tail before still says is nobody's any more.

@@ -72,6 +72,37 @@ pub async fn consumers(control: &aws_sdk_kinesis::Client, stream: &str) -> Resul
     Ok(found)
 }
 
+/// The consumer `name` of `stream`, if it is registered.
+pub async fn find_consumer(
+    control: &aws_sdk_kinesis::Client,
+    stream: &str,
+    name: &str,
+) -> Result<Option<FanOutConsumer>, CloudError> {
+    find(control, &stream_arn(control, stream).await?, stream, name).await
+}
+
+async fn find(
+    control: &aws_sdk_kinesis::Client,
+    arn: &str,
+    stream: &str,
+    name: &str,
+) -> Result<Option<FanOutConsumer>, CloudError> {
+    let found = control.describe_stream_consumer().stream_arn(arn).consumer_name(name).send().await;
+    let found = match found {
+        Ok(found) => found.consumer_description,
+        Err(error) => {
+            let error = CloudError::of(&format!("find consumer {name} of stream {stream}"), &error);
+            return if error.class == Class::NotFound { Ok(None) } else { Err(error) };
+        }
+    };
+    Ok(found.map(|consumer| FanOutConsumer {
+        name: consumer.consumer_name,
+        arn: consumer.consumer_arn,
+        status: consumer.consumer_status.as_str().to_owned(),
+        created_s: consumer.consumer_creation_timestamp.secs(),
+    }))
+}
+
 /// Removes the consumer `name` from `stream`; what reads by it ends.
 pub async fn deregister(control: &aws_sdk_kinesis::Client, stream: &str, name: &str) -> Result<(), CloudError> {
     let arn = stream_arn(control, stream).await?;
@@ -110,24 +141,13 @@ impl FanOutStream {
         let arn = stream_arn(&control, stream).await?;
         let mut registered = false;
         for _ in 0..LOOKS {
-            let described = control.describe_stream_consumer().stream_arn(&arn).consumer_name(name).send().await;
-            let found = match described {
-                Ok(found) => found.consumer_description,
-                Err(error) => {
-                    let error = CloudError::of(&format!("find consumer {name} of stream {stream}"), &error);
-                    if error.class != Class::NotFound {
-                        return Err(error);
-                    }
-                    None
-                }
-            };
-            match found {
-                Some(consumer) if consumer.consumer_status == ConsumerStatus::Active => {
+            match find(&control, &arn, stream, name).await? {
+                Some(consumer) if consumer.status == ConsumerStatus::Active.as_str() => {
                     let push = AwsPush {
                         bulk: bulk.clone(),
                         stream: stream.to_owned(),
                         consumer: name.to_owned(),
-                        arn: consumer.consumer_arn,
+                        arn: consumer.arn,
                     };
                     let polled = AwsStream::new(control, bulk, stream);
                     return Ok(Self { polled, push: Arc::new(push), registered });

@@ -71,7 +71,7 @@ pub use change::{Effect, TableChange};
 pub use clock::{Clock, SystemClock};
 pub use consumer::{Consumer, ConsumerOptions, ShardCheckpoint, ShardProgress, ShardSettled};
 pub use counters::{Counters, Letter, Outcome};
-pub use fan_out::{FanOutConsumer, FanOutStream, consumers, deregister};
+pub use fan_out::{FanOutConsumer, FanOutStream, consumers, deregister, find_consumer};
 pub use ledger::{Closed, Ledger, Position, Receipt, Settle, Settled, Ticket};
 pub use letter_line::LetterLine;
 pub use limit::Limit;

@@ -574,7 +574,7 @@ mod tests {
     fn what_is_too_long_says_how_much_is_left_out() {
         let long = Bytes::from(format!("[\"{}\"]", "x".repeat(1000)));
         let lines = What::of(&long, schema).pretty(100);
-        assert_eq!(lines.last().unwrap(), "… 910 bytes more");
+        assert_eq!(lines.last().unwrap(), "… 908 bytes more");
         let lines = What::of(&Bytes::from(vec![0; 1000]), schema).pretty(200);
         assert_eq!(lines.last().unwrap(), "… 968 bytes more");
     }

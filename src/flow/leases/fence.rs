@@ -28,6 +28,14 @@ impl Fence {
         let _ = self.until.fetch_update(Ordering::AcqRel, Ordering::Acquire, later);
     }
 
+    /// Lets it hold for `more` beyond its end, if it holds now.
+    pub fn prolong(&self, more: Duration) {
+        let now = micros(self.clock.now());
+        let later = |held: u64| (held > now).then(|| held + micros(more));
+        // Nothing to do for one that lapsed.
+        let _ = self.until.fetch_update(Ordering::AcqRel, Ordering::Acquire, later);
+    }
+
     /// Takes it away, for good.
     pub fn revoke(&self) {
         self.until.store(0, Ordering::Release);

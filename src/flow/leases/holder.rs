@@ -316,18 +316,25 @@ impl Keeper {
         self.check_stream(&leases)?;
         self.sightings.observe(now, &leases);
         self.compare(&leases);
+        self.publish_held();
         let unfinished = shared.leaving.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(unfinished) = unfinished {
             self.leave(&unfinished).await;
             return Ok(());
         }
-        self.renew(&mut leases).await?;
-        self.look_after(&mut leases).await?;
-        self.collect_asked(&mut leases).await?;
-        self.take(&mut leases).await?;
+        // One request that fails must not keep the others, nor what they change, from being known.
+        let renewed = self.renew(&mut leases).await;
+        let looked_after = self.look_after(&mut leases).await;
+        let collected = self.collect_asked(&mut leases).await;
+        let taken = self.take(&mut leases).await;
         self.lapse();
         self.publish(now, leases);
-        Ok(())
+        renewed.and(looked_after).and(collected).and(taken)
+    }
+
+    fn publish_held(&self) {
+        let held = self.held();
+        self.shared.standing.send_modify(|standing| standing.held = held);
     }
 
     /// Refuses a table whose leases are of another stream.
@@ -355,7 +362,11 @@ impl Keeper {
                 Some(lease) if lease.owner.as_ref() == Some(me) => mine.lease = lease.clone(),
                 Some(lease) if lease.leaving.as_ref() == Some(me) => {
                     mine.lease = lease.clone();
-                    mine.held.hand_over = true;
+                    if !mine.held.hand_over {
+                        mine.held.hand_over = true;
+                        // Who asked did so after our last renewal, and waits twice the failover time from then.
+                        mine.held.fence.prolong(self.shared.options.failover);
+                    }
                 }
                 Some(lease) => lost.push((shard.clone(), lease.owner.clone().unwrap_or_else(|| "nobody".to_owned()))),
                 None => lost.push((shard.clone(), "nobody: its lease was deleted".to_owned())),
@@ -385,11 +396,8 @@ impl Keeper {
             self.drop_lease(&shard);
             self.shared.say(format!("the lease of {shard} could not be renewed in time: writing it stops"));
         }
-        let held = self.held();
-        self.shared.standing.send_modify(|standing| {
-            standing.held = held;
-            standing.placed = false;
-        });
+        self.shared.standing.send_modify(|standing| standing.placed = false);
+        self.publish_held();
     }
 
     /// Renews what is ours with its checkpoint, ends what was read to its end, hands over what was asked for and is done.
@@ -529,7 +537,7 @@ impl Keeper {
                 self.asked.remove(&shard);
                 continue;
             };
-            let late = shared.clock.now().saturating_sub(since) >= shared.options.failover;
+            let late = shared.clock.now().saturating_sub(since) >= shared.options.failover * 2;
             // Who was asked finished, or we wait; when he is late he is gone, or his fence lapsed long ago.
             let leaving = if late { Worker::Nobody } else { Worker::Same };
             let change = Change { leaving, ..Change::renew(lease) };
@@ -558,7 +566,8 @@ impl Keeper {
         let wanted = self.sightings.wanted(shared.clock.now(), leases, &mine, self.asked.is_empty());
         for wanted in wanted {
             let (lease, from) = match &wanted {
-                Wanted::Take(lease) => (lease, None),
+                // Who asked for it is gone, and who was asked may be busy with it still.
+                Wanted::Take(lease) => (lease, lease.leaving.as_deref()),
                 Wanted::Ask(lease) => (lease, lease.owner.as_deref()),
             };
             if self.mine.contains_key(&lease.shard) {
@@ -577,6 +586,9 @@ impl Keeper {
                     match (&wanted, before) {
                         (Wanted::Ask(_), from) => {
                             shared.say(format!("asked {} for {}", from.unwrap_or_default(), lease.shard));
+                            self.asked.insert(lease.shard, sent);
+                        }
+                        (Wanted::Take(_), _) if lease.leaving.is_some() => {
                             self.asked.insert(lease.shard, sent);
                         }
                         (Wanted::Take(_), Some(dead)) if dead != shared.options.worker => {

@@ -383,6 +383,22 @@ fn nobody_begins_what_another_still_finishes() {
 }
 
 #[test]
+fn who_takes_over_from_one_who_asked_and_died_waits_for_him_who_was_asked_as_well() {
+    let (clock, table, stream) = (ManualClock::default(), Table::default(), stream(1));
+    clock.run(async {
+        let one = join("one", &way(&table), &stream, &clock);
+        until(&clock, &[&one], || held(&one).len() == 1).await;
+        let old = held(&one)[0].clone();
+        // Somebody asks for it, and is never heard of again.
+        let asked = Change::take(&table.lock().unwrap()["shard-0"].clone(), "ghost", Some("one"));
+        asked.apply(table.lock().unwrap().get_mut("shard-0").unwrap());
+        let two = join("two", &way(&table), &stream, &clock);
+        until(&clock, &[], || held(&two).len() == 1).await;
+        assert!(!old.fence.holds());
+    });
+}
+
+#[test]
 fn the_leases_of_a_worker_that_died_are_taken_within_twenty_seconds() {
     let (clock, table, stream) = (ManualClock::default(), Table::default(), stream(6));
     clock.run(async {

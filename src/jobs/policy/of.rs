@@ -142,12 +142,20 @@ impl Policy {
     }
 
     fn work(&mut self, spec: &WorkSpec) {
-        self.read_from(&spec.stream);
         if spec.fan_out.is_some() {
-            let stream = [On::Stream(spec.stream.clone())];
-            self.allow("Stream", &stream, &["kinesis:RegisterStreamConsumer"]);
+            // Its shards send their records: nothing is polled.
+            let on = [On::Stream(spec.stream.clone())];
+            let actions = [
+                "kinesis:DescribeStreamConsumer",
+                "kinesis:DescribeStreamSummary",
+                "kinesis:ListShards",
+                "kinesis:RegisterStreamConsumer",
+            ];
+            self.allow("Stream", &on, &actions);
             let actions = ["kinesis:DescribeStreamConsumer", "kinesis:SubscribeToShard"];
             self.allow("FanOut", &[On::Consumers(spec.stream.clone())], &actions);
+        } else {
+            self.read_from(&spec.stream);
         }
         // Its requests name their tables.
         self.allow("Tables", &[On::AnyTable], &["dynamodb:DescribeTable"]);
@@ -173,11 +181,14 @@ impl Policy {
         self.read_from(&spec.stream);
         let (buffer, events) = (On::Table(spec.buffer.clone()), On::Table(spec.events.clone()));
         let both = [buffer.clone(), events.clone()];
-        self.allow("Tables", &both, &["dynamodb:BatchWriteItem", "dynamodb:DescribeTable"]);
+        // Rows of the buffer go once their events are stored; what a batch was refused for is written and deleted singly.
+        let actions = ["dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:DescribeTable", "dynamodb:PutItem"];
+        self.allow("Tables", &both, &actions);
         if extras.creates_tables {
             self.allow("Tables", &both, &["dynamodb:CreateTable"]);
         }
         self.allow("Buffer", &[buffer], &["dynamodb:Scan"]);
+        // Where the shards were read to, the slot length and the watermark are in the event table.
         self.allow("Events", &[events], &["dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"]);
     }
 
@@ -274,6 +285,17 @@ mod tests {
         assert!(!produced.contains(&"dynamodb:BatchWriteItem") && !produced.contains(&"kinesis:GetRecords"));
         assert!(produced.contains(&"kinesis:PutRecords") && produced.contains(&"s3:GetObject"));
         assert!(actions(RestoreSpec { leave: Some(0.2), ..restore("/b.csv") }).contains(&"cloudwatch:GetMetricData"));
+    }
+
+    #[test]
+    fn a_worker_that_is_sent_its_records_may_not_poll_them() {
+        let spec = |fan_out: Option<&str>| {
+            Spec::Work(WorkSpec { stream: "s".into(), fan_out: fan_out.map(str::to_owned), ..WorkSpec::default() })
+        };
+        let sent = Policy::of(&spec(Some("c")), Extras::default()).actions();
+        assert!(sent.contains(&"kinesis:SubscribeToShard") && !sent.contains(&"kinesis:GetRecords"), "{sent:?}");
+        let polled = Policy::of(&spec(None), Extras::default()).actions();
+        assert!(polled.contains(&"kinesis:GetRecords") && !polled.contains(&"kinesis:SubscribeToShard"), "{polled:?}");
     }
 
     #[test]

@@ -693,13 +693,14 @@ fn records_that_the_stream_no_longer_keeps_when_they_are_to_be_read_are_told() {
     let clock = ManualClock::default();
     clock.run(async {
         let fake = Fake::new(Faults::default());
-        produce(&fake, &clock, 0..800, 300).await;
+        let plain = || ProducerOptions { aggregate: false, ..ProducerOptions::new("s", "r-1") };
+        produce_as(plain(), &fake, &clock, 0..800, 300).await;
         let first = consumer(&fake, &clock, |_| {});
         first.caught_up().await;
         let resume: Vec<ShardCheckpoint> = first.settled().into_iter().map(|settled| settled.checkpoint).collect();
         assert_eq!((resume.len(), first.take_notes()), (4, vec![]));
         drop(first);
-        produce(&fake, &clock, 800..1_600, 300).await;
+        produce_as(plain(), &fake, &clock, 800..1_600, 300).await;
         // Nobody read for longer than records are kept.
         fake.state.lock().unwrap().shards[2].drain(..300);
         let again = consumer(&fake, &clock, |options| options.resume = resume);

@@ -17,8 +17,8 @@ ENV = {**os.environ, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "loc
 os.environ.update(ENV)
 
 
-def serve():
-    server = subprocess.Popen([SLUICE, "local", "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, env=ENV)
+def serve(*more):
+    server = subprocess.Popen([SLUICE, "local", "--listen", "127.0.0.1:0", *more], stdout=subprocess.PIPE, env=ENV)
     return server, json.loads(server.stdout.readline())["endpoint"]
 
 
@@ -125,8 +125,8 @@ def say(name, **figures):
     print(json.dumps({"run": name, **figures}), flush=True)
 
 
-def steady(restores, wcu, name, index_too=False, **more):
-    begin = max(restore.began for restore in restores) + 15
+def steady(restores, wcu, name, index_too=False, after=15, **more):
+    begin = max(restore.began for restore in restores) + after
     time.sleep(max(0, begin + 61.5 - time.monotonic()))
     uses = [restore.between(begin, begin + 60) for restore in restores]
     wcus = sum(use["wcu"] for use in uses) / (2 if index_too else 1)
@@ -157,6 +157,85 @@ def hot(endpoint):
         steady([restore], wcu, f"{wcu} WCU, hot key of {share:.0%}")
         restore.end()
         os.remove(path)
+
+
+def feasible(wcu, share):
+    """What a hot key's partition allows of a table, once no more can wait for it: it and its part of all other keys
+    pass 1,000 WCU/s together, and everything else in step with them. The embedded AWS has a partition for each started
+    1,000 WCU and 3,000 RCU together."""
+    partitions = -(-(wcu / 1000 + 1 / 3000) // 1)
+    return min(1.0, 1000 / (share + (1 - share) / partitions) / wcu)
+
+
+def hot_long(endpoint):
+    """The same for so long that the memory for records that wait is full: then the partition is the limit."""
+    db, wcu, share = client(endpoint), 4_000, 0.2
+    path = backup("hot-long", items(wcu * 160, 300, sort=True, hot=share))
+    make_table(db, "hot-long", wcu, sort=True)
+    restore = Restore(endpoint, path, "hot-long")
+    steady([restore], wcu, f"{wcu} WCU, hot key of {share:.0%}, seconds 130 to 190", after=130,
+           feasible=round(feasible(wcu, share), 3))
+    restore.end()
+
+
+def many(endpoint):
+    db, wcu, count = client(endpoint), 1_700, 6
+    paths = [backup(f"many-{n}", items(wcu * 40, 300, seed=n)) for n in range(count)]
+    make_table(db, "many", wcu)
+    restores = [Restore(endpoint, path, "many") for path in paths]
+    steady(restores, wcu, f"{wcu} WCU, {count} workers", after=30)
+    for restore in restores:
+        restore.end()
+
+
+def faults(endpoint):
+    """Run by itself: its servers refuse at random."""
+    for spec in ("throttle=1%", "throttle=3.5%", "error=2%,lose-reply=1%", "partial=3%"):
+        server, there = serve("--faults", spec, "--seed", "7")
+        db, wcu = client(there), 1_700
+        path = backup("faults", items(wcu * 90, 300))
+        make_table(db, "faults", wcu)
+        restore = Restore(there, path, "faults")
+        steady([restore], wcu, f"{wcu} WCU, {spec}")
+        restore.end()
+        server.send_signal(signal.SIGTERM)
+        server.wait()
+
+
+def leave(endpoint):
+    """Another writer takes 300 WCU of 1,700; CloudWatch tells of it minutes later."""
+    db, wcu = client(endpoint), 1_700
+    path = backup("leave", items(wcu * 260, 300))
+    make_table(db, "leave", wcu)
+    done = threading.Event()
+
+    def others():
+        began, sent = time.monotonic(), 0
+        while not done.is_set():
+            batch = [{"PutRequest": {"Item": {"id": {"S": f"other-{sent + n}"}}}} for n in range(25)]
+            db.batch_write_item(RequestItems={"leave": batch})
+            sent += 25
+            done.wait(max(0, began + sent / 300 - time.monotonic()))
+
+    thread = threading.Thread(target=others)
+    thread.start()
+    restore = Restore(endpoint, path, "leave", "--leave", "20%")
+    uses = steady([restore], wcu, "1,700 WCU, --leave 20%, others use 300", after=200, others=300 / wcu)
+    say("ours and theirs together", used=round(uses[0]["wcu"] / 60 / wcu + 300 / wcu, 4), at_most=0.8)
+    restore.end()
+    done.set()
+    thread.join()
+
+
+def ondemand(endpoint):
+    db = client(endpoint)
+    path = backup("ondemand", items(4_000 * 90, 300))
+    db.create_table(TableName="ondemand", KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+                    AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}], BillingMode="PAY_PER_REQUEST")
+    settle(db, "ondemand")
+    restore = Restore(endpoint, path, "ondemand")
+    steady([restore], 4_000, "a new on-demand table, 4,000 writes/s")
+    restore.end()
 
 
 def two(endpoint):
@@ -270,7 +349,7 @@ SCENARIOS = {
     "100": lambda endpoint: plain(endpoint, 100, 300),
     "1700": lambda endpoint: plain(endpoint, 1_700, 300),
     "10000": lambda endpoint: plain(endpoint, 10_000, 2_900),
-    "hot": hot, "two": two, "index": index, "change": change, "burst": burst, "boto": boto,
+    "hot": hot, "hot-long": hot_long, "two": two, "many": many, "faults": faults, "leave": leave, "ondemand": ondemand, "index": index, "change": change, "burst": burst, "boto": boto,
 }
 
 if __name__ == "__main__":

@@ -4,13 +4,15 @@ use clap::{Args, Subcommand};
 
 use super::autoscale::AutoscaleArgs;
 use super::backup::BackupArgs;
+use super::playback::PlaybackArgs;
 use super::print;
 use super::report::{Exit, Report};
 use super::restore::RestoreArgs;
 use super::session::Session;
 use super::verify::VerifyArgs;
+use super::work::WorkArgs;
 use crate::jobs::policy::{self, Extras, Place, Policy};
-use crate::jobs::{JobId, LoadSpec, PlaybackSpec, PumpSpec, Raise, Spec, WorkSpec};
+use crate::jobs::{JobId, LoadSpec, PumpSpec, Raise, Spec, WorkSpec};
 
 /// Whose policy to print.
 #[derive(Debug, Args)]
@@ -29,12 +31,12 @@ enum Job {
     Backup(BackupArgs),
     /// Of `sluice verify` with these options.
     Verify(VerifyArgs),
-    /// Of `sluice work`: a stream names its tables itself, so it is all of them.
-    Work(WorkNames),
+    /// Of `sluice work` with these options: a stream names its tables itself, so it is all of them.
+    Work(WorkArgs),
     /// Of `sluice pump`.
     Pump(PumpNames),
-    /// Of `sluice playback`.
-    Playback(PlaybackNames),
+    /// Of `sluice playback` with these options.
+    Playback(PlaybackArgs),
     /// Of `sluice load`.
     Load(StreamName),
     /// Of `sluice track`.
@@ -64,19 +66,6 @@ struct StreamName {
     kinesis_stream: String,
 }
 
-/// What put workers use.
-#[derive(Debug, Args)]
-struct WorkNames {
-    #[command(flatten)]
-    stream: StreamName,
-    /// The table with the leases that several hosts share.
-    #[arg(long, value_name = "TABLE")]
-    lease_table: Option<String>,
-    /// Read by enhanced fan-out, as this consumer.
-    #[arg(long, value_name = "CONSUMER")]
-    fan_out: Option<String>,
-}
-
 /// What a pump uses.
 #[derive(Debug, Args)]
 struct PumpNames {
@@ -91,17 +80,6 @@ struct PumpNames {
     /// Make the tables first if they are not there.
     #[arg(long)]
     create_tables: bool,
-}
-
-/// What a playback uses.
-#[derive(Debug, Args)]
-struct PlaybackNames {
-    /// The event table.
-    #[arg(long, value_name = "TABLE")]
-    events: String,
-    /// Play onto this stream.
-    #[arg(long, value_name = "STREAM")]
-    to_stream: Option<String>,
 }
 
 /// What capacity is changed of.
@@ -149,22 +127,16 @@ fn policy_of(job: Job, session: &Session) -> Result<Policy, Report> {
         }
         Job::Backup(args) => Spec::Backup(args.spec()?),
         Job::Verify(args) => Spec::Verify(args.spec()?),
-        Job::Work(names) => Spec::Work(WorkSpec {
-            stream: names.stream.kinesis_stream,
-            lease_table: names.lease_table,
-            fan_out: names.fan_out,
-            ..WorkSpec::default()
-        }),
+        Job::Work(args) => {
+            Spec::Work(WorkSpec { stream: args.kinesis_stream, lease_table: args.lease_table, ..WorkSpec::default() })
+        }
         Job::Pump(names) => {
             let extras = Extras { creates_tables: names.create_tables, ..Extras::default() };
             let (stream, buffer, events) = (names.stream.kinesis_stream, names.buffer, names.events);
             let spec = Spec::Pump(PumpSpec { stream, buffer, events, ..PumpSpec::default() });
             return Ok(Policy::of(&spec, extras));
         }
-        Job::Playback(names) => {
-            let sink = names.to_stream.map_or_else(|| "-".to_owned(), |stream| format!("stream:{stream}"));
-            Spec::Playback(PlaybackSpec { events: names.events, sink, ..PlaybackSpec::default() })
-        }
+        Job::Playback(args) => return playback(args),
         Job::Load(name) => Spec::Load(LoadSpec { stream: name.kinesis_stream, ..LoadSpec::default() }),
         Job::Track(name) => return Ok(policy::track(&name.kinesis_stream)),
         Job::Autoscale(args) => {
@@ -180,4 +152,11 @@ fn policy_of(job: Job, session: &Session) -> Result<Policy, Report> {
         Job::Job { id } => session.journal()?.job(&JobId(id))?.spec,
     };
     Ok(Policy::of(&spec, Extras::default()))
+}
+
+fn playback(args: PlaybackArgs) -> Result<Policy, Report> {
+    let Some(events) = args.events else {
+        return Err(Report::bad_arguments("the event table is not named", "pass --events TABLE"));
+    };
+    Ok(policy::playback(&events, args.to_stream.or(args.to_puts).as_deref(), args.table.as_deref()))
 }

@@ -97,7 +97,7 @@ impl Row {
         let newest = |points: &Vec<(i64, f64)>| points.last().map(|(_, value)| *value);
         let per_second =
             |of: fn(&StreamMinutes) -> &Vec<(i64, f64)>| minutes.and_then(|m| newest(of(m))).map(|sum| sum / 60.0);
-        let ours = readings.values().map(|reading| reading.lag_ms).max();
+        let ours = readings.values().filter_map(|reading| reading.lag_ms).max();
         Self {
             open_shards: stream.open_shards(),
             retention_hours: stream.retention_hours,

@@ -30,6 +30,10 @@ pub struct WorkArgs {
     /// Share the stream's shards with other workers through this DynamoDB table; it is made if it is not there.
     #[arg(long, value_name = "TABLE")]
     pub lease_table: Option<String>,
+    /// Let the shards send their records (enhanced fan-out) to the consumer of this name, registered if it is not there;
+    /// AWS charges for it until it is deregistered.
+    #[arg(long, value_name = "NAME")]
+    pub fan_out: Option<String>,
     /// Write at most so many items per second into each table.
     #[arg(long, value_name = "N", value_parser = per_second)]
     pub rate: Option<f64>,
@@ -102,7 +106,7 @@ pub async fn run(args: WorkArgs, session: &Session) -> Result<Exit, Report> {
         from: args.from,
         drain: args.drain,
         lease_table: args.lease_table,
-        fan_out: None,
+        fan_out: args.fan_out,
         rate: args.rate,
         max_wcu: args.max_wcu,
     });

@@ -68,6 +68,21 @@ impl Table {
 }
 
 impl Stream {
+    /// A stream of which nothing but its name is known: its status is empty.
+    pub fn named(name: String) -> Self {
+        Self {
+            name,
+            status: String::new(),
+            mode: String::new(),
+            retention_hours: 0,
+            arn: String::new(),
+            open: 0,
+            consumers: 0,
+            has_shard_metrics: false,
+            shards: Vec::new(),
+        }
+    }
+
     /// How many shards take records.
     pub fn open_shards(&self) -> u64 {
         if self.shards.is_empty() { self.open } else { self.shards.iter().filter(|shard| shard.open).count() as u64 }

@@ -107,6 +107,12 @@ fn branch(last: &[bool]) -> String {
     text
 }
 
+/// A shard's number without its zeros, as shards of one family name each other: `7` of `shardId-000000000007`.
+pub fn short(shard: &str) -> &str {
+    let number = shard.trim_start_matches("shardId-").trim_start_matches('0');
+    if number.is_empty() { "0" } else { number }
+}
+
 /// The share of all keys that a shard takes, 0 to 1.
 pub fn share(shard: &Shard) -> f64 {
     (shard.to.saturating_sub(shard.from) as f64 + 1.0) / u128::MAX as f64
@@ -301,6 +307,11 @@ mod tests {
         let mut all: Vec<usize> = family(&shards).iter().map(|r| r.shard).collect();
         all.sort_unstable();
         assert_eq!(all, [0, 1]);
+    }
+
+    #[test]
+    fn a_shard_is_known_by_its_number() {
+        assert_eq!([short("shardId-000000000000"), short("shardId-000000000120")], ["0", "120"]);
     }
 
     #[test]

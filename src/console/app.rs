@@ -17,6 +17,7 @@ use super::listing::{Listing, Loaded};
 use super::msg::Msg;
 use super::playback::Scrubber;
 use super::playback::form::ReplayForm;
+use super::stream::StreamState;
 use super::theme::Theme;
 use super::widget::text::shown;
 use crate::capacity::{Resource, Step};
@@ -53,6 +54,12 @@ pub enum Screen {
     Playback,
     /// The form that sends a range of events on.
     Replay,
+    /// A stream with its shards.
+    Stream(String),
+    /// The event source mappings of a stream.
+    Mappings(String),
+    /// A tail of a stream, or of one of its shards.
+    Tail(String, Option<String>),
 }
 
 /// What lies over the screen.
@@ -92,6 +99,8 @@ pub enum Purpose {
     Moment,
     /// Which events are shown.
     EventFilter,
+    /// How long records of a stream stay, hours.
+    Retention(String),
 }
 
 /// Words that come and go above the footer.
@@ -187,7 +196,11 @@ pub struct App {
     pub stream_bytes: HashMap<String, Minutes>,
     /// Minutes of lag by stream, ms.
     pub stream_lag: HashMap<String, Minutes>,
+    /// Minutes of records read by stream.
+    pub stream_read: HashMap<String, Minutes>,
     pub(super) stream_minutes_ms: Option<i64>,
+    /// The stream on screen.
+    pub at_stream: StreamState,
     /// The jobs, newest first; `None` until the journal was read.
     pub jobs: Option<Vec<Job>>,
     /// How the jobs are listed.
@@ -275,7 +288,9 @@ impl App {
             stream_records: HashMap::new(),
             stream_bytes: HashMap::new(),
             stream_lag: HashMap::new(),
+            stream_read: HashMap::new(),
             stream_minutes_ms: None,
+            at_stream: StreamState::default(),
             jobs: None,
             jobs_list: Listing::default(),
             bumps: Vec::new(),
@@ -339,6 +354,9 @@ impl App {
             Screen::EventTables => Scope::EventTables,
             Screen::Playback => Scope::Playback,
             Screen::Autoscale(_) => Scope::Autoscale,
+            Screen::Stream(_) => Scope::Stream,
+            Screen::Mappings(_) => Scope::Mappings,
+            Screen::Tail(..) => Scope::Tail,
         }
     }
 
@@ -416,11 +434,12 @@ impl App {
         self.decision_at = 0;
         self.index_at = 0;
         let mut effects = vec![self.watch()];
+        effects.extend(self.left_tail());
         effects.extend(self.due());
         effects
     }
 
-    fn answered<T>(&mut self, answer: Result<T, CloudError>) -> Option<T> {
+    pub(super) fn answered<T>(&mut self, answer: Result<T, CloudError>) -> Option<T> {
         match answer {
             Ok(value) => {
                 self.trouble = None;
@@ -461,6 +480,7 @@ impl App {
         self.table_asked = None;
         self.table_minutes_ms = None;
         self.stream_minutes_ms = None;
+        self.at_stream.ask_again();
         self.chart_asked = None;
     }
 }
@@ -539,16 +559,25 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             if request == app.streams.request {
                 app.streams.asked_ms = None;
                 app.streams.at_ms = app.now_ms;
-                if let Some(rows) = app.answered(answer) {
+                if let Some(mut rows) = app.answered(answer) {
+                    let known = app.streams.rows.take().unwrap_or_default();
+                    // What was not on screen is as it was described before.
+                    for row in rows.iter_mut().filter(|row| row.status.is_empty()) {
+                        if let Some(before) = known.iter().find(|before| before.name == row.name) {
+                            row.clone_from(before);
+                        }
+                    }
                     app.streams.rows = Some(rows);
                     return app.due();
                 }
             }
         }
+        Msg::Stream(msg) => return super::stream::took(app, msg),
         Msg::StreamMinutes(answer) => {
             for minutes in app.answered(answer).into_iter().flatten() {
                 keep(&mut app.stream_records, &minutes.stream, minutes.records, app.now_ms);
                 keep(&mut app.stream_bytes, &minutes.stream, minutes.bytes, app.now_ms);
+                keep(&mut app.stream_read, &minutes.stream, minutes.read, app.now_ms);
                 keep(&mut app.stream_lag, &minutes.stream, minutes.lag_ms, app.now_ms);
             }
         }
@@ -610,6 +639,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             app.described_ms.clear();
             app.table_asked = None;
             app.streams.at_ms = i64::MIN;
+            app.at_stream.ask_again();
             return app.due();
         }
         Msg::Refused(words) => app.say(words, true),

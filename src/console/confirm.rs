@@ -55,6 +55,16 @@ impl Confirm {
             facts = vec![
                 ("now", format!("{} shards", exact(from))),
                 ("then", format!("{} shards", exact(to))),
+                (
+                    "costs",
+                    format!(
+                        "{}/h, now {}/h (${:.3} a shard-hour, {} list price)",
+                        dollars(price::shard_dollars_per_hour(to)),
+                        dollars(price::shard_dollars_per_hour(from)),
+                        price::shard_dollars_per_hour(1),
+                        price::prices().region
+                    ),
+                ),
                 ("AWS takes", format!("at most double, at least half a call; {} calls in 24 h", shards::CHANGES_A_DAY)),
                 ("this is", steps),
             ];

@@ -39,7 +39,8 @@ impl App {
             Screen::Backup | Screen::EventTables => self.due_tables(&mut effects),
             Screen::Playback => effects.extend(super::playback::due(self)),
             Screen::Replay => self.due_streams(&mut effects),
-            Screen::Jobs | Screen::Dead(_) | Screen::Autoscale(_) => {}
+            Screen::Stream(name) | Screen::Mappings(name) => self.due_stream(&name, &mut effects),
+            Screen::Jobs | Screen::Dead(_) | Screen::Autoscale(_) | Screen::Tail(..) => {}
         }
         effects
     }
@@ -105,11 +106,12 @@ impl App {
     fn due_streams(&mut self, effects: &mut Vec<Effect>) {
         let rows = self.streams.rows.as_deref().unwrap_or_default();
         let names = self.visible_streams();
-        // ListShards and DescribeStreamSummary for each: FORMATS.md 4 has the limits.
-        if self.streams.is_due(self.now_ms, LIST_MS.max(rows.len() as i64 * 200)) {
+        // DescribeStreamSummary for each: FORMATS.md 4 has the limits.
+        let every = LIST_MS.max(rows.len().min(FEW) as i64 * 100);
+        if self.streams.is_due(self.now_ms, every) {
             self.streams.asked_ms = Some(self.now_ms);
             self.streams.request = self.next_request();
-            effects.push(Effect::LoadStreams(self.streams.request));
+            effects.push(Effect::LoadStreams(self.streams.request, names.clone()));
         }
         if !names.is_empty() && self.stream_minutes_ms.is_none_or(|at| self.now_ms - at >= self.minutes_every()) {
             self.stream_minutes_ms = Some(self.now_ms);

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::playback::Question;
+use super::stream::StreamEffect;
 use crate::capacity::Resource;
-
 use crate::jobs::JobId;
 use crate::jobs::journal::{Bump, Control};
 use crate::jobs::spec::{RestoreSpec, Spec};
@@ -63,10 +63,12 @@ pub enum Effect {
     LoadTableMinutes(Vec<String>, i64, i64),
     /// Ask CloudWatch for the lines of a chart.
     LoadChart(Request, ChartQuestion),
-    /// Describe all streams.
-    LoadStreams(Request),
+    /// Name all streams, and describe these; of few all.
+    LoadStreams(Request, Vec<String>),
     /// Ask CloudWatch about these streams, for this range in ms since epoch.
     LoadStreamMinutes(Vec<String>, i64, i64),
+    /// Something for the stream on screen.
+    Stream(StreamEffect),
     /// Look at what a restore's plan is computed from: source, table and stream.
     Look(Request, Box<RestoreSpec>),
     /// Set the capacity of a table, an index or a stream, and remember what it was.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use aws_credential_types::provider::ProvideCredentials as _;
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::mpsc::Sender;
+use tokio_util::sync::CancellationToken;
 
 use super::charts::{Lines, TableChart};
 use super::effect::{ChartQuestion, Draft, Effect};
@@ -28,17 +29,21 @@ use crate::jobs::{self, JobId};
 
 /// How many descriptions are asked for at once.
 const AT_ONCE: usize = 8;
+/// So many streams are described all; of more, those on screen.
+const FEW_STREAMS: usize = 50;
 /// How long a give-back waits for a change that is under way.
 const CHANGING: Duration = Duration::from_secs(20);
 
 /// The hands of a console on a real cloud and journal.
 pub struct Hands {
-    cloud: Cloud,
+    pub(super) cloud: Cloud,
     journal: PathBuf,
     interests: std::sync::mpsc::Sender<Interest>,
-    to: Sender<Msg>,
+    pub(super) to: Sender<Msg>,
     drafts: Drafts,
     readers: Readers,
+    /// Ends the tail that runs.
+    pub(super) tail: Option<CancellationToken>,
 }
 
 impl Hands {
@@ -51,11 +56,12 @@ impl Hands {
             to,
             drafts: Drafts::beside(journal),
             readers: Readers::default(),
+            tail: None,
         }
     }
 
     /// Asks AWS in a task; its answer is a message.
-    fn ask<F>(&self, question: impl FnOnce(Cloud) -> F)
+    pub(super) fn ask<F>(&self, question: impl FnOnce(Cloud) -> F)
     where
         F: Future<Output = Msg> + Send + 'static,
     {
@@ -121,14 +127,15 @@ impl Perform for Hands {
             Effect::LoadTableMinutes(tables, from, to) => {
                 self.ask(move |cloud| async move { Msg::TableMinutes(table_minutes(&cloud, tables, from, to).await) });
             }
-            Effect::LoadStreams(request) => {
-                self.ask(move |cloud| async move { Msg::Streams(request, all_streams(&cloud).await) });
+            Effect::LoadStreams(request, names) => {
+                self.ask(move |cloud| async move { Msg::Streams(request, all_streams(&cloud, &names).await) });
             }
             Effect::LoadStreamMinutes(names, from, to) => {
                 self.ask(
                     move |cloud| async move { Msg::StreamMinutes(streams::minutes(&cloud, names, from, to).await) },
                 );
             }
+            Effect::Stream(effect) => self.perform_stream(effect),
             Effect::Look(request, spec) => {
                 self.ask(move |cloud| async move {
                     let looked = plan::facts(&cloud, &spec).await;
@@ -241,9 +248,16 @@ async fn tables(cloud: &Cloud, names: Vec<String>) -> Result<Vec<Table>, CloudEr
     described.try_collect().await
 }
 
-async fn all_streams(cloud: &Cloud) -> Result<Vec<Stream>, CloudError> {
+/// All streams by name; described are those that are `wanted`, and of few all. The others have no status.
+async fn all_streams(cloud: &Cloud, wanted: &[String]) -> Result<Vec<Stream>, CloudError> {
     let names = inventory::stream_names(cloud).await?;
-    let described = futures::stream::iter(names).map(|name| async move { inventory::stream(cloud, &name).await });
+    let all = names.len() <= FEW_STREAMS;
+    let first = names.iter().take(if wanted.is_empty() { FEW_STREAMS } else { 0 }).cloned().collect::<Vec<_>>();
+    let is_meant = |name: &String| all || wanted.contains(name) || first.contains(name);
+    let described = futures::stream::iter(names).map(|name| {
+        let is_meant = is_meant(&name);
+        async move { if is_meant { inventory::stream_summary(cloud, &name).await } else { Ok(Stream::named(name)) } }
+    });
     let described = described.buffered(AT_ONCE).filter_map(|stream| async move { still_there(stream) });
     described.try_collect().await
 }

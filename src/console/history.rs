@@ -26,7 +26,7 @@ pub struct History {
     /// Who reads which shard, where several workers share a stream.
     pub holders: Vec<Holder>,
     /// What each shard had given at the last few samples, oldest first: ms since epoch, and records by shard.
-    shards: VecDeque<(i64, Vec<(String, u64)>)>,
+    pub(super) shards: VecDeque<(i64, Vec<(String, u64)>)>,
     /// Notes in order.
     pub notes: Vec<Note>,
 }

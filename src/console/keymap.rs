@@ -43,6 +43,12 @@ pub enum Scope {
     EventTables,
     /// The scrubber of an event table.
     Playback,
+    /// One stream and its shards.
+    Stream,
+    /// The event source mappings of a stream.
+    Mappings,
+    /// A tail of a stream.
+    Tail,
 }
 
 /// What a key does.
@@ -89,6 +95,11 @@ pub enum Action {
     Zoom,
     ZoomIn,
     Freeze,
+    Mappings,
+    Tail,
+    TailAll,
+    GoOn,
+    Retention,
     Next,
     Previous,
     Accept,
@@ -179,13 +190,31 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Table, "zoom_in", Action::ZoomIn, "narrower", "a narrower window, down to one minute"),
     bindable(Scope::Table, "freeze", Action::Freeze, "freeze", "hold the charts still; collecting goes on"),
     bindable(Scope::Table, "open", Action::Open, "exact", "exact numbers, key, indexes and stream of the table"),
-    bindable(Scope::Streams, "open", Action::Open, "shards", "every shard of the stream"),
+    bindable(Scope::Streams, "open", Action::Open, "shards", "the stream's shards, as a family"),
+    bindable(Scope::Streams, "tail", Action::TailAll, "tail", "look at its records as they arrive; costs reads"),
+    bindable(Scope::Streams, "mappings", Action::Mappings, "lambda", "the Lambda functions that read it"),
     bindable(Scope::Streams, "raise", Action::Raise, "more", "raise the number of shards by a step"),
     bindable(Scope::Streams, "lower", Action::Lower, "less", "lower the number of shards by a step"),
     bindable(Scope::Streams, "set", Action::SetCapacity, "set", "type the number of shards"),
     bindable(Scope::Streams, "give_back", Action::GiveBack, "give back", "set the shards back to what they were"),
     bindable(Scope::Streams, "sort", Action::Sort, "sort", "sort by the next column"),
     bindable(Scope::Streams, "filter", Action::Filter, "filter", "show only names that contain a text"),
+    bindable(Scope::Streams, "retention", Action::Retention, "", "change how long its records stay"),
+    bindable(Scope::Stream, "open", Action::Open, "exact", "the selected shard: hash keys, parents, who has it"),
+    bindable(Scope::Stream, "tail", Action::Tail, "tail", "look at the shard's records as they arrive; costs reads"),
+    bindable(Scope::Stream, "tail_all", Action::TailAll, "tail all", "the same with every shard of the stream"),
+    bindable(Scope::Stream, "mappings", Action::Mappings, "lambda", "the Lambda functions that read the stream"),
+    bindable(Scope::Stream, "raise", Action::Raise, "more", "raise the number of shards by a step"),
+    bindable(Scope::Stream, "lower", Action::Lower, "less", "lower the number of shards by a step"),
+    bindable(Scope::Stream, "set", Action::SetCapacity, "set", "type the number of shards"),
+    bindable(Scope::Stream, "give_back", Action::GiveBack, "give back", "set the shards back to what they were"),
+    bindable(Scope::Stream, "retention", Action::Retention, "hours kept", "change how long records stay"),
+    bindable(Scope::Stream, "sort", Action::Sort, "sort", "sort by the next column"),
+    bindable(Scope::Stream, "filter", Action::Filter, "filter", "show only shards that contain a text"),
+    bindable(Scope::Mappings, "pause", Action::Pause, "pause/resume", "pause the function's reading, or let it go on"),
+    bindable(Scope::Mappings, "open", Action::Open, "exact", "everything about the mapping"),
+    bindable(Scope::Tail, "go_on", Action::GoOn, "stop/go on", "stop the tail, or let it go on where it stopped"),
+    bindable(Scope::Tail, "open", Action::Open, "whole record", "the whole record, decoded"),
     bindable(Scope::Jobs, "open", Action::Open, "watch", "watch the job"),
     bindable(Scope::Jobs, "restore", Action::Restore, "restore", "start a restore"),
     bindable(Scope::Jobs, "pause", Action::Pause, "pause/resume", "pause the job, or let it go on"),
@@ -257,11 +286,14 @@ const BINDABLE: &[Bindable] = &[
     ),
 ];
 
-const SCOPES: [(&str, Scope); 14] = [
+const SCOPES: [(&str, Scope); 17] = [
     ("global", Scope::Global),
     ("tables", Scope::Tables),
     ("table", Scope::Table),
     ("streams", Scope::Streams),
+    ("stream", Scope::Stream),
+    ("mappings", Scope::Mappings),
+    ("tail", Scope::Tail),
     ("jobs", Scope::Jobs),
     ("job", Scope::Job),
     ("dead", Scope::Dead),

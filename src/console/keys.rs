@@ -11,6 +11,7 @@ use super::form::{Name, RestoreForm};
 use super::keymap::{Action, Scope};
 use super::load::{JOB_SORTS, STREAM_SORTS, TABLE_SORTS};
 use super::playback;
+use super::stream::{self, SHARD_SORTS};
 use super::view;
 use super::widget::quantity::exact;
 use crate::capacity::{Decreases, LARGEST, Left, Resource, shards};
@@ -118,6 +119,7 @@ fn list(app: &mut App) -> Option<&mut super::listing::Listing> {
         Screen::Tables => Some(&mut app.tables_list),
         Screen::Streams => Some(&mut app.streams_list),
         Screen::Jobs => Some(&mut app.jobs_list),
+        Screen::Stream(_) => Some(&mut app.at_stream.list),
         _ => None,
     }
 }
@@ -170,6 +172,13 @@ fn accept(app: &mut App, mut prompt: Prompt) -> Vec<Effect> {
         Purpose::Filter => return Vec::new(),
         Purpose::Moment | Purpose::EventFilter => return playback::keys::accept(app, prompt),
         Purpose::Rate(id) => id,
+        Purpose::Retention(name) => {
+            if let Err(words) = stream::typed_retention(app, &name, &text) {
+                prompt.error = Some(words);
+                app.overlay = Some(Overlay::Prompt(prompt));
+            }
+            return Vec::new();
+        }
         Purpose::Capacity(resource) => {
             match typed_capacity(app, &resource, &text) {
                 Ok((from, to)) => ask_capacity(app, &resource, from, to),
@@ -305,6 +314,7 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
             let columns = match app.screen {
                 Screen::Tables => TABLE_SORTS.len(),
                 Screen::Streams => STREAM_SORTS.len(),
+                Screen::Stream(_) => SHARD_SORTS.len(),
                 _ => JOB_SORTS.len(),
             };
             if let Some(list) = list(app) {
@@ -363,6 +373,10 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
                 give_back(app, &resource);
             }
         }
+        Action::Pause if matches!(app.screen, Screen::Mappings(_)) => return stream::act(app, action),
+        Action::Mappings | Action::Tail | Action::TailAll | Action::GoOn | Action::Retention => {
+            return stream::act(app, action);
+        }
         Action::Pause => pause(app),
         Action::Cancel => {
             if let Some(job) = app.selected_job().and_then(|id| app.job(&id)) {
@@ -419,6 +433,7 @@ fn step(app: &mut App, rows: isize) {
             app.decision_at = app.decision_at.saturating_add_signed(rows).min(last);
             return;
         }
+        Screen::Stream(_) | Screen::Mappings(_) | Screen::Tail(..) => return stream::step(app, rows),
         Screen::Job(_) | Screen::Restore | Screen::Backup | Screen::EventTables | Screen::Playback | Screen::Replay => {
             return;
         }
@@ -441,12 +456,7 @@ fn open(app: &mut App) -> Vec<Effect> {
                 app.overlay = Some(Overlay::Text(format!("table {}", table.name), text, 0));
             }
         }
-        Screen::Streams => {
-            if let Some(stream) = app.selected_stream() {
-                let text = view::streams::exact_lines(app, stream);
-                app.overlay = Some(Overlay::Text(format!("stream {}", stream.name), text, 0));
-            }
-        }
+        Screen::Streams | Screen::Stream(_) | Screen::Mappings(_) | Screen::Tail(..) => return stream::open(app),
         Screen::Jobs => {
             if let Some(id) = app.selected_job() {
                 return app.go_to_job(id);
@@ -494,6 +504,7 @@ fn resource_at_hand(app: &App) -> Option<Resource> {
             None => Resource::Table(table.clone()),
         }),
         Screen::Streams => app.selected_stream().map(|stream| Resource::Stream(stream.name.clone())),
+        Screen::Stream(name) => Some(Resource::Stream(name.clone())),
         Screen::Job(id) => {
             let table = app.job(id).map(|job| job.spec.table().to_owned());
             table.filter(|table| !table.is_empty()).map(Resource::Table)
@@ -514,7 +525,7 @@ fn changeable(app: &App, resource: &Resource) -> Result<u64, String> {
     let on_demand = || format!("{resource} is on demand: AWS scales it by itself, there is no capacity to set");
     let changing = |status: &str| format!("{resource} is {status}: AWS takes a new capacity once it is ACTIVE");
     let Some(name) = resource.table() else {
-        let stream = app.stream(resource.name()).ok_or_else(unknown)?;
+        let stream = app.stream(resource.name()).filter(|stream| !stream.status.is_empty()).ok_or_else(unknown)?;
         return match stream.mode.as_str() {
             "ON_DEMAND" => Err(on_demand()),
             _ if stream.status != "ACTIVE" => Err(changing(&stream.status)),

@@ -11,12 +11,12 @@ use crate::cloud::inventory::{Index, Stream, Table};
 use crate::flow::Counters;
 use crate::jobs::JobId;
 use crate::jobs::journal::{Bump, Job, State};
-use crate::jobs::spec::{Kind, Spec};
+use crate::jobs::spec::Kind;
 
 /// What is shown of tables, in the order that `sort` goes through.
 pub const TABLE_SORTS: [&str; 5] = ["name", "used", "throttled", "items", "size"];
 /// What is shown of streams, in the order that `sort` goes through.
-pub const STREAM_SORTS: [&str; 3] = ["name", "records", "lag"];
+pub const STREAM_SORTS: [&str; 4] = ["name", "records", "lag", "shards"];
 /// What is shown of jobs, in the order that `sort` goes through.
 pub const JOB_SORTS: [&str; 3] = ["newest", "state", "name"];
 
@@ -200,44 +200,45 @@ impl App {
         rows.iter().take(after).skip(first).map(|stream| stream.name.clone()).collect()
     }
 
+    /// What `of` says of a stream each second, in the newest complete minute.
+    fn stream_per_second(&self, of: &HashMap<String, super::app::Minutes>, stream: &str) -> Option<f64> {
+        let newest = of.get(stream)?.range(self.now_ms - 240_000..=self.now_ms - 60_000).next_back();
+        newest.map(|(_, sum)| sum / 60.0)
+    }
+
     /// Records put on a stream each second, in the newest complete minute.
     pub fn stream_rate(&self, stream: &str) -> Option<f64> {
-        let minutes = self.stream_records.get(stream)?;
-        let newest = minutes.range(self.now_ms - 240_000..=self.now_ms - 60_000).next_back();
-        newest.map(|(_, sum)| sum / 60.0)
+        self.stream_per_second(&self.stream_records, stream)
+    }
+
+    /// Bytes put on a stream each second, in the newest complete minute.
+    pub fn stream_byte_rate(&self, stream: &str) -> Option<f64> {
+        self.stream_per_second(&self.stream_bytes, stream)
+    }
+
+    /// Records read from a stream each second: by our live jobs, else by all polling readers in the newest complete minute.
+    pub fn stream_read_rate(&self, stream: &str) -> Option<f64> {
+        let ours: Vec<f64> = self.readings(stream).values().filter_map(|reading| reading.per_second).collect();
+        let seen = self.stream_per_second(&self.stream_read, stream);
+        if ours.is_empty() { seen } else { Some(ours.iter().sum::<f64>().max(seen.unwrap_or_default())) }
     }
 
     /// How far the readers of a stream are behind, ms: each shard of our live jobs, else CloudWatch's last minutes.
     pub fn stream_lag_ms(&self, stream: &str) -> Option<u64> {
-        let ours = self.stream_readers(stream).filter_map(History::worst_lag_ms).max();
+        let ours = self.stream_readers(stream).filter_map(|(_, past)| past.worst_lag_ms()).max();
         ours.or_else(|| {
             let minutes = self.stream_lag.get(stream)?;
             minutes.range(self.now_ms - 240_000..).next_back().map(|(_, ms)| *ms as u64)
         })
     }
 
-    /// How far our live job is behind in one shard, ms.
-    pub fn shard_lag_ms(&self, stream: &str, shard: &str) -> Option<u64> {
-        let samples = self.stream_readers(stream).filter_map(|past| past.newest.as_ref());
-        samples.flat_map(|sample| &sample.shards).filter(|s| s.shard == shard).map(|s| s.lag_ms).max()
-    }
-
-    /// Records that our live jobs read of one shard each second.
-    pub fn shard_rate(&self, stream: &str, shard: &str) -> Option<f64> {
-        let rates: Vec<f64> = self.stream_readers(stream).filter_map(|past| past.shard_rate(shard)).collect();
-        (!rates.is_empty()).then(|| rates.iter().sum())
-    }
-
-    fn stream_readers<'a>(&'a self, stream: &'a str) -> impl Iterator<Item = &'a History> {
-        let reads = move |job: &&Job| match &job.spec {
-            Spec::Restore(spec) => spec.stream.as_deref() == Some(stream),
-            Spec::Work(spec) => spec.stream == stream,
-            _ => false,
-        };
+    /// Live jobs of this context that read `stream`, with their pasts.
+    pub(super) fn stream_readers<'a>(&'a self, stream: &'a str) -> impl Iterator<Item = (&'a Job, &'a History)> {
         let jobs = self.jobs.iter().flatten();
-        jobs.filter(|job| job.state.is_live() && self.is_here(&job.context))
-            .filter(reads)
-            .filter_map(|job| self.histories.get(&job.id))
+        jobs.filter(move |job| {
+            job.state.is_live() && job.spec.reads_stream() == Some(stream) && self.is_here(&job.context)
+        })
+        .filter_map(|job| Some((job, self.histories.get(&job.id)?)))
     }
 
     /// The streams that are shown, in their order.
@@ -251,6 +252,7 @@ impl App {
                     rate(b).total_cmp(&rate(a))
                 }
                 "lag" => self.stream_lag_ms(&b.name).cmp(&self.stream_lag_ms(&a.name)),
+                "shards" => b.open_shards().cmp(&a.open_shards()),
                 _ => std::cmp::Ordering::Equal,
             };
             by.then_with(|| a.name.cmp(&b.name))
@@ -335,6 +337,9 @@ impl App {
 
     /// A stream by its name.
     pub fn stream(&self, name: &str) -> Option<&Stream> {
+        if let Some(shown) = self.at_stream.described.as_ref().filter(|stream| stream.name == name) {
+            return Some(shown);
+        }
         self.streams.rows.as_ref()?.iter().find(|stream| stream.name == name)
     }
 

@@ -30,6 +30,10 @@ mod load;
 mod msg;
 mod playback;
 mod runtime;
+mod stream;
+mod stream_hands;
+#[cfg(test)]
+mod stream_tests;
 pub mod term;
 #[cfg(test)]
 mod tests;

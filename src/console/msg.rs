@@ -6,6 +6,7 @@ use super::charts::TableChart;
 use super::effect::{Draft, Request};
 use super::form::Unseen;
 use super::playback::Answer;
+use super::stream::StreamMsg;
 use crate::cloud::CloudError;
 use crate::cloud::budget::Asked;
 use crate::cloud::guard::Change;
@@ -61,6 +62,8 @@ pub enum Msg {
     Chart(Request, Result<TableChart, CloudError>),
     /// The streams of the context, asked for by that request.
     Streams(Request, Result<Vec<Stream>, CloudError>),
+    /// Something about the stream on screen.
+    Stream(StreamMsg),
     /// CloudWatch on streams.
     StreamMinutes(Result<Vec<StreamMinutes>, CloudError>),
     /// The journal changed: its jobs, newest first, and the capacity to give back.

@@ -16,7 +16,7 @@ use super::widget::text::shown;
 use crate::cloud::CloudError;
 use crate::cloud::inventory::{Shard, Stream};
 use crate::cloud::mappings::Mapping;
-use crate::cloud::streams::{self, Life, Relative};
+use crate::cloud::streams::{self, Life, Relative, short};
 use crate::cloud::{Class, Mode};
 use crate::flow::StartAt;
 use crate::flow::tail::Positions;
@@ -297,14 +297,40 @@ impl App {
         readings
     }
 
+    /// Who has each shard of `stream` that several hosts share, as our live jobs saw it in their lease table.
+    pub fn leases<'a>(&'a self, stream: &'a str) -> HashMap<&'a str, String> {
+        let mut leases = HashMap::new();
+        for (_, past) in self.stream_readers(stream) {
+            for holder in &past.holders {
+                let worker = holder.worker.clone().unwrap_or_else(|| "nobody".to_owned());
+                let words = match &holder.leaving {
+                    Some(leaving) => format!("{worker}, once {leaving} has finished"),
+                    None => worker,
+                };
+                leases.insert(holder.shard.as_str(), words);
+            }
+        }
+        leases
+    }
+
     /// Who has a shard, or what it waits for.
-    pub fn holder(&self, shard: &Shard, readings: &HashMap<&str, Reading>) -> String {
+    pub fn holder(shard: &Shard, readings: &HashMap<&str, Reading>, leases: &HashMap<&str, String>) -> String {
         if let Some(reading) = readings.get(shard.id.as_str()) {
             return reading.job.0.clone();
         }
+        let lease = leases.get(shard.id.as_str());
+        if let Some(worker) = lease.filter(|worker| *worker != "nobody") {
+            return worker.clone();
+        }
+        // A parent that is finished is in neither.
+        let is_read = |id: &&String| readings.contains_key(id.as_str()) || leases.contains_key(id.as_str());
         let parents = [&shard.parent, &shard.adjacent_parent].into_iter().flatten();
-        let awaited: Vec<&str> = parents.filter(|id| readings.contains_key(id.as_str())).map(|id| short(id)).collect();
-        if awaited.is_empty() { "-".to_owned() } else { format!("waits for {}", awaited.join(" and ")) }
+        let awaited: Vec<&str> = parents.filter(is_read).map(|id| short(id)).collect();
+        match (awaited.is_empty(), lease) {
+            (false, _) => format!("waits for {}", awaited.join(" and ")),
+            (true, Some(nobody)) => nobody.clone(),
+            (true, None) => "-".to_owned(),
+        }
     }
 
     /// The selected shard on a stream's screen.
@@ -400,12 +426,6 @@ impl App {
         self.at_stream.tail.ended = Some("stopped".to_owned());
         Some(Effect::Stream(StreamEffect::StopTail))
     }
-}
-
-/// A shard's number without its zeros, as families name each other.
-pub fn short(shard: &str) -> &str {
-    let number = shard.trim_start_matches("shardId-").trim_start_matches('0');
-    if number.is_empty() { "0" } else { number }
 }
 
 /// What an answer makes of the state.
@@ -517,7 +537,7 @@ fn go_on(app: &mut App) -> Vec<Effect> {
 }
 
 fn type_retention(app: &mut App, stream: &str) {
-    let Some(described) = app.stream(stream) else {
+    let Some(described) = app.stream(stream).filter(|stream| !stream.status.is_empty()) else {
         return app.say(format!("{stream} is not known yet: try again in a moment"), true);
     };
     if app.place.mode == Mode::ReadOnly {

@@ -19,19 +19,20 @@ use super::form::{Name, Unseen};
 use super::keymap;
 use super::msg::{Msg, TableMinutes};
 use super::runtime::{Keys, Perform, Runtime};
+use super::stream::StreamEffect;
 use super::theme::Theme;
 use crate::capacity::Resource;
 use crate::cloud::guard::Change;
 use crate::cloud::{Class, CloudError, Mode};
 use crate::jobs::JobId;
-use crate::jobs::journal::{Bump, Control, DeadLetter, State};
-use crate::jobs::spec::Spec;
+use crate::jobs::journal::{Bump, Control, DeadLetter, Decided, Decision, Job, State};
+use crate::jobs::spec::{AutoscaleSpec, Spec};
 
 /// Answers effects at once, and remembers them.
 #[derive(Clone)]
-struct World {
+pub(super) struct World {
     to: mpsc::Sender<Msg>,
-    done: Arc<Mutex<Vec<Effect>>>,
+    pub(super) done: Arc<Mutex<Vec<Effect>>>,
     lost: Arc<Mutex<Option<CloudError>>>,
 }
 
@@ -57,7 +58,8 @@ impl Perform for World {
                     let table = fixture::tables().into_iter().find(|table| table.name == *name).unwrap();
                     Some(or_lost(Msg::Table(Ok(table)), |error| Msg::Table(Err(error))))
                 }
-                Effect::LoadStreams(request) => Some(Msg::Streams(*request, Ok(fixture::streams()))),
+                Effect::Stream(effect) => super::stream_tests::answer(effect),
+                Effect::LoadStreams(request, _) => Some(Msg::Streams(*request, Ok(fixture::streams()))),
                 Effect::Identify => Some(Msg::Account(Ok("111122223333".into()))),
                 Effect::LoadTableMinutes(..) => Some(Msg::TableMinutes(Ok(vec![TableMinutes {
                     table: "quotes".into(),
@@ -87,10 +89,10 @@ impl Perform for World {
 impl Keys for input::UnboundedReceiver<std::io::Result<Event>> {}
 
 /// A person at the console.
-struct Tester {
-    runtime: Runtime<TestBackend, input::UnboundedReceiver<std::io::Result<Event>>, World>,
+pub(super) struct Tester {
+    pub(super) runtime: Runtime<TestBackend, input::UnboundedReceiver<std::io::Result<Event>>, World>,
     keys: input::UnboundedSender<std::io::Result<Event>>,
-    world: World,
+    pub(super) world: World,
 }
 
 fn app(screen: Screen, mode: Mode) -> App {
@@ -100,7 +102,7 @@ fn app(screen: Screen, mode: Mode) -> App {
 }
 
 impl Tester {
-    fn open(screen: Screen, mode: Mode, (width, height): (u16, u16)) -> Self {
+    pub(super) fn open(screen: Screen, mode: Mode, (width, height): (u16, u16)) -> Self {
         let (to, mailbox) = mpsc::channel(1024);
         let (keys, input) = input::unbounded();
         let world = World { to, done: Arc::default(), lost: Arc::default() };
@@ -110,7 +112,7 @@ impl Tester {
     }
 
     /// With a restore under way in the journal.
-    fn watching(screen: Screen, mode: Mode, size: (u16, u16)) -> Self {
+    pub(super) fn watching(screen: Screen, mode: Mode, size: (u16, u16)) -> Self {
         let tester = Self::open(screen, mode, size);
         let id = JobId("r-7f3a".into());
         tester.send(Msg::Jobs(vec![fixture::job("r-7f3a", State::Running), done_job()], Vec::new()));
@@ -119,11 +121,11 @@ impl Tester {
         tester
     }
 
-    fn send(&self, msg: Msg) {
+    pub(super) fn send(&self, msg: Msg) {
         self.world.to.try_send(msg).unwrap();
     }
 
-    fn screen(&self) -> String {
+    pub(super) fn screen(&self) -> String {
         let buffer = self.runtime.terminal().backend().buffer();
         let width = usize::from(buffer.area.width).max(1);
         let rows = buffer.content().chunks(width);
@@ -133,7 +135,7 @@ impl Tester {
     }
 
     /// Lets everything happen that is under way, and looks.
-    async fn look(&mut self) -> String {
+    pub(super) async fn look(&mut self) -> String {
         // A message of no consequence comes out last: everything sent before it has been taken in by then.
         self.send(Msg::Resized);
         self.runtime.step().await.unwrap();
@@ -144,7 +146,7 @@ impl Tester {
         self.screen()
     }
 
-    async fn press(&mut self, keys: &str) {
+    pub(super) async fn press(&mut self, keys: &str) {
         self.look().await;
         for word in keys.split(' ') {
             let named = match word {
@@ -164,27 +166,27 @@ impl Tester {
     }
 
     /// Time goes on.
-    async fn pass(&mut self, ms: i64) {
+    pub(super) async fn pass(&mut self, ms: i64) {
         self.send(Msg::Tick { now_ms: self.runtime.app.now_ms + ms, requests: 0 });
         self.look().await;
     }
 
-    async fn sees(&mut self, text: &str) {
+    pub(super) async fn sees(&mut self, text: &str) {
         let screen = self.look().await;
         assert!(screen.contains(text), "no {text:?} on\n{screen}");
     }
 
-    async fn misses(&mut self, text: &str) {
+    pub(super) async fn misses(&mut self, text: &str) {
         let screen = self.look().await;
         assert!(!screen.contains(text), "{text:?} on\n{screen}");
     }
 
-    fn did(&self) -> Vec<Effect> {
+    pub(super) fn did(&self) -> Vec<Effect> {
         std::mem::take(&mut self.world.done.lock().unwrap())
     }
 
     /// Everything done that changes something.
-    fn changed(&self) -> Vec<Effect> {
+    pub(super) fn changed(&self) -> Vec<Effect> {
         let mut did = self.did();
         did.retain(|effect| {
             matches!(
@@ -199,6 +201,7 @@ impl Tester {
                     | Effect::CheckDraft(_)
                     | Effect::Replay(..)
                     | Effect::Drop(..)
+                    | Effect::Stream(StreamEffect::SetRetention { .. } | StreamEffect::SetMapping { .. })
             )
         });
         did
@@ -709,6 +712,70 @@ async fn enter_on_a_table_shows_its_indexes_and_plus_raises_the_selected_one() {
     assert_eq!(tester.changed(), [Effect::SetCapacity { resource, from: 50, to: 75, job: None }]);
     tester.press("esc").await;
     assert_eq!(tester.runtime.app.screen, Screen::Tables);
+}
+
+#[tokio::test]
+async fn an_autoscaler_shows_its_rules_and_why_it_decided() {
+    let id = JobId("a-194dbf".into());
+    let rules = "[[table]]\nname = \"events-\"\n[table.write]\nmax = 500\n".to_owned();
+    let spec = AutoscaleSpec { config: "/etc/rules.toml".into(), rules, once: false };
+    let job = Job { spec: Spec::Autoscale(spec), ..fixture::job(&id.0, State::Running) };
+    let decision = Decision {
+        number: 1,
+        context: fixture::context(),
+        job: id.clone(),
+        at_ms: NOW_MS,
+        last_ms: NOW_MS,
+        times: 4,
+        table: "events-idle".into(),
+        index: Some("by-\u{1b}tag".into()),
+        direction: "write".into(),
+        decided: Decided::Refused,
+        from: 400,
+        to: 200,
+        consumed: 0.0,
+        reason: "under 30 % used, but no decreases within 00:00-23:59 UTC".into(),
+        dry_run: false,
+    };
+    for (size, words) in [
+        ((120, 40), &["TABLES", "1-500 at 30-90 %", "FROM", "USED", "WHY", "under 30 % used, but no dec"][..]),
+        ((80, 24), &["TABLES", "1-500", "refused", "400"]),
+        ((40, 12), &["refused"]),
+    ] {
+        let mut tester = Tester::open(Screen::Autoscale(id.clone()), Mode::Normal, size);
+        tester.sees("Reading the journal").await;
+        tester.send(Msg::Jobs(vec![job.clone()], Vec::new()));
+        tester.sees("Nothing ").await;
+        tester.send(Msg::Decisions(vec![decision.clone()]));
+        for word in words {
+            tester.sees(word).await;
+        }
+        tester.press("enter").await;
+        tester.sees("00:00-23:59 UTC").await;
+        tester.misses("\u{1b}").await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_raised_of_an_index_is_given_back_on_its_tables_screen() {
+    let mut tester = Tester::open(Screen::Table("quotes".into()), Mode::Normal, (120, 40));
+    let resource = Resource::Index { table: "quotes".into(), index: "by_day".into() };
+    let bump = Bump {
+        number: 7,
+        context: fixture::context(),
+        resource,
+        before: 20,
+        after: 50,
+        from: 20,
+        at_ms: NOW_MS,
+        job: None,
+    };
+    tester.send(Msg::Jobs(Vec::new(), vec![bump.clone()]));
+    tester.press("down g").await;
+    tester.sees("20 WCU").await;
+    assert_eq!(tester.changed(), []);
+    tester.press("y").await;
+    assert_eq!(tester.changed(), [Effect::GiveBack(vec![bump])]);
 }
 
 /// The windows and periods that CloudWatch was asked for.

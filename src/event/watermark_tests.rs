@@ -230,6 +230,7 @@ impl World {
             Some(ShardProgress {
                 shard: shard.id.clone(),
                 lag_ms: 0,
+                behind_records: None,
                 records: 0,
                 foreign: 0,
                 outside: 0,
@@ -287,6 +288,7 @@ fn progress(shard: &str, settled_us: Option<i64>, open: usize, caught_up: Option
     ShardProgress {
         shard: shard.into(),
         lag_ms: 0,
+        behind_records: None,
         records: 0,
         foreign: 0,
         outside: 0,

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -142,12 +142,16 @@ pub(super) struct Shared {
     retired: Mutex<Counters>,
     /// Once true, nothing more is read.
     stopped: watch::Sender<bool>,
+    /// Alive while a reader may still hand a record on.
+    readers: Mutex<Vec<Weak<()>>>,
 }
 
 /// A shard that is held by a lease.
 #[derive(Clone, Debug)]
 pub(super) struct Hold {
     pub fence: Fence,
+    /// Its reader, which may run for a moment after it was told to end.
+    pub reader: Weak<()>,
     /// Another worker waits for it.
     pub hand_over: bool,
     /// That nothing more comes of it was told to the host.
@@ -224,6 +228,7 @@ impl Consumer {
             taken: Mutex::new(taken),
             retired: Mutex::default(),
             stopped: watch::Sender::new(false),
+            readers: Mutex::default(),
         });
         let mut supervisor = JoinSet::new();
         let supervised = Arc::clone(&shared);
@@ -314,6 +319,9 @@ impl Consumer {
     /// Reads no more, and ends once what was read is settled.
     pub async fn stop(&self) {
         self.shared.stopped.send_replace(true);
+        while self.shared.readers().iter().any(|reader| reader.strong_count() > 0) {
+            self.shared.course.health.clock.sleep(Duration::from_millis(5)).await;
+        }
         let states: Vec<Arc<ShardState>> = self.shared.shards().clone();
         for state in states {
             state.ledger.drained().await;
@@ -321,7 +329,7 @@ impl Consumer {
     }
 
     /// Shards of which something was begun and is not settled.
-    pub fn unfinished(&self) -> HashSet<String> {
+    pub fn unfinished(&self) -> Vec<String> {
         let shards = self.shared.shards();
         shards.iter().filter(|state| state.ledger.open_records() > 0).map(|state| state.id.to_string()).collect()
     }
@@ -431,7 +439,7 @@ impl ConsumerOptions {
 
 impl Shared {
     /// Begins a shard that is held; what was begun of it before is forgotten.
-    pub(super) fn hold(&self, held: &Held) -> Arc<ShardState> {
+    pub(super) fn hold(&self, held: &Held, reader: &Arc<()>) -> Arc<ShardState> {
         let checkpoint = ShardCheckpoint {
             shard: held.shard.clone(),
             position: held.settled.as_ref().map(|(sequence, _)| sequence.clone()),
@@ -447,7 +455,7 @@ impl Shared {
             let _ = state.hash_keys.set(hash_keys);
         }
         self.shards().push(Arc::clone(&state));
-        let hold = Hold { fence: held.fence.clone(), hand_over: false, told: false };
+        let hold = Hold { fence: held.fence.clone(), reader: Arc::downgrade(reader), hand_over: false, told: false };
         self.holds().insert(Arc::clone(&state.id), hold);
         state
     }
@@ -460,6 +468,19 @@ impl Shared {
         if let Some(counted) = self.taken().remove(shard) {
             *self.retired.lock().unwrap_or_else(PoisonError::into_inner) += counted;
         }
+    }
+
+    /// What a reader keeps for as long as it may hand a record on.
+    pub(super) fn reader(&self) -> Arc<()> {
+        let alive = Arc::new(());
+        let mut readers = self.readers();
+        readers.retain(|reader| reader.strong_count() > 0);
+        readers.push(Arc::downgrade(&alive));
+        alive
+    }
+
+    fn readers(&self) -> MutexGuard<'_, Vec<Weak<()>>> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn taken(&self) -> MutexGuard<'_, HashMap<Arc<str>, Counters>> {
@@ -478,7 +499,8 @@ impl Shared {
     fn is_handed_over(&self, state: &ShardState) -> bool {
         let mut holds = self.holds();
         let Some(hold) = holds.get_mut(&state.id).filter(|hold| hold.hand_over && !hold.told) else { return false };
-        hold.told = state.ledger.open_records() == 0;
+        // In this order: what ended hands nothing on.
+        hold.told = hold.reader.strong_count() == 0 && state.ledger.open_records() == 0;
         hold.told
     }
 
@@ -579,8 +601,9 @@ async fn supervise(shared: &Arc<Shared>) -> Result<(), CloudError> {
             }
             // It was not listed before.
             let _ = state.hash_keys.set(shard.hash_keys);
-            let (shared, seed) = (Arc::clone(shared), started.len() as u64);
+            let (shared, seed, alive) = (Arc::clone(shared), started.len() as u64, shared.reader());
             tasks.spawn(async move {
+                let _alive = alive;
                 let read = read(&shared.course, &state, start, seed).await;
                 (Arc::clone(&state.id), read)
             });

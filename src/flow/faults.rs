@@ -245,7 +245,6 @@ impl StreamSource for Fake {
                     let place = state.shards[n].iter().position(|r| r.sequence == *at).unwrap();
                     place + usize::from(matches!(start, StartAt::After(_)))
                 }
-                StartAt::At(at) => self.state.lock().unwrap().shards[n].iter().position(|r| r.sequence >= *at).unwrap(),
                 _ => 0,
             };
             Ok(format!("{n}:{place}"))

@@ -418,6 +418,44 @@ mod tests {
     }
 
     #[test]
+    fn a_hot_key_gives_way_to_its_neighbours() {
+        let mut keys = HotKeys::default();
+        second(&mut keys, 0, 5, 60, 2, Cause::Unsaid);
+        let wcu = |keys: &HotKeys| keys.hot.values().map(|hot| hot.pace.factor() * PARTITION).sum::<f64>();
+        keys.hot.get_mut(&HOT).unwrap().pace.begin_at(0.5);
+        let before = wcu(&keys);
+        // Nothing of the key is refused, but of others that live beside it.
+        let heard = second(&mut keys, 1, 5, 0, 20, Cause::Partition);
+        let after = wcu(&keys);
+        assert!(after < before / 2.0, "{before} to {after}");
+        assert_eq!(heard.refused, 0.0, "the table does not slow down for it");
+    }
+
+    #[test]
+    fn what_is_tried_again_makes_no_key_hot() {
+        let mut keys = HotKeys::default();
+        let at = Duration::from_millis;
+        for n in 0..200 {
+            let answer = |partition, refused, again| Answer { partition, wcu: 1.0, refused, again };
+            let mut answers: Vec<Answer> = (0..24).map(|k| answer(1_000 + n * 100 + k, k == 0, false)).collect();
+            answers.push(answer(HOT, true, n > 0));
+            keys.answered(at(n * 10), at(n * 10), &answers, Cause::Unsaid);
+        }
+        assert!(keys.names(at(2_000)).is_empty());
+    }
+
+    #[test]
+    fn a_hot_key_has_the_name_that_it_was_given_first() {
+        let mut keys = HotKeys::default();
+        second(&mut keys, 0, 5, 60, 2, Cause::Unsaid);
+        keys.call(HOT, || "user#1".into());
+        keys.call(HOT, || unreachable!("it has a name"));
+        keys.is_full(Duration::from_secs(1));
+        let held = keys.binds(Duration::from_secs(1), true).unwrap();
+        assert_eq!((held.keys, held.name.as_str()), (1, "user#1"));
+    }
+
+    #[test]
     fn a_key_cools_when_nothing_refuses_or_holds_it() {
         let mut keys = HotKeys::default();
         second(&mut keys, 0, 5, 60, 2, Cause::Unsaid);

@@ -39,10 +39,12 @@ pub(super) async fn supervise(shared: &Arc<Shared>, leases: &Arc<Leases>) -> Res
             if reading.contains_key(&held.shard) || held.hand_over {
                 continue;
             }
-            let state = shared.hold(&held);
+            let alive = shared.reader();
+            let state = shared.hold(&held, &alive);
             let (shared, read_as) = (Arc::clone(shared), held.clone());
             seed += 1;
             let reader = readers.spawn(async move {
+                let _alive = alive;
                 let outcome = read(&shared.course, &state, read_as.start.clone(), seed).await;
                 if outcome.is_ok() {
                     state.done.store(true, Ordering::Release);

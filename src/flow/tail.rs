@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::aws_stream::starting;
-use super::{SequenceNumber, StartAt};
+use super::{SequenceNumber, StartAt, aggregate};
 use crate::cloud::inventory::{self, Shard};
 use crate::cloud::{Class, Cloud, CloudError};
 use crate::item::{KeySchema, request};
@@ -32,8 +32,6 @@ const LEAVE_ALONE: Duration = Duration::from_secs(5);
 const PAGE: i32 = 100;
 /// Shards that one tail follows at most.
 pub const MOST_SHARDS: usize = 1_000;
-/// What an aggregated record begins with (FORMATS.md 1).
-const AGGREGATED: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 
 /// What a record turned out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +56,7 @@ pub enum What {
     },
     /// Some other JSON.
     Event(Bytes),
-    /// In the form of the Kinesis Producer Library, but not to be unpacked: why.
+    /// Begins as an aggregated record of the Kinesis Producer Library, and is damaged: why.
     Aggregated(String, Bytes),
     /// Anything else.
     Other(Bytes),
@@ -391,22 +389,21 @@ impl Tail {
     /// # Errors
     /// What AWS refuses for good. Used-up reads and expired iterators are waited for.
     pub async fn next(&mut self) -> Result<Option<Vec<Seen>>, CloudError> {
-        let Some(mut place) = self.places.pop_front() else { return Ok(None) };
+        // It stays in the queue while it is read: a tail that is stopped in the middle knows where it goes on.
+        let Some(mut place) = self.places.front().cloned() else { return Ok(None) };
         tokio::time::sleep_until(place.due).await;
         let read = self.read(&mut place).await;
-        // The position is kept whatever happened.
         let (records, more) = match read {
             Ok((records, more)) => (records, more),
             Err(error) if matches!(error.class, Class::Throttled) => {
                 place.due = Instant::now() + LEAVE_ALONE;
+                self.places.pop_front();
                 self.places.push_back(place);
                 return Ok(Some(Vec::new()));
             }
-            Err(error) => {
-                self.places.push_front(place);
-                return Err(error);
-            }
+            Err(error) => return Err(error),
         };
+        self.places.pop_front();
         if more {
             place.due = Instant::now() + EVERY;
             self.places.push_back(place);
@@ -467,15 +464,24 @@ impl Tail {
     }
 
     async fn decoded(&mut self, whole: Seen, data: Bytes) -> Vec<Seen> {
-        if data.starts_with(&AGGREGATED) {
-            let what = What::Aggregated("in the form of the Kinesis Producer Library".to_owned(), data);
-            return vec![Seen { what, ..whole }];
+        let records = match aggregate::unpack(&data) {
+            Ok(None) => vec![(None, whole.partition_key.clone(), data)],
+            Ok(Some(aggregated)) => aggregated
+                .records()
+                .enumerate()
+                .map(|(sub, record)| (Some(sub as u64), record.partition_key.to_owned(), record.data))
+                .collect(),
+            Err(damage) => return vec![Seen { what: What::Aggregated(damage.to_string(), data), ..whole }],
+        };
+        let mut seen = Vec::with_capacity(records.len());
+        for (sub, partition_key, data) in records {
+            if let Ok(request) = request::parse(&data) {
+                self.know(request.table()).await;
+            }
+            let what = What::of(&data, |table| self.schemas.get(table).cloned().flatten());
+            seen.push(Seen { sub, partition_key, bytes: data.len(), what, ..whole.clone() });
         }
-        if let Ok(request) = request::parse(&data) {
-            self.know(request.table()).await;
-        }
-        let what = What::of(&data, |table| self.schemas.get(table).cloned().flatten());
-        vec![Seen { what, ..whole }]
+        seen
     }
 
     /// Looks a table's key up once; without it records are shown without theirs.

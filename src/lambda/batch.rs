@@ -218,7 +218,7 @@ impl Outcomes {
 impl Settle for Outcomes {
     fn settle(&self, ticket: Ticket, outcome: Outcome) {
         let mut state = self.state();
-        state.outcomes[ticket.number()] = Some(outcome);
+        state.outcomes[ticket.0 as usize] = Some(outcome);
         state.open -= 1;
         let none_open = state.open == 0;
         drop(state);
@@ -264,7 +264,7 @@ async fn rounds(asked: &[Asked], writer: &Writer, outcomes: &Arc<Outcomes>) -> R
     while !round.is_empty() {
         outcomes.state().open += round.len();
         for at in &round {
-            let receipt = Receipt::new(Arc::clone(outcomes) as _, Ticket::nth(*at));
+            let receipt = Receipt::new(Arc::clone(outcomes) as _, Ticket(*at as u64));
             asked[*at].intent.clone().give(writer, receipt).await?;
         }
         outcomes.none_open().await;

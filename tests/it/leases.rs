@@ -154,3 +154,30 @@ fn read_only_makes_no_lease_table() {
     sluice.run(&["work", "-k", "s", "--lease-table", "leases", "--read-only"]).expect(1);
     assert!(scene.leases().is_empty());
 }
+
+#[test]
+fn a_worker_that_was_stopped_for_long_writes_nothing_when_it_goes_on() {
+    let scene = Scene::new(&[], 1);
+    let sluice = Sluice::at(&scene.server.endpoint);
+    // It is slow, so that much of what it read waits to be written when it is stopped.
+    let slow = ["work", "-k", "s", "--lease-table", "leases", "--rate", "100"];
+    let mut stopped = sluice.start(&slow);
+    send(&scene.cloud, "s", &requests(1..=20, 100, false));
+    until("something is written", || (count(&scene.cloud, "aaa") > 50).then_some(()));
+    signal(stopped.id(), "STOP");
+    let workers = vec![scene.worker()];
+    until("another one holds the shard", || (scene.held(&workers) == [1]).then_some(()));
+    send(&scene.cloud, "s", &requests(21..=21, 100, false));
+    until("all is written", || (at_version(&scene.cloud, 21)? == 100).then_some(()));
+    signal(stopped.id(), "CONT");
+    let said = || sluice.run(&["jobs"]).out.split_whitespace().find(|word| word.starts_with("w-")).map(str::to_owned);
+    let job = until("it is in its journal", said);
+    until("it knows", || {
+        let notes = sluice.run(&["jobs", &job]).out;
+        (notes.contains("lost shardId") || notes.contains("could not be renewed in time")).then_some(())
+    });
+    signal(stopped.id(), "TERM");
+    assert_eq!(stopped.wait().unwrap().code(), Some(130));
+    assert_eq!(at_version(&scene.cloud, 21), Some(100));
+    end(workers);
+}

@@ -9,6 +9,7 @@ mod capacity;
 mod dead;
 mod errors;
 mod fan_out;
+mod iam;
 #[cfg(feature = "lambda")]
 mod lambda;
 mod leases;
@@ -21,6 +22,7 @@ mod pump;
 mod restore;
 mod running;
 mod sources;
+mod streams;
 #[cfg(unix)]
 mod terminal;
 mod track;

@@ -241,3 +241,13 @@ fn a_dry_run_prints_what_it_would_write_and_keeps_no_place() {
     assert_eq!(count(&cloud, "aaa"), 0);
     assert_eq!(sluice.run(&DRAIN).expect(0).last_json()["read"], 3);
 }
+
+#[test]
+fn the_shards_send_their_records_where_fan_out_is_asked_for() {
+    let (_server, sluice, cloud) = scene(&[], 2, &["aaa"]);
+    send(&cloud, "s", &plain((0..100).map(|n| put("aaa", &format!("k{n}"), 1))));
+    let sent = [&DRAIN[..], &["--fan-out", "mine"]].concat();
+    assert_eq!(sluice.run(&sent).expect(0).last_json()["read"], 100);
+    send(&cloud, "s", &plain((0..7).map(|n| put("aaa", &format!("k{n}"), 2))));
+    assert_eq!(sluice.run(&sent).expect(0).last_json()["read"], 7);
+}

@@ -43,12 +43,12 @@ pub struct ShardRow {
 /// What a running job says of a shard.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
-    /// How far behind, ms.
-    pub lag_ms: u64,
+    /// How far behind, ms; unknown of another host's.
+    pub lag_ms: Option<u64>,
     /// Records read per second.
-    pub per_second: f64,
-    /// The job.
-    pub job: JobId,
+    pub per_second: Option<f64>,
+    /// Who reads it: the job, or another host's worker.
+    pub holder: String,
 }
 
 /// Readings by shard.
@@ -70,9 +70,9 @@ pub fn rows(stream: &Stream, readable: Option<&HashSet<String>>, readings: &Read
             adjacent_parent: shard.adjacent_parent.clone(),
             state: life.as_str().to_uppercase(),
             share: streams::share(shard),
-            lag_ms: reading.map(|reading| reading.lag_ms),
-            records_per_second: reading.map(|reading| reading.per_second),
-            holder: reading.map(|reading| reading.job.0.clone()),
+            lag_ms: reading.and_then(|reading| reading.lag_ms),
+            records_per_second: reading.and_then(|reading| reading.per_second),
+            holder: reading.map(|reading| reading.holder.clone()),
             branch: relative.branch,
             birth: Some(relative.birth),
         }
@@ -97,14 +97,18 @@ pub fn readings(session: &Session, stream: &str) -> Result<Readings, Report> {
 fn rates(job: &JobId, samples: &[Sample]) -> Readings {
     let (Some(first), Some(last)) = (samples.first(), samples.last()) else { return Readings::new() };
     let seconds = (last.at_ms - first.at_ms) as f64 / 1000.0;
-    last.shards
-        .iter()
-        .map(|shard| {
-            let before = first.shards.iter().find(|s| s.shard == shard.shard).map_or(0, |s| s.records);
-            let per_second = if seconds > 0.0 { shard.records.saturating_sub(before) as f64 / seconds } else { 0.0 };
-            (shard.shard.clone(), Reading { lag_ms: shard.lag_ms, per_second, job: job.clone() })
-        })
-        .collect()
+    let others = last.holders.iter().filter_map(|holder| {
+        let holds = holder.worker.clone()?;
+        Some((holder.shard.clone(), Reading { lag_ms: None, per_second: None, holder: holds }))
+    });
+    let mut readings: Readings = others.collect();
+    readings.extend(last.shards.iter().map(|shard| {
+        let before = first.shards.iter().find(|s| s.shard == shard.shard).map_or(0, |s| s.records);
+        let per_second = if seconds > 0.0 { shard.records.saturating_sub(before) as f64 / seconds } else { 0.0 };
+        let (lag_ms, holder) = (Some(shard.lag_ms), job.0.clone());
+        (shard.shard.clone(), Reading { lag_ms, per_second: Some(per_second), holder })
+    }));
+    readings
 }
 
 /// Prints one stream with its shards.
@@ -152,7 +156,7 @@ fn as_columns(rows: &[ShardRow]) -> Columns {
                 Some(Birth::Split) => "split".to_owned(),
                 Some(Birth::Merge) => {
                     let second = row.adjacent_parent.as_deref().unwrap_or_default();
-                    format!("merge with {}", second.trim_start_matches("shardId-").trim_start_matches('0'))
+                    format!("merge with {}", streams::short(second))
                 }
                 Some(Birth::First) | None => dash(),
             },
@@ -180,6 +184,6 @@ mod tests {
         };
         let job = JobId("r-1".into());
         let rates = rates(&job, &[sample(1_000, 100, 9_000), sample(3_000, 300, 500)]);
-        assert_eq!(rates["s0"], Reading { lag_ms: 500, per_second: 100.0, job });
+        assert_eq!(rates["s0"], Reading { lag_ms: Some(500), per_second: Some(100.0), holder: "r-1".into() });
     }
 }

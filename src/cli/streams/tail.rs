@@ -9,6 +9,7 @@ use crate::cli::print;
 use crate::cli::report::{Exit, Report};
 use crate::cli::session::Session;
 use crate::cli::signal::Stop;
+use crate::cloud::streams::short;
 use crate::flow::StartAt;
 use crate::flow::tail::{EVERY, MOST_SHARDS, Seen, Tail};
 
@@ -19,7 +20,7 @@ pub struct TailArgs {
     #[arg(long, value_name = "ID", requires = "tail")]
     pub shard: Option<String>,
     /// Where it begins: latest, trim-horizon, a time such as 2026-11-21T14:00:00Z, or so long ago such as 15m.
-    #[arg(long, value_name = "WHERE", default_value = "latest", requires = "tail", value_parser = start)]
+    #[arg(long, value_name = "WHERE", default_value = "latest", requires = "tail", value_parser = crate::cli::work::from)]
     pub from: StartAt,
     /// It stops after so long.
     #[arg(long = "for", value_name = "TIME", default_value = "60s", requires = "tail", value_parser = humantime::parse_duration)]
@@ -27,24 +28,6 @@ pub struct TailArgs {
     /// It stops after so many records.
     #[arg(long, value_name = "N", default_value_t = 1_000, requires = "tail", value_parser = clap::value_parser!(u64).range(1..))]
     pub max: u64,
-}
-
-fn start(text: &str) -> Result<StartAt, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "latest" | "now" => return Ok(StartAt::Latest),
-        "trim-horizon" => return Ok(StartAt::TrimHorizon),
-        _ => {}
-    }
-    if let Ok(ago) = humantime::parse_duration(text) {
-        let ms = crate::jobs::journal::now_ms() - i64::try_from(ago.as_millis()).unwrap_or(i64::MAX / 2);
-        return Ok(StartAt::Time(ms));
-    }
-    if let Ok(time) = text.parse::<jiff::Timestamp>() {
-        return Ok(StartAt::Time(time.as_millisecond()));
-    }
-    let day = text.parse::<jiff::civil::Date>().ok().and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC).ok());
-    day.map(|day| StartAt::Time(day.timestamp().as_millisecond()))
-        .ok_or_else(|| format!("{text:?} is no place: write latest, trim-horizon, 2026-11-21T14:00:00Z or 15m"))
 }
 
 /// Prints records until its time, its count or a person ends it.
@@ -105,30 +88,4 @@ fn show(seen: &Seen, session: &Session) -> Result<(), Report> {
         seen.what.kind(),
         print::escaped(&seen.what.line(400)),
     ))
-}
-
-/// A shard's number without its zeros.
-fn short(shard: &str) -> &str {
-    let number = shard.trim_start_matches("shardId-").trim_start_matches('0');
-    if number.is_empty() { "0" } else { number }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tail_begins_at_an_end_at_a_time_or_so_long_ago() {
-        assert_eq!(start("latest"), Ok(StartAt::Latest));
-        assert_eq!(start("TRIM-HORIZON"), Ok(StartAt::TrimHorizon));
-        assert_eq!(start("2018-03-04T14:59:44Z"), Ok(StartAt::Time(1_520_175_584_000)));
-        assert_eq!(start("2018-03-04"), Ok(StartAt::Time(1_520_121_600_000)));
-        assert!(matches!(start("15m"), Ok(StartAt::Time(_))));
-        assert!(start("yesterday-ish").unwrap_err().contains("trim-horizon"));
-    }
-
-    #[test]
-    fn a_shard_is_known_by_its_number() {
-        assert_eq!([short("shardId-000000000000"), short("shardId-000000000120")], ["0", "120"]);
-    }
 }

@@ -37,8 +37,11 @@ const DECISIONS: [Column; 8] = [
     right("FROM", 7, 2),
     right("TO", 7, 2),
     right("USED", 8, 4),
-    left("WHY", 80, 3),
+    left("WHY", WHY, 3),
 ];
+/// The widest that a reason gets, columns; and the narrowest that is worth showing.
+const WHY: usize = 80;
+const SHORTEST_WHY: usize = 16;
 
 /// The decisions that concern the place of `job`, newest first.
 pub fn decisions<'a>(app: &'a App, job: &'a Job) -> impl Iterator<Item = &'a Decision> {
@@ -57,7 +60,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, id: &JobId) {
     let config = config::parse(&spec.rules);
     let rules = config.as_ref().map_or(0, |config| config.tables.len()) as u16;
     // Rules above, at most a third of the screen.
-    let height = (rules + 3).min((area.height / 3).max(4)).min(area.height);
+    let height = (rules + 4).min((area.height / 3).max(4)).min(area.height);
     let file = spec.config.rsplit('/').next().unwrap_or_default();
     let title = format!(" autoscale {id}  {}  {} ", job.state.as_str(), shown(file));
     let right = config.as_ref().map_or(String::new(), |config| {
@@ -88,7 +91,22 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, id: &JobId) {
     }
     let selected = app.decision_at.min(rows.len() - 1);
     let cells: Vec<Vec<Cell>> = rows.iter().map(|decision| decision_cells(app, decision)).collect();
-    table::draw(buf, inner, theme, &DECISIONS, &cells, Some(selected));
+    table::draw(buf, inner, theme, &decision_columns(usize::from(inner.width), &cells), &cells, Some(selected));
+}
+
+/// The columns of decisions: a reason is cut short rather than left out.
+fn decision_columns(width: usize, cells: &[Vec<Cell>]) -> [Column; 8] {
+    let mut columns = DECISIONS;
+    let Some((why, others)) = columns.split_last_mut() else { return DECISIONS };
+    let widest = |n: usize| cells.iter().filter_map(|row| row.get(n)).map(|(text, _)| text.chars().count()).max();
+    let taken: usize = others
+        .iter()
+        .enumerate()
+        .filter(|(_, column)| column.leaves <= why.leaves)
+        .map(|(n, column)| 2 + widest(n).unwrap_or(0).min(column.most).max(column.title.len()))
+        .sum();
+    why.most = width.saturating_sub(taken + 1).clamp(SHORTEST_WHY, WHY);
+    columns
 }
 
 fn rule_cells(config: &Config, rule: &config::TableRule) -> Vec<Cell> {

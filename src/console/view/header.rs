@@ -113,6 +113,7 @@ pub fn draw_tabs(buf: &mut Buffer, area: Rect, app: &App) {
                 (Screen::Job(_) | Screen::Dead(_) | Screen::Autoscale(_), Screen::Jobs)
                     | (Screen::Table(_), Screen::Tables)
                     | (Screen::Playback | Screen::Replay, Screen::EventTables)
+                    | (Screen::Stream(_) | Screen::Mappings(_) | Screen::Tail(..), Screen::Streams)
             );
         let chord = app.keymap.chord(Scope::Global, action).unwrap_or_default();
         let style = if is_here { theme.selected } else { Style::new() };

@@ -78,7 +78,19 @@ fn pressing(app: &App) -> Option<(String, Style)> {
                 streams.iter().filter_map(|s| Some((&s.name, app.stream_lag_ms(&s.name)?))).max_by_key(|s| s.1)?;
             (lag >= 60_000).then(|| warn(format!("the readers of {name} are {} behind", duration(lag as f64))))
         }
-        Screen::Dead(_) | Screen::Restore | Screen::Backup | Screen::Autoscale(_) => None,
+        Screen::Stream(name) => {
+            let lag = app.stream_lag_ms(name)?;
+            (lag >= 60_000).then(|| warn(format!("the readers of {name} are {} behind", duration(lag as f64))))
+        }
+        Screen::Mappings(_) => {
+            let known = app.at_stream.mappings.iter().flatten().flatten();
+            let failing =
+                known.map(|(mapping, _)| mapping).find(|mapping| mapping.last_result.starts_with("PROBLEM"))?;
+            let (function, result) = (shown(failing.function()), shown(&failing.last_result));
+            let retries = failing.retries.map_or("until its records expire".to_owned(), |n| format!("{n} times"));
+            Some(warn(format!("{function}: {result}; Lambda tries that batch again {retries}")))
+        }
+        Screen::Dead(_) | Screen::Restore | Screen::Backup | Screen::Autoscale(_) | Screen::Tail(..) => None,
         Screen::EventTables | Screen::Playback | Screen::Replay => None,
     }
 }

@@ -24,6 +24,9 @@ mod overlay;
 pub mod playback;
 mod replay;
 mod restore;
+pub mod stream;
+pub mod stream_mappings;
+pub mod stream_tail;
 pub mod streams;
 mod table;
 pub mod tables;
@@ -125,6 +128,9 @@ fn draw_screen(buf: &mut Buffer, body: Rect, app: &App) -> Option<(u16, u16)> {
         Screen::EventTables => playback::draw_list(buf, body, app),
         Screen::Playback => playback::draw(buf, body, app),
         Screen::Replay => return replay::draw(buf, body, app),
+        Screen::Stream(name) => stream::draw(buf, body, app, name),
+        Screen::Mappings(name) => stream_mappings::draw(buf, body, app, name),
+        Screen::Tail(name, shard) => stream_tail::draw(buf, body, app, name, shard.as_deref()),
     }
     None
 }
@@ -157,6 +163,7 @@ fn draw_prompt(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
         Purpose::Moment => " go to (a time, a date, now, or how long ago; UTC): ".to_owned(),
         Purpose::EventFilter => " only events with: ".to_owned(),
         Purpose::Rate(id) => format!(" items per second for {id}, nothing for no cap: "),
+        Purpose::Retention(stream) => format!(" hours that records of {} stay: ", shown(stream)),
         Purpose::Capacity(resource) => format!(" {} of {}: ", resource.unit(), shown(&resource.to_string())),
     };
     let mut spans = vec![Span::styled(label.clone(), app.theme.accent), Span::raw(shown(prompt.input.value()))];

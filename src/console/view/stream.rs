@@ -19,11 +19,11 @@ use ratatui::text::Line;
 use super::streams::{kept, lag_cell};
 use super::{boxed, say};
 use crate::cloud::inventory::{Shard, Stream};
-use crate::cloud::streams::{self, Birth, Life, Relative};
+use crate::cloud::streams::{self, Birth, Life, Relative, short};
 use crate::cloud::{Class, price};
 use crate::console::app::App;
 use crate::console::keymap::{Action, Scope};
-use crate::console::stream::{Reading, SHARD_SORTS, short};
+use crate::console::stream::{Reading, SHARD_SORTS};
 use crate::console::widget::quantity::{bytes, dollars, exact, rate};
 use crate::console::widget::table::{self, Cell, Column, left, right};
 use crate::console::widget::text::shown;
@@ -66,7 +66,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, name: &str) {
             top += 1;
         }
     }
-    let readings = app.readings(name);
+    let (readings, leases) = (app.readings(name), app.leases(name));
     let rows = state.rows(&readings);
     let body = below(inner, top);
     if rows.is_empty() {
@@ -76,8 +76,12 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, name: &str) {
     // Ten thousand shards are ten thousand rows, of which only those on screen are made.
     let height = usize::from(body.height.saturating_sub(u16::from(body.height > 2))).max(1);
     let first = selected.saturating_sub(height - 1);
-    let cells: Vec<Vec<Cell>> =
-        rows.iter().skip(first).take(height).map(|(relative, shard)| cells(app, relative, shard, &readings)).collect();
+    let cells: Vec<Vec<Cell>> = rows
+        .iter()
+        .skip(first)
+        .take(height)
+        .map(|(relative, shard)| cells(app, relative, shard, &readings, &leases))
+        .collect();
     table::draw(buf, body, theme, &COLUMNS, &cells, Some(selected - first));
 }
 
@@ -96,7 +100,7 @@ fn numbers(app: &App, stream: &Stream) -> Line<'static> {
         lag_cell(app, app.stream_lag_ms(name)).0,
     );
     if stream.mode == "PROVISIONED" {
-        words.push_str(&format!("   {}/h", dollars(price::shard_dollars_per_hour(stream.open_shards()))));
+        words = format!("{words}   {}/h", dollars(price::shard_dollars_per_hour(stream.open_shards())));
     }
     Line::raw(words)
 }
@@ -126,7 +130,13 @@ fn readers(app: &App) -> Line<'static> {
     }
 }
 
-fn cells(app: &App, relative: &Relative, shard: &Shard, readings: &HashMap<&str, Reading>) -> Vec<Cell> {
+fn cells(
+    app: &App,
+    relative: &Relative,
+    shard: &Shard,
+    readings: &HashMap<&str, Reading>,
+    leases: &HashMap<&str, String>,
+) -> Vec<Cell> {
     let theme = &app.theme;
     let plain = Style::new();
     let dash = || ("-".to_owned(), theme.dim);
@@ -135,7 +145,7 @@ fn cells(app: &App, relative: &Relative, shard: &Shard, readings: &HashMap<&str,
     let is_family = app.at_stream.list.sort % SHARD_SORTS.len() == 0 && app.at_stream.list.filter.is_empty();
     let branch = if is_family { drawn(&relative.branch, theme.glyphs.braille) } else { String::new() };
     let number = |n: Option<f64>| n.map_or_else(dash, |n| (rate(n), plain));
-    let holder = app.holder(shard, readings);
+    let holder = App::holder(shard, readings, leases);
     let waits = holder.starts_with("waits");
     vec![
         (
@@ -190,10 +200,10 @@ pub fn exact_lines(app: &App, stream: &str, shard: &Shard) -> Vec<String> {
         format!("state      {}: {means}", life.as_str()),
         format!("parents    {}", or_none(&parents)),
         format!("children   {}", or_none(&children)),
-        format!("hash keys  {}", exact_key(shard.from)),
-        format!("        to {}", exact_key(shard.to)),
+        format!("hash keys  {}", shard.from),
+        format!("        to {}", shard.to),
         format!("share      {:.3} % of all keys", streams::share(shard) * 100.0),
-        format!("holder     {}", shown(&app.holder(shard, &readings))),
+        format!("holder     {}", shown(&App::holder(shard, &readings, &app.leases(stream)))),
         format!("lag        {}", reading.map_or("-".to_owned(), |r| format!("{} ms", exact(r.lag_ms)))),
         format!("read       {}", reading.and_then(|r| r.per_second).map_or("-".to_owned(), |n| format!("{n:.1}/s"))),
         format!(
@@ -204,8 +214,4 @@ pub fn exact_lines(app: &App, stream: &str, shard: &Shard) -> Vec<String> {
             }
         ),
     ]
-}
-
-fn exact_key(key: u128) -> String {
-    key.to_string()
 }

@@ -14,9 +14,10 @@ use ratatui::style::Style;
 use ratatui::text::Line;
 
 use super::{boxed, say};
+use crate::cloud::streams::short;
 use crate::console::app::App;
 use crate::console::keymap::{Action, Scope};
-use crate::console::stream::{TAIL, TailLine, TailState, short};
+use crate::console::stream::{TAIL, TailLine, TailState};
 use crate::console::widget::quantity::{clock, exact};
 use crate::console::widget::table::{self, Cell, Column, left, right};
 use crate::console::widget::text::shown;

@@ -20,6 +20,28 @@ pub enum Expected {
     Leaving(String),
 }
 
+/// What becomes of a worker's name in a lease.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Worker {
+    /// It stays.
+    #[default]
+    Same,
+    /// It is taken out.
+    Nobody,
+    /// This one comes in.
+    Is(String),
+}
+
+impl Worker {
+    fn apply(&self, to: &mut Option<String>) {
+        match self {
+            Self::Same => {}
+            Self::Nobody => *to = None,
+            Self::Is(worker) => *to = Some(worker.clone()),
+        }
+    }
+}
+
 /// A change of one lease.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
@@ -29,10 +51,10 @@ pub struct Change {
     pub expected: Expected,
     /// The new counter.
     pub counter: Option<u64>,
-    /// The new owner; `Some(None)` gives it up.
-    pub owner: Option<Option<String>>,
-    /// Who finishes before the owner begins; `Some(None)` when that is over.
-    pub leaving: Option<Option<String>>,
+    /// The new owner.
+    pub owner: Worker,
+    /// Who finishes before the owner begins.
+    pub leaving: Worker,
     /// The new checkpoint, and the place within the aggregate there.
     pub checkpoint: Option<(LeaseCheckpoint, u64)>,
     /// Owners since the last checkpoint.
@@ -50,8 +72,8 @@ impl Change {
             shard: lease.shard.clone(),
             expected: Expected::Unmoved { owner: lease.owner.clone(), counter: lease.counter },
             counter: None,
-            owner: None,
-            leaving: None,
+            owner: Worker::Same,
+            leaving: Worker::Same,
             checkpoint: None,
             switches: None,
             children: Vec::new(),
@@ -68,8 +90,8 @@ impl Change {
     pub fn take(lease: &Lease, me: &str, leaving: Option<&str>) -> Self {
         Self {
             counter: Some(lease.counter + 1),
-            owner: Some(Some(me.to_owned())),
-            leaving: Some(leaving.map(str::to_owned)),
+            owner: Worker::Is(me.to_owned()),
+            leaving: leaving.map_or(Worker::Nobody, |worker| Worker::Is(worker.to_owned())),
             switches: Some(lease.switches + 1),
             ..Self::of(lease)
         }
@@ -77,12 +99,12 @@ impl Change {
 
     /// Its owner gives it up.
     pub fn give_up(lease: &Lease) -> Self {
-        Self { owner: Some(None), leaving: Some(None), ..Self::renew(lease) }
+        Self { owner: Worker::Nobody, leaving: Worker::Nobody, ..Self::renew(lease) }
     }
 
     /// `me`, which was asked to, has finished: the new owner may begin.
     pub fn handed_over(lease: &Lease, me: &str) -> Self {
-        Self { expected: Expected::Leaving(me.to_owned()), leaving: Some(None), ..Self::of(lease) }
+        Self { expected: Expected::Leaving(me.to_owned()), leaving: Worker::Nobody, ..Self::of(lease) }
     }
 
     /// The same, with how far the shard was run.
@@ -105,12 +127,8 @@ impl Change {
         if let Some(counter) = self.counter {
             lease.counter = counter;
         }
-        if let Some(owner) = &self.owner {
-            lease.owner.clone_from(owner);
-        }
-        if let Some(leaving) = &self.leaving {
-            lease.leaving.clone_from(leaving);
-        }
+        self.owner.apply(&mut lease.owner);
+        self.leaving.apply(&mut lease.leaving);
         if let Some((checkpoint, sub)) = &self.checkpoint {
             lease.checkpoint = checkpoint.clone();
             lease.sub = *sub;
@@ -142,16 +160,15 @@ impl Change {
             Expected::Leaving(worker) => expression.condition = expression.is(row::LEAVING, text(worker)),
         }
         let number = |n: u64| AttributeValue::N(n.to_string());
-        expression.set(row::COUNTER, self.counter.map(|counter| Some(number(counter))));
-        expression.set(row::OWNER, self.owner.as_ref().map(|owner| owner.as_deref().map(text)));
-        expression.set(row::LEAVING, self.leaving.as_ref().map(|leaving| leaving.as_deref().map(text)));
+        expression.set(row::COUNTER, self.counter.map(number));
+        expression.set_worker(row::OWNER, &self.owner);
+        expression.set_worker(row::LEAVING, &self.leaving);
         let checkpoint = self.checkpoint.as_ref();
-        expression.set(row::CHECKPOINT, checkpoint.map(|(at, _)| Some(text(&at.to_string()))));
-        expression.set(row::SUB, checkpoint.map(|(_, sub)| Some(number(*sub))));
-        expression.set(row::SWITCHES, self.switches.map(|switches| Some(number(switches))));
-        let children = (!self.children.is_empty()).then(|| Some(AttributeValue::Ss(self.children.clone())));
-        expression.set(row::CHILDREN, children);
-        expression.set(row::KB, self.kb_per_second.map(|kb| Some(AttributeValue::N(format!("{kb:.1}")))));
+        expression.set(row::CHECKPOINT, checkpoint.map(|(at, _)| text(&at.to_string())));
+        expression.set(row::SUB, checkpoint.map(|(_, sub)| number(*sub)));
+        expression.set(row::SWITCHES, self.switches.map(number));
+        expression.set(row::CHILDREN, (!self.children.is_empty()).then(|| AttributeValue::Ss(self.children.clone())));
+        expression.set(row::KB, self.kb_per_second.map(|kb| AttributeValue::N(format!("{kb:.1}"))));
         expression
     }
 }
@@ -183,18 +200,22 @@ impl Expression {
         format!("{} = {}", self.name(name), self.value(value))
     }
 
-    /// `None` leaves the attribute alone, `Some(None)` removes it.
-    fn set(&mut self, name: &str, value: Option<Option<AttributeValue>>) {
-        match value {
-            None => {}
-            Some(None) => {
+    /// `None` leaves the attribute alone.
+    fn set(&mut self, name: &str, value: Option<AttributeValue>) {
+        if let Some(value) = value {
+            let set = self.is(name, value);
+            self.sets.push(set);
+        }
+    }
+
+    fn set_worker(&mut self, name: &str, worker: &Worker) {
+        match worker {
+            Worker::Same => {}
+            Worker::Nobody => {
                 let name = self.name(name);
                 self.removes.push(name);
             }
-            Some(Some(value)) => {
-                let set = self.is(name, value);
-                self.sets.push(set);
-            }
+            Worker::Is(worker) => self.set(name, Some(AttributeValue::S(worker.clone()))),
         }
     }
 

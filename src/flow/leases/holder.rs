@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::FAILOVER;
-use super::change::Change;
+use super::change::{Change, Worker};
 use super::fence::Fence;
 use super::row::{Lease, LeaseCheckpoint};
 use super::sightings::{Sightings, Wanted};
@@ -42,6 +42,9 @@ pub struct LeaseOptions {
     pub worker: String,
     /// Where shards begin that no worker has read.
     pub from: StartAt,
+    /// With it, the time that counts for a worker that comes later, ms since the epoch: what comes meanwhile must not be
+    /// passed over.
+    pub from_ms: Option<i64>,
     /// A lease whose counter did not move for so long may be taken.
     pub failover: Duration,
 }
@@ -49,7 +52,13 @@ pub struct LeaseOptions {
 impl LeaseOptions {
     /// `worker` reads its share of the whole of `stream`.
     pub fn new(stream: impl Into<String>, worker: impl Into<String>) -> Self {
-        Self { stream: stream.into(), worker: worker.into(), from: StartAt::TrimHorizon, failover: FAILOVER }
+        Self {
+            stream: stream.into(),
+            worker: worker.into(),
+            from: StartAt::TrimHorizon,
+            from_ms: None,
+            failover: FAILOVER,
+        }
     }
 }
 
@@ -187,7 +196,8 @@ impl Leases {
 
     /// Stores what was noted, and gives up every lease but those of `unfinished` shards: what was begun of those may still
     /// be on its way, so others must wait for the failover time.
-    pub async fn leave(&self, unfinished: HashSet<String>) {
+    pub async fn leave(&self, unfinished: Vec<String>) {
+        let unfinished = unfinished.into_iter().collect();
         *self.shared.leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(unfinished);
         self.shared.wake.notify_one();
         let mut standing = self.shared.standing.subscribe();
@@ -215,7 +225,7 @@ impl Shared {
 
     /// How often the table is looked at: several renewals fit into the time that a fence holds.
     fn every(&self) -> Duration {
-        self.options.failover / 5
+        self.options.failover / 8
     }
 
     /// How long what was read may be written after a renewal that was sent at `sent`: less than others wait, so that what
@@ -476,7 +486,10 @@ impl Keeper {
         let asked = shared.clock.now();
         // After the leases were listed: a lease is never of a newer shard than the newest that is listed here.
         self.list().await?;
-        for lease in upkeep::missing(&shared.options.stream, &self.listing, leases, &shared.options.from) {
+        for mut lease in upkeep::missing(&shared.options.stream, &self.listing, leases, &shared.options.from) {
+            if matches!(lease.checkpoint, LeaseCheckpoint::Latest | LeaseCheckpoint::AtTimestamp) {
+                lease.from_ms = shared.options.from_ms;
+            }
             match shared.soon(shared.store.create(&lease)).await {
                 Ok(()) => leases.push(lease),
                 // Another worker was first; the next look has it.
@@ -517,13 +530,9 @@ impl Keeper {
                 continue;
             };
             let late = shared.clock.now().saturating_sub(since) >= shared.options.failover;
-            let change = match (&lease.leaving, late) {
-                // It finished; or its fence lapsed long ago.
-                (None, _) => Change::renew(lease),
-                (Some(_), true) => Change { leaving: Some(None), ..Change::renew(lease) },
-                // We live, and wait.
-                (Some(_), false) => Change::renew(lease),
-            };
+            // Who was asked finished, or we wait; when he is late he is gone, or his fence lapsed long ago.
+            let leaving = if late { Worker::Nobody } else { Worker::Same };
+            let change = Change { leaving, ..Change::renew(lease) };
             let sent = shared.clock.now();
             match shared.soon(shared.store.update(&change)).await {
                 Ok(()) => {
@@ -594,7 +603,7 @@ impl Keeper {
         self.shared.noted().remove(&lease.shard);
         let held = Held {
             shard: lease.shard.clone(),
-            start: lease.checkpoint.start(&self.shared.options.from),
+            start: lease.start(&self.shared.options.from),
             settled: match &lease.checkpoint {
                 LeaseCheckpoint::After(sequence) => Some((sequence.clone(), lease.sub)),
                 _ => None,

@@ -25,7 +25,7 @@ mod tests;
 
 use std::time::Duration;
 
-pub use change::{Change, Expected};
+pub use change::{Change, Expected, Worker};
 pub use fence::Fence;
 pub use holder::{Held, LeaseOptions, LeaseStore, Leases, Standing};
 pub use row::{Lease, LeaseCheckpoint};

@@ -16,7 +16,7 @@ pub enum LeaseCheckpoint {
     TrimHorizon,
     /// Not begun: after its newest record.
     Latest,
-    /// Not begun: at the time that the workers were told with `--from`; the table does not hold it.
+    /// Not begun: at a time. KCL's rows don't say which; ours do.
     AtTimestamp,
     /// After this record.
     After(SequenceNumber),
@@ -44,18 +44,6 @@ impl LeaseCheckpoint {
             StartAt::After(sequence) => Self::After(sequence.clone()),
             // Nobody is told so; and better twice than never.
             StartAt::At(_) => Self::TrimHorizon,
-        }
-    }
-
-    /// Where reading begins; `from` is what the workers were told.
-    pub fn start(&self, from: &StartAt) -> StartAt {
-        match (self, from) {
-            // It may be the middle of an aggregated record: that is read again, and what is settled of it left out.
-            (Self::After(sequence), _) => StartAt::At(sequence.clone()),
-            (Self::Latest, _) => StartAt::Latest,
-            (Self::AtTimestamp, StartAt::Time(at)) => StartAt::Time(*at),
-            // Without the time, everything: better twice than never.
-            (Self::AtTimestamp | Self::TrimHorizon | Self::ShardEnd, _) => StartAt::TrimHorizon,
         }
     }
 }
@@ -99,6 +87,9 @@ pub struct Lease {
     pub hash_keys: Option<(u128, u128)>,
     /// What its owner read of it lately, KB/s (`throughputKBps`, of KCL 3).
     pub kb_per_second: f64,
+    /// In rows that we made, where a shard begins that is to be read from a time on, or that somebody began at its newest
+    /// record and left before there was one; ms since the epoch.
+    pub from_ms: Option<i64>,
 }
 
 impl Lease {
@@ -117,6 +108,25 @@ impl Lease {
             children: Vec::new(),
             hash_keys: Some(shard.hash_keys),
             kb_per_second: 0.0,
+            from_ms: None,
+        }
+    }
+
+    /// Where its owner begins to read; `from` is what it was told.
+    pub fn start(&self, from: &StartAt) -> StartAt {
+        let time = match from {
+            StartAt::Time(at) => Some(*at),
+            _ => None,
+        };
+        match &self.checkpoint {
+            // It may be the middle of an aggregated record: that is read again, and what is settled of it left out.
+            LeaseCheckpoint::After(sequence) => StartAt::At(sequence.clone()),
+            // What came since an earlier owner began there must not be passed over.
+            LeaseCheckpoint::Latest if self.switches > 1 => self.from_ms.map_or(StartAt::Latest, StartAt::Time),
+            LeaseCheckpoint::Latest => StartAt::Latest,
+            // Without the time, everything: better twice than never.
+            LeaseCheckpoint::AtTimestamp => self.from_ms.or(time).map_or(StartAt::TrimHorizon, StartAt::Time),
+            LeaseCheckpoint::TrimHorizon | LeaseCheckpoint::ShardEnd => StartAt::TrimHorizon,
         }
     }
 
@@ -145,6 +155,7 @@ impl Lease {
             children: set(CHILDREN),
             hash_keys: hash(FIRST_HASH).zip(hash(LAST_HASH)),
             kb_per_second: number(KB).and_then(|n| n.parse().ok()).unwrap_or_default(),
+            from_ms: number(FROM).and_then(|n| n.parse().ok()),
         })
     }
 
@@ -171,6 +182,7 @@ impl Lease {
         put(CHILDREN, (!self.children.is_empty()).then(|| AttributeValue::Ss(self.children.clone())));
         put(FIRST_HASH, self.hash_keys.map(|(first, _)| text(&first.to_string())));
         put(LAST_HASH, self.hash_keys.map(|(_, last)| text(&last.to_string())));
+        put(FROM, self.from_ms.map(|ms| AttributeValue::N(ms.to_string())));
         put(KB, (self.kb_per_second > 0.0).then(|| AttributeValue::N(format!("{:.1}", self.kb_per_second))));
         item
     }
@@ -179,6 +191,8 @@ impl Lease {
 pub(super) const KEY: &str = "leaseKey";
 /// Ours: shard ids of different streams are the same, and a table must not be shared by two.
 const STREAM: &str = "sluiceStream";
+/// Ours: KCL keeps the time in its workers' configuration.
+const FROM: &str = "sluiceFrom";
 pub(super) const OWNER: &str = "leaseOwner";
 pub(super) const COUNTER: &str = "leaseCounter";
 pub(super) const CHECKPOINT: &str = "checkpoint";

@@ -151,9 +151,22 @@ fn a_time_means_the_same_in_every_shard() {
     let listing = [shard(0, &[], false), shard(1, &[0], true)];
     let made = missing("s", &listing, &[ended(0)], &StartAt::Time(5));
     assert_eq!(made[0].checkpoint, LeaseCheckpoint::AtTimestamp);
-    assert_eq!(made[0].checkpoint.start(&StartAt::Time(5)), StartAt::Time(5));
-    // A worker that was told no time reads everything.
-    assert_eq!(made[0].checkpoint.start(&StartAt::TrimHorizon), StartAt::TrimHorizon);
+    let at = |from_ms, told: &StartAt| Lease { from_ms, ..made[0].clone() }.start(told);
+    assert_eq!(at(Some(5), &StartAt::TrimHorizon), StartAt::Time(5));
+    // In a row of KCL's own, the time is what the worker was told; one that was told none reads everything.
+    assert_eq!(at(None, &StartAt::Time(5)), StartAt::Time(5));
+    assert_eq!(at(None, &StartAt::TrimHorizon), StartAt::TrimHorizon);
+}
+
+#[test]
+fn a_shard_that_was_begun_at_its_newest_record_and_left_is_read_from_then_on() {
+    let latest = Lease { checkpoint: LeaseCheckpoint::Latest, from_ms: Some(7), ..lease(0, None, 0) };
+    let mut taken = latest.clone();
+    Change::take(&latest, "a", None).apply(&mut taken);
+    assert_eq!(taken.start(&StartAt::Latest), StartAt::Latest);
+    let mut again = taken.clone();
+    Change::take(&taken, "b", None).apply(&mut again);
+    assert_eq!(again.start(&StartAt::Latest), StartAt::Time(7));
 }
 
 #[test]
@@ -200,11 +213,12 @@ proptest! {
         parents in prop::collection::btree_set("[a-z0-9]{1,9}", 0..3),
         children in prop::collection::btree_set("[a-z0-9]{1,9}", 0..3),
         hash_keys: Option<(u128, u128)>,
+        from_ms: Option<i64>,
     ) {
         let lease = Lease {
             shard, stream, owner, counter, checkpoint, sub, switches, leaving,
             parents: parents.into_iter().collect(), children: children.into_iter().collect(),
-            hash_keys, kb_per_second: 1.5,
+            hash_keys, kb_per_second: 1.5, from_ms,
         };
         prop_assert_eq!(Lease::of(&lease.to_item()), Some(lease));
     }
@@ -388,7 +402,7 @@ fn a_worker_that_leaves_gives_its_leases_up_at_once() {
         until(&clock, &[&one, &two], || held(&one).len() == 2 && held(&two).len() == 2).await;
         let shard = held(&one)[0].shard.clone();
         one.checkpoint(&shard, &SequenceNumber("99".into()), 0, 0);
-        one.leave(none()).await;
+        one.leave(Vec::new()).await;
         assert_eq!(table.lock().unwrap()[&shard].checkpoint, LeaseCheckpoint::After(SequenceNumber("99".into())));
         let took = until(&clock, &[&two], || held(&two).len() == 4).await;
         assert!(took < s(5), "{took:?}");
@@ -401,7 +415,7 @@ fn a_shard_of_which_something_is_still_on_its_way_is_not_given_up() {
     clock.run(async {
         let one = join("one", &way(&table), &stream, &clock);
         until(&clock, &[&one], || held(&one).len() == 2).await;
-        one.leave(HashSet::from(["shard-0".to_owned()])).await;
+        one.leave(vec!["shard-0".to_owned()]).await;
         let table = table.lock().unwrap();
         assert_eq!(table["shard-0"].owner.as_deref(), Some("one"));
         assert_eq!(table["shard-1"].owner, None);

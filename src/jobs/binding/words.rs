@@ -88,7 +88,7 @@ impl Binding {
                 format!("--max-wcu lets {} WCU/s through, and {}/s were used ({over})", amount(*wcu), amount(self.used))
             }
             Limit::Shared { wcu, of: whole } => format!(
-                "{of} lets {} of its {} WCU/s through here: other writers use the rest of it; more capacity would change that",
+                "{of} lets {} of its {} WCU/s through here: other writers use the rest of it, or it refuses at random; more capacity would help the first",
                 amount(*wcu),
                 amount(*whole)
             ),

@@ -51,9 +51,11 @@ async fn ask(cloud: &Cloud, policy: &Policy) -> Result<Vec<Missing>, String> {
     let (place, caller) = Place::ask(cloud).await.map_err(|error| error.to_string())?;
     let Some(principal) = principal(cloud, &caller).await? else { return Ok(Vec::new()) };
     let mut missing = Vec::new();
-    // Asked about itself it would only say that it could not be asked.
-    for statement in policy.statements.iter().filter(|statement| statement.on != [On::Roles]) {
-        let resources: Vec<String> = statement.on.iter().map(|on| place.arn(on)).collect();
+    for statement in &policy.statements {
+        let resources: Vec<String> = statement.on.iter().filter_map(|on| example(&place, on)).collect();
+        if resources.is_empty() {
+            continue;
+        }
         let mut marker = None;
         loop {
             cloud.budget().turn().await;
@@ -97,6 +99,17 @@ async fn ask(cloud: &Cloud, policy: &Policy) -> Result<Vec<Missing>, String> {
     Ok(missing)
 }
 
+/// One resource of `on` that is sure to be needed; `None` where only some of many are, which a narrower policy may well
+/// name, and of IAM itself, which would only say that it could not be asked.
+fn example(place: &Place, on: &On) -> Option<String> {
+    match on {
+        On::AnyTable | On::Indexes(_) | On::Changes(_) | On::Consumers(_) | On::Mappings | On::Roles => None,
+        On::Stream(stream) if stream == "*" => None,
+        On::Objects(_, prefix) if !prefix.is_empty() => Some(place.arn(on).trim_end_matches('*').to_owned()),
+        on => Some(place.arn(on)),
+    }
+}
+
 fn is_denied(decision: &Decision) -> bool {
     !matches!(decision, Decision::Allowed)
 }
@@ -126,5 +139,22 @@ async fn principal(cloud: &Cloud, caller: &str) -> Result<Option<String>, String
         }
         ("iam", _) => Ok(Some(caller.to_owned())),
         _ => Err(format!("the permissions of {caller} can't be simulated")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_narrower_policy_may_name_is_not_asked_for() {
+        let place = Place::unknown("eu-west-1");
+        assert_eq!(example(&place, &On::AnyTable), None);
+        assert_eq!(example(&place, &On::Roles), None);
+        assert_eq!(
+            example(&place, &On::Objects("b".into(), "h/x.csv".into())),
+            Some("arn:aws:s3:::b/h/x.csv".to_owned())
+        );
+        assert_eq!(example(&place, &On::Everything), Some("*".to_owned()));
     }
 }

@@ -10,7 +10,7 @@ mod check;
 mod of;
 
 pub use check::{Checked, Missing, check};
-pub use of::{Extras, changes_of_capacity, console, track};
+pub use of::{Extras, changes_of_capacity, console, playback, track};
 
 use std::collections::BTreeMap;
 

@@ -182,15 +182,34 @@ impl Policy {
     }
 
     fn playback(&mut self, spec: &PlaybackSpec) {
-        let events = spec.events.clone();
-        self.allow("Events", &[On::Table(events.clone())], &["dynamodb:DescribeTable"]);
-        let on = [On::Table(events.clone()), On::Indexes(events)];
+        let onto = spec.sink.strip_prefix("stream:").or_else(|| spec.sink.strip_prefix("puts:"));
+        let (stream, table) = match onto.map(|onto| onto.split_once('/').map_or((onto, None), |(s, t)| (s, Some(t)))) {
+            Some((stream, table)) => (Some(stream), table),
+            None => (None, None),
+        };
+        self.play(&spec.events, stream, table);
+    }
+
+    fn play(&mut self, events: &str, stream: Option<&str>, table: Option<&str>) {
+        self.allow("Events", &[On::Table(events.to_owned())], &["dynamodb:DescribeTable"]);
+        // The original's layout is read by its local index.
+        let on = [On::Table(events.to_owned()), On::Indexes(events.to_owned())];
         self.allow("ReadEvents", &on, &["dynamodb:Query"]);
-        let stream = spec.sink.strip_prefix("stream:").or_else(|| spec.sink.strip_prefix("puts:"));
         if let Some(stream) = stream {
-            self.put_onto(stream.split('/').next().unwrap_or(stream));
+            self.put_onto(stream);
+        }
+        if let Some(table) = table {
+            self.allow("PutInto", &[On::Table(table.to_owned())], &["dynamodb:DescribeTable"]);
         }
     }
+}
+
+/// What `sluice playback` of an event table needs, onto a stream, as put requests for a table.
+pub fn playback(events: &str, stream: Option<&str>, table: Option<&str>) -> Policy {
+    let mut policy = Policy::default();
+    policy.play(events, stream, table);
+    policy.pre_flight();
+    policy
 }
 
 /// What `sluice track` needs.

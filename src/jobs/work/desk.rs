@@ -143,8 +143,11 @@ impl<'a, 'l> Desk<'a, 'l> {
         now
     }
 
-    /// Writes down what happened to the leases.
+    /// Writes down what happened to the shards and their leases.
     pub fn tell(&self) {
+        for words in self.consumer.take_notes() {
+            self.session.note("warn", &words);
+        }
         for words in self.leases.map(Leases::take_words).unwrap_or_default() {
             self.session.note("info", &words);
         }

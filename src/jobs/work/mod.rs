@@ -24,7 +24,7 @@ use super::journal::{Control, State};
 use super::spec::WorkSpec;
 use super::worker::{CONTROLS, End, Halt, JobError, Session};
 use crate::cloud::{Class, CloudError, inventory};
-use crate::flow::{AwsStream, Clock, Consumer, ConsumerOptions, SystemClock};
+use crate::flow::{AwsStream, Clock, Consumer, ConsumerOptions, FanOutStream, StreamSource, SystemClock};
 
 /// Controls are looked at this many times for each commit.
 const LOOKS_PER_COMMIT: u32 = 4;
@@ -41,7 +41,7 @@ pub(super) async fn run(session: &Session<'_>, spec: &WorkSpec) -> Result<End, J
     let stream = inventory::stream(&session.cloud, &spec.stream).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let cloud = &session.cloud;
-    let source = Arc::new(AwsStream::new(cloud.kinesis.clone(), cloud.bulk.kinesis.clone(), &spec.stream));
+    let source = source(session, spec).await?;
     let position = position::find(session, spec, &*source).await?;
     let tables = Arc::new(ManyTables::new(cloud.clone(), Arc::clone(&clock), position.caps(session)));
     let mut options = ConsumerOptions::new(&spec.stream);
@@ -50,7 +50,7 @@ pub(super) async fn run(session: &Session<'_>, spec: &WorkSpec) -> Result<End, J
     options.window = WINDOW;
     let open = stream.shards.iter().filter(|shard| shard.open).count();
     session.note("info", &format!("runs the put requests of {}, {open} open shards, {}", spec.stream, position.words));
-    let leases = sharing::join(session, spec, &position, Arc::clone(&source) as _, &clock).await?;
+    let leases = sharing::join(session, spec, &position, Arc::clone(&source), &clock).await?;
     let tables_of = Arc::clone(&tables) as _;
     let consumer = match &leases {
         None => Consumer::start(options, source, tables_of, Arc::clone(&clock)),
@@ -70,6 +70,24 @@ pub(super) async fn run(session: &Session<'_>, spec: &WorkSpec) -> Result<End, J
         outcome => outcome?,
     };
     Ok(end(session, &position, &desk, halt))
+}
+
+/// Where records are read: polled, or sent to a consumer of their own.
+async fn source(session: &Session<'_>, spec: &WorkSpec) -> Result<Arc<dyn StreamSource>, JobError> {
+    let (control, bulk) = (session.cloud.kinesis.clone(), session.cloud.bulk.kinesis.clone());
+    let Some(name) = &spec.fan_out else { return Ok(Arc::new(AwsStream::new(control, bulk, &spec.stream))) };
+    let sent = FanOutStream::open(control, bulk, &spec.stream, name).await?;
+    if sent.was_registered() {
+        session.note(
+            "warn",
+            &format!(
+                "registered {name} as a consumer of {} by enhanced fan-out: it stays, and costs by the hour and shard, until \
+                 it is deregistered",
+                spec.stream
+            ),
+        );
+    }
+    Ok(Arc::new(sent))
 }
 
 /// Works until it is caught up, told to end, or fails.

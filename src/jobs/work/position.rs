@@ -53,6 +53,14 @@ impl Position {
         (ROW.to_owned(), to_json(&Row { from: self.later_from.clone(), counters }).into_bytes())
     }
 
+    /// The time at which a shard begins that a later worker finds unread, ms since the epoch.
+    pub fn from_ms(&self) -> Option<i64> {
+        match self.later_from {
+            StartAt::Time(ms) => Some(ms),
+            _ => None,
+        }
+    }
+
     /// What is stored with the first commit: what was taken over.
     pub fn taken_over(&self) -> Vec<(String, Vec<u8>)> {
         self.shards.iter().map(consuming::row).collect()

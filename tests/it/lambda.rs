@@ -417,7 +417,7 @@ fn records_of(cloud: &Cloud, stream: &str) -> Vec<Value> {
             json!({
                 "kinesis": {
                     "partitionKey": record.partition_key(), "sequenceNumber": record.sequence_number(),
-                    "data": BASE64_STANDARD.encode(record.data().as_ref()),
+                    "data": BASE64_STANDARD.encode(record.data().clone().into_inner()),
                     "approximateArrivalTimestamp": record.approximate_arrival_timestamp().unwrap().as_secs_f64(),
                 },
                 "eventID": format!("{shard}:{}", record.sequence_number()), "eventSourceARN": arn,
@@ -428,7 +428,8 @@ fn records_of(cloud: &Cloud, stream: &str) -> Vec<Value> {
 }
 
 fn put_event(cloud: &Cloud, stream: &str, key: &str, data: &[u8]) {
-    let put = cloud.kinesis.put_record().stream_name(stream).partition_key(key).data(data.to_vec().into());
+    let data = aws_sdk_kinesis::primitives::Blob::new(data);
+    let put = cloud.kinesis.put_record().stream_name(stream).partition_key(key).data(data);
     block_on(put.send()).unwrap();
 }
 

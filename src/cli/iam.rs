@@ -6,6 +6,7 @@ use super::autoscale::AutoscaleArgs;
 use super::backup::BackupArgs;
 use super::playback::PlaybackArgs;
 use super::print;
+use super::pump::PumpArgs;
 use super::report::{Exit, Report};
 use super::restore::RestoreArgs;
 use super::session::Session;
@@ -33,8 +34,8 @@ enum Job {
     Verify(VerifyArgs),
     /// Of `sluice work` with these options: a stream names its tables itself, so it is all of them.
     Work(WorkArgs),
-    /// Of `sluice pump`.
-    Pump(PumpNames),
+    /// Of `sluice pump` with these options.
+    Pump(PumpArgs),
     /// Of `sluice playback` with these options.
     Playback(PlaybackArgs),
     /// Of `sluice load`.
@@ -66,22 +67,6 @@ struct StreamName {
     kinesis_stream: String,
 }
 
-/// What a pump uses.
-#[derive(Debug, Args)]
-struct PumpNames {
-    #[command(flatten)]
-    stream: StreamName,
-    /// The buffer table.
-    #[arg(long, value_name = "TABLE")]
-    buffer: String,
-    /// The event table.
-    #[arg(long, value_name = "TABLE")]
-    events: String,
-    /// Make the tables first if they are not there.
-    #[arg(long)]
-    create_tables: bool,
-}
-
 /// What capacity is changed of.
 #[derive(Debug, Args)]
 struct CapacityNames {
@@ -104,11 +89,11 @@ pub async fn run(args: IamArgs, session: &Session) -> Result<Exit, Report> {
             Place::unknown(&cloud.region)
         }
     };
-    let json = policy.to_json(&place);
+    let document = policy.document(&place);
     if session.global.json {
-        print::json(&json)?;
+        print::json(&document)?;
     } else {
-        print::line(&serde_json::to_string_pretty(&json).expect("a document of text and lists"))?;
+        print::line(&serde_json::to_string_pretty(&document).expect("a document of text and lists"))?;
     }
     Ok(Exit::Done)
 }
@@ -130,10 +115,13 @@ fn policy_of(job: Job, session: &Session) -> Result<Policy, Report> {
         Job::Work(args) => {
             Spec::Work(WorkSpec { stream: args.kinesis_stream, lease_table: args.lease_table, ..WorkSpec::default() })
         }
-        Job::Pump(names) => {
-            let extras = Extras { creates_tables: names.create_tables, ..Extras::default() };
-            let (stream, buffer, events) = (names.stream.kinesis_stream, names.buffer, names.events);
-            let spec = Spec::Pump(PumpSpec { stream, buffer, events, ..PumpSpec::default() });
+        Job::Pump(args) => {
+            let extras = Extras { creates_tables: args.create_tables.is_some(), ..Extras::default() };
+            let stream = args.named(args.kinesis_stream.as_ref(), "stream", "-k")?;
+            let buffer = args.named(args.buffer.as_ref(), "buffer-table", "--buffer")?;
+            let events = args.named(args.events.as_ref(), "event-table", "--events")?;
+            let layout = args.layout.unwrap_or_default();
+            let spec = Spec::Pump(PumpSpec { stream, buffer, events, layout, ..PumpSpec::default() });
             return Ok(Policy::of(&spec, extras));
         }
         Job::Playback(args) => return playback(args),

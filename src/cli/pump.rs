@@ -81,7 +81,8 @@ fn period(text: &str) -> Result<Duration, String> {
 const EVERY: Duration = Duration::from_secs(60);
 
 impl PumpArgs {
-    fn named(&self, given: Option<&String>, suffix: &str, option: &str) -> Result<String, Report> {
+    /// A name that was given, or the one that the original's event store has.
+    pub(super) fn named(&self, given: Option<&String>, suffix: &str, option: &str) -> Result<String, Report> {
         let of_store = || self.store.as_ref().map(|store| format!("{store}-{suffix}"));
         given.cloned().or_else(of_store).ok_or_else(|| {
             Report::bad_arguments(

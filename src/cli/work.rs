@@ -9,8 +9,8 @@ use super::report::{Exit, Report};
 use super::resume;
 use super::session::Session;
 use crate::cloud::{Mode, inventory};
-use crate::flow::StartAt;
 use crate::flow::leases::{self, Look};
+use crate::flow::{StartAt, consumers};
 use crate::jobs::work::{already, running};
 use crate::jobs::{Ended, Kind, Spec, WorkSpec, start_detached};
 
@@ -94,6 +94,12 @@ pub async fn run(args: WorkArgs, session: &Session) -> Result<Exit, Report> {
     {
         eprintln!("lease table {table} is not there: it is made now, billed on demand");
     }
+    if let Some(name) = &args.fan_out {
+        let known = session.answered(consumers(&cloud.kinesis, &args.kinesis_stream)).await?;
+        if !known.iter().any(|consumer| consumer.name == *name) {
+            eprintln!("{}", stays(name, &args.kinesis_stream, "is not registered yet: it is now, and costs"));
+        }
+    }
     let (session, _folder) = &session.for_a_job()?;
     let journal = session.journal()?;
     if args.lease_table.is_none()
@@ -101,6 +107,7 @@ pub async fn run(args: WorkArgs, session: &Session) -> Result<Exit, Report> {
     {
         return Err(Report::failed(already(&args.kinesis_stream, Some(&id)), ""));
     }
+    let stayed = args.fan_out.as_ref().map(|name| stays(name, &args.kinesis_stream, "stays, and costs"));
     let spec = Spec::Work(WorkSpec {
         stream: args.kinesis_stream,
         from: args.from,
@@ -116,7 +123,19 @@ pub async fn run(args: WorkArgs, session: &Session) -> Result<Exit, Report> {
     }
     let id = journal.create_job(&spec, &session.context, None)?;
     drop(journal);
-    progress::run(session, &id, Kind::Work).await.map(|(exit, _)| exit)
+    let (exit, _) = progress::run(session, &id, Kind::Work).await?;
+    if let Some(words) = stayed {
+        eprintln!("{words}");
+    }
+    Ok(exit)
+}
+
+/// What the consumer `name` costs, and how that ends.
+fn stays(name: &str, stream: &str, what: &str) -> String {
+    format!(
+        "consumer {name} of {stream} {what} for each shard and hour until it is deregistered: \
+         aws kinesis deregister-stream-consumer --consumer-name {name} --stream-arn …"
+    )
 }
 
 /// How a put worker ended, in words: all of it, and each table.

@@ -170,6 +170,7 @@ pub fn samples() -> Vec<Sample> {
                 .map(|n| ShardSample {
                     shard: format!("shardId-{n:012}"),
                     lag_ms: 12_300 / (n + 1),
+                    behind_records: None,
                     records: 10 * s as u64,
                 })
                 .collect(),

@@ -132,7 +132,7 @@ mod tests {
     fn a_shards_rate_is_what_it_gave_over_the_last_samples() {
         let mut history = History::default();
         for at_s in 0..20 {
-            let shard = ShardSample { shard: "s".into(), lag_ms: 0, records: at_s as u64 * 50 };
+            let shard = ShardSample { shard: "s".into(), records: at_s as u64 * 50, ..ShardSample::default() };
             history.extend(vec![Sample { at_ms: at_s * 1000, shards: vec![shard], ..Sample::default() }]);
         }
         assert_eq!(history.shard_rate("s"), Some(50.0));

@@ -201,7 +201,7 @@ impl AwsEvents {
 
     /// The earliest of what the streams that are pumped into the table have published; `None` while one has not.
     async fn read_watermark(&self) -> Result<Option<Timestamp>, CloudError> {
-        let page = self.query(&Query::of_partition("directory#watermark")).await?;
+        let page = self.query(&Query::of_partition(super::watermark::PARTITION)).await?;
         let published = |row: &HashMap<String, AttributeValue>| row.get("watermark")?.as_s().ok()?.parse().ok();
         Ok(page.items().iter().map(published).min().flatten())
     }

@@ -164,7 +164,7 @@ struct Span {
 }
 
 impl Span {
-    fn of<'a>(&self, whole: &'a [u8]) -> &'a [u8] {
+    fn of(self, whole: &[u8]) -> &[u8] {
         &whole[self.from as usize..self.to as usize]
     }
 }

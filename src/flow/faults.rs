@@ -55,6 +55,8 @@ struct Fake {
     rng: Mutex<SmallRng>,
     /// Refused for good, as by the type of an index key.
     poison: HashSet<String>,
+    /// How they are refused.
+    refusal: Class,
     down: Mutex<Option<CloudError>>,
     state: Mutex<State>,
 }
@@ -76,7 +78,12 @@ impl Fake {
     }
 
     fn poisoned(faults: Faults, poison: &[&str]) -> Arc<Self> {
+        Self::refusing(faults, poison, Class::Invalid)
+    }
+
+    fn refusing(faults: Faults, poison: &[&str], refusal: Class) -> Arc<Self> {
         Arc::new(Self {
+            refusal,
             faults,
             rng: Mutex::new(SmallRng::seed_from_u64(7)),
             poison: poison.iter().map(|id| (*id).to_owned()).collect(),
@@ -136,7 +143,7 @@ impl TablePut for Fake {
             assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len(), "a key twice in one batch");
             self.state.lock().unwrap().requests.push(ids.clone());
             if ids.iter().any(|id| self.poison.contains(id)) {
-                return Err(error(Class::Invalid, "type mismatch for index key"));
+                return Err(error(self.refusal, "type mismatch for index key"));
             }
             let mut reply = BatchReply::default();
             let mut written = 0.0;
@@ -164,8 +171,9 @@ impl TablePut for Fake {
             self.before()?;
             let body: Value = serde_json::from_slice(&body).unwrap();
             let id = body["Item"]["id"]["S"].as_str().unwrap().to_owned();
+            self.state.lock().unwrap().requests.push(vec![id.clone()]);
             if self.poison.contains(&id) {
-                return Err(error(Class::Invalid, "type mismatch for index key"));
+                return Err(error(self.refusal, "type mismatch for index key"));
             }
             if body.get("ConditionExpression").is_some() && self.state.lock().unwrap().items.contains_key(&id) {
                 return Err(error(Class::Condition, ""));
@@ -241,9 +249,13 @@ impl StreamSource for Fake {
             let n: usize = shard.strip_prefix("shardId-").unwrap().parse().unwrap();
             let place = match start {
                 StartAt::After(at) | StartAt::At(at) => {
-                    let state = self.state.lock().unwrap();
-                    let place = state.shards[n].iter().position(|r| r.sequence == *at).unwrap();
-                    place + usize::from(matches!(start, StartAt::After(_)))
+                    let shard = &self.state.lock().unwrap().shards[n];
+                    let is_before = |record: &StreamRecord| match start {
+                        StartAt::After(_) => record.sequence <= *at,
+                        _ => record.sequence < *at,
+                    };
+                    // The oldest record that is kept where this one is gone, as AWS does.
+                    shard.iter().take_while(|record| is_before(record)).count()
                 }
                 _ => 0,
             };
@@ -341,6 +353,32 @@ fn a_poison_item_is_a_dead_letter_its_neighbours_are_written_and_the_version_bef
         assert_eq!(letter.payload, item("k7", 7).json);
         assert_eq!(fake.versions().len(), 29);
     });
+}
+
+#[test]
+fn a_record_that_the_service_fails_on_again_and_again_is_a_dead_letter_after_twenty_tries() {
+    for class in [Class::Transient, Class::Unknown] {
+        let clock = ManualClock::default();
+        clock.run(async {
+            let fake = Fake::refusing(Faults::default(), &["k7"], class);
+            let writer = writer(&fake, &clock, |_| {});
+            let ledger = Arc::new(Ledger::new(500));
+            // More than the lanes hold: those behind it must get through for it to be given up.
+            for n in 0..3_000u64 {
+                let receipt = ledger.open(Line(n)).await.unwrap();
+                writer.put(item(&format!("k{n}"), n), receipt).await.unwrap();
+            }
+            ledger.drained().await;
+            let settled = ledger.take_settled();
+            assert_eq!((settled.counters.written, settled.letters.len()), (2_999, 1), "its neighbours are written");
+            let letter = &settled.letters[0];
+            assert_eq!(letter.line, Some(7));
+            assert!(letter.reason.starts_with("failed 20 times while others got through"), "{}", letter.reason);
+            let tries = fake.state.lock().unwrap().requests.iter().filter(|ids| ids.contains(&"k7".into())).count();
+            assert!((20..=26).contains(&tries), "{tries}");
+            assert!((10..120).contains(&clock.now().as_secs()), "{:?}", clock.now());
+        });
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::aggregate::{Packer, unpack};
 use super::ledger::Receipt;
 use super::records::{RECORDS, Record};
-use super::shard_pace::ShardPaces;
+use super::shard_pace::{Load, ShardPaces};
 
 /// A put request on its way onto the stream.
 #[derive(Debug)]
@@ -99,14 +99,13 @@ struct Batch {
     parcels: Vec<Parcel>,
     bytes: usize,
     strands: HashSet<u128>,
-    /// Records and bytes for each shard.
-    portions: HashMap<usize, (usize, usize)>,
+    /// For each shard.
+    portions: HashMap<usize, Load>,
 }
 
 impl Batch {
     fn add(&mut self, parcel: Parcel, shard: usize) {
-        let portion = self.portions.entry(shard).or_default();
-        *portion = (portion.0 + 1, portion.1 + parcel.size());
+        self.portions.entry(shard).or_default().add(parcel.size());
         self.bytes += parcel.size();
         self.strands.insert(parcel.strand);
         self.parcels.push(parcel);
@@ -118,11 +117,11 @@ impl Batch {
 
     /// What it still takes for the shard of `hash_key`.
     fn room(&self, paces: &ShardPaces, sizes: Sizes, hash_key: u128) -> Room {
-        let (shard, most_records, most_bytes) = paces.portion(hash_key);
-        let (records, bytes) = self.portions.get(&shard).copied().unwrap_or_default();
+        let (shard, most) = paces.portion(hash_key);
+        let has = self.portions.get(&shard).copied().unwrap_or_default();
         let of_request = sizes.request.saturating_sub(self.bytes);
-        let of_shard = if records < most_records.max(1) { most_bytes.saturating_sub(bytes) } else { 0 };
-        Room { shard, first_of_shard: records == 0, first: self.parcels.is_empty(), of_request, of_shard }
+        let of_shard = if has.records < most.records { most.bytes.saturating_sub(has.bytes) } else { 0 };
+        Room { shard, first_of_shard: has.records == 0, first: self.parcels.is_empty(), of_request, of_shard }
     }
 }
 
@@ -167,7 +166,7 @@ impl Waiting {
         parcels.into_iter().rev().for_each(|parcel| self.again.push_front(parcel));
     }
 
-    /// The next records to send together: what the shards take in half a second. A strand comes once: within a request
+    /// The next records to send together: what the shards take in a moment. A strand comes once: within a request
     /// that fails in part, a later version of a key could overtake an earlier one.
     pub fn next(&mut self, paces: &ShardPaces, sizes: Sizes) -> Vec<Parcel> {
         let mut batch = Batch::default();

@@ -16,6 +16,7 @@ pub struct Patience {
 struct State {
     ever_worked: bool,
     failing_since: Option<Duration>,
+    got_through: u64,
 }
 
 impl Patience {
@@ -31,7 +32,19 @@ impl Patience {
 
     /// The service answered.
     pub fn answered(&self) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State { ever_worked: true, failing_since: None };
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        (state.ever_worked, state.failing_since) = (true, None);
+    }
+
+    /// The service did what it was asked for.
+    pub fn worked(&self) {
+        self.answered();
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).got_through += 1;
+    }
+
+    /// How often it did: a request that fails while this grows fails for a reason of its own.
+    pub fn got_through(&self) -> u64 {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).got_through
     }
 
     /// A request that was sent at `sent` failed at `now`: true when that has gone on for too long.

@@ -19,7 +19,7 @@ use super::ledger::Receipt;
 use super::limit::Limit;
 use super::parcels::{Outgoing, Parcel, Riding, Sizes, Waiting};
 use super::records::{RECORDS, records_body};
-use super::shard_pace::ShardPaces;
+use super::shard_pace::{Load, ShardPaces};
 use super::slices::{self, SLICES};
 use super::stopwatch::LaneTimes;
 use super::stream::{PutReply, StreamPut};
@@ -321,20 +321,21 @@ impl Shared {
         }
     }
 
-    /// Records, bytes and a hash key for each shard of `batch`.
-    fn portions(&self, batch: &[Parcel]) -> HashMap<usize, (usize, usize, u128)> {
-        let mut portions: HashMap<usize, (usize, usize, u128)> = HashMap::new();
+    /// What `batch` puts on each shard, and a hash key of that shard.
+    fn portions(&self, batch: &[Parcel]) -> HashMap<usize, (Load, u128)> {
+        let mut portions: HashMap<usize, (Load, u128)> = HashMap::new();
         for parcel in batch {
-            let portion = portions.entry(self.paces.portion(parcel.hash_key).0).or_default();
-            *portion = (portion.0 + 1, portion.1 + parcel.size(), parcel.hash_key);
+            let (load, hash_key) = portions.entry(self.paces.portion(parcel.hash_key).0).or_default();
+            load.add(parcel.size());
+            *hash_key = parcel.hash_key;
         }
         portions
     }
 
     /// Waits until the shards of `batch` take it.
     async fn pace(&self, batch: &[Parcel]) {
-        for (records, bytes, hash_key) in self.portions(batch).into_values() {
-            while let Err(wait) = self.paces.take(hash_key, records, bytes) {
+        for (load, hash_key) in self.portions(batch).into_values() {
+            while let Err(wait) = self.paces.take(hash_key, load) {
                 // The pace may have been raised meanwhile, so look again soon.
                 self.health.clock.sleep(wait.min(Duration::from_millis(250))).await;
                 if self.health.is_over() {
@@ -353,7 +354,7 @@ impl Shared {
         reply: Result<PutReply, CloudError>,
     ) -> Result<Vec<Parcel>, ()> {
         let error = match reply {
-            Ok(reply) => return Ok(self.settle_reply(batch, &reply)),
+            Ok(reply) => return Ok(self.settle_reply(sent, batch, &reply)),
             Err(error) => error,
         };
         let requests = requests_in(&batch);
@@ -361,8 +362,8 @@ impl Shared {
             Class::Throttled => {
                 self.health.patience.answered();
                 self.health.throttled(requests);
-                for (records, _, hash_key) in self.portions(&batch).into_values() {
-                    self.paces.reply(hash_key, records as u64, records as u64);
+                for (load, hash_key) in self.portions(&batch).into_values() {
+                    self.paces.reply(hash_key, sent, load, load);
                 }
                 Ok(batch)
             }
@@ -401,24 +402,28 @@ impl Shared {
         }
     }
 
-    fn settle_reply(&self, batch: Vec<Parcel>, reply: &PutReply) -> Vec<Parcel> {
+    fn settle_reply(&self, sent: Duration, batch: Vec<Parcel>, reply: &PutReply) -> Vec<Parcel> {
         self.health.patience.answered();
         let failed: HashMap<usize, bool> = reply.failed.iter().map(|failed| (failed.index, failed.throttled)).collect();
-        let mut shards: HashMap<usize, (u64, u64, u128)> = HashMap::new();
+        let mut shards: HashMap<usize, (Load, Load, u128)> = HashMap::new();
         let mut again = Vec::new();
         let mut throttled = 0;
         for (n, parcel) in batch.into_iter().enumerate() {
             let refused = failed.get(&n).copied();
-            let shard = shards.entry(self.paces.portion(parcel.hash_key).0).or_default();
-            *shard = (shard.0 + 1, shard.1 + u64::from(refused == Some(true)), parcel.hash_key);
-            throttled += if refused == Some(true) { parcel.riding.len() } else { 0 };
+            let (load, refused_load, hash_key) = shards.entry(self.paces.portion(parcel.hash_key).0).or_default();
+            load.add(parcel.size());
+            *hash_key = parcel.hash_key;
+            if refused == Some(true) {
+                refused_load.add(parcel.size());
+                throttled += parcel.riding.len();
+            }
             match refused {
                 None => parcel.riding.into_iter().for_each(|riding| riding.receipt.settle(Outcome::OnStream)),
                 Some(_) => again.push(parcel),
             }
         }
-        for (records, refused, hash_key) in shards.into_values() {
-            self.paces.reply(hash_key, records, refused);
+        for (load, refused, hash_key) in shards.into_values() {
+            self.paces.reply(hash_key, sent, load, refused);
         }
         self.health.throttled(throttled);
         self.health.effort().retried += (requests_in(&again) - throttled) as u64;

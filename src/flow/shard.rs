@@ -287,9 +287,9 @@ impl Course {
     fn gone(&self, error: &CloudError) -> CloudError {
         CloudError::new(
             Class::NotFound,
-            format!("stream {} can't be read any more: {error}", self.stream),
-            "it was deleted while it was read, or the consumer of --fan-out was deregistered; what was written is kept \
-             and counted, what was not read is lost with a deleted stream",
+            format!("stream {} can't be read any more: {}", self.stream, error.what),
+            "it was deleted meanwhile, or the consumer of --fan-out was deregistered. What was written is kept and \
+             counted; what was not read is lost with a deleted stream",
         )
     }
 }

@@ -22,14 +22,45 @@ pub(super) struct ShardPaces {
 #[derive(Debug)]
 struct ShardPace {
     shard: Shard,
-    pace: Pace<Unit>,
+    pace: Pace<()>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Unit {
-    Records,
-    Bytes,
+/// What is put on a shard at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    pub records: usize,
+    pub bytes: usize,
 }
+
+impl Load {
+    /// Adds a record of `bytes`.
+    pub fn add(&mut self, bytes: usize) {
+        self.records += 1;
+        self.bytes += bytes;
+    }
+
+    /// What it takes of a shard's second, by the measure that it takes more of: whether records or bytes bind depends on how
+    /// much is packed into a record, and so changes all the time.
+    fn seconds(self) -> f64 {
+        (self.records as f64 / RECORDS).max(self.bytes as f64 / BYTES)
+    }
+
+    /// Which share of it `part` is, by that measure.
+    fn share(self, part: Self) -> f64 {
+        if self.records as f64 / RECORDS > self.bytes as f64 / BYTES {
+            part.records as f64 / self.records as f64
+        } else {
+            part.bytes as f64 / self.bytes.max(1) as f64
+        }
+    }
+}
+
+/// What the paces count in: thousandths of what a shard takes in a second.
+const UNITS: f64 = 1_000.0;
+
+/// What one request holds for a shard at most, seconds of its pace. A shard that is nearly full refuses the end of a
+/// request: with half a second it refused so much at once that the pace fell to 0.6 MiB/s, with this it holds 1.
+const PORTION: f64 = 0.1;
 
 impl ShardPaces {
     /// Paces of the open ones of `shards`.
@@ -49,13 +80,12 @@ impl ShardPaces {
         let mut before = std::mem::take(&mut *paces);
         for shard in shards.into_iter().filter(|shard| shard.open) {
             let kept = before.iter().position(|old| old.shard.id == shard.id).map(|n| before.swap_remove(n));
-            paces.push(kept.unwrap_or_else(|| ShardPace {
-                shard,
-                pace: Pace::new(
-                    vec![Resource::new(Unit::Records, RECORDS, true), Resource::new(Unit::Bytes, BYTES, true)],
-                    true,
-                ),
-            }));
+            paces.push(
+                kept.unwrap_or_else(|| ShardPace {
+                    shard,
+                    pace: Pace::new(vec![Resource::new((), UNITS, true)], true),
+                }),
+            );
         }
         paces.sort_by_key(|pace| pace.shard.hash_keys);
     }
@@ -65,28 +95,29 @@ impl ShardPaces {
         self.shards().len()
     }
 
-    /// Takes `records` and `bytes` of the shard of `hash_key`, or tells how long to wait.
-    pub fn take(&self, hash_key: u128, records: usize, bytes: usize) -> Result<(), Duration> {
+    /// Takes `load` of the shard of `hash_key`, or tells how long to wait.
+    pub fn take(&self, hash_key: u128, load: Load) -> Result<(), Duration> {
         let now = self.clock.now();
         let mut shards = self.shards();
         let Some(shard) = of(&mut shards, hash_key) else { return Ok(()) };
-        shard.pace.take(now, &[records as f64, bytes as f64]).map_err(|wait| wait.duration)
+        shard.pace.take(now, &[load.seconds() * UNITS]).map_err(|wait| wait.duration)
     }
 
-    /// Which shard takes `hash_key`, by its place, and what one request should hold of it at most: half a second's
-    /// worth of records and bytes.
-    pub fn portion(&self, hash_key: u128) -> (usize, usize, usize) {
+    /// Which shard takes `hash_key`, by its place, and what one request should hold of it at most.
+    pub fn portion(&self, hash_key: u128) -> (usize, Load) {
         let shards = self.shards();
         let n = shards.partition_point(|pace| pace.shard.hash_keys.1 < hash_key);
         let factor = shards.get(n).map_or(1.0, |shard| shard.pace.factor());
-        (n, (RECORDS * factor / 2.0) as usize, (BYTES * factor / 2.0) as usize)
+        let seconds = factor * PORTION;
+        (n, Load { records: (RECORDS * seconds).ceil() as usize, bytes: (BYTES * seconds) as usize })
     }
 
-    /// A reply came: of `sent` records for the shard of `hash_key`, `refused` were refused.
-    pub fn reply(&self, hash_key: u128, sent: u64, refused: u64) {
+    /// A reply came: of what was `sent` to the shard of `hash_key` at `sent_at`, `refused` was refused.
+    pub fn reply(&self, hash_key: u128, sent_at: Duration, sent: Load, refused: Load) {
         let now = self.clock.now();
         if let Some(shard) = of(&mut self.shards(), hash_key) {
-            shard.pace.reply(now, now, sent as f64, refused as f64);
+            let units = sent.seconds() * UNITS;
+            shard.pace.reply(now, sent_at, units, units * sent.share(refused));
         }
     }
 
@@ -118,6 +149,19 @@ mod tests {
         Shard { id: id.into(), parents: Vec::new(), hash_keys: (from, to), open }
     }
 
+    fn load(records: usize, bytes: usize) -> Load {
+        Load { records, bytes }
+    }
+
+    #[test]
+    fn a_load_is_measured_by_what_it_takes_more_of() {
+        assert_eq!(load(500, 1_000).seconds(), 0.5);
+        assert_eq!(load(500, 1 << 20).seconds(), 1.0);
+        assert_eq!(load(500, 1_000).share(load(125, 900)), 0.25);
+        assert_eq!(load(2, 1 << 20).share(load(1, 1 << 18)), 0.25);
+        assert_eq!(load(0, 0).share(load(0, 0)), 0.0);
+    }
+
     #[test]
     fn a_record_belongs_to_the_open_shard_of_its_hash_key() {
         let half = u128::MAX / 2;
@@ -144,20 +188,21 @@ mod tests {
                 vec![shard("left", 0, half, true), shard("right", half + 1, u128::MAX, true)],
             );
             clock.sleep(Duration::from_secs(1)).await;
-            assert!(paces.take(0, 500, 500).is_ok());
+            assert!(paces.take(0, load(500, 500)).is_ok());
             // The first refusal is asked for, the second tells how much gets through.
-            paces.reply(0, 100, 50);
-            paces.reply(0, 100, 50);
+            for _ in 0..2 {
+                paces.reply(0, clock.now(), load(100, 100), load(50, 50));
+            }
             clock.sleep(Duration::from_millis(300)).await;
             let mut taken = 0;
             for _ in 0..1_000 {
-                taken += usize::from(paces.take(0, 100, 100).is_ok()) * 100;
+                taken += usize::from(paces.take(0, load(100, 100)).is_ok()) * 100;
                 clock.sleep(Duration::from_millis(10)).await;
             }
             // Nothing was said of success, so the pace stays where the refusal put it: just under 500 a second.
             assert!((4_500..=5_300).contains(&taken), "{taken}");
             assert_eq!(paces.limit(), Some(Limit::Shard { shard: "left".into() }));
-            assert!(paces.portion(u128::MAX).1 > paces.portion(0).1);
+            assert!(paces.portion(u128::MAX).1.bytes > paces.portion(0).1.bytes);
         });
     }
 
@@ -166,10 +211,10 @@ mod tests {
         let clock = ManualClock::default();
         clock.run(async {
             let paces = ShardPaces::new(Arc::new(clock.clone()), vec![shard("s", 0, u128::MAX, true)]);
-            paces.reply(0, 1, 1);
+            paces.reply(0, clock.now(), load(1, 1), load(1, 1));
             clock.sleep(Duration::from_secs(1)).await;
-            assert!(paces.take(0, 10, 2 << 20).is_ok());
-            let wait = paces.take(0, 1, 1).unwrap_err();
+            assert!(paces.take(0, load(10, 2 << 20)).is_ok());
+            let wait = paces.take(0, load(1, 1)).unwrap_err();
             assert!(wait > Duration::from_secs(1), "{wait:?}");
         });
     }

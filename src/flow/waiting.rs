@@ -44,6 +44,12 @@ pub(super) struct Write {
     pub partition: u64,
     /// It was refused for want of capacity.
     pub was_refused: bool,
+    /// How often it failed for a reason that may pass.
+    pub failures: u32,
+    /// How often of those others got through since the time before.
+    pub own_failures: u32,
+    /// How many had got through when it last failed.
+    got_through: u64,
     receipt: Receipt,
     /// Earlier versions whose place it took, the latest last. They are settled with it: should the service refuse it
     /// for good, the latest of them is what belongs into the table.
@@ -62,6 +68,9 @@ impl Write {
             alone: false,
             partition,
             was_refused: false,
+            failures: 0,
+            own_failures: 0,
+            got_through: 0,
             receipt,
             earlier: Vec::new(),
             _memory: memory,
@@ -76,6 +85,13 @@ impl Write {
     /// The same, once it was refused for want of capacity.
     pub fn refused_for_now(self) -> Self {
         Self { was_refused: true, ..self }
+    }
+
+    /// The same, once it failed for a reason that may pass; `got_through` is how many requests had succeeded by then. In
+    /// an outage nothing gets through, and no failure is its own.
+    pub fn failed(self, got_through: u64) -> Self {
+        let own = u32::from(got_through > self.got_through);
+        Self { failures: self.failures + 1, own_failures: self.own_failures + own, got_through, ..self }
     }
 
     /// Bytes that it keeps in memory, with those whose place it took.
@@ -175,6 +191,19 @@ impl Waiting {
         let write = self.queue.pop_front()?;
         self.forget(write.key.hash);
         Some(write)
+    }
+
+    /// Lets at most `most` writes of other keys pass the first one.
+    pub fn let_pass(&mut self, most: usize) {
+        if let Some(first) = self.queue.pop_front() {
+            let others = self.queue.iter().take(most).take_while(|write| write.key.hash != first.key.hash);
+            self.queue.insert(others.count(), first);
+        }
+    }
+
+    /// Whether one of the first `among` has failed before.
+    pub fn holds_failed(&self, among: usize) -> bool {
+        self.queue.iter().take(among).any(|write| write.failures > 0)
     }
 
     fn forget(&mut self, key: u128) {

@@ -77,6 +77,13 @@ const NEIGHBOURS: Duration = Duration::from_millis(100);
 /// How long a table that is gone is waited for: one that is made anew is there by then.
 const GONE: Duration = Duration::from_secs(15);
 
+/// So often may a batch fail in a row before its writes go alone, to find the one that is to blame.
+const TOGETHER: u32 = 3;
+
+/// So often may a write fail on its own while others get through before it is a dead letter: about half a minute, which
+/// a fault of one partition may last, and as many tries as the original put function made.
+const TRIES: u32 = 20;
+
 /// How long a lane waits at most for the turn of a hot key's write before it looks again.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -465,6 +472,8 @@ async fn lane(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Write>, n: u64) {
             continue;
         };
         match shared.settle(sent, batch, reply, &mut queues) {
+            // Others that got through say nothing of one that is waited for.
+            After::Next if queues.waiting.holds_failed(REQUESTS + 1) => {}
             After::Next => backoff.reset(),
             After::BackOff => watch.backing_off.during(shared.health.clock.sleep(backoff.wait())).await,
             After::End => return,
@@ -501,7 +510,7 @@ impl Shared {
                     return After::End;
                 }
                 self.health.effort().retried += batch.len() as u64;
-                queues.put_back(batch);
+                self.put_back_failed(&error, batch, queues);
                 After::BackOff
             }
             Class::NotFound if self.options.one_of_many => {
@@ -545,8 +554,28 @@ impl Shared {
         }
     }
 
+    /// Puts writes that failed back: those that fail again and again go alone, with others between their tries, and then
+    /// no more.
+    fn put_back_failed(&self, error: &CloudError, batch: Vec<Write>, queues: &mut Queues) {
+        let got_through = self.health.patience.got_through();
+        let mut batch: Vec<Write> = batch.into_iter().map(|write| write.failed(got_through)).collect();
+        if batch.len() > 1 {
+            if batch.iter().any(|write| write.failures >= TOGETHER) {
+                batch = batch.into_iter().map(Write::on_its_own).collect();
+            }
+            return queues.put_back(batch);
+        }
+        let (given_up, again) = batch.into_iter().partition(|write| write.own_failures >= TRIES);
+        queues.put_back(again);
+        queues.waiting.let_pass(REQUESTS);
+        for write in given_up {
+            let reason = format!("failed {TRIES} times while others got through: {error}");
+            queues.put_back(self.refused(write, reason));
+        }
+    }
+
     fn settle_reply(&self, sent_at: Duration, batch: Vec<Write>, reply: &BatchReply, queues: &mut Queues) -> After {
-        self.health.patience.answered();
+        self.health.patience.worked();
         self.gone.answered();
         let sent_count = batch.len();
         let mut unprocessed: HashSet<u128> = reply.unprocessed.iter().map(|key| key.hash).collect();

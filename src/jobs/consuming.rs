@@ -3,7 +3,7 @@
 use super::journal::{Journal, ShardSample, to_json};
 use super::spec::JobId;
 use super::worker::JobError;
-use crate::flow::{Consumer, ShardCheckpoint, ShardSettled};
+use crate::flow::{Consumer, ShardCheckpoint, ShardProgress, ShardSettled};
 
 /// What the name of a shard's checkpoint in the journal begins with.
 const SHARD: &str = "shard:";
@@ -30,7 +30,13 @@ pub(super) fn rows(settled: &[ShardSettled]) -> impl Iterator<Item = (String, Ve
 /// The shards being read, for the journal's sample of this second.
 pub(super) fn samples(consumer: &Consumer) -> Vec<ShardSample> {
     let open = consumer.progress().into_iter().filter(|shard| !shard.done);
-    open.map(|shard| ShardSample { shard: shard.shard, lag_ms: shard.lag_ms, records: shard.records }).collect()
+    let sample = |shard: ShardProgress| ShardSample {
+        shard: shard.shard,
+        lag_ms: shard.lag_ms,
+        behind_records: shard.behind_records,
+        records: shard.records,
+    };
+    open.map(sample).collect()
 }
 
 /// How many shards are read, and how late the latest of them is, ms.

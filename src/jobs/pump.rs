@@ -374,13 +374,21 @@ impl Pump<'_, '_> {
         let limit = self.limit();
         let shards = self.consumer.progress().into_iter().filter(|shard| !shard.done);
         let shards = shards
-            .map(|shard| ShardSample { shard: shard.shard, lag_ms: shard.lag_ms, records: shard.records })
+            .map(|shard| ShardSample {
+                shard: shard.shard,
+                lag_ms: shard.lag_ms,
+                behind_records: shard.behind_records,
+                records: shard.records,
+            })
             .collect();
         let sample = Sample { at_ms: now_ms(), counters: live, limit: limit.clone(), shards, ..Sample::default() };
         self.session.journal().commit(
             &self.session.job.id,
             &Commit { counters, limit: &limit, letters, sample: Some(&sample), ..Commit::default() },
         )?;
+        for words in self.consumer.take_notes() {
+            self.session.note("warn", &words);
+        }
         self.say(live, limit);
         Ok(counters)
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, ScalingType};
@@ -14,7 +15,7 @@ use sluicegate::flow::{
 };
 use sluicegate::item::{Checker, KeyAttr, KeyKind, KeySchema, request};
 
-use crate::running::{Server, block_on, create_stream, create_table, until};
+use crate::running::{Server, Sluice, block_on, create_stream, create_table, until};
 
 const KEYS: usize = 200;
 
@@ -61,7 +62,7 @@ fn put(cloud: &Cloud, numbers: std::ops::Range<usize>) {
             .iter()
             .map(|n| {
                 let item = format!(r#"{{"id":{{"S":"k{}"}},"v":{{"N":"{n}"}}}}"#, n % KEYS);
-                let data = Blob::new(request::encode("t", &item.into()).to_vec());
+                let data = Blob::new(request::encode("puts", &bytes::Bytes::from(item)).to_vec());
                 PutRecordsRequestEntry::builder().data(data).partition_key(format!("k{}", n % KEYS)).build().unwrap()
             })
             .collect();
@@ -142,10 +143,10 @@ fn children_are_pushed_after_their_parents_and_a_restart_goes_on_from_its_checkp
     let server = Server::start(&["--limits", "off", "--faults", "reset=5%", "--seed", "9"]);
     let cloud = server.cloud();
     create_stream(&cloud, "s", 2);
-    create_table(&cloud, "t", 40_000);
+    create_table(&cloud, "puts", 40_000);
     put(&cloud, 0..1_000);
     let first = block_on(async {
-        let consumer = consumer(&cloud, Arc::new(pushed(&cloud, "work").await), "t", Vec::new());
+        let consumer = consumer(&cloud, Arc::new(pushed(&cloud, "work").await), "puts", Vec::new());
         consumer.caught_up().await;
         consumer
     });
@@ -157,7 +158,7 @@ fn children_are_pushed_after_their_parents_and_a_restart_goes_on_from_its_checkp
     block_on(first.caught_up());
     let progress = first.progress();
     assert_eq!(progress.iter().filter(|shard| shard.done).count(), 2, "{progress:?}");
-    assert_eq!(versions(&cloud, "t"), latest(2_000));
+    assert_eq!(versions(&cloud, "puts"), latest(2_000));
     let stored: Vec<ShardCheckpoint> = first.settled().into_iter().map(|settled| settled.checkpoint).collect();
     drop(first);
 
@@ -165,7 +166,7 @@ fn children_are_pushed_after_their_parents_and_a_restart_goes_on_from_its_checkp
     let again = block_on(async {
         let stream = pushed(&cloud, "work").await;
         assert!(!stream.was_registered());
-        let consumer = consumer(&cloud, Arc::new(stream), "t", stored.clone());
+        let consumer = consumer(&cloud, Arc::new(stream), "puts", stored.clone());
         consumer.caught_up().await;
         consumer
     });
@@ -173,7 +174,7 @@ fn children_are_pushed_after_their_parents_and_a_restart_goes_on_from_its_checkp
     counts.extend(again.settled().into_iter().map(|s| (s.checkpoint.shard.clone(), s.checkpoint.counters)));
     let read: u64 = counts.values().map(|counters| counters.read).sum();
     assert!(read >= 3_000, "{read}");
-    assert_eq!(versions(&cloud, "t"), latest(3_000));
+    assert_eq!(versions(&cloud, "puts"), latest(3_000));
     assert_eq!(again.take_notes(), Vec::<String>::new());
 }
 
@@ -182,10 +183,10 @@ fn within_the_limits_a_subscription_that_breaks_waits_for_its_turn_and_loses_not
     let server = Server::start(&["--faults", "reset=20%", "--seed", "3"]);
     let cloud = server.cloud();
     create_stream(&cloud, "s", 1);
-    create_table(&cloud, "t", 40_000);
+    create_table(&cloud, "puts", 40_000);
     put(&cloud, 0..600);
     let consumer = block_on(async {
-        let consumer = consumer(&cloud, Arc::new(pushed(&cloud, "work").await), "t", Vec::new());
+        let consumer = consumer(&cloud, Arc::new(pushed(&cloud, "work").await), "puts", Vec::new());
         tokio::select! {
             () = consumer.caught_up() => {}
             error = consumer.failed() => panic!("{error}"),
@@ -193,7 +194,7 @@ fn within_the_limits_a_subscription_that_breaks_waits_for_its_turn_and_loses_not
         consumer
     });
     assert_eq!(read_counts(&consumer).dead, 0);
-    assert_eq!(versions(&cloud, "t"), latest(600));
+    assert_eq!(versions(&cloud, "puts"), latest(600));
 }
 
 #[test]
@@ -201,11 +202,11 @@ fn a_consumer_that_is_deregistered_and_a_stream_that_is_deleted_end_the_reading_
     let server = Server::start(&["--limits", "off"]);
     let cloud = server.cloud();
     create_stream(&cloud, "s", 1);
-    create_table(&cloud, "t", 40_000);
+    create_table(&cloud, "puts", 40_000);
     put(&cloud, 0..300);
     let (push, poll) = block_on(async {
-        let push = consumer(&cloud, Arc::new(pushed(&cloud, "work").await), "t", Vec::new());
-        let poll = consumer(&cloud, polled(&cloud), "t", Vec::new());
+        let push = consumer(&cloud, Arc::new(pushed(&cloud, "work").await), "puts", Vec::new());
+        let poll = consumer(&cloud, polled(&cloud), "puts", Vec::new());
         tokio::join!(push.caught_up(), poll.caught_up());
         (push, poll)
     });
@@ -229,27 +230,29 @@ fn a_checkpoint_of_an_earlier_stream_of_the_same_name_is_told_and_all_there_is_g
     let server = Server::start(&["--limits", "off"]);
     let cloud = server.cloud();
     create_stream(&cloud, "s", 1);
-    create_table(&cloud, "t", 40_000);
+    create_table(&cloud, "puts", 40_000);
     put(&cloud, 0..400);
     let first = block_on(async {
-        let consumer = consumer(&cloud, polled(&cloud), "t", Vec::new());
+        let consumer = consumer(&cloud, polled(&cloud), "puts", Vec::new());
         consumer.caught_up().await;
         consumer
     });
     let stored: Vec<ShardCheckpoint> = first.settled().into_iter().map(|settled| settled.checkpoint).collect();
     drop(first);
+    let second = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let made = second();
     block_on(cloud.kinesis.delete_stream().stream_name("s").send()).unwrap();
     until("the stream is gone", || {
         block_on(cloud.kinesis.describe_stream_summary().stream_name("s").send()).is_err().then_some(())
     });
     // The embedded Kinesis tells streams of one name apart by the second in which they were made.
-    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    until("it is another second", || (second() > made).then_some(()));
     create_stream(&cloud, "s", 1);
     put(&cloud, 400..800);
     let sources: [Arc<dyn StreamSource>; 2] = [polled(&cloud), Arc::new(block_on(pushed(&cloud, "work")))];
     for source in sources {
         let again = block_on(async {
-            let consumer = consumer(&cloud, source, "t", stored.clone());
+            let consumer = consumer(&cloud, source, "puts", stored.clone());
             consumer.caught_up().await;
             consumer
         });
@@ -257,5 +260,26 @@ fn a_checkpoint_of_an_earlier_stream_of_the_same_name_is_told_and_all_there_is_g
         assert!(notes.len() == 1 && notes[0].contains("does not know the record"), "{notes:?}");
         assert_eq!(read_counts(&again).read, 800);
     }
-    assert_eq!(versions(&cloud, "t"), latest(800));
+    assert_eq!(versions(&cloud, "puts"), latest(800));
+}
+
+#[test]
+fn a_put_worker_reads_by_fan_out_and_its_consumer_stays_for_the_next_one() {
+    let server = Server::start(&["--limits", "off", "--faults", "reset=5%,expire-iterators=10%", "--seed", "2"]);
+    let cloud = server.cloud();
+    create_stream(&cloud, "s", 2);
+    create_table(&cloud, "puts", 40_000);
+    let sluice = Sluice::at(&server.endpoint);
+    let work = ["work", "-k", "s", "--fan-out", "night", "--drain", "--json"];
+    put(&cloud, 0..900);
+    let first = sluice.run(&work).expect(0).last_json();
+    put(&cloud, 900..1_200);
+    let second = sluice.run(&work).expect(0).last_json();
+    let written = |report: &serde_json::Value| report["written"].as_u64().unwrap_or_default();
+    assert!(written(&first) >= 900 && written(&first) + written(&second) >= 1_200, "{first} {second}");
+    assert_eq!(versions(&cloud, "puts"), latest(1_200));
+    assert_eq!(block_on(consumers(&cloud.kinesis, "s")).unwrap().len(), 1);
+    let refused = sluice.run(&["--read-only", "work", "-k", "s", "--fan-out", "other", "--drain"]);
+    assert_ne!(refused.code, 0);
+    assert_eq!(block_on(consumers(&cloud.kinesis, "s")).unwrap().len(), 1, "read-only mode registers nothing");
 }

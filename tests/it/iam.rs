@@ -69,18 +69,18 @@ fn a_restore_asks_for_what_its_policy_allows_and_for_nothing_else() {
     let aws = Watched::start();
     let folder = tempfile::tempdir().unwrap();
     let file = backup(folder.path(), 300);
-    create_table(&aws.cloud, "t", 1_000);
+    create_table(&aws.cloud, "quotes", 1_000);
     create_stream(&aws.cloud, "s", 2);
-    aws.holds(&["restore", &file, "-t", "t"], &["restore", &file, "-t", "t"], &SINGLY);
+    aws.holds(&["restore", &file, "-t", "quotes"], &["restore", &file, "-t", "quotes"], &SINGLY);
     aws.holds(
-        &["restore", &file, "-t", "t", "--if-not-exists"],
-        &["restore", &file, "-t", "t", "--if-not-exists"],
+        &["restore", &file, "-t", "quotes", "--if-not-exists"],
+        &["restore", &file, "-t", "quotes", "--if-not-exists"],
         &["dynamodb:BatchWriteItem", "dynamodb:DeleteItem"],
     );
-    aws.holds(&["restore", &file, "-t", "t", "-k", "s"], &["restore", "-t", "t", "-k", "s"], &SINGLY);
-    let produce = ["restore", &file, "-t", "t", "-k", "s", "--no-workers"];
+    aws.holds(&["restore", &file, "-t", "quotes", "-k", "s"], &["restore", "-t", "quotes", "-k", "s"], &SINGLY);
+    let produce = ["restore", &file, "-t", "quotes", "-k", "s", "--no-workers"];
     aws.holds(&produce, &produce, &[]);
-    let leave = ["restore", &file, "-t", "t", "--leave", "20%"];
+    let leave = ["restore", &file, "-t", "quotes", "--leave", "20%"];
     aws.holds(&leave, &leave, &SINGLY);
 }
 
@@ -89,35 +89,35 @@ fn a_backup_into_s3_and_the_verify_of_it_ask_for_what_their_policies_allow() {
     let aws = Watched::start();
     let folder = tempfile::tempdir().unwrap();
     let file = backup(folder.path(), 300);
-    create_table(&aws.cloud, "t", 1_000);
-    aws.sluice.run(&["restore", &file, "-t", "t"]).expect(0);
+    create_table(&aws.cloud, "quotes", 1_000);
+    aws.sluice.run(&["restore", &file, "-t", "quotes"]).expect(0);
     block_on(aws.cloud.s3.create_bucket().bucket("backups").send()).unwrap();
     // Only what is broken off has parts to give up.
     let abort = ["s3:AbortMultipartUpload"];
-    let to = ["backup", "-t", "t", "s3://backups/h/t.csv"];
+    let to = ["backup", "-t", "quotes", "s3://backups/h/t.csv"];
     aws.holds(&to, &to, &abort);
-    let sampled = ["verify", "s3://backups/h/t.csv", "-t", "t", "--sample", "50"];
+    let sampled = ["verify", "s3://backups/h/t.csv", "-t", "quotes", "--sample", "50"];
     aws.holds(&sampled, &sampled, &[]);
     // All of a table is scanned; keys are asked for once more only where something differs.
-    let whole = ["verify", "s3://backups/h/t.csv", "-t", "t"];
+    let whole = ["verify", "s3://backups/h/t.csv", "-t", "quotes"];
     aws.holds(&whole, &whole, &["dynamodb:BatchGetItem"]);
-    let restore = ["restore", "s3://backups/h/t.csv", "-t", "t"];
+    let restore = ["restore", "s3://backups/h/t.csv", "-t", "quotes"];
     aws.holds(&restore, &restore, &SINGLY);
 }
 
 #[test]
 fn changing_capacity_asks_for_what_its_policy_allows() {
     let aws = Watched::start();
-    create_table(&aws.cloud, "t", 100);
+    create_table(&aws.cloud, "quotes", 100);
     create_stream(&aws.cloud, "s", 2);
-    aws.holds(&["capacity", "t", "--write", "150", "-y"], &["capacity", "t"], &[]);
+    aws.holds(&["capacity", "quotes", "--write", "150", "-y"], &["capacity", "quotes"], &[]);
     aws.holds(&["capacity", "--stream", "s", "--shards", "3", "-y"], &["capacity", "--stream", "s"], &[]);
 }
 
 #[test]
 fn the_lists_of_the_console_need_no_more_than_its_policy() {
     let aws = Watched::start();
-    create_table(&aws.cloud, "t", 100);
+    create_table(&aws.cloud, "quotes", 100);
     create_stream(&aws.cloud, "s", 2);
     let granted = aws.granted(&["console", "--tail"]);
     for args in [
@@ -139,11 +139,11 @@ fn a_job_that_lacks_an_action_is_not_begun_and_says_which() {
     let (cloud, sluice) = (server.cloud(), Sluice::at(&server.endpoint));
     let folder = tempfile::tempdir().unwrap();
     let file = backup(folder.path(), 10);
-    create_table(&cloud, "t", 1_000);
-    let ended = sluice.run(&["restore", &file, "-t", "t"]).expect(1);
+    create_table(&cloud, "quotes", 1_000);
+    let ended = sluice.run(&["restore", &file, "-t", "quotes"]).expect(1);
     for words in [
-        "dynamodb:BatchWriteItem on arn:aws:dynamodb:us-east-1:000000000000:table/t",
-        "dynamodb:PutItem on arn:aws:dynamodb:us-east-1:000000000000:table/t",
+        "dynamodb:BatchWriteItem on arn:aws:dynamodb:us-east-1:000000000000:table/quotes",
+        "dynamodb:PutItem on arn:aws:dynamodb:us-east-1:000000000000:table/quotes",
         "nothing was begun",
         "sluice iam job r-",
     ] {
@@ -162,11 +162,11 @@ fn where_iam_may_not_be_asked_a_job_says_so_once_and_a_denial_met_later_names_wh
     let (cloud, sluice) = (server.cloud(), Sluice::at(&server.endpoint));
     let folder = tempfile::tempdir().unwrap();
     let file = backup(folder.path(), 10);
-    create_table(&cloud, "t", 1_000);
-    let ended = sluice.run(&["restore", &file, "-t", "t"]);
+    create_table(&cloud, "quotes", 1_000);
+    let ended = sluice.run(&["restore", &file, "-t", "quotes"]);
     assert_ne!(ended.code, 0, "{ended:?}");
     assert!(
-        ended.err.contains("dynamodb:BatchWriteItem on arn:aws:dynamodb:us-east-1:000000000000:table/t"),
+        ended.err.contains("dynamodb:BatchWriteItem on arn:aws:dynamodb:us-east-1:000000000000:table/quotes"),
         "{ended:?}"
     );
     assert!(ended.err.contains("sluice iam"), "{ended:?}");

@@ -397,3 +397,26 @@ fn a_table_without_a_directory_is_played_slot_by_slot_when_asked() {
     stored.sort_by(|a, b| a.order().cmp(&b.order()));
     assert_eq!(lines(&ended.out), expected(stored.iter().filter(|event| event.time < end)));
 }
+
+#[test]
+fn a_row_that_is_no_event_is_a_dead_letter_and_those_around_it_are_played() {
+    let server = Server::start(&[]);
+    let cloud = server.cloud();
+    let sluice = Sluice::at(&server.endpoint);
+    let made = events(60);
+    let stored = store(&cloud, "e", Layout::Ordered, &made, COMPLETE);
+    let slot = SlotLength::default().slot_of(made[3].time);
+    let odd = json!({
+        row::SLOT: {"S": slot.to_string()},
+        row::EVENT_KEY: {"S": row::event_key(made[3].time, &"shardId-000000000009:1".parse().unwrap())},
+    });
+    put(&cloud, "e", Layout::Ordered, &[Bytes::from(odd.to_string())]);
+    create_stream(&cloud, "back", 1);
+    let ended = sluice.run(&["playback", "--events", "e", "--from", "2018-03-04", "--out", "-"]).expect(3);
+    assert_eq!(lines(&ended.out), expected(&stored));
+    let onto = ["playback", "--events", "e", "--from", "2018-03-04", "--to-stream", "back", "--json"];
+    let report = sluice.run(&onto).expect(3).last_json();
+    assert_eq!((&report["on_stream"], &report["dead"]), (&json!(60), &json!(1)));
+    let letters = sluice.run(&["dead", "list", report["job"].as_str().unwrap()]);
+    assert!(letters.out.contains("is no event"), "{letters:?}");
+}

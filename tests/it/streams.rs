@@ -14,9 +14,9 @@ fn a_tail_prints_each_record_for_what_it_is_and_stops_by_itself() {
     let server = Server::start(&[]);
     let sluice = Sluice::at(&server.endpoint);
     create_stream(&server.cloud(), "s", 2);
-    create_table(&server.cloud(), "t", 10);
-    put(&server, "s", "a", br#"{"TableName":"t","Item":{"id":{"S":"a\u001b[2J"}}}"#);
-    put(&server, "s", "b", br#"{"TableName":"t","Key":{"id":{"S":"b"}}}"#);
+    create_table(&server.cloud(), "quotes", 10);
+    put(&server, "s", "a", br#"{"TableName":"quotes","Item":{"id":{"S":"a\u001b[2J"}}}"#);
+    put(&server, "s", "b", br#"{"TableName":"quotes","Key":{"id":{"S":"b"}}}"#);
     put(&server, "s", "c", br#"{"MessageType":"Claps","n":1.10}"#);
     put(&server, "s", "d", b"\x1b]0;title\x07 plain");
     put(&server, "s", "e", b"\xf3\x89\x9a\xc2 no protobuf");
@@ -24,8 +24,8 @@ fn a_tail_prints_each_record_for_what_it_is_and_stops_by_itself() {
     let lines: Vec<&str> = ended.out.lines().collect();
     assert_eq!(lines.len(), 5, "{ended:?}");
     for words in [
-        "put  t  id=a\\u{1b}[2J",
-        "delete  t  ",
+        "put  quotes  id=a\\u{1b}[2J",
+        "delete  quotes  ",
         "event  {\"MessageType\":\"Claps\",\"n\":1.10}",
         "bytes  1b 5d",
         "aggregated  ",

@@ -30,6 +30,8 @@ pub struct ShardRow {
     share: f64,
     /// `MillisBehindLatest` of a job of ours that reads it; null when none does.
     lag_ms: Option<u64>,
+    /// About how many records that job has still to read of it.
+    behind_records: Option<u64>,
     /// What that job reads from it.
     records_per_second: Option<f64>,
     /// Who reads it.
@@ -41,10 +43,12 @@ pub struct ShardRow {
 }
 
 /// What a running job says of a shard.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reading {
     /// How far behind, ms; unknown of another host's.
     pub lag_ms: Option<u64>,
+    /// About how many records are still to be read.
+    pub behind_records: Option<u64>,
     /// Records read per second.
     pub per_second: Option<f64>,
     /// Who reads it: the job, or another host's worker.
@@ -71,6 +75,7 @@ pub fn rows(stream: &Stream, readable: Option<&HashSet<String>>, readings: &Read
             state: life.as_str().to_uppercase(),
             share: streams::share(shard),
             lag_ms: reading.and_then(|reading| reading.lag_ms),
+            behind_records: reading.and_then(|reading| reading.behind_records),
             records_per_second: reading.and_then(|reading| reading.per_second),
             holder: reading.map(|reading| reading.holder.clone()),
             branch: relative.branch,
@@ -99,14 +104,19 @@ fn rates(job: &JobId, samples: &[Sample]) -> Readings {
     let seconds = (last.at_ms - first.at_ms) as f64 / 1000.0;
     let others = last.holders.iter().filter_map(|holder| {
         let holds = holder.worker.clone()?;
-        Some((holder.shard.clone(), Reading { lag_ms: None, per_second: None, holder: holds }))
+        Some((holder.shard.clone(), Reading { holder: holds, ..Reading::default() }))
     });
     let mut readings: Readings = others.collect();
     readings.extend(last.shards.iter().map(|shard| {
         let before = first.shards.iter().find(|s| s.shard == shard.shard).map_or(0, |s| s.records);
         let per_second = if seconds > 0.0 { shard.records.saturating_sub(before) as f64 / seconds } else { 0.0 };
-        let (lag_ms, holder) = (Some(shard.lag_ms), job.0.clone());
-        (shard.shard.clone(), Reading { lag_ms, per_second: Some(per_second), holder })
+        let reading = Reading {
+            lag_ms: Some(shard.lag_ms),
+            behind_records: shard.behind_records,
+            per_second: Some(per_second),
+            holder: job.0.clone(),
+        };
+        (shard.shard.clone(), reading)
     }));
     readings
 }
@@ -179,11 +189,12 @@ mod tests {
     fn a_shards_rate_is_what_was_read_over_the_window_and_its_lag_the_latest() {
         let sample = |at_ms, records, lag_ms| Sample {
             at_ms,
-            shards: vec![ShardSample { shard: "s0".into(), lag_ms, records }],
+            shards: vec![ShardSample { shard: "s0".into(), lag_ms, behind_records: Some(50), records }],
             ..Sample::default()
         };
         let job = JobId("r-1".into());
         let rates = rates(&job, &[sample(1_000, 100, 9_000), sample(3_000, 300, 500)]);
-        assert_eq!(rates["s0"], Reading { lag_ms: Some(500), per_second: Some(100.0), holder: "r-1".into() });
+        let (lag_ms, behind_records, per_second) = (Some(500), Some(50), Some(100.0));
+        assert_eq!(rates["s0"], Reading { lag_ms, behind_records, per_second, holder: "r-1".into() });
     }
 }

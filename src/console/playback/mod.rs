@@ -441,6 +441,12 @@ impl Scrubber {
         if !self.is_covered(self.head_us) {
             return true;
         }
+        // What was read beyond the watermark may have got company since.
+        let read_at = self.events_of.as_ref().and_then(|(_, _, watermark)| *watermark);
+        let is_open = self.covered.is_some_and(|covered| read_at.is_none_or(|at| covered.to().as_microsecond() > at));
+        if is_open && read_at != self.watermark_us {
+            return true;
+        }
         let before = self.events.partition_point(|event| event.time.as_microsecond() <= self.head_us);
         before < FEW || self.events.len() - before < FEW
     }
@@ -477,9 +483,10 @@ impl Scrubber {
                     }
                     self.frame_head(0.9);
                 }
-                // What was not complete when it was counted is counted again.
-                let now_us = now_ms * 1000;
-                self.hours.forget_after(before.unwrap_or(now_us).min(now_us) - HOUR);
+                // What was not complete when it was counted is counted again, once more of it is.
+                if let Some(before) = before.filter(|_| before != self.watermark_us) {
+                    self.hours.forget_after(before - HOUR);
+                }
             }
             Answer::Hours(hours) => self.hours.keep(hours, self.from_us, self.to_us()),
             Answer::Around(around) => {

@@ -75,7 +75,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
     let bars = if whole { (area.height / 4).clamp(1, 8) } else { 1 };
     let wanted = bars + 2 + if whole { 2 } else { 0 };
     let top = Rect { height: wanted.min(area.height), ..area };
-    let (left, right) = titles(app, scrubber);
+    let (left, right) = titles(app, scrubber, area.width);
     let inner = boxed(buf, top, &app.theme, left, right);
     if scrubber.layout.is_none() {
         let words = match &scrubber.trouble {
@@ -97,19 +97,16 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
     }
 }
 
-fn titles(app: &App, scrubber: &Scrubber) -> (Line<'static>, Line<'static>) {
+fn titles(app: &App, scrubber: &Scrubber, width: u16) -> (Line<'static>, Line<'static>) {
     let theme = &app.theme;
     let (window, speed) = keys::names(scrubber);
     let day = |us: i64| format!("{:.0}", time(us)).replace('T', " ").chars().take(16).collect::<String>();
     let arrow = if theme.glyphs.braille { "→" } else { "to" };
+    // The ruler says it too.
+    let to = if width >= 100 { format!(" {arrow} {}", day(scrubber.to_us())) } else { String::new() };
     let mut left = vec![
         Span::styled(" playback ", theme.strong),
-        Span::raw(format!(
-            "  {}   {} {arrow} {} ({window})",
-            shown(&scrubber.table),
-            day(scrubber.from_us),
-            day(scrubber.to_us())
-        )),
+        Span::raw(format!("  {}   {}{to} ({window})", shown(&scrubber.table), day(scrubber.from_us))),
     ];
     let complete = match scrubber.watermark_us {
         Some(us) => format!("   complete to {} ", format!("{:.0}", time(us)).replace(['T', 'Z'], " ").trim_end()),
@@ -164,6 +161,11 @@ fn draw_events(buf: &mut Buffer, area: Rect, app: &App, scrubber: &Scrubber) {
     if scrubber.events.is_empty() {
         let words = match scrubber.covered {
             None => "Reading the events here…".to_owned(),
+            Some(_) if scrubber.filter.is_empty() && scrubber.watermark_us.is_none() => format!(
+                "No events here, as far as a directory says: no pump published one up to a time. If the table was written by \
+                 something else, sluice pump --repair --events {} makes its directory.",
+                shown(&scrubber.table)
+            ),
             Some(covered) if scrubber.filter.is_empty() => format!(
                 "No events from {:.0} to {:.0}. {} looks further on, {} back; g goes to a time, z widens the time line.",
                 covered.from(),

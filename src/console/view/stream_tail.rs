@@ -85,22 +85,25 @@ fn state(app: &App, tail: &TailState) -> String {
     format!("stops in {seconds} s or after {} records", exact(TAIL.1))
 }
 
-/// What it costs, and what was lost of it.
+/// What came, what was lost of it, and what it costs.
 fn costs(app: &App, tail: &TailState) -> String {
     let (shards, left_out) = tail.shards;
-    let each = match shards {
-        0 => String::new(),
-        1 => "up to 1 read/s of the shard's 5, which its consumers share".to_owned(),
-        n => format!(
-            "{} shards, up to 1 read/s each (of 5 that consumers share), {} questions/s in all",
-            exact(n as u64),
-            app.api.budget
-        ),
-    };
-    let left_out = if left_out == 0 { String::new() } else { format!("; {} shards left out", exact(left_out as u64)) };
-    let dropped =
-        if tail.dropped == 0 { String::new() } else { format!("; {} not shown any more", exact(tail.dropped)) };
-    format!("{each}{left_out}; {} records so far{dropped}", exact(tail.seen)).trim_start_matches("; ").to_owned()
+    let mut words = vec![format!("{} records so far", exact(tail.seen))];
+    if tail.dropped > 0 {
+        words.push(format!("{} not shown any more", exact(tail.dropped)));
+    }
+    match shards {
+        0 => {}
+        1 => words.push("up to 1 read/s of the shard's 5, which its consumers share".to_owned()),
+        n => {
+            words.push(format!("up to 1 read/s of each of {} shards, of the 5 that consumers share", exact(n as u64)));
+            words.push(format!("{} reads/s in all", app.api.budget));
+        }
+    }
+    if left_out > 0 {
+        words.push(format!("{} shards left out", exact(left_out as u64)));
+    }
+    words.join("; ")
 }
 
 fn cells(app: &App, line: &TailLine) -> Vec<Cell> {
@@ -129,7 +132,12 @@ pub fn exact_lines(line: &TailLine) -> Vec<String> {
         format!("size      {} bytes", exact(line.bytes as u64)),
         String::new(),
     ];
-    lines.extend(line.pretty.iter().map(|text| shown(text)));
+    // Lines are broken at spaces: those that indent are none to break at.
+    let indented = |text: &String| {
+        let inner = text.trim_start_matches(' ');
+        format!("{}{}", "\u{a0}".repeat(text.len() - inner.len()), shown(inner))
+    };
+    lines.extend(line.pretty.iter().map(indented));
     lines
 }
 

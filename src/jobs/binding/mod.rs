@@ -256,31 +256,33 @@ pub struct Recent<T = Stages> {
     looks: VecDeque<(Duration, T)>,
 }
 
-impl<T: Clone> Recent<T> {
-    /// Takes in how the job stands at `now`; gives how it stood some seconds ago, and how many.
-    fn look(&mut self, now: Duration, stands: T) -> (T, Duration) {
-        while self.looks.len() > 1 && self.looks.get(1).is_some_and(|(at, _)| now.saturating_sub(*at) >= OVER) {
+impl<T> Recent<T> {
+    /// Takes in how the job stands at `now`; gives how it stood some seconds ago and how it stands, and the time between.
+    fn look(&mut self, now: Duration, stands: T) -> Option<(&T, &T, Duration)> {
+        self.looks.push_back((now, stands));
+        while self.looks.len() > 2 && self.looks.get(1).is_some_and(|(at, _)| now.saturating_sub(*at) >= OVER) {
             self.looks.pop_front();
         }
-        let (then, before) = self.looks.front().cloned().unwrap_or((now, stands.clone()));
-        self.looks.push_back((now, stands));
-        (before, now.saturating_sub(then))
+        let ((then, before), (_, after)) = (self.looks.front()?, self.looks.back()?);
+        Some((before, after, now.saturating_sub(*then)))
     }
 }
 
 impl Recent<Stages> {
     /// Takes in how the job stands at `now` (of any clock that only goes on), and says what binds.
     pub fn next(&mut self, now: Duration, stages: Stages, names: &Names) -> Binding {
-        let (before, over) = self.look(now, stages.clone());
-        Binding::between(&before, &stages, over, names)
+        let looked = self.look(now, stages);
+        looked.map(|(before, after, over)| Binding::between(before, after, over, names)).unwrap_or_default()
     }
 }
 
 impl Recent<Reads> {
     /// Takes in how the job stands at `now` (of any clock that only goes on), and says what binds its reads of `table`.
     pub fn next(&mut self, now: Duration, reads: Reads, limits: &ReadLimits, table: &str) -> Binding {
-        let (before, over) = self.look(now, reads.clone());
-        Binding::between_reads(&before, &reads, over, limits, table)
+        let looked = self.look(now, reads);
+        looked
+            .map(|(before, after, over)| Binding::between_reads(before, after, over, limits, table))
+            .unwrap_or_default()
     }
 }
 

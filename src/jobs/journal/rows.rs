@@ -54,6 +54,9 @@ pub struct ShardSample {
     pub shard: String,
     /// How far behind its tip, ms (`MillisBehindLatest`).
     pub lag_ms: u64,
+    /// About how many of its records are still to be read: lag times arrival rate; `None` while that is not known.
+    #[serde(default)]
+    pub behind_records: Option<u64>,
     /// Records read from it, in total.
     pub records: u64,
 }

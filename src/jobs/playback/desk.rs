@@ -11,22 +11,24 @@ use super::super::journal::{Commit, Control, Sample, State, now_ms, to_json};
 use super::super::progress::{Line, Said};
 use super::super::spec::PlaybackSpec;
 use super::super::worker::{CONTROLS, End, Halt, JobError, Session};
-use super::sink::{Lines, Played, Records, letter_of};
+use super::sink::{Lines, Played, Records, reason_of};
 use super::{Done, PLAYED};
-use crate::event::read::EventRead;
+use crate::event::read::{EventRead, OddRow};
 use crate::event::{Batch, Event, Filter, Lateness, Miscount, Place, Range, Reading, Tempo};
-use crate::flow::{Clock, Counters, Letter, Outcome, ReadPace};
+use crate::flow::{Clock, Counters, Letter, Outcome, Position as _, ReadPace};
 
 /// Controls are looked at this many times for each checkpoint.
 const LOOKS_PER_COMMIT: u32 = 4;
 /// Seconds that a rate is averaged over.
 const RATE_OVER: usize = 10;
+/// The longest slot that there is, µs.
+const LONGEST_SLOT: i64 = 3_600_000_000;
 /// How often a follower asks for the watermark.
 const FOLLOW: Duration = Duration::from_secs(1);
 
 /// Where events go.
 pub(super) enum Sink {
-    Lines(Lines),
+    Lines(Box<Lines>),
     Records(Arc<Records>),
 }
 
@@ -166,15 +168,16 @@ impl<'a, 'l> Desk<'a, 'l> {
             };
             let Batch { events, odd, miscounted } = batch;
             for odd in odd {
-                let letter = letter_of(odd, &self.table);
-                tracing::warn!(reason = letter.reason, "a row of the event table is no event");
-                self.letters.push(letter);
-                match &mut self.sink {
-                    Sink::Lines(lines) => lines.dead(),
-                    Sink::Records(_) => {}
+                if let Some(halt) = self.bury(odd).await? {
+                    return Ok(Some(halt));
                 }
             }
-            if let Some(found) = miscounted {
+            // What a pass is at work on is counted a little later than it is there.
+            let settled = |found: &Miscount| {
+                let complete = self.watermark.map_or(i64::MAX, Timestamp::as_microsecond);
+                found.there < found.counted || found.slot.start_us <= complete.saturating_sub(LONGEST_SLOT)
+            };
+            if let Some(found) = miscounted.filter(settled) {
                 self.miscounted.0 += 1;
                 self.miscounted.1.get_or_insert(found);
             }
@@ -187,6 +190,29 @@ impl<'a, 'l> Desk<'a, 'l> {
                 }
             }
         }
+    }
+
+    /// Makes a dead letter of a row that is no event.
+    async fn bury(&mut self, odd: OddRow) -> Result<Option<Halt>, JobError> {
+        let reason = reason_of(&odd);
+        tracing::warn!(reason, "a row of the event table is a dead letter");
+        let played = Played::odd(self.last.as_ref(), &self.table);
+        match &mut self.sink {
+            Sink::Lines(lines) => {
+                lines.dead();
+                self.letters.push(played.letter(reason, odd.row));
+            }
+            Sink::Records(records) => {
+                let ledger = Arc::clone(&records.ledger);
+                match self.beside(async move { ledger.open(played).await }).await? {
+                    Ok(Ok(receipt)) => receipt.dead(reason, odd.row),
+                    // Never closed while events are put.
+                    Ok(Err(_)) => {}
+                    Err(halt) => return Ok(Some(halt)),
+                }
+            }
+        }
+        Ok(None)
     }
 
     async fn play_event(&mut self, event: &Event) -> Result<Option<Halt>, JobError> {
@@ -364,7 +390,7 @@ impl<'a, 'l> Desk<'a, 'l> {
                 let put = records.effort();
                 effort.retried += put.retried;
                 effort.throttled += put.throttled;
-                let place = settled.position.map(|played| played.place);
+                let place = settled.position.and_then(|played| played.place);
                 (Done { place, bytes: 0, counters: settled.counters }, records.ledger.live())
             }
         };

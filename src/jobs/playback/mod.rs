@@ -114,9 +114,17 @@ pub(super) async fn run(session: &Session<'_>, spec: &PlaybackSpec) -> Result<En
     }
     let resumed = done.clone().unwrap_or_default();
     let sink = match &to {
-        SinkSpec::Stdout => desk::Sink::Lines(Lines::stdout()),
+        SinkSpec::Stdout => desk::Sink::Lines(Box::new(Lines::stdout())),
         SinkSpec::File(path) => {
-            desk::Sink::Lines(Lines::file(path, done.map(|done| (done.bytes, done.counters))).await?)
+            let is_new = done.is_none();
+            let lines = Lines::file(path, done.map(|done| (done.bytes, done.counters))).await?;
+            if is_new {
+                // From now on the file is this job's: a resume may cut it, and no other one's.
+                let checkpoints = [(PLAYED.to_owned(), to_json(&Done::default()).into_bytes())];
+                let commit = Commit { counters: session.job.counters, checkpoints: &checkpoints, ..Commit::default() };
+                session.journal().commit(&session.job.id, &commit)?;
+            }
+            desk::Sink::Lines(Box::new(lines))
         }
         SinkSpec::Stream(stream) => {
             let records = Records::start(session, (stream, None), false, resumed.counters, Arc::clone(&clock)).await?;

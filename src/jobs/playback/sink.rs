@@ -98,28 +98,37 @@ pub fn write_line(event: &Event, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// An event that is on its way: what a checkpoint stores, and what its dead letter says.
+/// An event that is on its way, or a row that is none: what a checkpoint stores, and what its dead letter says.
 #[derive(Clone, Debug)]
 pub(super) struct Played {
-    pub place: Place,
+    /// Its place; of a row that is no event, the place of the event before it.
+    pub place: Option<Place>,
+    is_event: bool,
     table: Arc<str>,
     bytes: u64,
 }
 
 impl Played {
     pub fn new(event: &Event, table: &Arc<str>) -> Self {
-        Self { place: Place::of(event), table: Arc::clone(table), bytes: event.payload.len() as u64 }
+        let place = Some(Place::of(event));
+        Self { place, is_event: true, table: Arc::clone(table), bytes: event.payload.len() as u64 }
+    }
+
+    /// A row that is no event, met after `before`.
+    pub fn odd(before: Option<&Place>, table: &Arc<str>) -> Self {
+        Self { place: before.cloned(), is_event: false, table: Arc::clone(table), bytes: 0 }
     }
 }
 
 impl Position for Played {
     fn letter(&self, reason: String, payload: Bytes) -> Letter {
+        let id = self.place.as_ref().filter(|_| self.is_event).map(|place| &place.id);
         Letter {
             source: self.table.to_string(),
             line: None,
             offset: None,
-            shard: Some(self.place.id.shard.clone()),
-            sequence: Some(self.place.id.sequence.0.clone()),
+            shard: id.map(|id| id.shard.clone()),
+            sequence: id.map(|id| id.sequence.0.clone()),
             reason,
             payload,
         }
@@ -130,17 +139,9 @@ impl Position for Played {
     }
 }
 
-/// The dead letter of a row of the event table that is no event.
-pub(super) fn letter_of(odd: OddRow, table: &str) -> Letter {
-    Letter {
-        source: table.to_owned(),
-        line: None,
-        offset: None,
-        shard: None,
-        sequence: None,
-        reason: format!("row {} is no event: {}", odd.key, odd.reason),
-        payload: odd.row,
-    }
+/// Why a row of the event table is a dead letter.
+pub(super) fn reason_of(odd: &OddRow) -> String {
+    format!("row {} is no event: {}", odd.key, odd.reason)
 }
 
 /// Lines on their way into a file or to standard output.

@@ -14,7 +14,7 @@ pub use of::{Extras, changes_of_capacity, console, playback, track};
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::cloud::{Cloud, CloudError};
 
@@ -147,22 +147,38 @@ impl Policy {
     }
 
     /// The policy document.
-    pub fn to_json(&self, place: &Place) -> Value {
+    pub fn document(&self, place: &Place) -> Document {
         // Statement IDs are unique in a document (IAM JSON policy reference, Sid).
         let mut used: BTreeMap<&str, usize> = BTreeMap::new();
-        let statements: Vec<Value> = self
-            .statements
-            .iter()
-            .map(|statement| {
-                let times = used.entry(statement.sid).or_default();
-                *times += 1;
-                let sid = if *times == 1 { statement.sid.to_owned() } else { format!("{}{times}", statement.sid) };
-                let on: Vec<String> = statement.on.iter().map(|on| place.arn(on)).collect();
-                json!({ "Sid": sid, "Effect": "Allow", "Action": statement.actions, "Resource": on })
-            })
-            .collect();
-        json!({ "Version": "2012-10-17", "Statement": statements })
+        let written = |statement: &Statement| {
+            let times = used.entry(statement.sid).or_default();
+            *times += 1;
+            Written {
+                sid: if *times == 1 { statement.sid.to_owned() } else { format!("{}{times}", statement.sid) },
+                effect: "Allow",
+                action: statement.actions.clone(),
+                resource: statement.on.iter().map(|on| place.arn(on)).collect(),
+            }
+        };
+        Document { version: "2012-10-17", statement: self.statements.iter().map(written).collect() }
     }
+}
+
+/// A policy as IAM takes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Document {
+    version: &'static str,
+    statement: Vec<Written>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Written {
+    sid: String,
+    effect: &'static str,
+    action: Vec<&'static str>,
+    resource: Vec<String>,
 }
 
 #[cfg(test)]
@@ -186,10 +202,10 @@ mod tests {
         policy.allow("Read", &[On::Bucket("b".into())], &["s3:ListBucket"]);
         policy.allow("Read", &[On::Bucket("c".into())], &["s3:ListBucket"]);
         policy.allow("Again", &[On::Bucket("b".into())], &["s3:ListBucket"]);
-        let json = policy.to_json(&Place::unknown("eu-west-1"));
+        let json = serde_json::to_value(policy.document(&Place::unknown("eu-west-1"))).unwrap();
         let sids: Vec<&str> =
             json["Statement"].as_array().unwrap().iter().map(|s| s["Sid"].as_str().unwrap()).collect();
         assert_eq!(sids, ["Read", "Read2"]);
-        assert_eq!(json["Statement"][0]["Action"], json!(["s3:ListBucket"]));
+        assert_eq!(json["Statement"][0]["Action"], serde_json::json!(["s3:ListBucket"]));
     }
 }

@@ -159,7 +159,10 @@ fn obey(
 /// Why it ended, in words that name what is gone.
 async fn explained(session: &Session<'_>, spec: &WorkSpec, error: CloudError) -> JobError {
     let gone = error.class == Class::NotFound
-        && inventory::stream(&session.cloud, &spec.stream).await.is_err_and(|error| error.class == Class::NotFound);
+        && match inventory::stream(&session.cloud, &spec.stream).await {
+            Ok(stream) => stream.status == "DELETING",
+            Err(error) => error.class == Class::NotFound,
+        };
     if gone {
         return JobError::Unfit(format!(
             "stream {} is gone: it was deleted while it was read. What had been read is written and checkpointed; what had \

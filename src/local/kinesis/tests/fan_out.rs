@@ -178,12 +178,16 @@ async fn a_number_of_an_earlier_stream_of_the_same_name_is_refused() {
     let (_local, cloud) = aws(false, "").await;
     stream(&cloud, "s", 1).await;
     let old = put(&cloud, "s", &[0]).await.records[0].sequence_number.clone().unwrap();
+    let made = SystemTime::now();
     cloud.kinesis.delete_stream().stream_name("s").send().await.unwrap();
     while cloud.kinesis.describe_stream_summary().stream_name("s").send().await.is_ok() {
         tokio::task::yield_now().await;
     }
     // Streams are told apart by the second in which they were made.
-    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    let second = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    while second(SystemTime::now()) <= second(made) {
+        tokio::task::yield_now().await;
+    }
     stream(&cloud, "s", 1).await;
     let ask = cloud.kinesis.get_shard_iterator().stream_name("s").shard_id("0").starting_sequence_number(old);
     let refused = ask.shard_iterator_type(ShardIteratorType::AfterSequenceNumber).send().await.unwrap_err();

@@ -79,11 +79,32 @@ struct OfTable {
     asked: Vec<Asked>,
 }
 
+/// Where a part is: its record's place in the invocation, and its own in an aggregated record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct At {
+    /// The record, from 0.
+    pub record: usize,
+    /// Its place in it, from 0; `None` when it is all of it.
+    pub sub: Option<u64>,
+}
+
+impl At {
+    /// The whole of `record`.
+    pub fn whole(record: usize) -> Self {
+        Self { record, sub: None }
+    }
+
+    /// Part `sub` of `record`.
+    pub fn part(record: usize, sub: u64) -> Self {
+        Self { record, sub: Some(sub) }
+    }
+}
+
 /// A part of a record: a whole one, or one of those that were aggregated into it.
 #[derive(Debug)]
 pub(super) struct Part {
-    /// The record, by its place in the invocation.
-    pub record: usize,
+    /// Where it is.
+    pub at: At,
     /// Its table, where it names one.
     pub table: Option<Arc<str>>,
     /// Its bytes, for a dead letter.
@@ -111,26 +132,26 @@ pub(super) struct Written {
 }
 
 impl Batch {
-    /// Adds a part of `record` that is settled already.
-    pub fn settled(&mut self, record: usize, payload: Bytes, outcome: Outcome) {
-        self.parts.push(Part { record, table: None, payload, outcome: Some(outcome) });
+    /// Adds a part that is settled already.
+    pub fn settled(&mut self, at: At, payload: Bytes, outcome: Outcome) {
+        self.parts.push(Part { at, table: None, payload, outcome: Some(outcome) });
     }
 
-    /// Adds a part of `record` that can never succeed.
-    pub fn dead(&mut self, record: usize, payload: &Bytes, reason: impl Into<String>) {
+    /// Adds a part that can never succeed.
+    pub fn dead(&mut self, at: At, payload: &Bytes, reason: impl Into<String>) {
         let outcome = Outcome::Dead { reason: reason.into(), payload: payload.clone() };
-        self.settled(record, payload.clone(), outcome);
+        self.settled(at, payload.clone(), outcome);
     }
 
-    /// Adds a part of `record` that is written through `door`.
-    pub fn ask(&mut self, record: usize, payload: Bytes, door: &Arc<Door>, intent: Intent) {
-        let at = *self.by_name.entry(door.name.clone()).or_insert_with(|| {
+    /// Adds a part that is written through `door`.
+    pub fn ask(&mut self, at: At, payload: Bytes, door: &Arc<Door>, intent: Intent) {
+        let table = *self.by_name.entry(door.name.clone()).or_insert_with(|| {
             self.tables.push(OfTable { door: Arc::clone(door), asked: Vec::new() });
             self.tables.len() - 1
         });
-        self.tables[at].asked.push(Asked { part: self.parts.len(), intent });
+        self.tables[table].asked.push(Asked { part: self.parts.len(), intent });
         let table = Some(Arc::from(door.name.as_str()));
-        self.parts.push(Part { record, table, payload, outcome: None });
+        self.parts.push(Part { at, table, payload, outcome: None });
     }
 
     /// Writes what was asked for until all of it is settled or `deadline` comes. Afterwards nothing of it is under way.
@@ -154,7 +175,7 @@ impl Batch {
 
     /// The first record with a part that is open.
     pub fn first_open(&self) -> Option<usize> {
-        self.parts.iter().filter(|part| part.outcome.is_none()).map(|part| part.record).min()
+        self.parts.iter().filter(|part| part.outcome.is_none()).map(|part| part.at.record).min()
     }
 }
 
@@ -173,6 +194,10 @@ struct State {
 }
 
 impl Outcomes {
+    fn new(count: usize) -> Self {
+        Self { state: Mutex::new(State { outcomes: vec![None; count], open: 0 }), none_open: Notify::new() }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -209,15 +234,12 @@ impl OfTable {
         clock: &Arc<dyn Clock>,
         deadline: Deadline,
     ) -> (Vec<Option<Outcome>>, Counters, Option<CloudError>) {
-        let outcomes = Arc::new(Outcomes {
-            state: Mutex::new(State { outcomes: vec![None; self.asked.len()], open: 0 }),
-            none_open: Notify::new(),
-        });
+        let outcomes = Arc::new(Outcomes::new(self.asked.len()));
         let warm = self.door.writer();
         let before = warm.writer.effort();
         let left = |until: Duration| until.saturating_sub(clock.now());
         let ended = tokio::select! {
-            done = self.rounds(&warm.writer, &outcomes) => Some(done),
+            done = rounds(&self.asked, &warm.writer, &outcomes) => Some(done),
             error = warm.writer.failed() => Some(Err(error)),
             () = self.door.follow_capacity() => None,
             () = clock.sleep(left(deadline.stop)) => None,
@@ -234,64 +256,63 @@ impl OfTable {
         let found = outcomes.state().outcomes.clone();
         (found, effort, failure)
     }
+}
 
-    /// Hands the writer the last version of each key, and where that was refused for good the one before it.
-    async fn rounds(&self, writer: &Writer, outcomes: &Arc<Outcomes>) -> Result<(), CloudError> {
-        let (mut round, mut earlier) = self.first_round();
-        while !round.is_empty() {
-            outcomes.state().open += round.len();
-            for at in &round {
-                let receipt = Receipt::new(Arc::clone(outcomes) as _, Ticket(*at as u64));
-                self.asked[*at].intent.clone().give(writer, receipt).await?;
-            }
-            outcomes.none_open().await;
-            let mut state = outcomes.state();
-            let mut next = Vec::new();
-            for at in round {
-                let Some(versions) = earlier.get_mut(&at) else { continue };
-                let Some(outcome) = state.outcomes[at].clone() else { continue };
-                if let Outcome::Dead { .. } = outcome {
-                    // What it would have replaced is the last good version.
+/// Hands `writer` the last version of each key, and where that was refused for good the one before it.
+async fn rounds(asked: &[Asked], writer: &Writer, outcomes: &Arc<Outcomes>) -> Result<(), CloudError> {
+    let (mut round, mut earlier) = first_round(asked);
+    while !round.is_empty() {
+        outcomes.state().open += round.len();
+        for at in &round {
+            let receipt = Receipt::new(Arc::clone(outcomes) as _, Ticket(*at as u64));
+            asked[*at].intent.clone().give(writer, receipt).await?;
+        }
+        outcomes.none_open().await;
+        let mut state = outcomes.state();
+        let mut next = Vec::new();
+        for at in round {
+            let Some(mut versions) = earlier.remove(&at) else { continue };
+            let replaced = match &state.outcomes[at] {
+                // What it would have replaced is the last good version.
+                Some(Outcome::Dead { .. }) => {
                     if let Some(before) = versions.pop() {
-                        let versions = std::mem::take(versions);
                         earlier.insert(before, versions);
                         next.push(before);
                     }
                     continue;
                 }
-                let replaced = match outcome {
-                    Outcome::Written | Outcome::Deleted => Outcome::Replaced,
-                    other => other,
-                };
-                for version in std::mem::take(versions) {
-                    state.outcomes[version] = Some(replaced.clone());
-                }
+                Some(Outcome::Written | Outcome::Deleted) => Outcome::Replaced,
+                Some(other) => other.clone(),
+                None => continue,
+            };
+            for version in versions {
+                state.outcomes[version] = Some(replaced.clone());
             }
-            round = next;
         }
-        Ok(())
+        round = next;
     }
+    Ok(())
+}
 
-    /// What is handed over first, by its place in `asked`, and for the last version of a key the earlier ones.
-    fn first_round(&self) -> (Vec<usize>, HashMap<usize, Vec<usize>>) {
-        let mut keys: HashMap<u128, Vec<usize>> = HashMap::with_capacity(self.asked.len());
-        for (at, asked) in self.asked.iter().enumerate() {
-            keys.entry(asked.intent.key().hash).or_default().push(at);
-        }
-        let (mut round, mut earlier) = (Vec::with_capacity(keys.len()), HashMap::new());
-        // In the order in which keys are met, so that the first records are the first to be settled.
-        for asked in &self.asked {
-            let Some(mut versions) = keys.remove(&asked.intent.key().hash) else { continue };
-            // With a condition among them, each version counts.
-            if versions.iter().any(|at| !self.asked[*at].intent.is_plain()) {
-                round.append(&mut versions);
-            } else if let Some(last) = versions.pop() {
-                round.push(last);
-                earlier.insert(last, versions);
-            }
-        }
-        (round, earlier)
+/// What is handed over first, by its place in `asked`, and for the last version of a key the earlier ones.
+fn first_round(asked: &[Asked]) -> (Vec<usize>, HashMap<usize, Vec<usize>>) {
+    let mut keys: HashMap<u128, Vec<usize>> = HashMap::with_capacity(asked.len());
+    for (at, asked) in asked.iter().enumerate() {
+        keys.entry(asked.intent.key().hash).or_default().push(at);
     }
+    let (mut round, mut earlier) = (Vec::with_capacity(keys.len()), HashMap::new());
+    // In the order in which keys are met, so that the first records are the first to be settled.
+    for one in asked {
+        let Some(mut versions) = keys.remove(&one.intent.key().hash) else { continue };
+        // With a condition among them, each version counts.
+        if versions.iter().any(|at| !asked[*at].intent.is_plain()) {
+            round.append(&mut versions);
+        } else if let Some(last) = versions.pop() {
+            round.push(last);
+            earlier.insert(last, versions);
+        }
+    }
+    (round, earlier)
 }
 
 /// Whether an error of looking a table up makes dead letters of its records: it is not there.
@@ -327,5 +348,97 @@ impl<'a> Lookup<'a> {
         };
         self.met.insert(table.to_owned(), met.clone());
         Ok(met)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+    use futures::future::BoxFuture;
+
+    use super::*;
+    use crate::flow::{BatchReply, Consumed, Pacer, SystemClock, TablePut, WriterOptions};
+    use crate::item::{Checker, KeyAttr, KeyKind, KeySchema};
+
+    /// A table that keeps the bodies that it took and refuses those with `bad` in them for good.
+    #[derive(Default)]
+    struct Table(Mutex<Vec<String>>);
+
+    impl Table {
+        fn take(&self, body: &Bytes) -> Result<(), CloudError> {
+            let body = String::from_utf8(body.to_vec()).unwrap();
+            if body.contains("bad") {
+                return Err(CloudError::new(Class::Invalid, "refused", "one of its indexes wants another type"));
+            }
+            self.0.lock().unwrap().push(body);
+            Ok(())
+        }
+    }
+
+    impl TablePut for Table {
+        fn batch(&self, body: Bytes) -> BoxFuture<'_, Result<BatchReply, CloudError>> {
+            async move { self.take(&body).map(|()| BatchReply::default()) }.boxed()
+        }
+        fn put(&self, body: Bytes) -> BoxFuture<'_, Result<Option<Consumed>, CloudError>> {
+            async move { self.take(&body).map(|()| None) }.boxed()
+        }
+        fn delete(&self, body: Bytes) -> BoxFuture<'_, Result<Option<Consumed>, CloudError>> {
+            self.put(body)
+        }
+    }
+
+    fn item(id: &str, v: &str) -> Checked {
+        let partition = KeyAttr { name: "id".into(), kind: KeyKind::S };
+        let json = format!(r#"{{"id":{{"S":"{id}"}},"v":{{"S":"{v}"}}}}"#);
+        Checker::new(KeySchema { partition, sort: None }).check(json.into()).unwrap()
+    }
+
+    fn asked(intents: impl IntoIterator<Item = Intent>) -> Vec<Asked> {
+        intents.into_iter().enumerate().map(|(part, intent)| Asked { part, intent }).collect()
+    }
+
+    async fn run(asked: &[Asked]) -> (Vec<Option<Outcome>>, Vec<String>) {
+        let (table, clock) = (Arc::new(Table::default()), Arc::new(SystemClock::new()));
+        let pacer = Arc::new(Pacer::new(Arc::clone(&clock) as _));
+        let writer = Writer::start(WriterOptions::new("t", "id"), Arc::clone(&table) as _, pacer, clock);
+        let outcomes = Arc::new(Outcomes::new(asked.len()));
+        rounds(asked, &writer, &outcomes).await.unwrap();
+        let found = outcomes.state().outcomes.clone();
+        let sent = table.0.lock().unwrap().clone();
+        (found, sent)
+    }
+
+    #[tokio::test]
+    async fn of_a_key_only_the_last_version_is_sent() {
+        let asked = asked([
+            Intent::Put(item("a", "1")),
+            Intent::Put(item("b", "1")),
+            Intent::Put(item("a", "2")),
+            Intent::Delete(item("b", "1").key),
+        ]);
+        let (outcomes, sent) = run(&asked).await;
+        let replaced = || Some(Outcome::Replaced);
+        assert_eq!(outcomes, [replaced(), replaced(), Some(Outcome::Written), Some(Outcome::Deleted)]);
+        assert!(sent.iter().all(|body| !body.contains(r#"{"S":"1"}"#)), "{sent:?}");
+    }
+
+    #[tokio::test]
+    async fn where_the_last_version_is_refused_for_good_the_one_before_it_is_written() {
+        let versions = ["1", "2", "bad 3", "bad 4"].map(|v| Intent::Put(item("a", v)));
+        let (outcomes, sent) = run(&asked(versions)).await;
+        assert_eq!(outcomes[..2], [Some(Outcome::Replaced), Some(Outcome::Written)]);
+        assert!(outcomes[2..].iter().all(|it| matches!(it, Some(Outcome::Dead { .. }))), "{outcomes:?}");
+        assert_eq!(sent.len(), 1);
+        assert!(sent[0].contains(r#"{"S":"2"}"#), "{sent:?}");
+    }
+
+    #[test]
+    fn with_a_condition_among_them_each_version_of_a_key_is_sent_in_order() {
+        let conditional = Intent::Request(item("a", "2"), Bytes::from_static(b"{}"));
+        let asked =
+            asked([Intent::Put(item("a", "1")), conditional, Intent::Put(item("b", "1")), Intent::Put(item("a", "3"))]);
+        let (round, earlier) = first_round(&asked);
+        assert_eq!(round, [0, 1, 3, 2]);
+        assert!(earlier.values().all(Vec::is_empty));
     }
 }

@@ -15,9 +15,9 @@ use super::door::Doors;
 use super::embedded::{self, Metric};
 use super::letters::Letterbox;
 use super::log::Log;
-use super::message::{self, label_of, name_of};
+use super::message::{self, Arrived, label_of, name_of};
 use super::settings::{Handler, Settings, Target};
-use super::{put, replicate};
+use super::{pump, put, replicate, scan, track};
 use crate::cloud::{Cloud, CloudError, Guard, Mode};
 use crate::flow::{Clock, Counters, Letter, Outcome, SystemClock};
 
@@ -75,7 +75,10 @@ impl Host {
         let event = Bytes::from(String::from(Box::<str>::from(payload)));
         let handled = match self.settings.handler {
             Handler::Put => self.put(&event, began, deadline).await,
+            Handler::Pump => self.pump(&event, began, deadline).await,
+            Handler::Scan => self.scan(began, deadline).await,
             Handler::Replicate => self.replicate(&event, began, deadline).await,
+            Handler::Track => self.track(&event, began, deadline).await,
         };
         handled.inspect_err(|error| tracing::error!(class = ?error.class, "{error}"))
     }
@@ -90,13 +93,69 @@ impl Host {
     async fn put(&self, event: &Bytes, began: Duration, deadline: Deadline) -> Result<Value, CloudError> {
         let records = message::kinesis(event).map_err(not_ours)?;
         let batch = put::read(&records, &mut Lookup::new(&self.doors)).await?;
-        let places = records.into_iter().map(|record| Place {
-            stream: name_of(&record.source).to_owned(),
-            shard: record.shard,
-            sequence: record.sequence,
-            arrived_ms: record.arrived_us / 1000,
-        });
-        self.settle(places.collect(), batch, began, deadline).await
+        let places = places_of(&records);
+        let open = self.settle(&places, batch, began, deadline).await?;
+        Ok(answer(&places, open))
+    }
+
+    async fn pump(&self, event: &Bytes, began: Duration, deadline: Deadline) -> Result<Value, CloudError> {
+        let records = message::kinesis(event).map_err(not_ours)?;
+        let Some(store) = &self.settings.store else { return Err(not_ours("no event store is set".to_owned())) };
+        let (batch, reach) = pump::read(store, &self.doors, &records).await?;
+        let places = places_of(&records);
+        let open = self.settle(&places, batch, began, deadline).await?;
+        reach.store_place(&records, open).await?;
+        Ok(answer(&places, open))
+    }
+
+    async fn scan(&self, began: Duration, deadline: Deadline) -> Result<Value, CloudError> {
+        let Settings { store: Some(store), slots, source, function, .. } = &self.settings else {
+            return Err(not_ours("no event store is set".to_owned()));
+        };
+        let turn = scan::turn(store, &self.doors, source.as_deref(), *slots, &self.clock, deadline.stop).await?;
+        let took = self.clock.now().saturating_sub(began).as_millis() as u64;
+        let Some(report) = turn.report else {
+            tracing::warn!("the buffer could not be emptied in time: the next turn goes on");
+            return Ok(json!({ "unfinished": true }));
+        };
+        for letter in &report.letters {
+            tracing::error!(row = letter.source, reason = letter.reason, "a row of the buffer that can't be an event");
+        }
+        let mut metrics = vec![
+            Metric::count("records", report.met),
+            Metric::count("written", report.stored),
+            Metric::count("dead", report.poison),
+            Metric::count("slots", report.slots),
+            Metric::ms("duration", took),
+        ];
+        let behind = turn.watermark.map(|at| (now_ms() - at.as_millisecond()).max(0) as u64);
+        metrics.extend(behind.map(|ms| Metric::ms("watermark_age", ms)));
+        let dimensions = [("function", function.as_str()), ("table", store.events.as_str())];
+        print(&embedded::line(now_ms(), &dimensions, &metrics, &[]));
+        let watermark = turn.watermark.map(|at| at.to_string());
+        Ok(json!({
+            "met": report.met, "stored": report.stored, "poison": report.poison, "slots": report.slots,
+            "watermark": watermark,
+        }))
+    }
+
+    async fn track(&self, event: &Bytes, began: Duration, deadline: Deadline) -> Result<Value, CloudError> {
+        let Some(stream) = &self.settings.stream else { return Err(not_ours("SLUICE_STREAM is not set".to_owned())) };
+        let left = deadline.stop.saturating_sub(began);
+        let (status, answer) = tokio::select! {
+            answered = track::handle(&self.here, stream, event) => answered.map_err(not_ours)?,
+            () = self.clock.sleep(left) => track::unavailable(),
+        };
+        let took = self.clock.now().saturating_sub(began).as_millis() as u64;
+        let metrics = [
+            Metric::count("records", u64::from(status == 200)),
+            Metric::count("refused", u64::from((400..500).contains(&status))),
+            Metric::count("unavailable", u64::from(status >= 500)),
+            Metric::ms("duration", took),
+        ];
+        let dimensions = [("function", self.settings.function.as_str()), ("stream", stream.as_str())];
+        print(&embedded::line(now_ms(), &dimensions, &metrics, &[]));
+        Ok(answer)
     }
 
     async fn replicate(&self, event: &Bytes, began: Duration, deadline: Deadline) -> Result<Value, CloudError> {
@@ -114,17 +173,19 @@ impl Host {
             arrived_ms: record.at_ms,
             sequence: record.sequence,
         });
-        self.settle(places.collect(), batch, began, deadline).await
+        let places: Vec<Place> = places.collect();
+        let open = self.settle(&places, batch, began, deadline).await?;
+        Ok(answer(&places, open))
     }
 
-    /// Writes `batch`, stores its dead letters, and says where Lambda is to begin once more.
+    /// Writes `batch`, stores its dead letters, and says from which record on Lambda is to hand it over once more.
     async fn settle(
         &self,
-        places: Vec<Place>,
+        places: &[Place],
         mut batch: Batch,
         began: Duration,
         deadline: Deadline,
-    ) -> Result<Value, CloudError> {
+    ) -> Result<Option<usize>, CloudError> {
         let age_ms = places.last().map(|last| (now_ms() - last.arrived_ms).max(0) as u64);
         let written = batch.write(&self.clock, deadline).await;
         for error in &written.failures {
@@ -136,25 +197,24 @@ impl Host {
         {
             return Err(error.clone());
         }
-        if let Err((first, error)) = self.store_letters(&places, &batch, open).await {
+        if let Err((first, error)) = self.store_letters(places, &batch, open).await {
             // A record whose letter is not kept is not settled.
             tracing::error!(class = ?error.class, "{error}");
             open = Some(first);
         }
-        let sequence = open.map(|record| places[record].sequence.as_str());
-        if let (Some(record), Some(sequence)) = (open, sequence) {
+        if let Some(record) = open {
             let place = &places[record];
             tracing::warn!(
                 stream = place.stream,
                 shard = place.shard,
-                sequence,
+                sequence = place.sequence,
                 handed_back = places.len() - record,
                 "not all records could be settled in time: Lambda hands them over once more from this one on"
             );
         }
         let took = self.clock.now().saturating_sub(began);
-        self.tell(&places, &batch, &written, open, age_ms, took);
-        Ok(message::answer(sequence))
+        self.tell(places, &batch, &written, open, age_ms, took);
+        Ok(open)
     }
 
     /// Stores the letters of the records before `open`: those behind are met again. On an error, the first record that
@@ -167,9 +227,9 @@ impl Host {
     ) -> Result<(), (usize, CloudError)> {
         let mut first = None;
         let mut letters = Vec::new();
-        for part in batch.parts.iter().filter(|part| open.is_none_or(|open| part.record < open)) {
+        for part in batch.parts.iter().filter(|part| open.is_none_or(|open| part.at.record < open)) {
             let Some(Outcome::Dead { reason, payload }) = &part.outcome else { continue };
-            let place = &places[part.record];
+            let place = &places[part.at.record];
             tracing::warn!(
                 stream = place.stream,
                 shard = place.shard,
@@ -177,13 +237,17 @@ impl Host {
                 reason,
                 "dead letter"
             );
-            first.get_or_insert(part.record);
+            first.get_or_insert(part.at.record);
             letters.push(Letter {
                 source: place.stream.clone(),
                 line: None,
                 offset: None,
                 shard: Some(place.shard.clone()),
-                sequence: Some(place.sequence.clone()),
+                // As a consumer's letters name a part of an aggregated record.
+                sequence: Some(match part.at.sub {
+                    Some(sub) => format!("{}/{sub}", place.sequence),
+                    None => place.sequence.clone(),
+                }),
                 reason: reason.clone(),
                 payload: payload.clone(),
             });
@@ -208,7 +272,7 @@ impl Host {
         let Some(first) = places.first() else { return };
         let mut all = Counters::default();
         let mut tables: BTreeMap<&str, Counters> = BTreeMap::new();
-        for part in batch.parts.iter().filter(|part| open.is_none_or(|open| part.record < open)) {
+        for part in batch.parts.iter().filter(|part| open.is_none_or(|open| part.at.record < open)) {
             let Some(outcome) = &part.outcome else { continue };
             outcome.count(part.payload.len() as u64, &mut all);
             if let Some(table) = &part.table {
@@ -232,6 +296,20 @@ impl Host {
             print(&embedded::line(now, &dimensions, &counted(&counters), &more));
         }
     }
+}
+
+fn places_of(records: &[Arrived]) -> Vec<Place> {
+    let place = |record: &Arrived| Place {
+        stream: name_of(&record.source).to_owned(),
+        shard: record.shard.clone(),
+        sequence: record.sequence.clone(),
+        arrived_ms: record.arrived_us / 1000,
+    };
+    records.iter().map(place).collect()
+}
+
+fn answer(places: &[Place], open: Option<usize>) -> Value {
+    message::answer(open.map(|record| places[record].sequence.as_str()))
 }
 
 fn counted(counters: &Counters) -> Vec<Metric> {

@@ -30,7 +30,10 @@ impl Letterbox {
         let first = letters.first();
         let source = first.map(|letter| letter.source.as_str()).unwrap_or_default();
         let shard = first.and_then(|letter| letter.shard.as_deref()).unwrap_or("none");
-        let sequence = |letter: Option<&Letter>| letter.and_then(|it| it.sequence.clone()).unwrap_or_default();
+        // A part of an aggregated record has a slash in its number, which would make a folder.
+        let sequence = |letter: Option<&Letter>| {
+            letter.and_then(|it| it.sequence.as_deref()).unwrap_or_default().replace('/', ".")
+        };
         let name = format!("{source}/{shard}/{}-{}.jsonl", sequence(first), sequence(letters.last()));
         if self.prefix.is_empty() { name } else { format!("{}/{name}", self.prefix) }
     }

@@ -1,9 +1,10 @@
 //! The Lambda host: the logic of `flow` and `event` as functions of event source mappings.
 //!
 //! ```text
-//!   Kinesis ───────▶ put ───────┐                    ┌─▶ batchItemFailures: from here on, once more
+//!   Kinesis ───────▶ put, pump ─┐                    ┌─▶ batchItemFailures: from here on, once more
 //!   table's stream ▶ replicate ─┴▶ Batch ─▶ doors ───┼─▶ dead letters in S3
-//!                                          (warm)    └─▶ metrics in the log
+//!   schedule ──────▶ scan ─────────────────▶ (warm)  └─▶ metrics in the log
+//!   HTTP ──────────▶ track ─▶ Kinesis
 //! ```
 //!
 //! `docs`: `deploy/README.md`.
@@ -16,9 +17,12 @@ mod host;
 mod letters;
 mod log;
 mod message;
+mod pump;
 mod put;
 mod replicate;
+mod scan;
 mod settings;
+mod track;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use super::batch::{Batch, Intent, Lookup};
+use super::batch::{At, Batch, Intent, Lookup};
 use super::message::Arrived;
 use crate::cloud::CloudError;
-use crate::flow::with_item;
+use crate::flow::{Outcome, aggregate, with_item};
 use crate::item::request::{self, Request};
 
 /// What `records` ask for.
@@ -15,27 +15,43 @@ use crate::item::request::{self, Request};
 pub(super) async fn read(records: &[Arrived], lookup: &mut Lookup<'_>) -> Result<Batch, CloudError> {
     let mut batch = Batch::default();
     for (n, record) in records.iter().enumerate() {
-        match &record.data {
-            Ok(data) => take(&mut batch, n, data, lookup).await?,
-            Err((raw, why)) => batch.dead(n, raw, why.as_str()),
+        let data = match &record.data {
+            Ok(data) => data,
+            Err((raw, why)) => {
+                batch.dead(At::whole(n), raw, why.as_str());
+                continue;
+            }
+        };
+        match aggregate::unpack(data) {
+            Ok(None) => take(&mut batch, At::whole(n), data, lookup).await?,
+            Ok(Some(aggregated)) if aggregated.is_empty() => {
+                batch.settled(At::whole(n), data.clone(), Outcome::Passed);
+            }
+            Ok(Some(aggregated)) => {
+                for (sub, record) in (0..).zip(aggregated.records()) {
+                    take(&mut batch, At::part(n, sub), &record.data, lookup).await?;
+                }
+            }
+            // No put request begins like that.
+            Err(damage) => batch.dead(At::whole(n), data, damage.to_string()),
         }
     }
     Ok(batch)
 }
 
-/// Adds one put request of record `n`.
-async fn take(batch: &mut Batch, n: usize, data: &Bytes, lookup: &mut Lookup<'_>) -> Result<(), CloudError> {
+/// Adds the put request at `at`.
+async fn take(batch: &mut Batch, at: At, data: &Bytes, lookup: &mut Lookup<'_>) -> Result<(), CloudError> {
     let request = match request::parse(data) {
         Ok(request) => request,
         Err(refusal) => {
-            batch.dead(n, data, refusal.to_string());
+            batch.dead(at, data, refusal.to_string());
             return Ok(());
         }
     };
     let door = match lookup.door(request.table()).await? {
         Ok(door) => door,
         Err(reason) => {
-            batch.dead(n, data, reason);
+            batch.dead(at, data, reason);
             return Ok(());
         }
     };
@@ -46,7 +62,7 @@ async fn take(batch: &mut Batch, n: usize, data: &Bytes, lookup: &mut Lookup<'_>
     let checked = match door.checker.check(json.clone()) {
         Ok(checked) => checked,
         Err(refusal) => {
-            batch.dead(n, data, refusal.to_string());
+            batch.dead(at, data, refusal.to_string());
             return Ok(());
         }
     };
@@ -60,6 +76,6 @@ async fn take(batch: &mut Batch, n: usize, data: &Bytes, lookup: &mut Lookup<'_>
         },
         Request::Delete { .. } => Intent::Delete(checked.key),
     };
-    batch.ask(n, data.clone(), &door, intent);
+    batch.ask(at, data.clone(), &door, intent);
     Ok(())
 }

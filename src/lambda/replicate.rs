@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::batch::{Batch, Intent};
+use super::batch::{At, Batch, Intent};
 use super::door::Door;
 use super::message::{Changed, name_of, region_of};
 use super::settings::Target;
@@ -14,22 +14,23 @@ use crate::item::request;
 pub(super) fn read(records: &[Changed], door: &Arc<Door>, skip_expired: bool) -> Batch {
     let mut batch = Batch::default();
     for (n, record) in records.iter().enumerate() {
+        let at = At::whole(n);
         let change = match TableChange::read(&record.record) {
             Ok(change) => change,
             Err(refusal) => {
-                batch.dead(n, &record.record, refusal.to_string());
+                batch.dead(at, &record.record, refusal.to_string());
                 continue;
             }
         };
         if change.by_ttl && skip_expired {
-            batch.settled(n, record.record.clone(), Outcome::Skipped);
+            batch.settled(at, record.record.clone(), Outcome::Skipped);
             continue;
         }
         let (json, is_put) = match change.effect {
             Effect::Put(image) => (image, true),
             Effect::Delete => (change.keys, false),
             Effect::NoImage(why) => {
-                batch.dead(n, &record.record, why);
+                batch.dead(at, &record.record, why);
                 continue;
             }
         };
@@ -37,9 +38,9 @@ pub(super) fn read(records: &[Changed], door: &Arc<Door>, skip_expired: bool) ->
         let request =
             if is_put { request::encode(&door.name, &json) } else { request::encode_delete(&door.name, &json) };
         match door.checker.check(json) {
-            Ok(item) if is_put => batch.ask(n, request, door, Intent::Put(item)),
-            Ok(item) => batch.ask(n, request, door, Intent::Delete(item.key)),
-            Err(refusal) => batch.dead(n, &request, refusal.to_string()),
+            Ok(item) if is_put => batch.ask(at, request, door, Intent::Put(item)),
+            Ok(item) => batch.ask(at, request, door, Intent::Delete(item.key)),
+            Err(refusal) => batch.dead(at, &request, refusal.to_string()),
         }
     }
     batch

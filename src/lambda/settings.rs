@@ -4,25 +4,36 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::letters::Letterbox;
+use super::pump::Store;
 use crate::cloud::Context;
+use crate::event::SlotLength;
 
 /// Which handler a function runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Handler {
     /// Put requests of a Kinesis stream into their tables.
     Put,
+    /// Events of a Kinesis stream into the buffer.
+    Pump,
+    /// The buffer into the event table.
+    Scan,
     /// Changes of a table into another one.
     Replicate,
+    /// HTTP requests onto a Kinesis stream.
+    Track,
 }
 
 impl Handler {
-    const ALL: [Self; 2] = [Self::Put, Self::Replicate];
+    const ALL: [Self; 5] = [Self::Put, Self::Pump, Self::Scan, Self::Replicate, Self::Track];
 
     /// As `SLUICE_HANDLER` spells it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Put => "put",
+            Self::Pump => "pump",
+            Self::Scan => "scan",
             Self::Replicate => "replicate",
+            Self::Track => "track",
         }
     }
 }
@@ -51,12 +62,20 @@ pub(super) struct Settings {
     pub handler: Handler,
     /// `AWS_LAMBDA_FUNCTION_NAME`.
     pub function: String,
-    /// `SLUICE_DEAD_LETTERS`.
+    /// `SLUICE_DEAD_LETTERS`, for handlers of streams.
     pub letters: Option<Letterbox>,
     /// `SLUICE_MAX_WCU`: what one process of the function uses of a table at most, WCU.
     pub max_wcu: Option<f64>,
     /// `SLUICE_TARGET_TABLE` and where it is, for `replicate`.
     pub target: Option<Target>,
+    /// `SLUICE_BUFFER_TABLE` and `SLUICE_EVENT_TABLE`, for `pump` and `scan`.
+    pub store: Option<Store>,
+    /// `SLUICE_SLOT`, for `scan`; `None` is what the event table was begun with.
+    pub slots: Option<SlotLength>,
+    /// `SLUICE_STREAM_ARN`, for `scan`: with it, the watermark is published.
+    pub source: Option<String>,
+    /// `SLUICE_STREAM`, for `track`.
+    pub stream: Option<String>,
     /// `SLUICE_SKIP_EXPIRED`: deletes of items that expired are left out.
     pub skip_expired: bool,
     /// Where the function itself acts: `AWS_ENDPOINT_URL`, and the region that Lambda sets.
@@ -82,7 +101,8 @@ impl Settings {
         let needed = |name: &str, what: &str| var(name).ok_or_else(|| format!("{name} is not set: {what}"));
         let handler: Handler = needed("SLUICE_HANDLER", "it says which handler the function runs")?.parse()?;
         let letters = var("SLUICE_DEAD_LETTERS").map(|address| Letterbox::parse(&address)).transpose()?;
-        if letters.is_none() {
+        let keeps_letters = matches!(handler, Handler::Put | Handler::Pump | Handler::Replicate);
+        if keeps_letters && letters.is_none() {
             return Err(
                 "SLUICE_DEAD_LETTERS is not set: a record that can never succeed is kept there, s3://bucket/prefix"
                     .to_owned(),
@@ -101,8 +121,21 @@ impl Settings {
             Some(other) => return Err(format!("SLUICE_SKIP_EXPIRED is {other:?}: set it to true or false")),
         };
         let context = Context { profile: None, region: None, endpoint_url: var("AWS_ENDPOINT_URL") };
+        let store = match handler {
+            Handler::Pump | Handler::Scan => Some(Store {
+                buffer: needed("SLUICE_BUFFER_TABLE", "the buffer of the event store")?,
+                events: needed("SLUICE_EVENT_TABLE", "the event table")?,
+            }),
+            _ => None,
+        };
+        let slots = var("SLUICE_SLOT").map(|text| text.parse()).transpose();
+        let slots = slots.map_err(|error: String| format!("SLUICE_SLOT is wrong: {error}"))?;
+        let source = var("SLUICE_STREAM_ARN");
+        let stream = match handler {
+            Handler::Track => Some(needed("SLUICE_STREAM", "the stream that requests become records of")?),
+            _ => None,
+        };
         let target = match handler {
-            Handler::Put => None,
             Handler::Replicate => Some(Target {
                 table: needed("SLUICE_TARGET_TABLE", "the table that the replica is made in")?,
                 context: Context {
@@ -111,9 +144,10 @@ impl Settings {
                     endpoint_url: var("SLUICE_TARGET_ENDPOINT").or_else(|| context.endpoint_url.clone()),
                 },
             }),
+            _ => None,
         };
         let function = var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "sluice-lambda".to_owned());
-        Ok(Self { handler, function, letters, max_wcu, target, skip_expired, context })
+        Ok(Self { handler, function, letters, max_wcu, target, store, slots, source, stream, skip_expired, context })
     }
 }
 
@@ -133,6 +167,10 @@ mod tests {
         let letters = ("SLUICE_DEAD_LETTERS", "s3://b/p");
         assert!(read(&[("SLUICE_HANDLER", "put"), ("SLUICE_DEAD_LETTERS", "b")]).unwrap_err().contains("s3://"));
         assert!(read(&[("SLUICE_HANDLER", "replicate"), letters]).unwrap_err().contains("SLUICE_TARGET_TABLE"));
+        assert!(read(&[("SLUICE_HANDLER", "pump"), letters]).unwrap_err().contains("SLUICE_BUFFER_TABLE"));
+        assert!(read(&[("SLUICE_HANDLER", "track")]).unwrap_err().contains("SLUICE_STREAM"));
+        let slot = [("SLUICE_HANDLER", "track"), ("SLUICE_STREAM", "s"), ("SLUICE_SLOT", "7s")];
+        assert!(read(&slot).unwrap_err().contains("SLUICE_SLOT"));
         for wrong in ["0", "-1", "many", "inf"] {
             let refused = read(&[("SLUICE_HANDLER", "put"), letters, ("SLUICE_MAX_WCU", wrong)]).unwrap_err();
             assert!(refused.contains("SLUICE_MAX_WCU"), "{refused}");

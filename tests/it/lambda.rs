@@ -11,10 +11,10 @@ use base64::prelude::BASE64_STANDARD;
 use lambda_simulator::{InvocationBuilder, Simulator};
 use serde_json::{Value, json};
 use sluicegate::cloud::Cloud;
-use sluicegate::flow::LetterLine;
+use sluicegate::flow::{LetterLine, aggregate};
 use sluicegate::item::request;
 
-use crate::running::{Server, Sluice, block_on, count, create_table, item, until};
+use crate::running::{Server, Sluice, block_on, count, create_stream, create_table, item, until};
 
 /// A process of a function, and the Lambda that invokes it.
 struct Function {
@@ -187,6 +187,25 @@ fn put_runs_the_requests_of_a_batch_for_many_tables_cold_and_warm() {
     let cold: Vec<String> =
         function.log.lock().unwrap().iter().filter(|line| line.contains("\"change\"")).cloned().collect();
     assert!(cold.iter().any(|line| line.contains("BatchWriteItem") && line.contains("two")), "it is audited: {cold:?}");
+}
+
+#[test]
+fn requests_that_share_a_record_are_run_in_order_and_a_bad_one_among_them_dies_alone() {
+    let (server, cloud) = scene(&["--limits", "off"], &["one"]);
+    let function = Function::put(&server);
+    let version = |id: &str, v: u32| put_request("one", &format!(r#"{{"id":{{"S":"{id}"}},"v":{{"N":"{v}"}}}}"#));
+    let shared = [version("a", 1), b"poison".to_vec(), version("b", 1), version("a", 2)];
+    let packed = aggregate::pack(7, shared.into_iter().enumerate().map(|(n, data)| (format!("p-{n}"), data.into())));
+    let mut broken = packed.to_vec();
+    *broken.last_mut().unwrap() ^= 1;
+    assert_eq!(function.first_open(kinesis_event(0, &[version("b", 0), packed.to_vec(), broken.clone()]), 60), None);
+    assert_eq!(value(&cloud, "one", "a"), Some(AttributeValue::N("2".into())));
+    assert_eq!(value(&cloud, "one", "b"), Some(AttributeValue::N("1".into())));
+    let (_, kept) = letters(&cloud);
+    assert_eq!(kept[0].sequence, Some(format!("{}/1", sequence(1))));
+    assert_eq!(BASE64_STANDARD.decode(&kept[0].bytes).unwrap(), b"poison");
+    assert!(kept[1].reason.contains("checksum"), "{kept:?}");
+    assert_eq!(BASE64_STANDARD.decode(&kept[1].bytes).unwrap(), broken);
 }
 
 #[test]
@@ -381,6 +400,124 @@ fn replicate_leaves_out_expired_items_when_told_and_never_writes_into_its_own_so
     let refused = function.invoke(json!({ "Records": records }), 60).unwrap_err();
     assert!(refused.contains("target table itself"), "{refused}");
     assert_eq!(count(&cloud, "origin"), 0);
+}
+
+/// All records of a stream of one shard, as Lambda hands them over.
+fn records_of(cloud: &Cloud, stream: &str) -> Vec<Value> {
+    use aws_sdk_kinesis::types::ShardIteratorType;
+    block_on(async {
+        let summary = cloud.kinesis.describe_stream_summary().stream_name(stream).send().await.unwrap();
+        let arn = summary.stream_description_summary.unwrap().stream_arn;
+        let shards = cloud.kinesis.list_shards().stream_name(stream).send().await.unwrap();
+        let shard = shards.shards()[0].shard_id().to_owned();
+        let start = cloud.kinesis.get_shard_iterator().stream_name(stream).shard_id(&shard);
+        let start = start.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await.unwrap();
+        let page = cloud.kinesis.get_records().set_shard_iterator(start.shard_iterator).send().await.unwrap();
+        let record = |record: &aws_sdk_kinesis::types::Record| {
+            json!({
+                "kinesis": {
+                    "partitionKey": record.partition_key(), "sequenceNumber": record.sequence_number(),
+                    "data": BASE64_STANDARD.encode(record.data().clone().into_inner()),
+                    "approximateArrivalTimestamp": record.approximate_arrival_timestamp().unwrap().as_secs_f64(),
+                },
+                "eventID": format!("{shard}:{}", record.sequence_number()), "eventSourceARN": arn,
+            })
+        };
+        page.records().iter().map(record).collect()
+    })
+}
+
+fn put_event(cloud: &Cloud, stream: &str, key: &str, data: &[u8]) {
+    let data = aws_sdk_kinesis::primitives::Blob::new(data);
+    let put = cloud.kinesis.put_record().stream_name(stream).partition_key(key).data(data);
+    block_on(put.send()).unwrap();
+}
+
+#[test]
+fn pump_and_scan_bring_every_event_into_the_event_table_once_with_its_very_bytes() {
+    let (server, cloud) = scene(&["--limits", "off"], &[]);
+    create_stream(&cloud, "events", 1);
+    let sluice = Sluice::at(&server.endpoint);
+    let store = ["-k", "events", "--buffer", "buffer", "--events", "stored"];
+    sluice.run(&[&["pump"][..], &store[..], &["--create-tables", "--once"]].concat()).expect(0);
+
+    let bodies: Vec<Vec<u8>> = (0..100)
+        .map(|n| format!(r#"{{"id":12345678901234567890,"z":1.10,"n":{n}}}"#).into_bytes())
+        .chain([vec![0, 255, 1]])
+        .collect();
+    bodies.iter().for_each(|body| put_event(&cloud, "events", "k", body));
+    let records = records_of(&cloud, "events");
+    let source = records[0]["eventSourceARN"].as_str().unwrap().to_owned();
+    let tables = [("SLUICE_BUFFER_TABLE", "buffer"), ("SLUICE_EVENT_TABLE", "stored")];
+    let pump = Function::start(&server, &[&[("SLUICE_HANDLER", "pump"), LETTERS][..], &tables[..]].concat());
+    assert_eq!(pump.first_open(json!({ "Records": records[..60] }), 60), None);
+    assert_eq!(count(&cloud, "buffer"), 60);
+    let scan = [&[("SLUICE_HANDLER", "scan"), ("SLUICE_STREAM_ARN", source.as_str())][..], &tables[..]].concat();
+    let scan = Function::start(&server, &scan);
+    let turn = scan.invoke(json!({ "source": "aws.events" }), 60).unwrap();
+    assert_eq!((&turn["met"], &turn["stored"], &turn["poison"]), (&json!(60), &json!(60), &json!(0)));
+    assert_eq!(count(&cloud, "buffer"), 0);
+
+    // Handed over once more with the rest: what is stored is not stored again.
+    assert_eq!(pump.first_open(json!({ "Records": records }), 60), None);
+    assert_eq!(count(&cloud, "buffer"), 41);
+    let turn = scan.invoke(json!({}), 60).unwrap();
+    assert_eq!(turn["stored"], 41);
+    assert!(turn["watermark"].is_string(), "nothing is behind the place of the shard: {turn}");
+    let played = sluice.run(&[
+        "playback",
+        "--events",
+        "stored",
+        "--from",
+        "2000-01-01",
+        "--to",
+        "now",
+        "--speed",
+        "max",
+        "--out",
+        "-",
+    ]);
+    let mut found: Vec<Vec<u8>> = Vec::new();
+    for line in played.out.lines().filter(|line| line.contains("\"event_id\"")) {
+        let event: Value = serde_json::from_str(line).unwrap();
+        found.push(BASE64_STANDARD.decode(event["data"].as_str().unwrap()).unwrap());
+    }
+    assert_eq!(found, bodies, "{}", played.err);
+
+    // A job goes on where the functions stopped.
+    put_event(&cloud, "events", "k", b"{}");
+    let ended = sluice.run(&[&["pump"][..], &store[..], &["--once", "--json"]].concat()).expect(0);
+    assert_eq!(ended.last_json()["read"], 1, "{}", ended.out);
+}
+
+#[test]
+fn track_answers_once_the_stream_has_the_event() {
+    let (server, cloud) = scene(&["--limits", "off"], &[]);
+    create_stream(&cloud, "events", 1);
+    let track = Function::start(&server, &[("SLUICE_HANDLER", "track"), ("SLUICE_STREAM", "events")]);
+    let url = |method: &str, path: &str, query: &str, body: &str| {
+        json!({
+            "version": "2.0", "rawPath": path, "rawQueryString": query, "body": body, "isBase64Encoded": false,
+            "requestContext": { "http": { "method": method, "path": path } },
+        })
+    };
+    let pixel = track.invoke(url("GET", "/track.gif", "a=1&b=x%20y", ""), 15).unwrap();
+    assert_eq!((&pixel["statusCode"], &pixel["headers"]["content-type"]), (&json!(200), &json!("image/gif")));
+    assert_eq!(pixel["body"], "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7");
+    let body = r#"{"id":12345678901234567890,"z":1.10,"EntityId":"e"}"#;
+    let kept = track.invoke(url("POST", "/events", "", body), 15).unwrap();
+    assert_eq!(kept["statusCode"], 200);
+    let records = records_of(&cloud, "events");
+    assert_eq!(records[1]["kinesis"]["data"], BASE64_STANDARD.encode(body));
+    assert_eq!(records[1]["kinesis"]["partitionKey"], "e");
+    assert_eq!(kept["headers"]["x-sequencenumber"], records[1]["kinesis"]["sequenceNumber"]);
+    assert_eq!(track.invoke(url("GET", "/healthz", "", ""), 15).unwrap()["statusCode"], 200);
+    assert_eq!(track.invoke(url("POST", "/events", "", "no json"), 15).unwrap()["statusCode"], 400);
+    assert!(track.invoke(json!({ "Records": [] }), 15).unwrap_err().contains("no HTTP request"));
+
+    let nowhere = Function::start(&server, &[("SLUICE_HANDLER", "track"), ("SLUICE_STREAM", "nowhere")]);
+    let refused = nowhere.invoke(url("POST", "/events", "", "{}"), 15).unwrap();
+    assert_eq!((&refused["statusCode"], &refused["headers"]["retry-after"]), (&json!(503), &json!("1")));
 }
 
 #[test]

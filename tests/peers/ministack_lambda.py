@@ -44,7 +44,7 @@ def table(name, stream=False):
     )["TableDescription"]
 
 
-def function(name, code, handler, source, batch, **environment):
+def function(name, code, handler, source=None, batch=None, **environment):
     variables = {
         "SLUICE_HANDLER": handler,
         "SLUICE_DEAD_LETTERS": f"s3://{bucket}/{handler}",
@@ -60,6 +60,8 @@ def function(name, code, handler, source, batch, **environment):
         Timeout=60,
         Environment={"Variables": variables},
     )
+    if source is None:
+        return None
     return functions.create_event_source_mapping(
         FunctionName=name,
         EventSourceArn=source,
@@ -149,6 +151,59 @@ wanted = items(origin)
 until("the copy equals the origin", lambda: items(copy) == wanted)
 assert len(wanted) == total - 10
 print(f"replicate: {len(wanted)} items equal after {time.monotonic() - began:.1f} s, 10 deleted")
+
+# track, pump, scan: requests become events of a stream, rows of the buffer, and rows of the event table.
+events, buffer, stored = f"events-{run}", f"buffer-{run}", f"stored-{run}"
+kinesis.create_stream(StreamName=events, ShardCount=1)
+source = until(
+    "the stream is active",
+    lambda: (lambda told: told["StreamStatus"] == "ACTIVE" and told["StreamARN"])(
+        kinesis.describe_stream_summary(StreamName=events)["StreamDescriptionSummary"]
+    ),
+)
+for name, keys in ((buffer, ["partition_key"]), (stored, ["event_time_slot", "event_key"])):
+    dynamodb.create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in zip(keys, ("HASH", "RANGE"))],
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
+        BillingMode="PAY_PER_REQUEST",
+    )
+tables = {"SLUICE_BUFFER_TABLE": buffer, "SLUICE_EVENT_TABLE": stored}
+function(f"track-{run}", archive, "track", SLUICE_STREAM=events)
+mappings.append(function(f"pump-{run}", archive, "pump", source, 100, **tables))
+function(f"scan-{run}", archive, "scan", SLUICE_STREAM_ARN=source, **tables)
+
+
+def invoke(name, event):
+    reply = functions.invoke(FunctionName=name, Payload=json.dumps(event).encode())
+    body = json.loads(reply["Payload"].read())
+    assert "FunctionError" not in reply, body
+    return body
+
+
+began = time.monotonic()
+bodies = [f'{{"id":12345678901234567890,"z":1.10,"n":{n}}}' for n in range(50)]
+for body in bodies:
+    request = {
+        "rawPath": "/events",
+        "rawQueryString": "",
+        "requestContext": {"http": {"method": "POST", "path": "/events"}},
+        "body": body,
+        "isBase64Encoded": False,
+    }
+    assert invoke(f"track-{run}", request)["statusCode"] == 200
+
+
+def payloads():
+    invoke(f"scan-{run}", {"source": "aws.scheduler"})
+    rows = dynamodb.scan(TableName=stored, ConsistentRead=True)["Items"]
+    rows = [row for row in rows if not row["event_time_slot"]["S"].startswith("directory#")]
+    return [row["record_payload"]["S"] for row in sorted(rows, key=lambda row: row["event_key"]["S"])]
+
+
+until("every event is stored in order", lambda: payloads() == bodies)
+assert dynamodb.scan(TableName=buffer, Select="COUNT")["Count"] == 0
+print(f"track, pump, scan: {len(bodies)} events stored in order after {time.monotonic() - began:.1f} s")
 
 for mapping in mappings:
     told = functions.get_event_source_mapping(UUID=mapping)

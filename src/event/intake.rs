@@ -1,5 +1,6 @@
 //! The way in: records of a stream as rows of the buffer.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt as _;
@@ -43,6 +44,8 @@ pub struct BufferIntake {
     floors: Mutex<Floors>,
     /// Held while a record is stamped and opened; held whole, nothing is stamped.
     gate: RwLock<()>,
+    /// A promise is on its way: until it is known to be written down, nothing is stamped.
+    promising: AtomicBool,
 }
 
 impl std::fmt::Debug for BufferIntake {
@@ -70,12 +73,25 @@ impl BufferIntake {
             clock,
             floors: Mutex::new(floors),
             gate: RwLock::default(),
+            promising: AtomicBool::new(false),
         }
     }
 
     /// Stamps nothing while this is held.
     pub async fn hold(&self) -> RwLockWriteGuard<'_, ()> {
         self.gate.write().await
+    }
+
+    /// A promise is about to be written down. Should that never come to an end, nothing is stamped any more: what was
+    /// promised would not hold for it, here or in the next process.
+    pub fn promising(&self) {
+        self.promising.store(true, Ordering::Release);
+    }
+
+    /// `at` (microseconds since the epoch) is promised: nothing is stamped below it.
+    pub fn promised(&self, at: i64) {
+        self.floors().promise(at);
+        self.promising.store(false, Ordering::Release);
     }
 
     /// The floors of its shards.
@@ -104,6 +120,10 @@ impl Intake for BufferIntake {
             let Arrival { mut at, sub, partition_key, data, arrived_us } = arrival;
             let receipt = {
                 let _stamping = self.gate.read().await;
+                if self.promising.load(Ordering::Acquire) {
+                    // Whoever promised is gone, and the pump is ending.
+                    return std::future::pending().await;
+                }
                 self.begin(&at.shard).await?;
                 let time_us = self.floors().stamp(&at.shard, arrived_us);
                 at.time_us = Some(time_us);

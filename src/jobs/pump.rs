@@ -149,12 +149,20 @@ async fn begin<'a, 'l>(
     let mark = Mark::new(dynamodb.clone(), &spec.events, spec.layout, &source);
     let (promised, published) = answered(clock.as_ref(), || mark.read()).await?;
     let places = Places::new(dynamodb.clone(), &spec.events, spec.layout, &source);
-    let resume = answered(clock.as_ref(), || places.read()).await?;
+    let stored = answered(clock.as_ref(), || places.read()).await?;
     let mut floors = Floors::new(promised);
-    resume.iter().for_each(|place| floors.resume(&place.shard, place.time_us));
-
+    stored.iter().for_each(|place| floors.resume(&place.shard, place.time_us));
     let stream = AwsStream::new(session.cloud.kinesis.clone(), session.cloud.bulk.kinesis.clone(), &spec.stream);
     let stream = Arc::new(stream);
+    // A shard that the stream no longer has would be waited for in vain.
+    let listing = answered(clock.as_ref(), || StreamSource::shards(stream.as_ref())).await?;
+    let (resume, gone): (Vec<_>, Vec<_>) =
+        stored.into_iter().partition(|place| listing.iter().any(|shard| shard.id == place.shard));
+    if session.cloud.guard.mode() == Mode::Normal {
+        for place in &gone {
+            answered(clock.as_ref(), || places.forget(&place.shard)).await?;
+        }
+    }
     let (buffer, events) =
         (writer(&session.cloud, &buffer_table, &clock), writer(&session.cloud, &events_table, &clock));
     let seen = Arc::clone(&stream) as Arc<dyn StreamSource>;
@@ -299,11 +307,12 @@ impl Pump<'_, '_> {
         let progress = self.consumer.progress();
         let bound = watermark::bound(&listing, &progress, promised, wall, clock);
         let Some(bound) = bound.and_then(|bound| Timestamp::from_microsecond(bound).ok()) else { return Ok(None) };
+        self.intake.promising();
         // Whatever the bound covers must never be read and stamped again.
         self.commit()?;
         self.store_places().await?;
         answered(self.clock.as_ref(), || self.mark.promise(bound)).await?;
-        self.intake.floors().promise(bound.as_microsecond());
+        self.intake.promised(bound.as_microsecond());
         Ok(Some(bound))
     }
 

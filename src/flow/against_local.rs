@@ -91,16 +91,17 @@ fn writer(cloud: &Cloud, change: impl FnOnce(&mut WriterOptions)) -> Writer {
     Writer::start(options, Arc::new(AwsTable::new(cloud.bulk.dynamodb.clone(), "quotes", schema())), pacer, clock)
 }
 
-/// The version of each key in the table.
+/// The version of each key in the table. A fault may meet this scan too: then it is taken again.
 async fn versions(cloud: &Cloud) -> HashMap<String, u64> {
-    let mut versions = HashMap::new();
-    let mut pages = cloud.dynamodb.scan().table_name("quotes").into_paginator().items().send();
-    while let Some(found) = pages.next().await {
-        let found = found.unwrap();
-        let (AttributeValue::S(id), AttributeValue::N(v)) = (&found["id"], &found["v"]) else { panic!("{found:?}") };
-        versions.insert(id.clone(), v.parse().unwrap());
+    loop {
+        let pages = cloud.dynamodb.scan().table_name("quotes").into_paginator().items().send();
+        let Ok(found) = pages.collect::<Result<Vec<_>, _>>().await else { continue };
+        let version = |item: &HashMap<String, AttributeValue>| {
+            let (AttributeValue::S(id), AttributeValue::N(v)) = (&item["id"], &item["v"]) else { panic!("{item:?}") };
+            (id.clone(), v.parse().unwrap())
+        };
+        return found.iter().map(version).collect();
     }
-    versions
 }
 
 #[tokio::test]

@@ -362,8 +362,8 @@ fn a_record_that_the_service_fails_on_again_and_again_is_a_dead_letter_after_twe
         clock.run(async {
             let fake = Fake::refusing(Faults::default(), &["k7"], class);
             let writer = writer(&fake, &clock, |_| {});
+            // The window is full long before the last try: those behind it wait for it.
             let ledger = Arc::new(Ledger::new(500));
-            // More than the lanes hold: those behind it must get through for it to be given up.
             for n in 0..3_000u64 {
                 let receipt = ledger.open(Line(n)).await.unwrap();
                 writer.put(item(&format!("k{n}"), n), receipt).await.unwrap();

@@ -16,7 +16,16 @@ pub struct Patience {
 struct State {
     ever_worked: bool,
     failing_since: Option<Duration>,
-    got_through: u64,
+    passed: Passed,
+}
+
+/// How requests fared so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// Did what they were sent for.
+    pub got_through: u64,
+    /// Failed for a reason that may pass.
+    pub failed: u64,
 }
 
 impl Patience {
@@ -39,12 +48,15 @@ impl Patience {
     /// The service did what it was asked for.
     pub fn worked(&self) {
         self.answered();
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).got_through += 1;
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).passed.got_through += 1;
     }
 
-    /// How often it did: a request that fails while this grows fails for a reason of its own.
-    pub fn got_through(&self) -> u64 {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).got_through
+    /// A request failed for a reason that may pass. How all fared with it: one that fails while others get through fails
+    /// for a reason of its own.
+    pub fn failed(&self) -> Passed {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.passed.failed += 1;
+        state.passed
     }
 
     /// A request that was sent at `sent` failed at `now`: true when that has gone on for too long.

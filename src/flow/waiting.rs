@@ -8,6 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::counters::Outcome;
 use super::leases::Fence;
 use super::ledger::Receipt;
+use super::patience::Passed;
 use crate::item::{Key, request};
 
 /// What is written.
@@ -48,8 +49,8 @@ pub(super) struct Write {
     pub failures: u32,
     /// How often of those others got through since the time before.
     pub own_failures: u32,
-    /// How many had got through when it last failed.
-    got_through: u64,
+    /// How many requests had got through, and how many had failed, when it last failed.
+    seen: Passed,
     receipt: Receipt,
     /// Earlier versions whose place it took, the latest last. They are settled with it: should the service refuse it
     /// for good, the latest of them is what belongs into the table.
@@ -57,6 +58,9 @@ pub(super) struct Write {
     /// Its share of the writer's memory, given back when it is settled.
     _memory: Option<OwnedSemaphorePermit>,
 }
+
+/// So many failures while others got through show that the fault is the write's.
+const EVIDENT: u32 = 3;
 
 impl Write {
     pub fn new(key: Key, kind: WriteKind, wcu: f64, receipt: Receipt, memory: Option<OwnedSemaphorePermit>) -> Self {
@@ -70,7 +74,7 @@ impl Write {
             was_refused: false,
             failures: 0,
             own_failures: 0,
-            got_through: 0,
+            seen: Passed::default(),
             receipt,
             earlier: Vec::new(),
             _memory: memory,
@@ -87,11 +91,13 @@ impl Write {
         Self { was_refused: true, ..self }
     }
 
-    /// The same, once it failed for a reason that may pass; `got_through` is how many requests had succeeded by then. In
-    /// an outage nothing gets through, and no failure is its own.
-    pub fn failed(self, got_through: u64) -> Self {
-        let own = u32::from(got_through > self.got_through);
-        Self { failures: self.failures + 1, own_failures: self.own_failures + own, got_through, ..self }
+    /// The same, once it failed for a reason that may pass; `now` counts this failure too. In an outage nothing gets
+    /// through, and no failure is its own. One that failed on its own before, and is all that fails since, still does:
+    /// those behind it may wait for it.
+    pub fn failed(self, now: Passed) -> Self {
+        let is_alone = self.own_failures >= EVIDENT && now.failed == self.seen.failed + 1;
+        let own = u32::from(now.got_through > self.seen.got_through || is_alone);
+        Self { failures: self.failures + 1, own_failures: self.own_failures + own, seen: now, ..self }
     }
 
     /// Bytes that it keeps in memory, with those whose place it took.

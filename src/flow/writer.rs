@@ -557,8 +557,8 @@ impl Shared {
     /// Puts writes that failed back: those that fail again and again go alone, with others between their tries, and then
     /// no more.
     fn put_back_failed(&self, error: &CloudError, batch: Vec<Write>, queues: &mut Queues) {
-        let got_through = self.health.patience.got_through();
-        let mut batch: Vec<Write> = batch.into_iter().map(|write| write.failed(got_through)).collect();
+        let now = self.health.patience.failed();
+        let mut batch: Vec<Write> = batch.into_iter().map(|write| write.failed(now)).collect();
         if batch.len() > 1 {
             if batch.iter().any(|write| write.failures >= TOGETHER) {
                 batch = batch.into_iter().map(Write::on_its_own).collect();

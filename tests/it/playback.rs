@@ -162,9 +162,9 @@ fn every_event_comes_back_in_order_and_byte_for_byte_in_both_layouts_whatever_fa
 fn a_range_is_half_open_to_the_microsecond_and_a_filter_leaves_events_out() {
     let server = Server::start(&[]);
     let sluice = Sluice::at(&server.endpoint);
-    let stored = store(&server.cloud(), "e", Layout::Ordered, &events(700), COMPLETE);
+    let stored = store(&server.cloud(), "events", Layout::Ordered, &events(700), COMPLETE);
     let (from, to) = (stored[100].time, stored[300].time);
-    let range = ["playback", "--events", "e", "--from", &from.to_string(), "--to", &to.to_string(), "--out", "-"];
+    let range = ["playback", "--events", "events", "--from", &from.to_string(), "--to", &to.to_string(), "--out", "-"];
     let wanted = || stored.iter().filter(|event| from <= event.time && event.time < to);
     assert_eq!(lines(&sluice.run(&range).expect(0).out), expected(wanted()));
     let filtered = sluice.run(&[&range[..], &["--filter", "key-3"]].concat()).expect(0);
@@ -175,8 +175,8 @@ fn a_range_is_half_open_to_the_microsecond_and_a_filter_leaves_events_out() {
 fn a_histogram_counts_what_a_playback_plays() {
     let server = Server::start(&[]);
     let sluice = Sluice::at(&server.endpoint);
-    let stored = store(&server.cloud(), "e", Layout::Ordered, &events(700), Some("2018-03-04T16:59:50.500000Z"));
-    let range = ["--events", "e", "--from", "2018-03-04T14:59:50.123456Z", "--to", "2018-03-04T17:00:00Z"];
+    let stored = store(&server.cloud(), "events", Layout::Ordered, &events(700), Some("2018-03-04T16:59:50.500000Z"));
+    let range = ["--events", "events", "--from", "2018-03-04T14:59:50.123456Z", "--to", "2018-03-04T17:00:00Z"];
     let ended = sluice.run(&[&["playback", "--histogram", "--buckets", "7", "--json"][..], &range].concat()).expect(0);
     let buckets = lines(&ended.out);
     assert_eq!(buckets.len(), 8);
@@ -193,10 +193,10 @@ fn a_day_with_three_events_takes_a_read_for_each_hour_and_each_slot() {
     let server = Server::start(&[]);
     let sluice = Sluice::at(&server.endpoint);
     let three: Vec<Event> = [0, 7_000, 9_000].iter().map(|n| events(9_001)[*n as usize].clone()).collect();
-    store(&server.cloud(), "e", Layout::Ordered, &three, COMPLETE);
+    store(&server.cloud(), "events", Layout::Ordered, &three, COMPLETE);
     let file = sluice.state.path().join("day.jsonl");
     let out = file.to_str().unwrap();
-    let day = ["playback", "--events", "e", "--from", "2018-03-04", "--to", "2018-03-05", "--json", "--out", out];
+    let day = ["playback", "--events", "events", "--from", "2018-03-04", "--to", "2018-03-05", "--json", "--out", out];
     let report = sluice.run(&day).expect(0).last_json();
     assert_eq!((&report["written"], &report["requests"]), (&json!(3), &json!(24 + 3 + 1)), "{report}");
 }
@@ -205,11 +205,11 @@ fn a_day_with_three_events_takes_a_read_for_each_hour_and_each_slot() {
 fn a_killed_playback_into_a_file_goes_on_where_it_was_and_the_file_is_as_if_nothing_had_happened() {
     let server = Server::start(&[]);
     let sluice = Sluice::at(&server.endpoint);
-    let stored = store(&server.cloud(), "e", Layout::Original, &events(3_000), COMPLETE);
+    let stored = store(&server.cloud(), "events", Layout::Original, &events(3_000), COMPLETE);
     let file = sluice.state.path().join("out.jsonl");
     let out = file.to_str().unwrap();
     // Slow enough that it is under way when it is killed: 5.6 s of events, then two hours of nothing.
-    let to = ["playback", "--events", "e", "--from", "2018-03-04", "--to", "2018-03-04T16:00:00Z", "--out", out];
+    let to = ["playback", "--events", "events", "--from", "2018-03-04", "--to", "2018-03-04T16:00:00Z", "--out", out];
     let mut child = sluice.start(&[&to[..], &["--speed", "1"]].concat());
     let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
     let id = until("something of it is stored", || {
@@ -232,11 +232,12 @@ fn events_go_onto_a_stream_with_their_keys_and_bytes_in_the_order_of_each_key() 
     let server = Server::start(&["--faults", "partial=20%,error=5%", "--seed", "5"]);
     let cloud = server.cloud();
     let sluice = Sluice::at(&server.endpoint);
-    create(&cloud, "e", Layout::Ordered);
-    let stored = fill(&cloud, "e", Layout::Ordered, &events(1_000), COMPLETE);
+    create(&cloud, "events", Layout::Ordered);
+    let stored = fill(&cloud, "events", Layout::Ordered, &events(1_000), COMPLETE);
     create_stream(&cloud, "back", 3);
-    let ended =
-        sluice.run(&["playback", "--events", "e", "--from", "2018-03-04", "--to-stream", "back", "--json"]).expect(0);
+    let ended = sluice
+        .run(&["playback", "--events", "events", "--from", "2018-03-04", "--to-stream", "back", "--json"])
+        .expect(0);
     assert_eq!(ended.last_json()["on_stream"], 1_000);
     let mut came: BTreeMap<String, Vec<Bytes>> = BTreeMap::new();
     for (key, payload) in read_all(&cloud, "back") {
@@ -290,19 +291,19 @@ fn events_become_put_requests_and_those_that_are_none_dead_letters() {
             Bytes::from(format!(r#"{{"id":"i-{n}","big":12345678901234567890}}"#))
         };
     }
-    store(&cloud, "e", Layout::Ordered, &made, COMPLETE);
+    store(&cloud, "events", Layout::Ordered, &made, COMPLETE);
     create_stream(&cloud, "puts", 2);
-    create_table(&cloud, "t", 1_000);
+    create_table(&cloud, "puts", 1_000);
     let command = [
         "playback",
         "--events",
-        "e",
+        "events",
         "--from",
         "2018-03-04",
         "--to-puts",
         "puts",
         "--table",
-        "t",
+        "puts",
         "--no-aggregate",
         "--json",
     ];
@@ -311,7 +312,7 @@ fn events_become_put_requests_and_those_that_are_none_dead_letters() {
     let records = read_all(&cloud, "puts");
     assert_eq!(records.len(), 39);
     let request: Value = serde_json::from_slice(&records[0].1).unwrap();
-    assert_eq!(request["TableName"], "t");
+    assert_eq!(request["TableName"], "puts");
     assert_eq!(request["Item"]["big"], json!({"N": "12345678901234567890"}));
 }
 
@@ -323,15 +324,15 @@ fn following_waits_behind_the_watermark_so_that_a_late_event_is_in_its_place() {
     let made = events(300);
     let at = made[150].time;
     let (early, late): (Vec<Event>, Vec<Event>) = made.iter().cloned().partition(|event| event.time < at);
-    store(&cloud, "e", Layout::Ordered, &early, Some(&format!("{at:.6}")));
+    store(&cloud, "events", Layout::Ordered, &early, Some(&format!("{at:.6}")));
     // Beyond the watermark: not complete, so not played yet.
-    fill(&cloud, "e", Layout::Ordered, &late[late.len() / 2..], None);
+    fill(&cloud, "events", Layout::Ordered, &late[late.len() / 2..], None);
     let file = sluice.state.path().join("follow.jsonl");
     let out = file.to_str().unwrap();
     let mut child = sluice.start(&[
         "playback",
         "--events",
-        "e",
+        "events",
         "--from",
         "2018-03-04",
         "--follow",
@@ -342,7 +343,7 @@ fn following_waits_behind_the_watermark_so_that_a_late_event_is_in_its_place() {
     ]);
     let written = || std::fs::read_to_string(&file).map_or(0, |text| text.lines().count());
     until("what is complete is played", || (written() == early.len()).then_some(()));
-    let stored = fill(&cloud, "e", Layout::Ordered, &made, COMPLETE);
+    let stored = fill(&cloud, "events", Layout::Ordered, &made, COMPLETE);
     assert!(child.wait().unwrap().success());
     assert_eq!(lines(&std::fs::read_to_string(&file).unwrap()), expected(&stored));
 }
@@ -363,11 +364,11 @@ fn what_can_not_be_played_says_what_can() {
     };
     says(&["--events", "plain", "--from", "1h", "--out", &out], 1, &["no event table", "event_time_slot"]);
     says(
-        &["--events", "e", "--from", "2018-03-04", "--to", "2018-03-03", "--out", &out],
+        &["--events", "events", "--from", "2018-03-04", "--to", "2018-03-03", "--out", &out],
         2,
         &["ends before it starts"],
     );
-    says(&["--events", "e", "--from", "teatime", "--out", &out], 2, &["RFC 3339", "15m"]);
+    says(&["--events", "events", "--from", "teatime", "--out", &out], 2, &["RFC 3339", "15m"]);
     says(&["--events", "empty", "--from", "1h", "--out", &out], 1, &["--repair", "--every-slot"]);
     says(&["--events", "empty", "--from", "1h", "--follow", "--out", &out], 1, &["sluice pump"]);
     store(&cloud, "old", Layout::Ordered, &events(20), COMPLETE);
@@ -401,17 +402,17 @@ fn a_row_that_is_no_event_is_a_dead_letter_and_those_around_it_are_played() {
     let cloud = server.cloud();
     let sluice = Sluice::at(&server.endpoint);
     let made = events(60);
-    let stored = store(&cloud, "e", Layout::Ordered, &made, COMPLETE);
+    let stored = store(&cloud, "events", Layout::Ordered, &made, COMPLETE);
     let slot = SlotLength::default().slot_of(made[3].time);
     let odd = json!({
         row::SLOT: {"S": slot.to_string()},
         row::EVENT_KEY: {"S": row::event_key(made[3].time, &"shardId-000000000009:1".parse().unwrap())},
     });
-    put(&cloud, "e", Layout::Ordered, &[Bytes::from(odd.to_string())]);
+    put(&cloud, "events", Layout::Ordered, &[Bytes::from(odd.to_string())]);
     create_stream(&cloud, "back", 1);
-    let ended = sluice.run(&["playback", "--events", "e", "--from", "2018-03-04", "--out", "-"]).expect(3);
+    let ended = sluice.run(&["playback", "--events", "events", "--from", "2018-03-04", "--out", "-"]).expect(3);
     assert_eq!(lines(&ended.out), expected(&stored));
-    let onto = ["playback", "--events", "e", "--from", "2018-03-04", "--to-stream", "back", "--json"];
+    let onto = ["playback", "--events", "events", "--from", "2018-03-04", "--to-stream", "back", "--json"];
     let report = sluice.run(&onto).expect(3).last_json();
     assert_eq!((&report["on_stream"], &report["dead"]), (&json!(60), &json!(1)));
     let letters = sluice.run(&["dead", "list", report["job"].as_str().unwrap()]);

@@ -238,7 +238,7 @@ fn draw_charts(buf: &mut Buffer, area: Rect, app: &App, job: &Job) {
             let inner = pane(buf, areas[1], app, "shard lag", "", true);
             draw_shards(buf, inner, app, past);
         } else {
-            let inner = pane(buf, areas[1], app, "who reads what", &super::leases::summary(past), true);
+            let inner = pane(buf, areas[1], app, "readers", &super::leases::summary(past), true);
             super::leases::draw(buf, inner, app, past);
         }
     }

@@ -1,7 +1,7 @@
 //! Who reads which shard of a stream that several workers share.
 //!
 //! ```text
-//! ├ who reads what ──── 20 shards, 4 workers ┤
+//! ├ readers ─────────── 20 shards, 4 workers ┤
 //! │ 000  this worker            12.3 s       │
 //! │ 001  db-7/w-91c0aa/5f21c8                │
 //! │ 002  nobody                              │
@@ -123,7 +123,7 @@ mod tests {
         let mut buf = Buffer::empty(area);
         crate::console::view::job::draw(&mut buf, area, &app, &id);
         let text: String = buf.content().iter().map(ratatui::buffer::Cell::symbol).collect();
-        for words in ["who reads what", "3 shards, 2 workers", "this worker", "12.3 s", "db-7/w-2/b", "nobody"] {
+        for words in ["readers", "3 shards, 2 workers", "this worker", "12.3 s", "db-7/w-2/b", "nobody"] {
             assert!(text.contains(words), "{words} is not in {text}");
         }
     }

@@ -103,10 +103,13 @@ fn titles(app: &App, scrubber: &Scrubber, width: u16) -> (Line<'static>, Line<'s
     let day = |us: i64| format!("{:.0}", time(us)).replace('T', " ").chars().take(16).collect::<String>();
     let arrow = if theme.glyphs.braille { "→" } else { "to" };
     // The ruler says it too.
-    let to = if width >= 100 { format!(" {arrow} {}", day(scrubber.to_us())) } else { String::new() };
+    let (first, last) = (day(scrubber.from_us), day(scrubber.to_us()));
+    // A day is said once.
+    let last = if first[..10] == last[..10] { last[11..].to_owned() } else { last };
+    let to = if width >= 100 { format!(" {arrow} {last}") } else { String::new() };
     let mut left = vec![
         Span::styled(" playback ", theme.strong),
-        Span::raw(format!("  {}   {}{to} ({window})", shown(&scrubber.table), day(scrubber.from_us))),
+        Span::raw(format!("  {}   {}{to} ({window})", shown(&scrubber.table), first)),
     ];
     let complete = match scrubber.watermark_us {
         Some(us) => format!("   complete to {} ", format!("{:.0}", time(us)).replace(['T', 'Z'], " ").trim_end()),

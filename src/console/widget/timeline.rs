@@ -79,7 +79,8 @@ impl Timeline {
         for (x, column) in self.columns.iter().enumerate().take(usize::from(area.width)) {
             let share = (scaled(column) / most).clamp(0.0, 1.0);
             // Something is never shown as nothing.
-            let filled = ((share * steps as f64).round() as usize).max(usize::from(column.count > 0.0));
+            let filled =
+                ((share * steps as f64).round() as usize).max(usize::from(column.known > 0.0 && column.count > 0.0));
             let inside = self.marks_hold(x);
             let style = if inside { theme.accent } else { Style::new() };
             for row in 0..area.height {

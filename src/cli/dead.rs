@@ -68,7 +68,7 @@ pub enum DeadAct {
     },
     /// Bring the dead letters of Lambda functions into the journal, to be shown, edited and replayed as any others.
     Import {
-        /// Where the functions left them: s3://bucket/prefix, a folder or a file.
+        /// Where the functions left them: <s3://bucket/prefix>, a folder or a file.
         from: String,
     },
     /// Give dead letters up: they count as skipped, and stay in the journal.

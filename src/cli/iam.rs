@@ -55,7 +55,8 @@ enum Job {
         tail: bool,
     },
     /// Of a job that the journal holds.
-    Job {
+    #[command(name = "job")]
+    Kept {
         /// Its name, such as r-7f3a.
         id: String,
     },
@@ -84,7 +85,7 @@ struct CapacityNames {
 pub async fn run(args: IamArgs, session: &Session) -> Result<Exit, Report> {
     let policy = policy_of(args.job, session)?;
     let cloud = session.reading().await?;
-    let place = match session.answered(async { Place::ask(&cloud).await.map_err(Into::into) }).await {
+    let place = match session.answered(async { Place::ask(&cloud).await }).await {
         Ok((place, _)) => place,
         Err(report) => {
             eprintln!("the account is not known, so it is * below: {}", print::escaped(&report.sentence));
@@ -139,7 +140,7 @@ fn policy_of(job: Job, session: &Session) -> Result<Policy, Report> {
             return Ok(policy::changes_of_capacity(names.table.as_deref(), names.stream.as_deref()));
         }
         Job::Console { tail } => return Ok(policy::console(tail)),
-        Job::Job { id } => session.journal()?.job(&JobId(id))?.spec,
+        Job::Kept { id } => session.journal()?.job(&JobId(id))?.spec,
     };
     Ok(Policy::of(&spec, Extras::default()))
 }

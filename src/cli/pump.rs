@@ -78,7 +78,7 @@ fn period(text: &str) -> Result<Duration, String> {
     }
 }
 
-const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_mins(1);
 
 impl PumpArgs {
     /// A name that was given, or the one that the original's event store has.

@@ -83,13 +83,19 @@ pub struct TailQuestion {
     pub positions: Option<Positions>,
 }
 
+/// A stream with its shards, and which of them can be read where some are closed.
+pub type Described = Result<Box<(Stream, Option<HashSet<String>>)>, CloudError>;
+
+/// Event source mappings, each with its iterator age in ms, or why they are not known.
+pub type KnownMappings = Result<Vec<(Mapping, Option<f64>)>, CloudError>;
+
 /// Something came back.
 #[derive(Clone, Debug)]
 pub enum StreamMsg {
     /// A stream with its shards, and which of them can be read where some are closed.
-    Described(Request, Result<Box<(Stream, Option<HashSet<String>>)>, CloudError>),
+    Described(Request, Described),
     /// Its event source mappings, each with its iterator age in ms.
-    Mappings(Request, Result<Vec<(Mapping, Option<f64>)>, CloudError>),
+    Mappings(Request, KnownMappings),
     /// Records put into shards each second.
     Rates(String, Result<Vec<(String, Option<f64>)>, CloudError>),
     /// Of the tail asked for by that request.
@@ -177,7 +183,7 @@ pub struct StreamState {
     /// How the shards are listed.
     pub list: Listing,
     /// Its event source mappings, or why they are not known.
-    pub mappings: Option<Result<Vec<(Mapping, Option<f64>)>, CloudError>>,
+    pub mappings: Option<KnownMappings>,
     mappings_request: Request,
     mappings_asked_ms: Option<i64>,
     mappings_at_ms: Option<i64>,

@@ -116,8 +116,10 @@ impl AwsEvents {
             let error = match answer {
                 Ok(output) => {
                     self.patience.answered();
-                    self.cost().rcu +=
-                        output.consumed_capacity().and_then(|used| used.capacity_units()).unwrap_or_default();
+                    self.cost().rcu += output
+                        .consumed_capacity()
+                        .and_then(aws_sdk_dynamodb::types::ConsumedCapacity::capacity_units)
+                        .unwrap_or_default();
                     return Ok(output);
                 }
                 Err(error) => CloudError::of(&format!("read event table {}", self.table), &error),
@@ -177,7 +179,11 @@ impl AwsEvents {
                 Ok(event) if !ask.range.contains(event.time) => {}
                 Ok(event) => found.events.push(event),
                 Err(bad) => {
-                    found.odd.push(OddRow { key: key_of(row, self.layout), reason: bad.to_string(), row: json_of(row) })
+                    found.odd.push(OddRow {
+                        key: key_of(row, self.layout),
+                        reason: bad.to_string(),
+                        row: json_of(row),
+                    });
                 }
             }
         }
@@ -301,7 +307,10 @@ async fn time_index(cloud: &Cloud, table: &str) -> Result<Option<String>, CloudE
         };
         index.key_schema().iter().any(is_time)
     };
-    let index = described.iter().flat_map(|table| table.local_secondary_indexes()).find(|index| sorts_by_time(index));
+    let index = described
+        .iter()
+        .flat_map(aws_sdk_dynamodb::types::TableDescription::local_secondary_indexes)
+        .find(|index| sorts_by_time(index));
     Ok(index.and_then(|index| index.index_name().map(str::to_owned)))
 }
 

@@ -89,7 +89,7 @@ struct Round {
 
 #[derive(Default)]
 struct Rows {
-    rows: Vec<OnItsWay>,
+    on_their_way: Vec<OnItsWay>,
     open: usize,
     met: u64,
     poison: u64,
@@ -104,8 +104,8 @@ impl Round {
     fn open(self: &Arc<Self>, key: String, slot: Slot) -> Receipt {
         let mut rows = self.rows();
         rows.open += 1;
-        rows.rows.push(OnItsWay { key, slot, stored: false });
-        Receipt::new(Arc::clone(self) as Arc<dyn Settle>, Ticket(rows.rows.len() as u64 - 1))
+        rows.on_their_way.push(OnItsWay { key, slot, stored: false });
+        Receipt::new(Arc::clone(self) as Arc<dyn Settle>, Ticket(rows.on_their_way.len() as u64 - 1))
     }
 
     fn poison(&self, key: Option<&str>, reason: &str, row: &Bytes) {
@@ -131,12 +131,12 @@ impl Settle for Round {
     fn settle(&self, ticket: Ticket, outcome: Outcome) {
         let at = usize::try_from(ticket.0).unwrap_or(usize::MAX);
         if let Outcome::Dead { reason, payload } = &outcome {
-            let key = self.rows().rows.get(at).map(|row| row.key.clone());
+            let key = self.rows().on_their_way.get(at).map(|row| row.key.clone());
             self.poison(key.as_deref(), reason, payload);
         }
         // Last of all: whoever waits takes the rows as soon as none is open.
         let mut rows = self.rows();
-        if let Some(row) = rows.rows.get_mut(at) {
+        if let Some(row) = rows.on_their_way.get_mut(at) {
             row.stored = matches!(outcome, Outcome::Written | Outcome::Replaced);
         }
         rows.open -= 1;
@@ -185,7 +185,7 @@ impl Pass {
             report.poison += rows.poison;
             report.letters.extend(rows.letters);
             report.letters.truncate(MOST_LETTERS);
-            let stored: Vec<OnItsWay> = rows.rows.into_iter().filter(|row| row.stored).collect();
+            let stored: Vec<OnItsWay> = rows.on_their_way.into_iter().filter(|row| row.stored).collect();
             report.stored += stored.len() as u64;
             let touched: BTreeSet<Slot> = stored.iter().map(|row| row.slot).collect();
             report.slots += touched.len() as u64;
@@ -206,7 +206,7 @@ impl Pass {
         let Cursor::At(mut after) = cursor else { return Ok(Cursor::End) };
         let layout = self.directory.layout();
         let checker = Checker::new(layout.key());
-        while round.rows().rows.len() < ROUND {
+        while round.rows().on_their_way.len() < ROUND {
             let page = scanner.page(number as u32, after.as_ref()).await?;
             round.rows().met += page.items.len() as u64;
             for item in page.items {

@@ -25,7 +25,8 @@ impl SlotLength {
     /// When it is too short, too long, or no whole part of an hour.
     pub fn new(length: Duration) -> Result<Self, String> {
         let micros = i64::try_from(length.as_micros()).unwrap_or(i64::MAX);
-        if (SHORTEST..=HOUR).contains(&micros) && HOUR % micros == 0 && length.subsec_nanos() % 1_000_000 == 0 {
+        if (SHORTEST..=HOUR).contains(&micros) && HOUR % micros == 0 && length.subsec_nanos().is_multiple_of(1_000_000)
+        {
             Ok(Self { micros })
         } else {
             Err("a slot is 100 ms to 1 h long, whole milliseconds, and an hour holds a whole number of them: 100ms, 1s, 1m, 1h"
@@ -97,8 +98,9 @@ pub struct Slot {
 
 impl Slot {
     /// The start of the hour that it is in: the row of the directory that counts it.
-    pub fn hour(self) -> Slot {
-        Slot { start_us: self.start_us - self.start_us.rem_euclid(HOUR) }
+    #[must_use]
+    pub fn hour(self) -> Self {
+        Self { start_us: self.start_us - self.start_us.rem_euclid(HOUR) }
     }
 
     /// Its start.

@@ -33,6 +33,9 @@ const LATEST: u64 = 3_600_000_000;
 
 impl Tempo {
     /// `speed` times as fast as they happened.
+    ///
+    /// # Panics
+    /// Never: the histogram's bounds are constants that hold.
     pub fn new(speed: f64) -> Self {
         let late = Histogram::new_with_max(LATEST, 3).expect("the bounds are constants that hold");
         Self { speed, began: None, late }

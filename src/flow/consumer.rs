@@ -603,8 +603,8 @@ async fn supervise(shared: &Arc<Shared>) -> Result<(), CloudError> {
             let _ = state.hash_keys.set(shard.hash_keys);
             let (shared, seed, alive) = (Arc::clone(shared), started.len() as u64, shared.reader());
             tasks.spawn(async move {
-                let _alive = alive;
                 let read = read(&shared.course, &state, start, seed).await;
+                drop(alive);
                 (Arc::clone(&state.id), read)
             });
         }

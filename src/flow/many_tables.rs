@@ -168,7 +168,7 @@ impl StreamSource for Alternating {
         let from: u64 = iterator.parse().unwrap();
         let to = (from + 500).min(self.0);
         let record = |n: u64| {
-            let table = if n % 2 == 0 { "slow" } else { "fast" };
+            let table = if n.is_multiple_of(2) { "slow" } else { "fast" };
             let body: Value = serde_json::json!({ "TableName": table, "Item": { "id": { "S": format!("k{n}") } } });
             StreamRecord {
                 sequence: SequenceNumber((n + 1).to_string()),

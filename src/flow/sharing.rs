@@ -44,11 +44,11 @@ pub(super) async fn supervise(shared: &Arc<Shared>, leases: &Arc<Leases>) -> Res
             let (shared, read_as) = (Arc::clone(shared), held.clone());
             seed += 1;
             let reader = readers.spawn(async move {
-                let _alive = alive;
                 let outcome = read(&shared.course, &state, read_as.start.clone(), seed).await;
                 if outcome.is_ok() {
                     state.done.store(true, Ordering::Release);
                 }
+                drop(alive);
                 (read_as, outcome)
             });
             reading.insert(held.shard.clone(), (held, reader));

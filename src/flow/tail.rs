@@ -237,7 +237,7 @@ fn pretty(json: &[u8]) -> String {
             }
             '{' | '[' => {
                 out.push(c);
-                while chars.peek().is_some_and(|c| c.is_ascii_whitespace()) {
+                while chars.peek().is_some_and(char::is_ascii_whitespace) {
                     chars.next();
                 }
                 if let Some(close) = chars.next_if(|next| matches!(next, '}' | ']')) {

@@ -482,7 +482,7 @@ impl Pump<'_, '_> {
         );
         let mut message = format!("{} events in {} passes stored; {complete}", standing.stored, standing.passes);
         if counters.dead > 0 {
-            message += &format!("; {} dead letters: sluice dead list {}", counters.dead, self.session.job.id);
+            message = format!("{message}; {} dead letters: sluice dead list {}", counters.dead, self.session.job.id);
         }
         End { state, message, report: to_json(&line), dead: counters.dead > 0, left_out: false, differs: false }
     }

@@ -21,7 +21,7 @@ pub(super) struct Doors {
     cloud: Cloud,
     clock: Arc<dyn Clock>,
     max_wcu: Option<f64>,
-    doors: tokio::sync::Mutex<HashMap<String, Arc<Door>>>,
+    by_table: tokio::sync::Mutex<HashMap<String, Arc<Door>>>,
 }
 
 /// One table.
@@ -48,7 +48,7 @@ pub(super) struct Warm {
 impl Doors {
     /// Tables of `cloud`; a process of the function uses at most `max_wcu` WCU a second of each.
     pub fn new(cloud: Cloud, clock: Arc<dyn Clock>, max_wcu: Option<f64>) -> Self {
-        Self { cloud, clock, max_wcu, doors: tokio::sync::Mutex::default() }
+        Self { cloud, clock, max_wcu, by_table: tokio::sync::Mutex::default() }
     }
 
     /// Where they are.
@@ -61,7 +61,7 @@ impl Doors {
     /// # Errors
     /// [`Class::NotFound`] when there is no such table.
     pub async fn door(&self, table: &str) -> Result<Arc<Door>, CloudError> {
-        let mut doors = self.doors.lock().await;
+        let mut doors = self.by_table.lock().await;
         let now = self.clock.now();
         let known = doors.get(table).cloned();
         if let Some(door) = known.as_ref().filter(|door| now.saturating_sub(door.described) < BELIEVED) {

@@ -71,7 +71,7 @@ impl Host {
     /// Nothing of it could be done: Lambda hands all of it over once more.
     pub async fn handle(&self, payload: Box<RawValue>, invocation: &Invocation) -> Result<Value, CloudError> {
         let began = self.clock.now();
-        let deadline = self.deadline(began, invocation);
+        let deadline = Self::deadline(began, invocation);
         let event = Bytes::from(String::from(Box::<str>::from(payload)));
         let handled = match self.settings.handler {
             Handler::Put => self.put(&event, began, deadline).await,
@@ -83,7 +83,7 @@ impl Host {
         handled.inspect_err(|error| tracing::error!(class = ?error.class, "{error}"))
     }
 
-    fn deadline(&self, began: Duration, invocation: &Invocation) -> Deadline {
+    fn deadline(began: Duration, invocation: &Invocation) -> Deadline {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let left = Duration::from_millis(invocation.deadline).saturating_sub(now);
         let margin = MARGIN.min(left / 3);

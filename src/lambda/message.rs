@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 /// A record of a Kinesis stream as Lambda hands it over.
 #[derive(Clone, Debug, PartialEq)]
+// Named as in the flow.
+#[allow(clippy::struct_field_names)]
 pub(super) struct Arrived {
     /// The ARN of its stream.
     pub source: String,

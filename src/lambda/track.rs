@@ -17,6 +17,8 @@ use crate::event::track::{self, PIXEL, Refused, Reply, Wanted};
 /// A request, whoever brought it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
+// The names are Lambda's.
+#[allow(clippy::struct_field_names)]
 struct Request<'a> {
     // Function URLs and HTTP APIs, payload format 2.0.
     #[serde(borrow, default)]

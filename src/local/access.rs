@@ -124,6 +124,9 @@ pub enum Protocol {
 }
 
 /// The reply to a denied request; `body` tells on what.
+///
+/// # Panics
+/// Never: CBOR is written into memory.
 pub fn denial(protocol: Protocol, action: &str, body: &[u8]) -> Response<Body> {
     let message = format!(
         "User: {SESSION_ARN} is not authorized to perform: {action} on resource: {} because no identity-based policy \

@@ -464,19 +464,8 @@ fn pump_and_scan_bring_every_event_into_the_event_table_once_with_its_very_bytes
     let turn = scan.invoke(json!({}), 60).unwrap();
     assert_eq!(turn["stored"], 41);
     assert!(turn["watermark"].is_string(), "nothing is behind the place of the shard: {turn}");
-    let played = sluice.run(&[
-        "playback",
-        "--events",
-        "stored",
-        "--from",
-        "2000-01-01",
-        "--to",
-        "now",
-        "--speed",
-        "max",
-        "--out",
-        "-",
-    ]);
+    let played =
+        sluice.run(&["playback", "--events", "stored", "--from", "1h", "--to", "now", "--speed", "max", "--out", "-"]);
     let mut found: Vec<Vec<u8>> = Vec::new();
     for line in played.out.lines().filter(|line| line.contains("\"event_id\"")) {
         let event: Value = serde_json::from_str(line).unwrap();

@@ -308,7 +308,7 @@ fn indented(json: &str) -> Vec<String> {
             }
             '{' | '[' => {
                 push(&mut lines, c);
-                while chars.peek().is_some_and(|next| next.is_ascii_whitespace()) {
+                while chars.peek().is_some_and(char::is_ascii_whitespace) {
                     chars.next();
                 }
                 let close = if c == '{' { '}' } else { ']' };

@@ -142,7 +142,7 @@ fn cells(
     let dash = || ("-".to_owned(), theme.dim);
     let reading = readings.get(shard.id.as_str());
     let life = app.at_stream.life(shard);
-    let is_family = app.at_stream.list.sort % SHARD_SORTS.len() == 0 && app.at_stream.list.filter.is_empty();
+    let is_family = app.at_stream.list.sort.is_multiple_of(SHARD_SORTS.len()) && app.at_stream.list.filter.is_empty();
     let branch = if is_family { drawn(&relative.branch, theme.glyphs.braille) } else { String::new() };
     let number = |n: Option<f64>| n.map_or_else(dash, |n| (rate(n), plain));
     let holder = App::holder(shard, readings, leases);

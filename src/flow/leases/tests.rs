@@ -339,7 +339,7 @@ async fn until(clock: &ManualClock, workers: &[&Leases], mut done: impl FnMut() 
     let began = clock.now();
     for _ in 0..2_000 {
         if done() {
-            return clock.now() - began;
+            return clock.now().checked_sub(began).unwrap();
         }
         for worker in workers {
             let asked: Vec<Held> = worker.standing().borrow().held.iter().filter(|h| h.hand_over).cloned().collect();

@@ -450,12 +450,11 @@ impl<'a, 'l> Desk<'a, 'l> {
                     () = records.settled() => Ok(()),
                 }
             };
-            match self.beside(settled).await? {
-                Ok(settled) => settled?,
-                Err(_) => {
-                    self.commit().await?;
-                    return Err(JobError::Unfit("told to stop while the last records were put: resume it".to_owned()));
-                }
+            if let Ok(settled) = self.beside(settled).await? {
+                settled?
+            } else {
+                self.commit().await?;
+                return Err(JobError::Unfit("told to stop while the last records were put: resume it".to_owned()));
             }
         }
         self.commit().await?;

@@ -54,7 +54,7 @@ impl Position {
     }
 
     /// The time at which a shard begins that a later worker finds unread, ms since the epoch.
-    pub fn from_ms(&self) -> Option<i64> {
+    pub fn begins_ms(&self) -> Option<i64> {
         match self.later_from {
             StartAt::Time(ms) => Some(ms),
             _ => None,

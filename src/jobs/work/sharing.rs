@@ -42,7 +42,7 @@ pub(super) async fn join(
     session.note("info", &format!("shares {} through lease table {table}, as {worker}", spec.stream));
     let mut options = LeaseOptions::new(&spec.stream, worker);
     options.from = position.from.clone();
-    options.from_ms = position.from_ms();
+    options.from_ms = position.begins_ms();
     let store = Arc::new(AwsLeases::new(session.cloud.bulk.dynamodb.clone(), table));
     Ok(Some(Arc::new(Leases::start(options, store, source, Arc::clone(clock)))))
 }

@@ -109,7 +109,7 @@ fn kinesis_event(from: usize, records: &[Vec<u8>]) -> Value {
         json!({
             "kinesis": {
                 "kinesisSchemaVersion": "1.0", "partitionKey": format!("p-{n}"), "sequenceNumber": sequence,
-                "data": BASE64_STANDARD.encode(data), "approximateArrivalTimestamp": 1_520_175_584.0304,
+                "data": BASE64_STANDARD.encode(data), "approximateArrivalTimestamp": 1_520_175_584.030_4,
             },
             "eventSource": "aws:kinesis", "eventVersion": "1.0",
             "eventID": format!("shardId-000000000006:{sequence}"), "eventName": "aws:kinesis:record",

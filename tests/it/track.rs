@@ -68,7 +68,7 @@ impl Tracker {
                 if page.records().is_empty() {
                     break;
                 }
-                next = page.next_shard_iterator.clone();
+                next.clone_from(&page.next_shard_iterator);
                 records.extend(
                     page.records.into_iter().map(|record| {
                         (record.sequence_number, record.partition_key.unwrap(), record.data.into_inner())

@@ -451,7 +451,7 @@ impl<'a, 'l> Desk<'a, 'l> {
                 }
             };
             if let Ok(settled) = self.beside(settled).await? {
-                settled?
+                settled?;
             } else {
                 self.commit().await?;
                 return Err(JobError::Unfit("told to stop while the last records were put: resume it".to_owned()));

@@ -6,7 +6,7 @@
 //!                └ places of the shards, stored ──────┴─ a turn: bound ─ places ─ promise ─ pass ─ publish
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use super::journal::{Commit, Control, Job, Journal, JournalError, Sample, ShardS
 use super::progress::{Line, Said};
 use super::restore::last_line;
 use super::spec::{JobId, PumpSpec, Spec};
+use super::speed::Speed;
 use super::worker::{CONTROLS, End, Halt, JobError, Session};
 use crate::cloud::inventory::{self, Table};
 use crate::cloud::{Class, Cloud, CloudError, Context, Mode};
@@ -38,8 +39,6 @@ const LOOKS_PER_COMMIT: u32 = 4;
 const COMMITS_PER_PLACES: u32 = 10;
 /// The tables' capacity is asked for after so many commits.
 const COMMITS_PER_DESCRIBE: u32 = 10;
-/// Seconds that a rate is averaged over.
-const RATE_OVER: usize = 10;
 /// Shards' places stored at a time.
 const STORED_AT_ONCE: usize = 16;
 /// Segments that the buffer is read in: a pass is CPU bound long before it is bound by them.
@@ -79,7 +78,7 @@ struct Standing {
     /// A pass is on.
     passing: bool,
     watermark: Option<Timestamp>,
-    history: VecDeque<(Instant, u64)>,
+    speed: Speed,
 }
 
 pub(super) async fn run(session: &Session<'_>, spec: &PumpSpec) -> Result<End, JobError> {
@@ -425,19 +424,7 @@ impl Pump<'_, '_> {
     }
 
     fn say(&self, live: Counters, limit: String) {
-        let now = Instant::now();
-        let settled = live.written + live.dead;
-        let per_second = {
-            let mut standing = self.standing();
-            standing.history.push_back((now, settled));
-            if standing.history.len() > RATE_OVER {
-                standing.history.pop_front();
-            }
-            standing.history.front().and_then(|(then, before)| {
-                let seconds = now.duration_since(*then).as_secs_f64();
-                (seconds > 0.0).then(|| settled.saturating_sub(*before) as f64 / seconds)
-            })
-        };
+        let per_second = self.standing().speed.next(Instant::now(), live.written + live.dead);
         let job = &self.session.job;
         self.session.listener.send_replace(Some(Said::Progress(Line {
             job: job.id.clone(),

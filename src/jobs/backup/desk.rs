@@ -13,6 +13,7 @@ use super::super::binding::{Binding, ReadLimits, Reads, Recent};
 use super::super::journal::{Commit, Control, Sample, State, now_ms, to_json};
 use super::super::progress::{Line, Said};
 use super::super::spec::BackupSpec;
+use super::super::speed::Speed;
 use super::super::worker::{CONTROLS, End, Halt, JobError, Session};
 use super::state::{Begun, Origin, State as Stored};
 use super::{About, BackupWriter, Page, Published, Table};
@@ -20,9 +21,6 @@ use crate::flow::{Counters, Scanner};
 
 /// Controls are looked at this many times for each checkpoint.
 const LOOKS_PER_COMMIT: u32 = 4;
-
-/// Seconds that a rate is averaged over.
-const RATE_OVER: usize = 10;
 
 pub(super) struct Desk<'a, 'l> {
     session: &'a Session<'l>,
@@ -46,8 +44,8 @@ pub(super) struct Desk<'a, 'l> {
     limit: String,
     binding: Option<Binding>,
     recent: Recent<Reads>,
-    /// Items seen at the last few looks.
-    history: VecDeque<(Instant, u64)>,
+    /// Of items seen.
+    speed: Speed,
     began: Instant,
     looks: u32,
 }
@@ -88,7 +86,7 @@ impl<'a, 'l> Desk<'a, 'l> {
             limit: String::new(),
             binding: None,
             recent: Recent::default(),
-            history: VecDeque::new(),
+            speed: Speed::default(),
             began: Instant::now(),
             looks: 0,
         }
@@ -221,15 +219,7 @@ impl<'a, 'l> Desk<'a, 'l> {
     }
 
     fn say(&mut self, live: Counters, total: Option<u64>) {
-        let now = Instant::now();
-        self.history.push_back((now, live.read));
-        if self.history.len() > RATE_OVER {
-            self.history.pop_front();
-        }
-        let per_second = self.history.front().and_then(|(then, before)| {
-            let seconds = now.duration_since(*then).as_secs_f64();
-            (seconds > 0.0).then(|| live.read.saturating_sub(*before) as f64 / seconds)
-        });
+        let per_second = self.speed.next(Instant::now(), live.read);
         let eta_seconds = match (total, per_second) {
             (Some(total), Some(rate)) if rate > 0.0 => Some(total.saturating_sub(live.read) as f64 / rate),
             _ => None,

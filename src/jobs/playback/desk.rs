@@ -1,6 +1,5 @@
 //! Where a running playback keeps time, writes down how it stands, and obeys.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use tokio::time::Instant;
 use super::super::journal::{Commit, Control, Sample, State, now_ms, to_json};
 use super::super::progress::{Line, Said};
 use super::super::spec::PlaybackSpec;
+use super::super::speed::Speed;
 use super::super::worker::{CONTROLS, End, Halt, JobError, Session};
 use super::sink::{Lines, Played, Records, reason_of};
 use super::{Done, PLAYED};
@@ -19,8 +19,6 @@ use crate::flow::{Clock, Counters, Letter, Outcome, Position as _, ReadPace};
 
 /// Controls are looked at this many times for each checkpoint.
 const LOOKS_PER_COMMIT: u32 = 4;
-/// Seconds that a rate is averaged over.
-const RATE_OVER: usize = 10;
 /// The longest slot that there is, µs.
 const LONGEST_SLOT: i64 = 3_600_000_000;
 /// How often a follower asks for the watermark.
@@ -63,7 +61,7 @@ pub(super) struct Desk<'a, 'l> {
     waits_until: Option<Timestamp>,
     /// A follower has played what is complete.
     is_waiting: bool,
-    history: VecDeque<(Instant, u64)>,
+    speed: Speed,
     began: Instant,
     next_look: Instant,
     looks: u32,
@@ -105,7 +103,7 @@ impl<'a, 'l> Desk<'a, 'l> {
             unread: false,
             waits_until: None,
             is_waiting: false,
-            history: VecDeque::new(),
+            speed: Speed::default(),
             began: Instant::now(),
             next_look: Instant::now(),
             looks: 0,
@@ -416,15 +414,7 @@ impl<'a, 'l> Desk<'a, 'l> {
     }
 
     fn say(&mut self, live: Counters) {
-        let now = Instant::now();
-        self.history.push_back((now, live.read));
-        if self.history.len() > RATE_OVER {
-            self.history.pop_front();
-        }
-        let per_second = self.history.front().and_then(|(then, before)| {
-            let seconds = now.duration_since(*then).as_secs_f64();
-            (seconds > 0.0).then(|| live.read.saturating_sub(*before) as f64 / seconds)
-        });
+        let per_second = self.speed.next(Instant::now(), live.read);
         let job = &self.session.job;
         self.session.listener.send_replace(Some(Said::Progress(Line {
             job: job.id.clone(),

@@ -111,6 +111,11 @@ fn to_json(value: &AttributeValue) -> Value {
     }
 }
 
+/// An item as canonical `DynamoDB` JSON.
+pub(in crate::jobs) fn item_json(item: &Item) -> Value {
+    item.iter().map(|(name, value)| (name.clone(), to_json(value))).collect::<serde_json::Map<String, Value>>().into()
+}
+
 /// An item (or a key) of canonical `DynamoDB` JSON as the SDK has it; `None` when it is none.
 pub(in crate::jobs) fn attributes(json: &[u8]) -> Option<Item> {
     let value: Value = serde_json::from_slice(json).ok()?;

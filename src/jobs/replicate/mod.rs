@@ -19,6 +19,7 @@ pub mod source;
 mod spec;
 mod table;
 pub mod target;
+mod two_ways;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -3,6 +3,7 @@
 use super::{On, Policy};
 use crate::backup::Location;
 use crate::capacity::config;
+use crate::cloud::Context;
 use crate::jobs::spec::{
     AutoscaleSpec, BackupSpec, LoadSpec, PlaybackSpec, PumpSpec, RestoreSpec, SourceSpec, Spec, VerifySpec, WorkSpec,
 };
@@ -115,6 +116,17 @@ impl Policy {
             &["dynamodb:BatchGetItem", "dynamodb:DescribeTable", "dynamodb:Scan"]
         };
         self.allow("Table", &on, read);
+        // A replica elsewhere is another account's or region's to grant.
+        if let Some(replica) = spec.replica.as_ref().filter(|replica| replica.to == Context::default()) {
+            let of_replica = [On::Table(replica.table.clone())];
+            self.allow("Replica", &of_replica, read);
+            if replica.repair {
+                self.allow("Replica", &of_replica, &["dynamodb:DeleteItem", "dynamodb:PutItem"]);
+            }
+            if replica.keeps_expired {
+                self.allow("Table", &on, &["dynamodb:DescribeTimeToLive"]);
+            }
+        }
     }
 
     fn backup(&mut self, spec: &BackupSpec) {

@@ -8,7 +8,8 @@ use super::progress;
 use super::report::{Exit, Report};
 use super::session::Session;
 use super::source::SourceArgs;
-use crate::cloud::{Context, inventory};
+use crate::cloud::inventory;
+use crate::jobs::replicate::TableTarget;
 use crate::jobs::{Kind, ReplicaSpec, Spec, VerifySpec};
 
 /// What to compare with what.
@@ -70,8 +71,8 @@ impl VerifyArgs {
             sample: self.sample,
             read_budget: self.read_budget,
             replica: self.replica.replica.clone().map(|table| ReplicaSpec {
-                table,
-                to: Context {
+                target: TableTarget {
+                    table,
                     profile: self.replica.to_profile.clone(),
                     region: self.replica.to_region.clone(),
                     endpoint_url: self.replica.to_endpoint_url.clone(),
@@ -90,8 +91,8 @@ pub async fn run(args: VerifyArgs, session: &Session) -> Result<Exit, Report> {
     let cloud = session.reading().await?;
     session.answered(inventory::table(&cloud, &spec.table)).await?;
     if let Some(replica) = spec.replica.as_ref().filter(|replica| replica.repair) {
-        let question = format!("a repair puts and deletes items of table {}", replica.table);
-        ask(session, &question, &replica.table)?;
+        let question = format!("a repair puts and deletes items of table {}", replica.target.table);
+        ask(session, &question, &replica.target.table)?;
     }
     // A dry run leaves no job behind.
     let (session, _scratch) = session.for_a_job()?;

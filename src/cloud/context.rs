@@ -32,17 +32,6 @@ impl Context {
             && same(self.profile.as_ref(), other.profile.as_ref())
     }
 
-    /// This context, and where it says nothing, `other`.
-    #[must_use]
-    pub fn or_as(&self, other: &Self) -> Self {
-        let or = |this: &Option<String>, other: &Option<String>| this.clone().or_else(|| other.clone());
-        Self {
-            profile: or(&self.profile, &other.profile),
-            region: or(&self.region, &other.region),
-            endpoint_url: or(&self.endpoint_url, &other.endpoint_url),
-        }
-    }
-
     /// True when the endpoint is on this machine: then made-up credentials do, as the embedded AWS checks none.
     pub fn is_loopback(&self) -> bool {
         self.endpoint_url.as_deref().is_some_and(|url| {
@@ -189,22 +178,5 @@ impl Cloud {
             context,
             guard,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_context_does_not_say_is_as_in_the_other() {
-        let context = |profile: Option<&str>, region: Option<&str>| Context {
-            profile: profile.map(str::to_owned),
-            region: region.map(str::to_owned),
-            endpoint_url: None,
-        };
-        let source = context(Some("prod"), Some("eu-west-1"));
-        assert_eq!(context(None, None).or_as(&source), source);
-        assert_eq!(context(None, Some("us-east-1")).or_as(&source), context(Some("prod"), Some("us-east-1")));
     }
 }

@@ -44,7 +44,7 @@ pub(super) async fn compare(
     if replica.repair && session.cloud.guard.mode() == Mode::ReadOnly {
         return Err(CloudError::new(
             Class::ReadOnly,
-            format!("could not repair replica {}: read-only mode", replica.table),
+            format!("could not repair replica {}: read-only mode", replica.target.table),
             "start without --read-only, or without --repair to only compare",
         )
         .into());

@@ -81,8 +81,8 @@ impl Pair {
         journal: &Path,
     ) -> Result<Self, JobError> {
         let here = session.cloud.clone();
-        let context = replica.to.or_as(&here.context);
-        if context == here.context && replica.table == spec.table {
+        let context = replica.target.context(&here.context);
+        if context == here.context && replica.target.table == spec.table {
             return Err(JobError::Unfit(format!(
                 "{} would be compared with itself: name another table with --replica, or where it is with --to-region, \
                  --to-profile or --to-endpoint-url",
@@ -96,7 +96,7 @@ impl Pair {
             Cloud::connect(&context, guard).await?
         };
         let source = half(here, &spec.table, spec.read_budget).await?;
-        let replica_half = half(there, &replica.table, spec.read_budget).await?;
+        let replica_half = half(there, &replica.target.table, spec.read_budget).await?;
         let shape = Shape::new(&spec.source.shape).map_err(|error| JobError::Unfit(error.to_string()))?;
         keys_fit(&shape, &source.table, &replica_half.table).map_err(JobError::Unfit)?;
         let kept = if replica.keeps_expired { expiry(&source, &shape).await? } else { None };

@@ -23,6 +23,7 @@ mod restore;
 mod running;
 mod sources;
 mod streams;
+mod table_streams;
 #[cfg(unix)]
 mod terminal;
 mod track;

@@ -363,8 +363,9 @@ fn run_editor(path: &std::path::Path) -> Result<(), Report> {
 
 /// Clients that act where the job acts, and audit what they change as the job's.
 async fn acting(job: &Job, session: &Session) -> Result<Cloud, Report> {
-    let guard = audit::guard(&session.journal_path(), &job.context, Some(&job.id), session.mode())?;
-    Ok(Cloud::connect(&job.context, guard).await?)
+    let context = crate::jobs::replicate::writes_in(job);
+    let guard = audit::guard(&session.journal_path(), &context, Some(&job.id), session.mode())?;
+    Ok(Cloud::connect(&context, guard).await?)
 }
 
 /// The letters that were meant.
@@ -394,7 +395,7 @@ fn meant(journal: &Journal, which: &Which) -> Result<(Job, Vec<i64>), Report> {
 }
 
 /// Asks for a whole word, unless the person said yes before.
-fn ask(session: &Session, question: &str, word: &str) -> Result<(), Report> {
+pub(super) fn ask(session: &Session, question: &str, word: &str) -> Result<(), Report> {
     if session.global.yes || session.mode() != Mode::Normal {
         return Ok(());
     }

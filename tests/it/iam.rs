@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use sluicegate::cloud::{Cloud, Context, Guard};
+use sluicegate::jobs::journal::now_ms;
 use sluicegate::local::{Local, Options};
 
-use crate::running::{Server, Sluice, block_on, create_stream, create_table, item, write_csv64};
+use crate::running::{Server, Sluice, block_on, create_stream, create_table, item, signal, write_csv64};
 
 /// An embedded AWS in this process, which tells what it was asked.
 struct Watched {
@@ -116,6 +117,91 @@ fn changing_capacity_asks_for_what_its_policy_allows() {
 }
 
 #[test]
+fn the_event_store_asks_for_what_its_policies_allow() {
+    let aws = Watched::start();
+    create_stream(&aws.cloud, "es-stream", 2);
+    create_stream(&aws.cloud, "again", 2);
+    create_table(&aws.cloud, "quotes", 1_000);
+    let folder = tempfile::tempdir().unwrap();
+    let body = folder.path().join("event.json");
+    std::fs::write(&body, item(1)).unwrap();
+    let body = body.to_string_lossy().into_owned();
+    let load = ["load", "-k", "es-stream", "--count", "200", "--body", &body];
+    aws.holds(&load, &["load", "-k", "es-stream"], &[]);
+    let pump = ["pump", "--store", "es", "--create-tables", "--once"];
+    aws.holds(&pump, &pump, &SINGLY);
+    let onto = ["playback", "--events", "es-event-table", "--from", "1h", "--to-stream", "again"];
+    aws.holds(&onto, &onto, &[]);
+    let puts = ["playback", "--events", "es-event-table", "--from", "1h", "--to-puts", "again", "-t", "quotes"];
+    aws.holds(&puts, &puts, &[]);
+    let out = ["playback", "--events", "es-event-table", "--from", "1h", "--out", "-"];
+    aws.holds(&out, &out, &[]);
+}
+
+#[test]
+fn a_put_worker_asks_for_what_its_policy_allows_polling_sent_to_or_sharing() {
+    let aws = Watched::start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = backup(folder.path(), 300);
+    create_table(&aws.cloud, "quotes", 1_000);
+    let produce = |stream: &str| {
+        create_stream(&aws.cloud, stream, 2);
+        aws.sluice.run(&["restore", &file, "-t", "quotes", "-k", stream, "--no-workers"]).expect(0);
+    };
+    produce("polled");
+    let polled = ["work", "-k", "polled", "--drain"];
+    aws.holds(&polled, &polled, &SINGLY);
+    produce("sent");
+    let sent = ["work", "-k", "sent", "--drain", "--fan-out", "sluice"];
+    aws.holds(&sent, &sent, &SINGLY);
+    produce("shared");
+    // A lease is renewed and handed over in a run of any length; this one ends before.
+    let shared = ["work", "-k", "shared", "--drain", "--lease-table", "leases"];
+    aws.holds(&shared, &shared, &SINGLY);
+}
+
+#[test]
+fn the_tracker_asks_for_what_its_policy_allows() {
+    use std::io::{BufRead as _, Read as _, Write as _};
+    let aws = Watched::start();
+    create_stream(&aws.cloud, "events", 2);
+    aws.local.take_asked();
+    let mut tracker = aws.sluice.start(&["track", "-k", "events", "--listen", "127.0.0.1:0", "--json"]);
+    let mut ready = String::new();
+    std::io::BufReader::new(tracker.stdout.as_mut().unwrap()).read_line(&mut ready).unwrap();
+    let ready: serde_json::Value = serde_json::from_str(&ready).unwrap();
+    let address = ready["listening"].as_str().unwrap().strip_prefix("http://").unwrap();
+    let mut to = std::net::TcpStream::connect(address).unwrap();
+    to.write_all(b"GET /track.gif?a=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    to.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    signal(tracker.id(), "TERM");
+    tracker.wait().unwrap();
+    let asked: BTreeSet<String> =
+        aws.local.take_asked().into_iter().filter(|action| !action.starts_with("sts:")).collect();
+    assert_eq!(asked, aws.granted(&["track", "-k", "events"]));
+}
+
+#[test]
+fn an_autoscaler_asks_for_what_its_policy_allows() {
+    let aws = Watched::start();
+    let folder = tempfile::tempdir().unwrap();
+    create_table(&aws.cloud, "events", 130);
+    let now = now_ms();
+    for minute in 0..=10 {
+        let metrics = aws.local.metrics();
+        let of = [("TableName", "events")];
+        metrics.record("AWS/DynamoDB", "ConsumedWriteCapacityUnits", &of, now - minute * 60_000, 129.0 * 60.0);
+    }
+    let rules = folder.path().join("rules.toml");
+    std::fs::write(&rules, "[[table]]\nname = \"events\"\nread.scale = false\n").unwrap();
+    let rules = rules.to_string_lossy().into_owned();
+    let once = ["autoscale", "--config", &rules, "--once"];
+    aws.holds(&once, &once, &[]);
+}
+
+#[test]
 fn the_lists_of_the_console_need_no_more_than_its_policy() {
     let aws = Watched::start();
     create_table(&aws.cloud, "quotes", 100);
@@ -174,4 +260,19 @@ fn where_iam_may_not_be_asked_a_job_says_so_once_and_a_denial_met_later_names_wh
     let id = sluice.run(&["jobs", "--json"]).expect(0).last_json()["job"].as_str().unwrap().to_owned();
     let shown = sluice.run(&["jobs", &id]).expect(0);
     assert_eq!(shown.out.matches("could not check beforehand").count(), 1, "{}", shown.out);
+}
+
+#[test]
+fn a_replica_asks_for_what_its_policy_allows_and_for_nothing_else() {
+    let aws = Watched::start();
+    create_table(&aws.cloud, "source", 1_000);
+    let once = ["replicate", "-t", "source", "--to", "target", "--until-caught-up", "-y"];
+    // Rows are told one by one where a batch was refused; a table without tags and TTL has none to make.
+    let spare = ["dynamodb:BatchWriteItem", "dynamodb:TagResource", "dynamodb:UpdateTimeToLive"];
+    let spare = [&spare[..], &SINGLY].concat();
+    let made = [&once[..], &["--create"]].concat();
+    aws.holds(&made, &made, &spare);
+    let again = [&once[..], &["--rebootstrap"]].concat();
+    let spare = [&["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:UpdateTable"][..], &SINGLY].concat();
+    aws.holds(&again, &again, &spare);
 }

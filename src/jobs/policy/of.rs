@@ -117,6 +117,17 @@ impl Policy {
             &["dynamodb:BatchGetItem", "dynamodb:DescribeTable", "dynamodb:Scan"]
         };
         self.allow("Table", &on, read);
+        // A replica elsewhere is another account's or region's to grant.
+        if let Some(replica) = spec.replica.as_ref().filter(|replica| replica.target.is_beside_its_source()) {
+            let of_replica = [On::Table(replica.target.table.clone())];
+            self.allow("Replica", &of_replica, read);
+            if replica.repair {
+                self.allow("Replica", &of_replica, &["dynamodb:DeleteItem", "dynamodb:PutItem"]);
+            }
+            if replica.keeps_expired {
+                self.allow("Table", &on, &["dynamodb:DescribeTimeToLive"]);
+            }
+        }
     }
 
     fn backup(&mut self, spec: &BackupSpec) {
@@ -187,7 +198,7 @@ impl Policy {
             self.allow("Table", &source, &["dynamodb:DescribeTimeToLive", "dynamodb:ListTagsOfResource"]);
         }
         // In another account or region the credentials of that place count, which are asked when they are used.
-        if target.profile.is_some() || target.endpoint_url.is_some() {
+        if !target.is_beside_its_source() {
             return;
         }
         let mut actions =
@@ -196,7 +207,9 @@ impl Policy {
             actions.extend(["dynamodb:CreateTable", "dynamodb:TagResource", "dynamodb:UpdateTimeToLive"]);
         }
         if spec.rebootstrap {
+            // What the source does not have is found here, and asked for there.
             actions.push("dynamodb:Scan");
+            self.allow("Table", &[On::Table(spec.table.clone())], &["dynamodb:BatchGetItem"]);
         }
         self.allow("Replica", &on, &actions);
         if spec.leave.is_some() {
@@ -214,7 +227,7 @@ impl Policy {
             actions.push("dynamodb:UpdateTable");
         }
         if two_way {
-            actions.extend(["dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]);
+            actions.extend(["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]);
         }
         self.allow("Table", &[On::Table(table.to_owned())], &actions);
         let actions = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"];

@@ -87,6 +87,12 @@ pub(super) async fn open(
     clock: &Arc<dyn Clock>,
 ) -> Result<Directions, JobError> {
     let place = session.cloud.place();
+    if spec.two_way.is_some() && session.cloud.guard.mode() != crate::cloud::Mode::Normal {
+        return Err(JobError::Unfit(
+            "what --two-way does depends on what it did before: a dry run of it would show little. Leave out --two-way"
+                .to_owned(),
+        ));
+    }
     target::not_itself(&place, spec).map_err(JobError::Unfit)?;
     let source = inventory::table(&session.cloud, &spec.table).await?;
     if !matches!(source.status.as_str(), "ACTIVE" | "UPDATING") {

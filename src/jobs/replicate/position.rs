@@ -174,8 +174,8 @@ pub(super) fn find(session: &Session<'_>, spec: &ReplicateSpec) -> Result<Left, 
     Ok(Left::default())
 }
 
-/// The row that the last run left of the replica `spec`, for whoever plans one.
-pub(super) fn unfinished(journal: &Journal, context: &Context, spec: &ReplicateSpec) -> Result<bool, JournalError> {
+/// Whether an earlier run kept the replica `spec`: a new one goes on there.
+pub(super) fn is_kept(journal: &Journal, context: &Context, spec: &ReplicateSpec) -> Result<bool, JournalError> {
     for job in journal.jobs()?.iter().filter(|job| is_same(job, context, spec)) {
         if journal.checkpoint(&job.id, ROW)?.is_some() {
             return Ok(true);

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use sluicegate::cloud::Cloud;
 
 use crate::running::{Server, Sluice, block_on, create_table, signal, until};
+use crate::table_streams::close_shards;
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -177,7 +178,7 @@ fn the_originals_table_is_copied_with_its_index_and_followed_through_every_kind_
 
 #[test]
 fn a_worker_that_is_killed_five_times_in_the_middle_of_changes_loses_none() {
-    let (_server, sluice, cloud) = scene(&[], &["source", "target"]);
+    let (server, sluice, cloud) = scene(&[], &["source", "target"]);
     begin_stream(&cloud, "source", StreamViewType::NewImage);
     let args = ["replicate", "-t", "source", "--to", "target", "--json"];
     for life in 0..5_u64 {
@@ -188,6 +189,8 @@ fn a_worker_that_is_killed_five_times_in_the_middle_of_changes_loses_none() {
             let job: Value = serde_json::from_str(jobs.lines().next()?).ok()?;
             (job["read"].as_u64()? > 0).then_some(())
         });
+        // Each key's changes go on in a child, and may not pass those in the parent.
+        close_shards(&server.endpoint, "source", if life == 0 { "split" } else { "roll" });
         churn(&cloud, "source", 60, life * 120 + 60..life * 120 + 120);
         worker.kill().unwrap();
         worker.wait().unwrap();
@@ -336,6 +339,35 @@ fn a_stream_that_was_ended_meanwhile_is_a_gap_that_is_said_until_a_new_bootstrap
     assert_eq!(repaired["changes"]["swept"], 1, "{repaired}");
     assert_equal(&cloud, "source", "target");
     assert!(sluice.run(&ONCE).expect(0).last_json().get("gap").is_none());
+}
+
+/// Lets the journal say of the last replica that its shards were never seen read to their ends.
+fn forget_tips(sluice: &Sluice) {
+    let journal = sluicegate::jobs::Journal::open(&sluice.state.path().join("journal.sqlite")).unwrap();
+    let job = &journal.jobs().unwrap()[0];
+    let mut row: Value = serde_json::from_slice(&journal.checkpoint(&job.id, "replica").unwrap().unwrap()).unwrap();
+    row["tips"] = json!({});
+    journal.leave_word(&job.id, "replica", row.to_string().as_bytes()).unwrap();
+}
+
+#[test]
+fn changes_that_left_the_stream_unread_are_a_gap_and_a_shard_that_was_read_to_its_end_is_none() {
+    let (server, sluice, cloud) = scene(&[], &["source", "target"]);
+    begin_stream(&cloud, "source", StreamViewType::NewImage);
+    put_many(&cloud, "source", (0..40).map(|k| item(&format!("k{k}"), "1")));
+    sluice.run(&[&ONCE[..], &["--bootstrap", "none"]].concat()).expect(0);
+    // All that was read leaves the stream: nothing is missing.
+    close_shards(&server.endpoint, "source", "trim");
+    assert!(sluice.run(&ONCE).expect(0).last_json().get("gap").is_none());
+    assert_equal(&cloud, "source", "target");
+
+    put_many(&cloud, "source", [item("k2", "2")]);
+    close_shards(&server.endpoint, "source", "trim");
+    forget_tips(&sluice);
+    let gap = sluice.run(&ONCE).expect(3);
+    assert!(gap.last_json()["gap"].as_str().unwrap().contains("24 hours"), "{gap:?}");
+    sluice.run(&[&ONCE[..], &["--rebootstrap"]].concat()).expect(0);
+    assert_equal(&cloud, "source", "target");
 }
 
 #[test]

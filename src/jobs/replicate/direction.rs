@@ -1,5 +1,6 @@
 //! One way of a replica: a stream with its reader, the gate that its changes pass, and the bootstrap beside it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -128,7 +129,7 @@ pub(super) async fn open(
         }
         let gate = Arc::new(Gate::new(replica, shape.clone(), key, &name, fence));
         let bootstrap = bootstraps.map(|begun| {
-            let left = if begins.goes_on { left.segments[number].clone() } else { Default::default() };
+            let left = if begins.goes_on { left.segments[number].clone() } else { BTreeMap::new() };
             let prefix = position::SEGMENTS[number];
             let budget = plan::read_budget(&source, spec);
             Bootstrap::new(Arc::clone(&gate), &cloud, &source, prefix, begun.segments, &left, budget, clock)
@@ -144,10 +145,10 @@ pub(super) async fn open(
         list.push(Direction { number, cloud, source, stream, consumer, gate, table, bootstrap });
     }
     if !begins.keeps_places {
-        left.shards = Default::default();
+        left.shards = [Vec::new(), Vec::new()];
     }
     if !begins.goes_on {
-        left.segments = Default::default();
+        left.segments = [BTreeMap::new(), BTreeMap::new()];
     }
     session.note("info", &format!("replicates {}, {}", spec.title(), begins.words));
     let mut row = begins.row;
@@ -319,8 +320,8 @@ pub(super) async fn bootstrap(
                 let shard = progress.iter().find(|shard| shard.shard == id);
                 shard.is_some_and(|shard| shard.done || shard.records > 0 || shard.caught_up.is_some())
             };
-            let waits = |shard: &&crate::flow::Shard| !is_read(&shard.id) && shard.parents.is_empty();
-            if !listed.is_empty() && listed.iter().find(waits).is_none() {
+            let waits = |shard: &crate::flow::Shard| shard.open && !is_read(&shard.id);
+            if !listed.is_empty() && !listed.iter().any(waits) {
                 break;
             }
             clock.sleep(LOOK).await;

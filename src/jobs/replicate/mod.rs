@@ -189,17 +189,13 @@ fn obey(
 
 /// Why it ended, in words that name what is gone.
 async fn explained(session: &Session<'_>, spec: &ReplicateSpec, error: CloudError) -> JobError {
-    if error.class == Class::NotFound {
-        match inventory::table(&session.cloud, &spec.table).await {
-            Err(gone) if gone.class == Class::NotFound => {
-                return JobError::Unfit(format!(
-                    "table {} is gone: it was deleted while it was replicated. Every change that was read is in the replica; \
-                     what was not went with its stream",
-                    spec.table
-                ));
-            }
-            _ => {}
-        }
+    let asked = inventory::find_table(&session.cloud, &spec.table);
+    if error.class == Class::NotFound && matches!(asked.await, Ok(None)) {
+        return JobError::Unfit(format!(
+            "table {} is gone: it was deleted while it was replicated. Every change that was read is in the replica; what was \
+             not went with its stream",
+            spec.table
+        ));
     }
     error.into()
 }

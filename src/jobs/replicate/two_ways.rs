@@ -161,6 +161,7 @@ impl Shared {
                 self.source.writer_of().update(item.key.clone(), request, wcu, receipt).await?;
                 self.heard(heard).await
             }
+            Asks::Nothing => Ok(Outcome::Skipped),
             Asks::Stay(rank) => self.stay(row, item, &rank).await,
             Asks::Go { rank, unranked_too } => self.go(item, &rank, unranked_too).await,
         }

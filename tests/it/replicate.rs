@@ -94,7 +94,19 @@ fn assert_equal(cloud: &Cloud, one: &str, other: &str) {
 
 fn begin_stream(cloud: &Cloud, table: &str, view: StreamViewType) {
     let stream = StreamSpecification::builder().stream_enabled(true).stream_view_type(view).build().unwrap();
-    block_on(cloud.dynamodb.update_table().table_name(table).stream_specification(stream).send()).unwrap();
+    set_stream(cloud, table, &stream);
+}
+
+/// One change of a table at a time: another one is waited for.
+fn set_stream(cloud: &Cloud, table: &str, stream: &StreamSpecification) {
+    until("the table can be changed", || {
+        let update = cloud.dynamodb.update_table().table_name(table).stream_specification(stream.clone());
+        block_on(update.send()).ok()
+    });
+    until("the table is active", || {
+        let described = block_on(cloud.dynamodb.describe_table().table_name(table).send()).ok()?.table?;
+        (described.table_status?.as_str() == "ACTIVE").then_some(())
+    });
 }
 
 fn put_many(cloud: &Cloud, table: &str, items: impl IntoIterator<Item = Item>) {
@@ -204,10 +216,11 @@ fn a_worker_that_is_killed_five_times_in_the_middle_of_changes_loses_none() {
 #[test]
 fn a_bootstrap_under_writes_never_puts_an_older_item_over_a_newer_change() {
     let (_server, sluice, cloud) = scene(&[], &["source", "target"]);
-    put_many(&cloud, "source", (0..600).map(|k| item(&format!("k{k}"), "before")));
+    let long = "before".repeat(70);
+    put_many(&cloud, "source", (0..600).map(|k| item(&format!("k{k}"), &long)));
     begin_stream(&cloud, "source", StreamViewType::NewImage);
     // Slow enough that the changes come into the middle of it.
-    let args = ["replicate", "-t", "source", "--to", "target", "--json", "--read-budget", "30"];
+    let args = ["replicate", "-t", "source", "--to", "target", "--json", "--read-budget", "10"];
     let worker = sluice.start(&args);
     until("the scan is under way", || {
         let jobs = sluice.run(&["jobs", "--json"]).out;
@@ -239,7 +252,7 @@ fn conflicts(cloud: &Cloud, tables: [&str; 2], ranked: bool) {
                 let update = cloud.dynamodb.update_item().table_name(table).key("id", s(&key));
                 let update = update.expression_attribute_values(":u", value(turn));
                 let update = if ranked {
-                    update.update_expression("SET u = :u, rank = :r").expression_attribute_values(":r", rank)
+                    update.update_expression("SET u = :u, at_time = :r").expression_attribute_values(":r", rank)
                 } else {
                     update.update_expression("SET u = :u")
                 };
@@ -248,7 +261,7 @@ fn conflicts(cloud: &Cloud, tables: [&str; 2], ranked: bool) {
             _ => {
                 let put =
                     cloud.dynamodb.put_item().table_name(table).item("id", s(&key)).item("v", n(&turn.to_string()));
-                let put = if ranked { put.item("rank", rank) } else { put };
+                let put = if ranked { put.item("at_time", rank) } else { put };
                 drop(block_on(put.send()).unwrap());
             }
         }
@@ -277,7 +290,7 @@ fn both_ways(rule: &str, ranked: bool) {
 
 #[test]
 fn both_sides_come_to_the_same_by_the_rank_of_an_attribute() {
-    both_ways("last-writer:rank", true);
+    both_ways("last-writer:at_time", true);
 }
 
 #[test]
@@ -326,7 +339,7 @@ fn a_stream_that_was_ended_meanwhile_is_a_gap_that_is_said_until_a_new_bootstrap
     put_many(&cloud, "source", (0..40).map(|k| item(&format!("k{k}"), "1")));
     sluice.run(&ONCE).expect(0);
     let off = StreamSpecification::builder().stream_enabled(false).build().unwrap();
-    block_on(cloud.dynamodb.update_table().table_name("source").stream_specification(off).send()).unwrap();
+    set_stream(&cloud, "source", &off);
     // Nobody is told of these.
     block_on(cloud.dynamodb.delete_item().table_name("source").key("id", s("k1")).send()).unwrap();
     put_many(&cloud, "source", [item("k2", "2")]);

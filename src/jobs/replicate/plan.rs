@@ -156,6 +156,9 @@ pub async fn look(
                     format!("make it, or let --create make it like {}", spec.table),
                 ));
             }
+            if let Some(there) = &there {
+                target::same_key(spec, &source, there).map_err(invalid)?;
+            }
             there
         }
         _ => None,

@@ -163,6 +163,22 @@ fn rename_attribute(request: &mut serde_json::Value, old: &str, new: &str) {
     }
 }
 
+/// Refuses a table whose key is another than that of the rows.
+pub(super) fn same_key(spec: &ReplicateSpec, source: &Table, target: &Table) -> Result<(), String> {
+    let wanted = renamed(&source.key, &renames(&spec.shape));
+    if target.key == wanted {
+        return Ok(());
+    }
+    Err(format!(
+        "{} has another key than {}: it has {}, and rows come with {}. Replicate into another table, or let --rename make the \
+         names fit",
+        target.name,
+        source.name,
+        key_in_words(&target.key),
+        key_in_words(&wanted)
+    ))
+}
+
 /// The table of the replica, made if it is not there and that is asked for.
 pub(super) async fn table(
     session: &Session<'_>,
@@ -171,7 +187,6 @@ pub(super) async fn table(
     target: &TableTarget,
     cloud: &Cloud,
 ) -> Result<Table, JobError> {
-    let wanted = renamed(&source.key, &renames(&spec.shape));
     let found = match inventory::find_table(cloud, &target.table).await? {
         Some(found) => found,
         None if spec.create => {
@@ -190,16 +205,7 @@ pub(super) async fn table(
     if !matches!(found.status.as_str(), "ACTIVE" | "UPDATING") {
         return Err(JobError::Unfit(format!("table {} is {}: wait until it is ACTIVE", found.name, found.status)));
     }
-    if found.key != wanted {
-        return Err(JobError::Unfit(format!(
-            "{} has another key than {}: it has {}, and rows come with {}. Replicate into another table, or let --rename make \
-             the names fit",
-            found.name,
-            source.name,
-            key_in_words(&found.key),
-            key_in_words(&wanted)
-        )));
-    }
+    same_key(spec, source, &found).map_err(JobError::Unfit)?;
     Ok(found)
 }
 

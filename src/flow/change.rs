@@ -19,10 +19,25 @@ pub struct TableChange {
     pub at_ms: i64,
     /// The primary key of the item in the table that changed, `DynamoDB` JSON; a slice of the record.
     pub keys: Bytes,
+    /// What happened to the item.
+    pub kind: ChangeKind,
     /// What a replica does about it.
     pub effect: Effect,
+    /// The item as it was before, where the stream carries that (`NEW_AND_OLD_IMAGES`, `OLD_IMAGE`); a slice of the record.
+    pub old: Option<Bytes>,
     /// The item expired, and the service deleted it (`userIdentity`).
     pub by_ttl: bool,
+}
+
+/// What happened to an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChangeKind {
+    /// INSERT: there was none of its key.
+    Inserted,
+    /// MODIFY.
+    Modified,
+    /// REMOVE.
+    Removed,
 }
 
 /// What a replica does about a change.
@@ -58,6 +73,8 @@ struct Body<'a> {
     keys: &'a RawValue,
     #[serde(borrow, default)]
     new_image: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    old_image: Option<&'a RawValue>,
     #[serde(borrow)]
     sequence_number: Cow<'a, str>,
     #[serde(borrow, default)]
@@ -92,11 +109,18 @@ impl TableChange {
             }
             (other, _) => return Err(Refusal::NotJson(format!("a change of the unknown kind {other:?}"))),
         };
+        let kind = match &*read.name {
+            "INSERT" => ChangeKind::Inserted,
+            "MODIFY" => ChangeKind::Modified,
+            _ => ChangeKind::Removed,
+        };
         Ok(Self {
             sequence: SequenceNumber(read.dynamodb.sequence_number.into_owned()),
             at_ms: (read.dynamodb.approximate_creation_date_time * 1000.0).round() as i64,
             keys: slice(read.dynamodb.keys),
+            kind,
             effect,
+            old: read.dynamodb.old_image.map(slice),
             by_ttl: read.identity.and_then(|identity| identity.principal).is_some_and(|principal| principal == TTL),
         })
     }

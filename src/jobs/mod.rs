@@ -18,6 +18,7 @@ pub mod policy;
 mod process;
 mod progress;
 pub mod pump;
+pub mod replicate;
 mod restore;
 pub mod spec;
 mod speed;
@@ -30,8 +31,9 @@ pub use binding::{Binding, Remedy};
 pub use journal::{Journal, JournalError};
 pub use process::{StartError, leave_terminal, log_path, resume_detached, start_detached};
 pub use progress::{Ended, Line, Listener, Said, VerifyLine};
+pub use replicate::{BigQueryTarget, Bootstrap, ReplicaTarget, ReplicateSpec, TableTarget, TwoWay};
 pub use spec::{
-    AutoscaleSpec, BackupSpec, JobId, Kind, LettersSpec, LoadSpec, Part, PlaybackSpec, PumpSpec, Raise, RestoreSpec,
-    SourceSpec, Spec, VerifySpec, WorkSpec,
+    AutoscaleSpec, BackupSpec, JobId, Kind, LettersSpec, LoadSpec, Part, PlaybackSpec, PumpSpec, Raise, ReplicaSpec,
+    RestoreSpec, SourceSpec, Spec, VerifySpec, WorkSpec,
 };
 pub use worker::{JobError, differences_path, run};

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::replicate::{ReplicateSpec, TableTarget};
+
 /// A job's name: its kind's letter and four or more hex digits, such as `r-7f3a`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -44,6 +46,8 @@ pub enum Kind {
     Playback,
     /// Dead letters that a function left, brought into the journal: nothing runs.
     Letters,
+    /// The changes of a table into its replica.
+    Replicate,
 }
 
 impl Kind {
@@ -59,6 +63,7 @@ impl Kind {
             Self::Pump => 'p',
             Self::Playback => 'y',
             Self::Letters => 'd',
+            Self::Replicate => 'c',
         }
     }
 
@@ -74,6 +79,7 @@ impl Kind {
             Self::Pump => "pump",
             Self::Playback => "playback",
             Self::Letters => "letters",
+            Self::Replicate => "replicate",
         }
     }
 
@@ -82,7 +88,7 @@ impl Kind {
         match self {
             Self::Restore | Self::Backup | Self::Playback => format!("sluice {self} --resume {id}"),
             Self::Letters => "sluice dead import again".to_owned(),
-            Self::Verify | Self::Autoscale | Self::Work | Self::Load | Self::Pump => {
+            Self::Verify | Self::Autoscale | Self::Work | Self::Load | Self::Pump | Self::Replicate => {
                 format!("the same sluice {self} again")
             }
         }
@@ -117,6 +123,8 @@ pub enum Spec {
     Playback(PlaybackSpec),
     /// Dead letters that a function left, brought into the journal.
     Letters(LettersSpec),
+    /// The changes of a table into its replica.
+    Replicate(ReplicateSpec),
 }
 
 impl Spec {
@@ -132,6 +140,7 @@ impl Spec {
             Self::Pump(_) => Kind::Pump,
             Self::Playback(_) => Kind::Playback,
             Self::Letters(_) => Kind::Letters,
+            Self::Replicate(_) => Kind::Replicate,
         }
     }
 
@@ -143,6 +152,7 @@ impl Spec {
             Self::Backup(spec) => &spec.table,
             Self::Pump(spec) => &spec.events,
             Self::Playback(spec) => spec.table(),
+            Self::Replicate(spec) => spec.target.table_name(),
             Self::Autoscale(_) | Self::Work(_) | Self::Load(_) | Self::Letters(_) => "",
         }
     }
@@ -178,6 +188,9 @@ impl Spec {
                 let via = spec.stream.as_ref().map(|stream| format!(" via {stream}")).unwrap_or_default();
                 format!("{} ← {sources}{via}", spec.table)
             }
+            Self::Verify(VerifySpec { table, replica: Some(replica), .. }) => {
+                format!("{} = {table}", replica.target.table)
+            }
             Self::Verify(spec) => format!("{} = {sources}", spec.table),
             Self::Backup(spec) => format!("{} → {}", spec.table, spec.to),
             Self::Autoscale(spec) => spec.config.clone(),
@@ -186,6 +199,7 @@ impl Spec {
             Self::Pump(spec) => format!("{} ← {} via {}", spec.events, spec.stream, spec.buffer),
             Self::Playback(spec) => format!("{} → {}", spec.events, spec.sink),
             Self::Letters(spec) => format!("dead letters of {} ← {}", spec.stream, spec.from),
+            Self::Replicate(spec) => spec.title(),
         }
     }
 }
@@ -303,9 +317,35 @@ pub struct VerifySpec {
     /// Compare only this many keys, evenly spread; `None` compares all, and finds extra ones.
     #[serde(default)]
     pub sample: Option<u64>,
-    /// Cap on consumed read capacity, RCU.
+    /// Cap on consumed read capacity, RCU; of each of the two tables where a replica is compared.
     #[serde(default)]
     pub read_budget: Option<f64>,
+    /// The replica that `table` is compared with; `None` compares it with a backup.
+    #[serde(default)]
+    pub replica: Option<ReplicaSpec>,
+}
+
+/// A replica, and what is done about what differs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReplicaSpec {
+    /// The replica, and where it is.
+    pub target: TableTarget,
+    /// The replicate job that keeps it: its lag is waited for.
+    #[serde(default)]
+    pub job: Option<JobId>,
+    /// How far the replica may be behind its source, s: a difference that lasts longer counts. `None` is what its job
+    /// says, or a default.
+    #[serde(default)]
+    pub lag: Option<f64>,
+    /// Items that differ are put again as the source has them, and extra ones deleted.
+    #[serde(default)]
+    pub repair: bool,
+    /// Only the keys that the job's own audit found to differ are looked at, not all of both tables.
+    #[serde(default)]
+    pub listed: bool,
+    /// Items that expired in the source are kept by the replica: they are not extra.
+    #[serde(default)]
+    pub keeps_expired: bool,
 }
 
 /// A backup: a table into files.

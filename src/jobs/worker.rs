@@ -10,7 +10,7 @@ use super::bump::BumpError;
 use super::journal::{Control, Job, Journal, JournalError, State};
 use super::progress::{Ended, Listener};
 use super::spec::{JobId, RestoreSpec, Spec};
-use super::{audit, autoscale, backup, bump, load, playback, policy, pump, restore, verify, work};
+use super::{audit, autoscale, backup, bump, load, playback, policy, pump, replicate, restore, verify, work};
 use crate::backup::BackupError;
 use crate::cloud::{Class, Cloud, CloudError, Mode};
 
@@ -174,6 +174,7 @@ pub async fn run(
         (Ok(None), Spec::Load(spec)) => load::run(&session, spec).await,
         (Ok(None), Spec::Pump(spec)) => pump::run(&session, spec).await,
         (Ok(None), Spec::Playback(spec)) => playback::run(&session, spec).await,
+        (Ok(None), Spec::Replicate(spec)) => replicate::run(&session, spec).await,
         (Ok(None), Spec::Letters(_)) => Err(JobError::Unfit(
             "dead letters that were brought in are not run: sluice dead replay puts them".to_owned(),
         )),

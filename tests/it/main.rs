@@ -19,6 +19,7 @@ mod peers;
 mod plan;
 mod playback;
 mod pump;
+mod replica_audit;
 mod restore;
 mod running;
 mod sources;

@@ -3,6 +3,7 @@
 use super::{On, Policy};
 use crate::backup::Location;
 use crate::capacity::config;
+use crate::jobs::replicate::{Bootstrap, ReplicaTarget, ReplicateSpec};
 use crate::jobs::spec::{
     AutoscaleSpec, BackupSpec, LoadSpec, PlaybackSpec, PumpSpec, RestoreSpec, SourceSpec, Spec, VerifySpec, WorkSpec,
 };
@@ -29,6 +30,7 @@ impl Policy {
             Spec::Load(spec) => policy.load(spec),
             Spec::Pump(spec) => policy.pump(spec, extras),
             Spec::Playback(spec) => policy.playback(spec),
+            Spec::Replicate(spec) => policy.replicate(spec),
             // Nothing runs.
             Spec::Letters(_) => return policy,
         }
@@ -115,6 +117,17 @@ impl Policy {
             &["dynamodb:BatchGetItem", "dynamodb:DescribeTable", "dynamodb:Scan"]
         };
         self.allow("Table", &on, read);
+        // A replica elsewhere is another account's or region's to grant.
+        if let Some(replica) = spec.replica.as_ref().filter(|replica| replica.target.is_beside_its_source()) {
+            let of_replica = [On::Table(replica.target.table.clone())];
+            self.allow("Replica", &of_replica, read);
+            if replica.repair {
+                self.allow("Replica", &of_replica, &["dynamodb:DeleteItem", "dynamodb:PutItem"]);
+            }
+            if replica.keeps_expired {
+                self.allow("Table", &on, &["dynamodb:DescribeTimeToLive"]);
+            }
+        }
     }
 
     fn backup(&mut self, spec: &BackupSpec) {
@@ -171,6 +184,52 @@ impl Policy {
             ];
             self.allow("Leases", &[On::Table(table.clone())], &actions);
         }
+    }
+
+    fn replicate(&mut self, spec: &ReplicateSpec) {
+        self.side(&spec.table, spec.two_way.is_some(), spec.may_change_stream);
+        if spec.bootstrap == Bootstrap::Scan || spec.rebootstrap {
+            self.allow("Table", &[On::Table(spec.table.clone())], &["dynamodb:Scan"]);
+        }
+        let ReplicaTarget::Table(target) = &spec.target else { return };
+        let on = [On::Table(target.table.clone())];
+        if spec.create {
+            let source = [On::Table(spec.table.clone())];
+            self.allow("Table", &source, &["dynamodb:DescribeTimeToLive", "dynamodb:ListTagsOfResource"]);
+        }
+        // In another account or region the credentials of that place count, which are asked when they are used.
+        if target.profile.is_some() || target.endpoint_url.is_some() {
+            return;
+        }
+        let mut actions =
+            vec!["dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:DescribeTable", "dynamodb:PutItem"];
+        if spec.create {
+            actions.extend(["dynamodb:CreateTable", "dynamodb:TagResource", "dynamodb:UpdateTimeToLive"]);
+        }
+        if spec.rebootstrap {
+            actions.push("dynamodb:Scan");
+        }
+        self.allow("Replica", &on, &actions);
+        if spec.leave.is_some() {
+            self.metrics();
+        }
+        if spec.two_way.is_some() {
+            self.side(&target.table, true, spec.may_change_stream);
+        }
+    }
+
+    /// A table whose changes are read.
+    fn side(&mut self, table: &str, two_way: bool, may_change_stream: bool) {
+        let mut actions = vec!["dynamodb:DescribeTable"];
+        if may_change_stream {
+            actions.push("dynamodb:UpdateTable");
+        }
+        if two_way {
+            actions.extend(["dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]);
+        }
+        self.allow("Table", &[On::Table(table.to_owned())], &actions);
+        let actions = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"];
+        self.allow("Changes", &[On::Changes(table.to_owned())], &actions);
     }
 
     fn load(&mut self, spec: &LoadSpec) {

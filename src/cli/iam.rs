@@ -114,7 +114,7 @@ fn policy_of(job: Job, session: &Session) -> Result<Policy, Report> {
             return Ok(Policy::of(&Spec::Restore(spec), extras));
         }
         Job::Backup(args) => Spec::Backup(args.spec()?),
-        Job::Verify(args) => Spec::Verify(args.spec()?),
+        Job::Verify(args) => Spec::Verify(args.spec(session)?.0),
         Job::Work(args) => {
             Spec::Work(WorkSpec { stream: args.kinesis_stream, lease_table: args.lease_table, ..WorkSpec::default() })
         }

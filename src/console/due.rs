@@ -4,6 +4,7 @@ use super::app::{App, Screen};
 use super::backup;
 use super::effect::Effect;
 use super::form::Name;
+use super::replica;
 
 /// How often lists are asked for, ms.
 const LIST_MS: i64 = 5000;
@@ -36,7 +37,7 @@ impl App {
                     self.due_table(&table, &mut effects);
                 }
             }
-            Screen::Backup | Screen::EventTables => self.due_tables(&mut effects),
+            Screen::Backup | Screen::Replica | Screen::EventTables => self.due_tables(&mut effects),
             Screen::Playback => effects.extend(super::playback::due(self)),
             Screen::Replay => self.due_streams(&mut effects),
             Screen::Stream(name) | Screen::Mappings(name) => self.due_stream(&name, &mut effects),
@@ -79,6 +80,7 @@ impl App {
         let mut wanted: Vec<String> = visible.iter().filter(|name| self.is_description_old(name)).cloned().collect();
         let typed = match self.screen {
             Screen::Restore => self.form.as_ref().map(|form| form.value(Name::Table)),
+            Screen::Replica => self.replica_form.as_ref().map(|form| form.value(replica::Name::Source)),
             Screen::Backup => self.backup_form.as_ref().map(|form| form.value(backup::Name::Table)),
             _ => None,
         };

@@ -90,7 +90,12 @@ fn pressing(app: &App) -> Option<(String, Style)> {
             let retries = failing.retries.map_or("until its records expire".to_owned(), |n| format!("{n} times"));
             Some(warn(format!("{function}: {result}; Lambda tries that batch again {retries}")))
         }
-        Screen::Dead(_) | Screen::Restore | Screen::Backup | Screen::Autoscale(_) | Screen::Tail(..) => None,
+        Screen::Dead(_)
+        | Screen::Restore
+        | Screen::Backup
+        | Screen::Replica
+        | Screen::Autoscale(_)
+        | Screen::Tail(..) => None,
         Screen::EventTables | Screen::Playback | Screen::Replay => None,
     }
 }

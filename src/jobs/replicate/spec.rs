@@ -55,6 +55,9 @@ pub struct ReplicateSpec {
     /// Parts that the bootstrap's scan reads at the same time; `None` is by the table's size.
     #[serde(default)]
     pub segments: Option<u32>,
+    /// What the replica's audit beside the work may read of both tables together, RCU a second; `None` is no audit.
+    #[serde(default)]
+    pub audit_rcu: Option<f64>,
 }
 
 /// Where a replica is.

@@ -113,19 +113,19 @@ impl Pair {
     /// Reads both sides of `keys`, the replica's in canonical JSON and at most [`super::super::fetch::GET`] of them: the
     /// source first.
     pub async fn look(&self, keys: &[Bytes], consistent: bool) -> Result<Vec<Look>, JobError> {
-        let at_home = keys.iter().map(|key| self.key_in_source(key)).collect::<Result<Vec<_>, _>>()?;
-        let Half { cloud, table, pace } = &self.source;
-        let mut here = fetch(cloud, table, at_home.iter().map(|key| &key[..]), pace, consistent).await?;
+        let here = self.of_source(keys, consistent).await?;
         let Half { cloud, table, pace } = &self.replica;
         let mut there = fetch(cloud, table, keys.iter().map(|key| &key[..]), pace, consistent).await?;
-        Ok(keys
-            .iter()
-            .zip(at_home)
-            .map(|(key, at_home)| Look {
-                source: here.remove(&at_home).map_or(Held::Nothing, |item| self.shaped(item)),
-                replica: there.remove(key),
-            })
-            .collect())
+        Ok(here.into_iter().zip(keys).map(|(source, key)| Look { source, replica: there.remove(key) }).collect())
+    }
+
+    /// What the source holds for `keys` of the replica, as the replica should have it.
+    pub async fn of_source(&self, keys: &[Bytes], consistent: bool) -> Result<Vec<Held>, JobError> {
+        let at_home = keys.iter().map(|key| self.key_in_source(key)).collect::<Result<Vec<_>, _>>()?;
+        let Half { cloud, table, pace } = &self.source;
+        let mut found = fetch(cloud, table, at_home.iter().map(|key| &key[..]), pace, consistent).await?;
+        let held = |key: &Bytes| found.remove(key).map_or(Held::Nothing, |item| self.shaped(item));
+        Ok(at_home.iter().map(held).collect())
     }
 
     /// True for an item of the replica that expired in the source, which this replica keeps.

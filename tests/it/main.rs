@@ -24,6 +24,7 @@ mod restore;
 mod running;
 mod sources;
 mod streams;
+mod table_streams;
 #[cfg(unix)]
 mod terminal;
 mod track;

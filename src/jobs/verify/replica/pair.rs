@@ -148,7 +148,7 @@ impl Pair {
         if self.shape.is_nothing() {
             return Held::Item(item);
         }
-        match self.shape.apply(item_json(&item).into()) {
+        match self.shape.apply(item_json(&item).to_string().into()) {
             Ok(Shaped::Skipped) => Held::Nothing,
             Ok(Shaped::Item(json)) => {
                 let checked = self.checker.check(json).ok();

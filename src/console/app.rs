@@ -22,7 +22,7 @@ use super::stream::StreamState;
 use super::theme::Theme;
 use super::widget::text::shown;
 use crate::capacity::{Resource, Step};
-use crate::cloud::inventory::{Stream, Table};
+use crate::cloud::inventory::{Shard, Stream, Table};
 use crate::cloud::{Class, CloudError, Context, Mode};
 use crate::jobs::journal::{Bump, DeadLetter, Decision, Job, State};
 use crate::jobs::spec::Kind;
@@ -242,6 +242,8 @@ pub struct App {
     pub backup_form: Option<BackupForm>,
     /// The form that starts a replica, kept when it is left.
     pub replica_form: Option<ReplicaForm>,
+    /// The shards of the tables that replicas are made of, by job.
+    pub table_shards: HashMap<JobId, Vec<Shard>>,
     /// What the audits of replicas found.
     pub audits: HashMap<JobId, Audited>,
     pub(super) look_request: Request,
@@ -319,6 +321,7 @@ impl App {
             backup_form: None,
             replica_form: None,
             audits: HashMap::new(),
+            table_shards: HashMap::new(),
             look_request: Request::default(),
             scrubber: None,
             replay_form: None,

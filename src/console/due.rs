@@ -33,7 +33,8 @@ impl App {
             }
             Screen::Table(name) => self.due_table(&name, &mut effects),
             Screen::Job(id) => {
-                if let Some(table) = self.job(&id).map(|job| job.spec.table().to_owned()) {
+                let table = self.job(&id).map(|job| job.spec.table_here().to_owned());
+                if let Some(table) = table.filter(|table| !table.is_empty()) {
                     self.due_table(&table, &mut effects);
                 }
             }

@@ -531,7 +531,7 @@ fn resource_at_hand(app: &App) -> Option<Resource> {
         Screen::Streams => app.selected_stream().map(|stream| Resource::Stream(stream.name.clone())),
         Screen::Stream(name) => Some(Resource::Stream(name.clone())),
         Screen::Job(id) => {
-            let table = app.job(id).map(|job| job.spec.table().to_owned());
+            let table = app.job(id).map(|job| job.spec.table_here().to_owned());
             table.filter(|table| !table.is_empty()).map(Resource::Table)
         }
         _ => None,

@@ -10,8 +10,9 @@ use super::keymap::Action;
 use super::widget::form::{Field, Fields};
 use super::widget::quantity::{bytes, count, duration};
 use crate::cloud::inventory::{Table, nearest};
+use crate::cloud::streams::{family, short};
 use crate::jobs::backup::read_budget;
-use crate::jobs::journal::Job;
+use crate::jobs::journal::{Job, ShardSample};
 use crate::jobs::replicate::{Bootstrap, ReplicaTarget, ReplicateSpec, TableTarget};
 use crate::jobs::spec::{Spec, VerifySpec};
 
@@ -215,6 +216,70 @@ impl App {
     /// What the form of a replica is checked against.
     pub(super) fn known_to_replicas(&self) -> Known<'_> {
         Known { names: self.table_names.rows.as_deref(), tables: self.tables.rows.as_deref().unwrap_or_default() }
+    }
+}
+
+/// A shard of a replica's source on screen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardRow {
+    /// What stands before its name: its place in its family.
+    pub branch: String,
+    /// Its name, without what all names begin with.
+    pub name: String,
+    /// How far behind its tip it is read, ms; `None` for one that is not read now.
+    pub lag_ms: Option<u64>,
+    /// What it is while it is not read.
+    pub life: ShardLife,
+}
+
+/// What a shard is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShardLife {
+    /// It is read.
+    Read,
+    /// It is read once its parents are.
+    Waits,
+    /// It was read to its end.
+    Done,
+}
+
+impl ShardLife {
+    /// As the screen spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Waits => "waits",
+            Self::Done => "done",
+        }
+    }
+}
+
+impl App {
+    /// The shards of a replica's source: as a family once they were listed, else those that its job reads.
+    pub fn replica_shards(&self, job: &Job, read: &[ShardSample]) -> Vec<ShardRow> {
+        let row = |branch: String, id: &str, life| {
+            let lag_ms = read.iter().find(|shard| shard.shard == id).map(|shard| shard.lag_ms);
+            ShardRow {
+                branch,
+                name: short(id).to_owned(),
+                lag_ms,
+                life: if lag_ms.is_some() { ShardLife::Read } else { life },
+            }
+        };
+        let Some(shards) = self.table_shards.get(&job.id).filter(|shards| !shards.is_empty()) else {
+            return read.iter().map(|shard| row(String::new(), &shard.shard, ShardLife::Read)).collect();
+        };
+        let is_read = |id: &str| read.iter().any(|shard| shard.shard == id);
+        // A child waits while one of its forebears is read; any other that is not read was read before.
+        let parent = |id: &str| shards.iter().find(|shard| shard.id == id).and_then(|shard| shard.parent.as_deref());
+        let waits = |id: &str| std::iter::successors(parent(id), |id| parent(id)).any(is_read);
+        let tree = family(shards);
+        tree.into_iter()
+            .map(|relative| {
+                let id = &shards[relative.shard].id;
+                row(relative.branch, id, if waits(id) { ShardLife::Waits } else { ShardLife::Done })
+            })
+            .collect()
     }
 }
 

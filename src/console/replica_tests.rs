@@ -1,9 +1,11 @@
 use super::*;
 use crate::cloud::Mode;
+use crate::cloud::inventory::Shard;
 use crate::console::fixture::{self, NOW_MS};
 use crate::console::msg::Msg;
 use crate::console::tests::Tester;
-use crate::jobs::journal::State;
+use crate::flow::Counters;
+use crate::jobs::journal::{ChangeCounts, Control, ReplicaSample, Sample, State};
 use crate::jobs::spec::ReplicaSpec;
 use crate::jobs::{Audited, Found, JobId};
 
@@ -178,4 +180,109 @@ async fn the_form_at_every_size() {
         tester.press("/ quotes enter M copy").await;
         insta::assert_snapshot!(format!("the_replica_form_{}x{}", size.0, size.1), tester.look().await);
     }
+}
+
+/// A second of the job, five of them, with two generations of shards.
+fn samples(trim_ms: u64, gap: Option<&str>) -> Vec<Sample> {
+    let shard = |id: &str, lag_ms| ShardSample { shard: id.into(), lag_ms, ..ShardSample::default() };
+    let second = |n: u64| Sample {
+        at_ms: NOW_MS - 5_000 + n as i64 * 1000,
+        counters: Counters {
+            read: 31_200 + n * 130,
+            written: 30_000 + n * 120,
+            deleted: 1_200 + n * 10,
+            ..Counters::default()
+        },
+        shards: vec![
+            shard("shardId-00000001795269000000-1111aaaa", 12_300),
+            shard("shardId-00000001795269000000-2222bbbb", 0),
+        ],
+        replica: Some(ReplicaSample {
+            trim_ms,
+            changes: ChangeCounts {
+                inserted: 20_000 + n * 100,
+                modified: 10_000 + n * 20,
+                removed: 1_200 + n * 10,
+                expired: 200,
+                superseded: 3,
+                scanned: 88_000,
+                ..ChangeCounts::default()
+            },
+            bootstrap: None,
+            gap: gap.map(str::to_owned),
+        }),
+        ..Sample::default()
+    };
+    (0..6).map(second).collect()
+}
+
+fn shards() -> Vec<Shard> {
+    let shard = |id: &str, parent: Option<&str>| Shard {
+        id: id.into(),
+        parent: parent.map(str::to_owned),
+        adjacent_parent: None,
+        from: 0,
+        to: 0,
+        open: true,
+    };
+    let (a, b) = ("shardId-00000001795269000000-1111aaaa", "shardId-00000001795269000000-2222bbbb");
+    let old = "shardId-00000001795200000000-0000ffff";
+    vec![shard(old, None), shard(a, Some(old)), shard(b, None), shard("shardId-00000001795269900000-3333cccc", Some(a))]
+}
+
+fn following(size: (u16, u16), trim_ms: u64, gap: Option<&str>) -> Tester {
+    let id = JobId("c-11aa".into());
+    let mut tester = Tester::open(Screen::Job(id.clone()), Mode::Normal, size);
+    tester.runtime.app.table_shards.insert(id.clone(), shards());
+    tester.send(Msg::Jobs(vec![job()], Vec::new()));
+    tester.send(Msg::Samples(id.clone(), samples(trim_ms, gap)));
+    tester.send(Msg::Audited(id, audited()));
+    tester
+}
+
+#[tokio::test]
+async fn a_replica_at_every_size() {
+    for size in [(120, 40), (110, 30), (80, 24), (60, 15), (40, 12), (1, 1)] {
+        let mut tester = following(size, 79_800_000, None);
+        insta::assert_snapshot!(format!("a_replica_{}x{}", size.0, size.1), tester.look().await);
+    }
+}
+
+#[tokio::test]
+async fn lag_time_to_trim_kinds_shards_and_drift_are_on_one_screen() {
+    let mut tester = following((120, 40), 79_800_000, None);
+    for text in
+        ["12.3 s", "22h 10m", "20,500", "100/s", "expired", "superseded", "3 keys; R repairs", "42 %", "waits", "done"]
+    {
+        tester.sees(text).await;
+    }
+}
+
+#[tokio::test]
+async fn time_that_runs_out_and_a_gap_are_said_with_what_helps() {
+    let mut tester = following((120, 40), 3_600_000, None);
+    tester.sees("the oldest change that is not in the replica leaves the stream").await;
+    let mut tester = following((120, 40), 79_800_000, Some("changes are missing: --rebootstrap repairs it"));
+    tester.sees("--rebootstrap repairs it").await;
+}
+
+#[tokio::test]
+async fn a_replica_is_paused_and_goes_on() {
+    let mut tester = following((120, 40), 79_800_000, None);
+    tester.press("p").await;
+    assert_eq!(tester.changed(), [Effect::Control(JobId("c-11aa".into()), Control::Pause)]);
+    tester.send(Msg::Jobs(vec![Job { state: State::Paused, control: Control::Pause, ..job() }], Vec::new()));
+    tester.press("p").await;
+    assert_eq!(tester.changed(), [Effect::Control(JobId("c-11aa".into()), Control::Run)]);
+}
+
+#[tokio::test]
+async fn a_replica_elsewhere_has_no_capacity_to_change_from_here() {
+    let far = TableTarget { table: "quotes".into(), region: Some("us-east-1".into()), ..TableTarget::default() };
+    let spec = ReplicateSpec { target: ReplicaTarget::Table(far), ..replicate() };
+    let mut tester = Tester::open(Screen::Job(JobId("c-11aa".into())), Mode::Normal, (120, 40));
+    tester.send(Msg::Jobs(vec![Job { spec: Spec::Replicate(spec), ..job() }], Vec::new()));
+    tester.press("+ y").await;
+    let did = tester.did();
+    assert!(!did.iter().any(|effect| matches!(effect, Effect::SetCapacity { .. } | Effect::LoadTable(_))), "{did:?}");
 }

@@ -157,6 +157,18 @@ impl Spec {
         }
     }
 
+    /// The same where the job itself acts: empty when its table is elsewhere.
+    pub fn table_here(&self) -> &str {
+        match self {
+            Self::Replicate(ReplicateSpec { target: ReplicaTarget::Table(target), .. })
+                if !target.is_beside_its_source() =>
+            {
+                ""
+            }
+            _ => self.table(),
+        }
+    }
+
     /// The Kinesis stream that it reads.
     pub fn reads_stream(&self) -> Option<&str> {
         match self {

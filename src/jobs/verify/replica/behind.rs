@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::jobs::journal::{State, now_ms};
+use crate::jobs::replicate::RETENTION_MS;
 use crate::jobs::spec::{JobId, ReplicaSpec};
 use crate::jobs::worker::Session;
 
@@ -61,8 +62,10 @@ impl<'s, 'l> Behind<'s, 'l> {
         if !runs || sample.at_ms < now_ms() - ms(STALE) {
             return None;
         }
-        let lag = sample.shards.iter().map(|shard| shard.lag_ms).max()?;
-        Some(sample.at_ms - i64::try_from(lag).unwrap_or(i64::MAX / 2) - ms(SLACK))
+        let replica = sample.replica.filter(|replica| replica.bootstrap.is_none())?;
+        // How old the oldest change is that is not in the replica.
+        let age = RETENTION_MS - i64::try_from(replica.trim_ms).unwrap_or(RETENTION_MS);
+        Some(sample.at_ms - age.max(0) - ms(SLACK))
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) async fn compare(
         )
         .into());
     }
-    let pair = Pair::open(session, spec, replica, journal).await?;
+    let pair = Pair::open(session, spec, replica).await?;
     let beside = journal.parent().unwrap_or(Path::new("."));
     clear_left_over(&session.journal(), beside);
     let folder = tempfile::Builder::new().prefix(&spill_prefix(&session.job.id)).tempdir_in(beside)?;

@@ -42,6 +42,9 @@ const UNSETTLED: usize = 500;
 /// Keys that drift, listed of a pass at most.
 const LISTED: u64 = 1_000;
 
+/// The smallest budget, RCU a second: one small item every other second.
+const LEAST: f64 = 0.5;
+
 /// How often unsettled keys are looked at.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -181,7 +184,8 @@ impl<'s, 'l> Rolling<'s, 'l> {
         let verify = VerifySpec::of_replica(id, spec, false).map_err(JobError::Unfit)?;
         let Some(replica) = &verify.replica else { return Err(JobError::Unfit(format!("{id} has no replica"))) };
         let journal = session.journal().path().to_owned();
-        let mut pair = Pair::open(session, &verify, replica, &journal).await?;
+        let mut pair = Pair::open(session, &verify, replica).await?;
+        let rcu = budget(rcu, [&pair.source, &pair.replica]);
         // One budget for all that is read.
         let pace = Arc::new(ReadPace::new(Arc::new(SystemClock::new()), Some(rcu)));
         (pair.source.pace, pair.replica.pace) = (Arc::clone(&pace), Arc::clone(&pace));
@@ -363,6 +367,12 @@ impl<'s, 'l> Rolling<'s, 'l> {
         }
         Ok(drifted)
     }
+}
+
+/// What may be read a second, RCU: what was asked for, and of no table more than a tenth of what it has.
+fn budget(asked: f64, halves: [&Half; 2]) -> f64 {
+    let tenths = halves.into_iter().filter_map(|half| half.table.provisioned).map(|p| p.read as f64 / 10.0);
+    tenths.fold(asked, f64::min).max(LEAST)
 }
 
 /// Pages of at most what half the budget reads in a second: the other half is for the other side.

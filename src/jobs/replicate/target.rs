@@ -42,7 +42,7 @@ pub fn context_of(source: &Context, target: &TableTarget) -> Context {
 }
 
 /// The clients that reach `target`, behind a guard of their own.
-pub(super) async fn cloud(session: &Session<'_>, target: &TableTarget) -> Result<Cloud, JobError> {
+pub(in crate::jobs) async fn cloud(session: &Session<'_>, target: &TableTarget) -> Result<Cloud, JobError> {
     let context = context_of(&session.cloud.place(), target);
     if context == session.cloud.place() {
         return Ok(session.cloud.clone());

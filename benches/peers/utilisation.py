@@ -170,7 +170,7 @@ def feasible(wcu, share):
 def hot_long(endpoint):
     """The same for so long that the memory for records that wait is full: then the partition is the limit."""
     db, wcu, share = client(endpoint), 4_000, 0.2
-    path = backup("hot-long", items(wcu * 160, 300, sort=True, hot=share))
+    path = backup("hot-long", items(wcu * 240, 300, sort=True, hot=share))
     make_table(db, "hot-long", wcu, sort=True)
     restore = Restore(endpoint, path, "hot-long")
     steady([restore], wcu, f"{wcu} WCU, hot key of {share:.0%}, seconds 130 to 190", after=130,

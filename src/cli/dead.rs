@@ -394,7 +394,7 @@ fn meant(journal: &Journal, which: &Which) -> Result<(Job, Vec<i64>), Report> {
 }
 
 /// Asks for a whole word, unless the person said yes before.
-fn ask(session: &Session, question: &str, word: &str) -> Result<(), Report> {
+pub(super) fn ask(session: &Session, question: &str, word: &str) -> Result<(), Report> {
     if session.global.yes || session.mode() != Mode::Normal {
         return Ok(());
     }

@@ -116,7 +116,8 @@ fn policy_of(job: Job, session: &Session) -> Result<Policy, Report> {
         Job::Backup(args) => Spec::Backup(args.spec()?),
         Job::Verify(args) => Spec::Verify(args.spec()?),
         Job::Work(args) => {
-            Spec::Work(WorkSpec { stream: args.kinesis_stream, lease_table: args.lease_table, ..WorkSpec::default() })
+            let (stream, lease_table, fan_out) = (args.kinesis_stream, args.lease_table, args.fan_out);
+            Spec::Work(WorkSpec { stream, lease_table, fan_out, ..WorkSpec::default() })
         }
         Job::Pump(args) => {
             let extras = Extras { creates_tables: args.create_tables.is_some(), ..Extras::default() };

@@ -1,7 +1,9 @@
 //! `sluice local`: serves the embedded AWS to anyone until it is told to stop.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -9,7 +11,7 @@ use serde_json::json;
 use super::print;
 use super::report::{Exit, Report};
 use super::signal::Stop;
-use crate::local::{Denied, Faults, Local, LocalError, Options};
+use crate::local::{Denied, Faults, Local, LocalError, Options, Roll, TableStreams};
 
 /// How to serve it.
 #[derive(Debug, Args)]
@@ -33,6 +35,15 @@ pub struct LocalArgs {
     /// Deny these IAM actions, such as kinesis:PutRecords or s3:*, separated by commas.
     #[arg(long, value_name = "ACTION", default_value = "", hide_default_value = true)]
     pub deny: Denied,
+    /// Open shards of each table's stream; without it one for each partition of the table.
+    #[arg(long, value_name = "N")]
+    pub table_stream_shards: Option<NonZeroUsize>,
+    /// How long the records of a table's stream are kept.
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
+    pub table_stream_retention: Duration,
+    /// When a shard of a table's stream closes and goes on in a child: after a time, or a number of records.
+    #[arg(long, value_name = "TIME|N", default_value = "4h")]
+    pub table_stream_roll: Roll,
 }
 
 /// On or off.
@@ -61,6 +72,11 @@ pub async fn run(args: LocalArgs) -> Result<Exit, Report> {
         faults: args.faults.seeded(args.seed),
         seed: args.seed,
         deny: args.deny,
+        table_streams: TableStreams {
+            shards: args.table_stream_shards,
+            retention: args.table_stream_retention,
+            roll: args.table_stream_roll,
+        },
     })
     .await?;
     print::json(&json!({ "endpoint": local.endpoint() }))?;

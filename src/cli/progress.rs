@@ -295,7 +295,9 @@ fn done_in_words(ended: &Ended, kind: Kind) -> String {
 /// True when a verify that found no difference has more to say than that.
 fn says_more(report: &serde_json::Value) -> bool {
     let count = |field: &str| report[field].as_u64().unwrap_or_default();
-    ["changed", "duplicates", "dead", "skipped"].into_iter().any(|field| count(field) > 0)
+    ["changed", "duplicates", "dead", "skipped", "repaired", "superseded", "expired"]
+        .into_iter()
+        .any(|field| count(field) > 0)
         || report["confidence"].is_string()
 }
 

@@ -173,10 +173,8 @@ pub async fn run(args: PumpArgs, session: &Session) -> Result<Exit, Report> {
 /// Makes the table of `request` unless it is there, and waits for it.
 async fn make(request: Value, cloud: &Cloud, session: &Session) -> Result<(), Report> {
     let name = request["TableName"].as_str().unwrap_or_default().to_owned();
-    match session.answered(async { Ok(inventory::table(cloud, &name).await) }).await? {
-        Ok(_) => return Ok(()),
-        Err(error) if error.class == Class::NotFound => {}
-        Err(error) => return Err(error.into()),
+    if session.answered(inventory::find_table(cloud, &name)).await?.is_some() {
+        return Ok(());
     }
     let schema = Schema::from_json(&request.to_string()).map_err(|error| Report::failed(error.to_string(), ""))?;
     let new = NewTable { schema, expires: None, from: "the event store".to_owned(), left_out: Vec::new() };

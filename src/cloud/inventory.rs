@@ -151,27 +151,31 @@ pub async fn table_names(cloud: &Cloud) -> Result<Vec<String>, CloudError> {
     }
 }
 
+/// One table; `None` where there is none of that name.
+pub async fn find_table(cloud: &Cloud, name: &str) -> Result<Option<Table>, CloudError> {
+    cloud.budget().turn().await;
+    let described = cloud.dynamodb.describe_table().table_name(name).send().await;
+    match described.map_err(|e| CloudError::of(&format!("describe table {name}"), &e)) {
+        Ok(output) => output
+            .table
+            .and_then(|table| read_table(&table))
+            .map(Some)
+            .ok_or_else(|| CloudError::new(Class::Unknown, format!("table {name} was described without a key"), "")),
+        Err(error) if error.class == Class::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// One table.
 ///
 /// # Errors
 /// [`Class::NotFound`] names the nearest existing tables.
 pub async fn table(cloud: &Cloud, name: &str) -> Result<Table, CloudError> {
-    cloud.budget().turn().await;
-    let described = cloud.dynamodb.describe_table().table_name(name).send().await;
-    match described {
-        Ok(output) => output
-            .table
-            .and_then(|table| read_table(&table))
-            .ok_or_else(|| CloudError::new(Class::Unknown, format!("table {name} was described without a key"), "")),
-        Err(e) => {
-            let error = CloudError::of(&format!("describe table {name}"), &e);
-            if error.class != Class::NotFound {
-                return Err(error);
-            }
-            let near = nearest(name, &table_names(cloud).await.unwrap_or_default());
-            Err(CloudError::new(Class::NotFound, format!("there is no table {name} in {}", cloud.region), near))
-        }
+    if let Some(table) = find_table(cloud, name).await? {
+        return Ok(table);
     }
+    let near = nearest(name, &table_names(cloud).await.unwrap_or_default());
+    Err(CloudError::new(Class::NotFound, format!("there is no table {name} in {}", cloud.region), near))
 }
 
 /// Names of all streams of the context, sorted.

@@ -6,6 +6,7 @@ use super::app::{App, Screen};
 use super::confirm::{Confirm, Token};
 use super::effect::Effect;
 use super::keymap::Action;
+use super::widget::form::{Field, Fields};
 use super::widget::quantity::{bytes, count, duration};
 use crate::backup::Format;
 use crate::cloud::inventory::{Table, nearest};
@@ -27,26 +28,11 @@ pub enum Name {
     Gzip,
 }
 
-/// One field.
-#[derive(Clone, Debug)]
-pub struct Field {
-    /// Which.
-    pub name: Name,
-    /// What stands before it.
-    pub label: &'static str,
-    /// What stands in it while it is empty.
-    pub hint: &'static str,
-    /// What was typed.
-    pub input: Input,
-}
-
 /// A backup that is being written down.
 #[derive(Clone, Debug)]
 pub struct BackupForm {
-    /// The fields, top to bottom.
-    pub fields: Vec<Field>,
-    /// The field that is typed into.
-    pub at: usize,
+    /// What is typed.
+    pub fields: Fields<Name>,
 }
 
 /// What a page takes for each 4 KiB read with strong consistency, RCU ("Read and write operations" of the `DynamoDB`
@@ -56,22 +42,19 @@ const BYTES_PER_RCU: f64 = 4096.0;
 impl BackupForm {
     /// A form for `table`, at the one field that has no default.
     pub fn new(table: &str) -> Self {
-        let field = |name, label, hint, value: &str| Field { name, label, hint, input: Input::new(value.to_owned()) };
-        Self {
-            fields: vec![
-                field(Name::Table, "table", "the table that is read", table),
-                field(Name::To, "to", "s3://bucket, a folder or a file", ""),
-                field(Name::Format, "format", "csv64 jsonl export", "csv64"),
-                field(Name::Budget, "RCU a second", "half of what the table has", ""),
-                field(Name::Gzip, "gzip", "yes or no", "yes"),
-            ],
-            at: 1,
-        }
+        let fields = vec![
+            Field::new(Name::Table, "table", "the table that is read", table),
+            Field::new(Name::To, "to", "s3://bucket, a folder or a file", ""),
+            Field::new(Name::Format, "format", "csv64 jsonl export", "csv64"),
+            Field::new(Name::Budget, "RCU a second", "half of what the table has", ""),
+            Field::new(Name::Gzip, "gzip", "yes or no", "yes"),
+        ];
+        Self { fields: Fields::new(fields, 1) }
     }
 
     /// What was typed into a field, without spaces around it.
     pub fn value(&self, name: Name) -> &str {
-        self.fields.iter().find(|f| f.name == name).map_or("", |f| f.input.value().trim())
+        self.fields.value(name)
     }
 
     /// What is wrong with a field now, in words.
@@ -111,7 +94,7 @@ impl BackupForm {
             format: self.format().unwrap_or_default(),
             segments: None,
             read_budget: self.value(Name::Budget).parse().ok(),
-            gzip: self.value(Name::Gzip).starts_with('y'),
+            gzip: self.fields.says_yes(Name::Gzip),
             eventually_consistent: false,
         }
     }
@@ -139,8 +122,8 @@ impl BackupForm {
 /// Shows the form for the table at hand; what was typed before stays.
 pub(super) fn open(app: &mut App, table: Option<String>) -> Vec<Effect> {
     let form = app.backup_form.get_or_insert_with(|| BackupForm::new(""));
-    if let (Some(table), Some(field)) = (table, form.fields.iter_mut().find(|field| field.name == Name::Table)) {
-        field.input = Input::new(table);
+    if let Some(table) = table {
+        form.fields.set(Name::Table, table);
     }
     app.go(Screen::Backup)
 }
@@ -148,10 +131,9 @@ pub(super) fn open(app: &mut App, table: Option<String>) -> Vec<Effect> {
 /// An action on the form.
 pub(super) fn on_form(app: &mut App, action: Action) -> Vec<Effect> {
     let Some(form) = &mut app.backup_form else { return app.back() };
-    let fields = form.fields.len();
     match action {
-        Action::Next => form.at = (form.at + 1) % fields,
-        Action::Previous => form.at = (form.at + fields - 1) % fields,
+        Action::Next => form.fields.next(),
+        Action::Previous => form.fields.previous(),
         Action::Back => return app.back(),
         Action::Accept => review(app),
         _ => {}
@@ -163,9 +145,8 @@ pub(super) fn on_form(app: &mut App, action: Action) -> Vec<Effect> {
 fn review(app: &mut App) {
     let (names, tables) = (app.table_names.rows.as_deref(), app.tables.rows.as_deref());
     let Some(form) = &mut app.backup_form else { return };
-    let wrong = form.fields.iter().enumerate().find_map(|(i, f)| Some((i, form.error(f.name, names)?)));
-    if let Some((at, error)) = wrong {
-        form.at = at;
+    if let Some((at, error)) = form.fields.first_error(|name| form.error(name, names)) {
+        form.fields.at = at;
         app.say(error, true);
         return;
     }
@@ -191,7 +172,7 @@ mod tests {
     fn filled(fields: &[(Name, &str)]) -> BackupForm {
         let mut form = BackupForm::new("historical");
         for (name, value) in fields {
-            form.fields.iter_mut().find(|f| f.name == *name).unwrap().input = Input::new((*value).to_owned());
+            form.fields.set(*name, *value);
         }
         form
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tui_input::Input;
 
+use super::widget::form::{Field, Fields};
 use super::widget::quantity::dollars;
 use crate::backup::Format;
 use crate::capacity::Decreases;
@@ -49,19 +49,6 @@ impl Name {
     }
 }
 
-/// One field.
-#[derive(Clone, Debug)]
-pub struct Field {
-    /// Which.
-    pub name: Name,
-    /// What stands before it.
-    pub label: &'static str,
-    /// What stands in it while it is empty.
-    pub hint: &'static str,
-    /// What was typed.
-    pub input: Input,
-}
-
 /// Why there is no plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unseen {
@@ -81,10 +68,8 @@ impl From<PlanError> for Unseen {
 /// A restore that is being written down.
 #[derive(Clone, Debug)]
 pub struct RestoreForm {
-    /// The fields, top to bottom.
-    pub fields: Vec<Field>,
-    /// The field that is typed into.
-    pub at: usize,
+    /// What is typed.
+    pub fields: Fields<Name>,
     /// What a plan is computed from, once it was looked at.
     pub looked: Option<Result<Box<Facts>, Unseen>>,
     /// When what is looked at was changed without having been looked at since, ms since epoch.
@@ -113,23 +98,24 @@ impl Known<'_> {
 impl RestoreForm {
     /// An empty form; `table` and `stream` when they are known already.
     pub fn new(table: Option<&str>, stream: Option<&str>) -> Self {
-        let field = |name, label, hint, value: &str| Field { name, label, hint, input: Input::new(value.to_owned()) };
         Self {
-            fields: vec![
-                field(Name::Source, "source", "s3://bucket/prefix, a file or a folder", ""),
-                field(Name::Table, "table", "the table that is written", table.unwrap_or_default()),
-                field(Name::Stream, "stream", "none: straight into the table", stream.unwrap_or_default()),
-                field(Name::Format, "format", "auto csv64 csv jsonl export", "auto"),
-                field(Name::Until, "until", "all of it; of a chain of exports, a time", ""),
-                field(Name::Within, "within", "as long as it takes, or 2h", ""),
-                field(Name::Bump, "bump", "yes or no", "no"),
-                field(Name::Rate, "rate, items/s", "as fast as the table takes them", ""),
-                field(Name::MaxWcu, "at most WCU", "all that the table has", ""),
-                field(Name::Leave, "leave to others", "nothing, or 20%", ""),
-                field(Name::OnlyNew, "only new keys", "yes or no", "no"),
-                field(Name::Producers, "producers", "one for each processor", ""),
-            ],
-            at: 0,
+            fields: Fields::new(
+                vec![
+                    Field::new(Name::Source, "source", "s3://bucket/prefix, a file or a folder", ""),
+                    Field::new(Name::Table, "table", "the table that is written", table.unwrap_or_default()),
+                    Field::new(Name::Stream, "stream", "none: straight into the table", stream.unwrap_or_default()),
+                    Field::new(Name::Format, "format", "auto csv64 csv jsonl export", "auto"),
+                    Field::new(Name::Until, "until", "all of it; of a chain of exports, a time", ""),
+                    Field::new(Name::Within, "within", "as long as it takes, or 2h", ""),
+                    Field::new(Name::Bump, "bump", "yes or no", "no"),
+                    Field::new(Name::Rate, "rate, items/s", "as fast as the table takes them", ""),
+                    Field::new(Name::MaxWcu, "at most WCU", "all that the table has", ""),
+                    Field::new(Name::Leave, "leave to others", "nothing, or 20%", ""),
+                    Field::new(Name::OnlyNew, "only new keys", "yes or no", "no"),
+                    Field::new(Name::Producers, "producers", "one for each processor", ""),
+                ],
+                0,
+            ),
             looked: None,
             changed_ms: None,
             is_looked_at: false,
@@ -138,7 +124,7 @@ impl RestoreForm {
 
     /// What was typed into a field, without spaces around it.
     pub fn value(&self, name: Name) -> &str {
-        self.fields.iter().find(|f| f.name == name).map_or("", |f| f.input.value().trim())
+        self.fields.value(name)
     }
 
     /// What was seen is of something else now: it is looked at anew.
@@ -151,7 +137,7 @@ impl RestoreForm {
     /// True when source, table and stream could be looked at.
     pub fn can_be_looked_at(&self, known: Known<'_>) -> bool {
         let wrong = |name| self.error(name, known).is_some();
-        !self.fields.iter().any(|field| field.name.is_looked_at() && wrong(field.name))
+        !self.fields.all.iter().any(|field| field.name.is_looked_at() && wrong(field.name))
     }
 
     /// What is wrong with a field now, in words.
@@ -216,7 +202,7 @@ impl RestoreForm {
 
     /// The first field with an error.
     pub fn first_error(&self, known: Known<'_>) -> Option<(usize, String)> {
-        self.fields.iter().enumerate().find_map(|(i, f)| Some((i, self.error(f.name, known)?)))
+        self.fields.first_error(|name| self.error(name, known))
     }
 
     fn format(&self) -> Result<Option<Format>, String> {
@@ -269,12 +255,12 @@ impl RestoreForm {
 
     /// True when items whose key exists are left alone.
     pub fn only_new(&self) -> bool {
-        self.value(Name::OnlyNew).starts_with('y')
+        self.fields.says_yes(Name::OnlyNew)
     }
 
     /// True when the capacity is raised to what the time needs.
     pub fn bumps(&self) -> bool {
-        self.value(Name::Bump).starts_with('y')
+        self.fields.says_yes(Name::Bump)
     }
 
     /// The restore that the form describes, as far as its fields can be understood, without a raise.
@@ -369,7 +355,7 @@ mod tests {
     fn filled(fields: &[(Name, &str)]) -> RestoreForm {
         let mut form = RestoreForm::new(None, None);
         for (name, value) in fields {
-            form.fields.iter_mut().find(|f| f.name == *name).unwrap().input = Input::new((*value).to_owned());
+            form.fields.set(*name, *value);
         }
         form
     }
@@ -377,7 +363,7 @@ mod tests {
     fn seen(fields: &[(Name, &str)]) -> RestoreForm {
         let mut form = filled(&[(Name::Source, "s3://b/k"), (Name::Table, "historical")]);
         for (name, value) in fields {
-            form.fields.iter_mut().find(|f| f.name == *name).unwrap().input = Input::new((*value).to_owned());
+            form.fields.set(*name, *value);
         }
         form.looked = Some(Ok(Box::new(fixture::facts(&form.restore()))));
         form

@@ -92,7 +92,7 @@ fn edit(app: &mut App, change: impl FnOnce(&mut Input)) {
         Some(Overlay::Confirm(question)) if matches!(question.token, Token::Name(_)) => change(&mut question.typed),
         None if app.screen == Screen::Restore => {
             if let Some(form) = &mut app.form {
-                let field = &mut form.fields[form.at];
+                let field = form.fields.here();
                 let before = field.input.value().to_owned();
                 change(&mut field.input);
                 if field.name.is_looked_at() && before != field.input.value() {
@@ -102,12 +102,12 @@ fn edit(app: &mut App, change: impl FnOnce(&mut Input)) {
         }
         None if app.screen == Screen::Replay => {
             if let Some(form) = &mut app.replay_form {
-                change(&mut form.fields[form.at].input);
+                change(&mut form.fields.here().input);
             }
         }
         None if app.screen == Screen::Backup => {
             if let Some(form) = &mut app.backup_form {
-                change(&mut form.fields[form.at].input);
+                change(&mut form.fields.here().input);
             }
         }
         _ => {}
@@ -204,10 +204,9 @@ fn accept(app: &mut App, mut prompt: Prompt) -> Vec<Effect> {
 
 fn on_form(app: &mut App, action: Action) -> Vec<Effect> {
     let Some(form) = &mut app.form else { return app.back() };
-    let fields = form.fields.len();
     match action {
-        Action::Next => form.at = (form.at + 1) % fields,
-        Action::Previous => form.at = (form.at + fields - 1) % fields,
+        Action::Next => form.fields.next(),
+        Action::Previous => form.fields.previous(),
         Action::Back => return app.back(),
         Action::Accept => review(app),
         _ => {}
@@ -220,7 +219,7 @@ fn review(app: &mut App) {
     let Some(form) = &app.form else { return };
     if let Some((at, error)) = form.first_error(app.known()) {
         if let Some(form) = &mut app.form {
-            form.at = at;
+            form.fields.at = at;
         }
         app.say(error, true);
         return;
@@ -336,11 +335,10 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
             };
             let now_ms = app.now_ms;
             let form = app.form.get_or_insert_with(|| RestoreForm::new(None, None));
-            if let Some(field) = form.fields.iter_mut().find(|field| field.name == Name::Table)
-                && let Some(table) = table
-                && field.input.value() != table
+            if let Some(table) = table
+                && form.value(Name::Table) != table
             {
-                field.input = Input::new(table);
+                form.fields.set(Name::Table, table);
                 form.unseen(now_ms);
             }
             return app.go(Screen::Restore);

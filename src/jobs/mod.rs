@@ -33,7 +33,7 @@ pub use process::{StartError, leave_terminal, log_path, resume_detached, start_d
 pub use progress::{Ended, Line, Listener, Said, VerifyLine};
 pub use replicate::{BigQueryTarget, Bootstrap, ReplicaTarget, ReplicateSpec, TableTarget, TwoWay};
 pub use spec::{
-    AutoscaleSpec, BackupSpec, JobId, Kind, LettersSpec, LoadSpec, Part, PlaybackSpec, PumpSpec, Raise, RestoreSpec,
-    SourceSpec, Spec, VerifySpec, WorkSpec,
+    AutoscaleSpec, BackupSpec, JobId, Kind, LettersSpec, LoadSpec, Part, PlaybackSpec, PumpSpec, Raise, ReplicaSpec,
+    RestoreSpec, SourceSpec, Spec, VerifySpec, WorkSpec,
 };
 pub use worker::{JobError, differences_path, run};

@@ -71,6 +71,24 @@ pub struct VerifyLine {
     /// What a sample tells of the whole, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confidence: Option<String>,
+    /// Only of a replica.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<ReplicaLine>,
+}
+
+/// What the last line of a verify says of a replica beside that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ReplicaLine {
+    /// Items that expired in the source and stay in the replica, as its job was told.
+    pub expired: u64,
+    /// Keys that differed and were repaired: `missing`, `extra` and `different` count those that still do.
+    pub repaired: u64,
+    /// Of `repaired`: items that were put.
+    pub put: u64,
+    /// Of `repaired`: items that were deleted.
+    pub deleted: u64,
+    /// Keys whose repair was given up, since somebody else wrote them meanwhile: `changed` counts them too.
+    pub superseded: u64,
 }
 
 impl VerifyLine {

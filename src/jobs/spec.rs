@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::replicate::ReplicateSpec;
+use super::replicate::{ReplicateSpec, TableTarget};
 
 /// A job's name: its kind's letter and four or more hex digits, such as `r-7f3a`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -188,6 +188,9 @@ impl Spec {
                 let via = spec.stream.as_ref().map(|stream| format!(" via {stream}")).unwrap_or_default();
                 format!("{} ← {sources}{via}", spec.table)
             }
+            Self::Verify(VerifySpec { table, replica: Some(replica), .. }) => {
+                format!("{} = {table}", replica.target.table)
+            }
             Self::Verify(spec) => format!("{} = {sources}", spec.table),
             Self::Backup(spec) => format!("{} → {}", spec.table, spec.to),
             Self::Autoscale(spec) => spec.config.clone(),
@@ -314,9 +317,35 @@ pub struct VerifySpec {
     /// Compare only this many keys, evenly spread; `None` compares all, and finds extra ones.
     #[serde(default)]
     pub sample: Option<u64>,
-    /// Cap on consumed read capacity, RCU.
+    /// Cap on consumed read capacity, RCU; of each of the two tables where a replica is compared.
     #[serde(default)]
     pub read_budget: Option<f64>,
+    /// The replica that `table` is compared with; `None` compares it with a backup.
+    #[serde(default)]
+    pub replica: Option<ReplicaSpec>,
+}
+
+/// A replica, and what is done about what differs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ReplicaSpec {
+    /// The replica, and where it is.
+    pub target: TableTarget,
+    /// The replicate job that keeps it: its lag is waited for.
+    #[serde(default)]
+    pub job: Option<JobId>,
+    /// How far the replica may be behind its source, s: a difference that lasts longer counts. `None` is what its job
+    /// says, or a default.
+    #[serde(default)]
+    pub lag: Option<f64>,
+    /// Items that differ are put again as the source has them, and extra ones deleted.
+    #[serde(default)]
+    pub repair: bool,
+    /// Only the keys that the job's own audit found to differ are looked at, not all of both tables.
+    #[serde(default)]
+    pub listed: bool,
+    /// Items that expired in the source are kept by the replica: they are not extra.
+    #[serde(default)]
+    pub keeps_expired: bool,
 }
 
 /// A backup: a table into files.

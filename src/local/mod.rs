@@ -7,6 +7,7 @@
 //!                                          ├── Action=Publish          ──▶ sns, which keeps it for tests
 //!                                          ├── Action=Simulate…        ──▶ iam: what --deny names is denied (access)
 //!                                          ├── /2015-03-31/event-…     ──▶ lambda: event source mappings
+//!                                          ├── /_sluice/table-streams… ──▶ dynamo: shards closed on demand
 //!                                          └── everything else         ──▶ s3                  ──▶ a folder
 //! ```
 
@@ -26,7 +27,10 @@ mod tests;
 mod throughput;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -61,6 +65,8 @@ pub struct Options {
     pub seed: u64,
     /// IAM actions that are denied, in simulation and when they are asked for.
     pub deny: Denied,
+    /// How the streams of tables behave.
+    pub table_streams: TableStreams,
 }
 
 impl Default for Options {
@@ -72,6 +78,50 @@ impl Default for Options {
             faults: Faults::default(),
             seed: 0,
             deny: Denied::default(),
+            table_streams: TableStreams::default(),
+        }
+    }
+}
+
+/// How `DynamoDB` Streams behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableStreams {
+    /// Open shards of each stream; without it as many as its table has partitions.
+    pub shards: Option<NonZeroUsize>,
+    /// How long records are kept. AWS: 24 hours.
+    pub retention: Duration,
+    /// When a shard closes and goes on in a child.
+    pub roll: Roll,
+}
+
+impl Default for TableStreams {
+    fn default() -> Self {
+        const HOUR: Duration = Duration::from_secs(3600);
+        // AWS rolls shards over about every four hours.
+        Self { shards: None, retention: 24 * HOUR, roll: Roll::After(4 * HOUR) }
+    }
+}
+
+/// When a shard of a table's stream closes by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Roll {
+    /// So long after it was opened.
+    After(Duration),
+    /// After so many records.
+    Records(NonZeroU64),
+}
+
+impl FromStr for Roll {
+    type Err = String;
+
+    /// Reads a duration (`4h`, `30s`) or a number of records (`500`).
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(records) = text.parse() {
+            return Ok(Self::Records(records));
+        }
+        match humantime::parse_duration(text) {
+            Ok(open) if !open.is_zero() => Ok(Self::After(open)),
+            _ => Err("write a duration, such as 4h or 30s, or a number of records, such as 500".to_owned()),
         }
     }
 }

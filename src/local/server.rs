@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use super::access::{self, Access, Protocol};
 use super::cloudwatch::CloudWatch;
-use super::dynamo::Dynamo;
+use super::dynamo::{self, Dynamo};
 use super::faults::{Fault, Faults};
 use super::iam;
 use super::kinesis::Kinesis;
@@ -91,10 +91,9 @@ impl Local {
         let address = listener.local_addr().map_err(|error| LocalError::Listen(options.listen, error))?;
 
         let metrics = Metrics::new();
-        let faults = Arc::new(options.faults.seeded(options.seed));
+        let faults = Arc::new(options.faults.clone().seeded(options.seed));
         let services = Arc::new(Services {
-            dynamo: Dynamo::open(options.data.as_deref(), options.limits, Arc::clone(&metrics), Arc::clone(&faults))
-                .await?,
+            dynamo: Dynamo::open(&options, Arc::clone(&metrics), Arc::clone(&faults)).await?,
             kinesis: Kinesis::new(options.limits, Arc::clone(&metrics), Arc::clone(&faults)),
             s3: S3::new(&s3_folder)?,
             cloudwatch: CloudWatch::new(Arc::clone(&metrics)),
@@ -227,6 +226,8 @@ enum Target {
     Kinesis(String),
     CloudWatch,
     Lambda,
+    /// What no AWS has: its own time, on demand.
+    Control,
     Sts,
     S3,
 }
@@ -267,6 +268,10 @@ impl Services {
                 return access::denial(Protocol::S3, action, b"");
             }
             return self.s3.handle(request).await;
+        }
+        if target == Target::Control {
+            // Nobody's API: no action allows or denies it.
+            return self.dynamo.control(request.uri().path());
         }
         let (parts, body) = request.into_parts();
         let body = match Limited::new(body, LARGEST).collect().await {
@@ -311,6 +316,9 @@ fn target(method: &Method, path: &str, headers: &HeaderMap) -> Target {
     if lambda::is_meant(path) {
         return Target::Lambda;
     }
+    if dynamo::is_control(path) {
+        return Target::Control;
+    }
     let is_form = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -332,20 +340,20 @@ fn needed(target: &Target, parts: &http::request::Parts, body: &[u8]) -> (String
             let named = parts.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
             (format!("cloudwatch:{}", named.rsplit('.').next().unwrap_or_default()), Protocol::Json)
         }
-        Target::Sts | Target::S3 => (access::of_query(body), Protocol::Query),
+        Target::Sts | Target::S3 | Target::Control => (access::of_query(body), Protocol::Query),
     }
 }
 
 /// Faults hit items, records and objects; what sets up tables, streams and buckets is spared.
 fn touches_data(target: &Target, method: &Method, uri: &http::Uri) -> bool {
     match target {
-        Target::DynamoDb(operation) => super::dynamo::touches_data(operation),
+        Target::DynamoDb(operation) => dynamo::touches_data(operation),
         Target::Kinesis(operation) => matches!(operation.as_str(), "PutRecord" | "PutRecords" | "GetRecords"),
         Target::S3 => {
             let key = uri.path().trim_start_matches('/').split_once('/').map_or("", |(_, key)| key);
             !key.is_empty() && matches!(*method, Method::GET | Method::PUT | Method::POST)
         }
-        Target::CloudWatch | Target::Lambda | Target::Sts => false,
+        Target::CloudWatch | Target::Lambda | Target::Control | Target::Sts => false,
     }
 }
 

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use sluicegate::cloud::{Cloud, Context, Guard};
+use sluicegate::jobs::journal::now_ms;
 use sluicegate::local::{Local, Options};
 
-use crate::running::{Server, Sluice, block_on, create_stream, create_table, item, write_csv64};
+use crate::running::{Server, Sluice, block_on, create_stream, create_table, item, signal, write_csv64};
 
 /// An embedded AWS in this process, which tells what it was asked.
 struct Watched {
@@ -113,6 +114,91 @@ fn changing_capacity_asks_for_what_its_policy_allows() {
     create_stream(&aws.cloud, "s", 2);
     aws.holds(&["capacity", "quotes", "--write", "150", "-y"], &["capacity", "quotes"], &[]);
     aws.holds(&["capacity", "--stream", "s", "--shards", "3", "-y"], &["capacity", "--stream", "s"], &[]);
+}
+
+#[test]
+fn the_event_store_asks_for_what_its_policies_allow() {
+    let aws = Watched::start();
+    create_stream(&aws.cloud, "es-stream", 2);
+    create_stream(&aws.cloud, "again", 2);
+    create_table(&aws.cloud, "quotes", 1_000);
+    let folder = tempfile::tempdir().unwrap();
+    let body = folder.path().join("event.json");
+    std::fs::write(&body, item(1)).unwrap();
+    let body = body.to_string_lossy().into_owned();
+    let load = ["load", "-k", "es-stream", "--count", "200", "--body", &body];
+    aws.holds(&load, &["load", "-k", "es-stream"], &[]);
+    let pump = ["pump", "--store", "es", "--create-tables", "--once"];
+    aws.holds(&pump, &pump, &SINGLY);
+    let onto = ["playback", "--events", "es-event-table", "--from", "1h", "--to-stream", "again"];
+    aws.holds(&onto, &onto, &[]);
+    let puts = ["playback", "--events", "es-event-table", "--from", "1h", "--to-puts", "again", "-t", "quotes"];
+    aws.holds(&puts, &puts, &[]);
+    let out = ["playback", "--events", "es-event-table", "--from", "1h", "--out", "-"];
+    aws.holds(&out, &out, &[]);
+}
+
+#[test]
+fn a_put_worker_asks_for_what_its_policy_allows_polling_sent_to_or_sharing() {
+    let aws = Watched::start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = backup(folder.path(), 300);
+    create_table(&aws.cloud, "quotes", 1_000);
+    let produce = |stream: &str| {
+        create_stream(&aws.cloud, stream, 2);
+        aws.sluice.run(&["restore", &file, "-t", "quotes", "-k", stream, "--no-workers"]).expect(0);
+    };
+    produce("polled");
+    let polled = ["work", "-k", "polled", "--drain"];
+    aws.holds(&polled, &polled, &SINGLY);
+    produce("sent");
+    let sent = ["work", "-k", "sent", "--drain", "--fan-out", "sluice"];
+    aws.holds(&sent, &sent, &SINGLY);
+    produce("shared");
+    // A lease is renewed and handed over in a run of any length; this one ends before.
+    let shared = ["work", "-k", "shared", "--drain", "--lease-table", "leases"];
+    aws.holds(&shared, &shared, &SINGLY);
+}
+
+#[test]
+fn the_tracker_asks_for_what_its_policy_allows() {
+    use std::io::{BufRead as _, Read as _, Write as _};
+    let aws = Watched::start();
+    create_stream(&aws.cloud, "events", 2);
+    aws.local.take_asked();
+    let mut tracker = aws.sluice.start(&["track", "-k", "events", "--listen", "127.0.0.1:0", "--json"]);
+    let mut ready = String::new();
+    std::io::BufReader::new(tracker.stdout.as_mut().unwrap()).read_line(&mut ready).unwrap();
+    let ready: serde_json::Value = serde_json::from_str(&ready).unwrap();
+    let address = ready["listening"].as_str().unwrap().strip_prefix("http://").unwrap();
+    let mut to = std::net::TcpStream::connect(address).unwrap();
+    to.write_all(b"GET /track.gif?a=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    to.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    signal(tracker.id(), "TERM");
+    tracker.wait().unwrap();
+    let asked: BTreeSet<String> =
+        aws.local.take_asked().into_iter().filter(|action| !action.starts_with("sts:")).collect();
+    assert_eq!(asked, aws.granted(&["track", "-k", "events"]));
+}
+
+#[test]
+fn an_autoscaler_asks_for_what_its_policy_allows() {
+    let aws = Watched::start();
+    let folder = tempfile::tempdir().unwrap();
+    create_table(&aws.cloud, "events", 130);
+    let now = now_ms();
+    for minute in 0..=10 {
+        let metrics = aws.local.metrics();
+        let of = [("TableName", "events")];
+        metrics.record("AWS/DynamoDB", "ConsumedWriteCapacityUnits", &of, now - minute * 60_000, 129.0 * 60.0);
+    }
+    let rules = folder.path().join("rules.toml");
+    std::fs::write(&rules, "[[table]]\nname = \"events\"\nread.scale = false\n").unwrap();
+    let rules = rules.to_string_lossy().into_owned();
+    let once = ["autoscale", "--config", &rules, "--once"];
+    aws.holds(&once, &once, &[]);
 }
 
 #[test]

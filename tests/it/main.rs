@@ -19,10 +19,12 @@ mod peers;
 mod plan;
 mod playback;
 mod pump;
+mod replica_audit;
 mod restore;
 mod running;
 mod sources;
 mod streams;
+mod table_streams;
 #[cfg(unix)]
 mod terminal;
 mod track;

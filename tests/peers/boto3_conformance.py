@@ -116,6 +116,52 @@ def consumer_is_pushed_to(endpoint):
     kinesis.deregister_stream_consumer(ConsumerARN=arn)
 
 
+def table_stream_tells_what_changed(endpoint):
+    dynamodb, streams = client("dynamodb", endpoint), client("dynamodbstreams", endpoint)
+    dynamodb.create_table(
+        TableName="streamed",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+    )
+    arn = dynamodb.describe_table(TableName="streamed")["Table"]["LatestStreamArn"]
+    expect("its streams", [s["StreamArn"] for s in streams.list_streams(TableName="streamed")["Streams"]], [arn])
+    for n in range(100):
+        key = {"id": {"S": f"key-{n % 10}"}}
+        # Every version is put twice, and the second changes nothing.
+        for _ in range(2):
+            dynamodb.put_item(TableName="streamed", Item={**key, "n": {"N": str(n)}, "b": {"B": bytes([n])}})
+    dynamodb.delete_item(TableName="streamed", Key=key)
+    described = streams.describe_stream(StreamArn=arn)["StreamDescription"]
+    expect("status", described["StreamStatus"], "ENABLED")
+    changes, last = {}, {}
+    for shard in described["Shards"]:
+        iterator = streams.get_shard_iterator(StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON")
+        page = streams.get_records(ShardIterator=iterator["ShardIterator"])
+        for record in page["Records"]:
+            change = record["dynamodb"]
+            key = change["Keys"]["id"]["S"]
+            number = int(change["SequenceNumber"])
+            assert last.get(key, 0) < number, f"{key}: {number} after {last[key]}"
+            last[key] = number
+            image = change.get("NewImage", {})
+            if image:
+                expect("binary", image["b"]["B"], bytes([int(image["n"]["N"])]))
+            changes.setdefault(key, []).append((record["eventName"], image.get("n", {}).get("N")))
+    for digit in range(10):
+        versions = [str(n) for n in range(digit, 100, 10)]
+        wanted = [("INSERT", versions[0])] + [("MODIFY", n) for n in versions[1:]]
+        if digit == 9:
+            wanted.append(("REMOVE", None))
+        expect(f"changes of key-{digit}", changes[f"key-{digit}"], wanted)
+    try:
+        streams.describe_stream(StreamArn=arn + "x")
+        raise AssertionError("an absent stream was described")
+    except ClientError as error:
+        expect("its error", error.response["Error"]["Code"], "ResourceNotFoundException")
+
+
 def bucket_keeps_objects(endpoint):
     s3 = client("s3", endpoint, s3={"addressing_style": "path"})
     s3.create_bucket(Bucket="boto")
@@ -157,6 +203,7 @@ def main(endpoint):
         table_holds_what_was_put,
         stream_gives_back_records_in_order,
         consumer_is_pushed_to,
+        table_stream_tells_what_changed,
         bucket_keeps_objects,
         metrics_count_what_passed,
     ):

@@ -10,6 +10,7 @@ use crate::console::app::App;
 use crate::console::confirm::{Confirm, Token};
 use crate::console::effect::Effect;
 use crate::console::keymap::Action;
+use crate::console::widget::form::{Field, Fields};
 use crate::console::widget::quantity::{count, duration};
 use crate::event::{Range, moment};
 use crate::jobs::playback::SinkSpec;
@@ -30,34 +31,18 @@ pub enum Name {
     Filter,
 }
 
-/// One field.
-#[derive(Clone, Debug)]
-pub struct Field {
-    /// Which.
-    pub name: Name,
-    /// What stands before it.
-    pub label: &'static str,
-    /// What stands in it while it is empty.
-    pub hint: &'static str,
-    /// What was typed.
-    pub input: Input,
-}
-
 /// A playback that is being written down.
 #[derive(Clone, Debug)]
 pub struct ReplayForm {
     /// The event table.
     pub events: String,
-    /// The fields, top to bottom.
-    pub fields: Vec<Field>,
-    /// The field that is typed into.
-    pub at: usize,
+    /// What is typed.
+    pub fields: Fields<Name>,
 }
 
 impl ReplayForm {
     /// A form for `range` of the event table `events`; an export goes into a file of the folder `export`.
     pub fn new(events: &str, range: Range, speed: Option<f64>, filter: &str, export: Option<&Path>) -> Self {
-        let field = |name, label, hint, value: String| Field { name, label, hint, input: Input::new(value) };
         let shown = |time: Timestamp| format!("{time:.6}");
         let name = format!("{events}_{:.0}.jsonl", range.from()).replace(':', "-");
         let (to, speed) = match export {
@@ -66,20 +51,27 @@ impl ReplayForm {
         };
         Self {
             events: events.to_owned(),
-            fields: vec![
-                field(Name::To, "to", "stream:NAME puts:STREAM/TABLE or a file", to),
-                field(Name::From, "from", "RFC 3339", shown(range.from())),
-                field(Name::Until, "before", "RFC 3339", shown(range.to())),
-                field(Name::Speed, "speed", "0.1 to 1000, or max", speed.map_or("max".to_owned(), |s| s.to_string())),
-                field(Name::Filter, "only with", "all events", filter.to_owned()),
-            ],
-            at: 0,
+            fields: Fields::new(
+                vec![
+                    Field::new(Name::To, "to", "stream:NAME puts:STREAM/TABLE or a file", to),
+                    Field::new(Name::From, "from", "RFC 3339", shown(range.from())),
+                    Field::new(Name::Until, "before", "RFC 3339", shown(range.to())),
+                    Field::new(
+                        Name::Speed,
+                        "speed",
+                        "0.1 to 1000, or max",
+                        speed.map_or("max".to_owned(), |s| s.to_string()),
+                    ),
+                    Field::new(Name::Filter, "only with", "all events", filter),
+                ],
+                0,
+            ),
         }
     }
 
     /// What was typed into a field, without spaces around it.
     pub fn value(&self, name: Name) -> &str {
-        self.fields.iter().find(|f| f.name == name).map_or("", |f| f.input.value().trim())
+        self.fields.value(name)
     }
 
     fn sink(&self) -> Result<SinkSpec, String> {
@@ -183,10 +175,9 @@ impl ReplayForm {
 /// An action on the form.
 pub(in crate::console) fn on_form(app: &mut App, action: Action) -> Vec<Effect> {
     let Some(form) = &mut app.replay_form else { return app.back() };
-    let fields = form.fields.len();
     match action {
-        Action::Next => form.at = (form.at + 1) % fields,
-        Action::Previous => form.at = (form.at + fields - 1) % fields,
+        Action::Next => form.fields.next(),
+        Action::Previous => form.fields.previous(),
         Action::Back => return app.back(),
         Action::Accept => review(app),
         _ => {}
@@ -198,9 +189,8 @@ pub(in crate::console) fn on_form(app: &mut App, action: Action) -> Vec<Effect> 
 fn review(app: &mut App) {
     let (streams, now_ms) = (app.streams.rows.as_deref(), app.now_ms);
     let Some(form) = &mut app.replay_form else { return };
-    let wrong = form.fields.iter().enumerate().find_map(|(i, f)| Some((i, form.error(f.name, streams, now_ms)?)));
-    if let Some((at, error)) = wrong {
-        form.at = at;
+    if let Some((at, error)) = form.fields.first_error(|name| form.error(name, streams, now_ms)) {
+        form.fields.at = at;
         app.say(error, true);
         return;
     }
@@ -236,7 +226,7 @@ mod tests {
         let range = Range::new("2018-03-04T14:03:00Z".parse().unwrap(), "2018-03-04T14:07:00Z".parse().unwrap());
         let mut form = ReplayForm::new("events", range.unwrap(), Some(10.0), "", None);
         for (name, value) in fields {
-            form.fields.iter_mut().find(|f| f.name == *name).unwrap().input = Input::new((*value).to_owned());
+            form.fields.set(*name, *value);
         }
         form
     }

@@ -10,15 +10,13 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::text::{Line, Span};
+use ratatui::text::Line;
 
 use super::{boxed, say};
 use crate::console::app::App;
-use crate::console::form::{Field, Name, RestoreForm};
-use crate::console::widget::text::{clip, shown, wrap};
+use crate::console::form::{Name, RestoreForm};
+use crate::console::widget::text::{shown, wrap};
 use crate::console::widget::{write, write_right};
-
-const LABEL: u16 = 17;
 
 /// Draws it; returns where the cursor stands.
 pub fn draw(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
@@ -31,73 +29,11 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
     };
     let fields = Rect { width: area.width - plan_width, ..area };
     let inner = boxed(buf, fields, theme, Line::styled(" restore ", theme.strong), Line::default());
-    let cursor = draw_fields(buf, inner, app, form);
+    let cursor = form.fields.draw(buf, inner, theme, |name| form.error(name, app.known()));
     if plan_width > 0 {
         let beside = Rect { x: fields.right(), width: plan_width, ..area };
         let inner = boxed(buf, beside, theme, Line::styled(" plan ", theme.strong), Line::default());
         draw_plan(buf, inner, app, form);
-    }
-    cursor
-}
-
-/// The errors to show below each field.
-fn errors(app: &App, form: &RestoreForm) -> Vec<Option<String>> {
-    let shown = |(i, field): (usize, &Field)| {
-        // What is missing is no mistake before one has been there.
-        let untouched = field.input.value().is_empty() && i != form.at;
-        form.error(field.name, app.known()).filter(|_| !untouched)
-    };
-    form.fields.iter().enumerate().map(shown).collect()
-}
-
-fn draw_fields(buf: &mut Buffer, inner: Rect, app: &App, form: &RestoreForm) -> Option<(u16, u16)> {
-    let theme = &app.theme;
-    let errors = errors(app, form);
-    let room = usize::from(inner.width.saturating_sub(LABEL + 1));
-    let below: Vec<Vec<String>> = errors
-        .iter()
-        .map(|error| error.as_ref().map(|e| wrap(&shown(e), room).into_iter().take(2).collect()).unwrap_or_default())
-        .collect();
-    // Room between the fields where there is some; where there is none, the fields before the current one leave.
-    let tight: usize = below.iter().map(|lines| 1 + lines.len()).sum();
-    let loose = form.fields.len() * 2 + 1 + below.iter().map(|lines| lines.len().saturating_sub(1)).sum::<usize>();
-    let is_loose = usize::from(inner.height) >= loose;
-    let mut first = 0;
-    if !is_loose && usize::from(inner.height) < tight {
-        let height = |from: usize| below[from..=form.at].iter().map(|lines| 1 + lines.len()).sum::<usize>();
-        while first < form.at && height(first) > usize::from(inner.height) {
-            first += 1;
-        }
-    }
-    let mut row = u16::from(is_loose);
-    let mut cursor = None;
-    for (i, field) in form.fields.iter().enumerate().skip(first) {
-        let is_here = i == form.at;
-        let mark = if is_here { theme.glyphs.cursor } else { " " };
-        let value = shown(field.input.value());
-        let value = if value.is_empty() {
-            Span::styled(clip(field.hint, room), theme.dim)
-        } else if is_here {
-            let scroll = field.input.visual_scroll(room.max(1));
-            Span::styled(value.chars().skip(scroll).collect::<String>(), theme.accent)
-        } else {
-            Span::raw(clip(&value, room))
-        };
-        let label =
-            Span::styled(format!("{mark}{:<15} ", field.label), if is_here { theme.selected } else { theme.dim });
-        write(buf, inner, row, &Line::from(vec![label, value]));
-        if is_here && row < inner.height {
-            let scroll = field.input.visual_scroll(room.max(1));
-            let x = inner.x + LABEL + (field.input.visual_cursor().saturating_sub(scroll)) as u16;
-            cursor = Some((x.min(inner.right().saturating_sub(1)), inner.y + row));
-        }
-        row += 1;
-        let style = if field.input.value().is_empty() { theme.dim } else { theme.bad };
-        for line in &below[i] {
-            write(buf, inner, row, &Line::styled(format!("{:LABEL$}{line}", "", LABEL = usize::from(LABEL)), style));
-            row += 1;
-        }
-        row += u16::from(is_loose && below[i].is_empty());
     }
     cursor
 }

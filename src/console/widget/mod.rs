@@ -2,6 +2,7 @@
 
 pub mod bar;
 pub mod chart;
+pub mod form;
 pub mod quantity;
 pub mod sparkline;
 pub mod table;

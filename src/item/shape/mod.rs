@@ -142,6 +142,34 @@ impl Shape {
         Ok(key.to_json())
     }
 
+    /// The name that attribute `name` of a shaped item had before; `None` when its value is computed by an option.
+    pub fn name_before<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        let before = match self.renames.iter().find(|(_, new)| new == name) {
+            Some((old, _)) => old,
+            // What is renamed away leaves no attribute of its old name.
+            None if self.renames.iter().any(|(old, _)| old == name) => return None,
+            None => name,
+        };
+        (!self.sets.iter().any(|set| set.name == before)).then_some(before)
+    }
+
+    /// Takes the renames of a bare key back: what [`Shape::key`] makes of a key becomes that key again.
+    ///
+    /// # Errors
+    /// The key is no JSON object.
+    pub fn key_before(&self, json: Bytes) -> Result<Bytes, Refusal> {
+        if self.renames.is_empty() {
+            return Ok(json);
+        }
+        let mut key = attributes(&json)?;
+        for (name, _) in &mut key.0 {
+            if let Some((old, _)) = self.renames.iter().find(|(_, new)| new == name) {
+                name.clone_from(old);
+            }
+        }
+        Ok(key.to_json())
+    }
+
     fn set(&self, item: &mut Attributes<'_>, view: Option<&expression::View>) -> Result<(), Refusal> {
         // All are computed on the item as it came, then all are set.
         let mut values = Vec::with_capacity(self.sets.len());

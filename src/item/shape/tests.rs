@@ -149,3 +149,15 @@ proptest! {
         let _ = applied(&spec, &serde_json::json!({ "a": { "N": n } }).to_string());
     }
 }
+
+#[test]
+fn a_key_that_was_renamed_is_found_under_its_old_names_unless_an_option_makes_it_up() {
+    let shape = Shape::new(&spec(None, &["made=.x + 1"], &["a=b", "b=a", "pk=id"])).unwrap();
+    let key = Bytes::from_static(br#"{"pk":{"S":"x"},"a":{"N":"1"}}"#);
+    let renamed = shape.key(key.clone()).unwrap();
+    assert_eq!(renamed, br#"{"id":{"S":"x"},"b":{"N":"1"}}"#.as_slice());
+    assert_eq!(shape.key_before(renamed).unwrap(), key);
+    for (name, before) in [("id", Some("pk")), ("b", Some("a")), ("c", Some("c")), ("made", None), ("pk", None)] {
+        assert_eq!(shape.name_before(name), before, "{name}");
+    }
+}

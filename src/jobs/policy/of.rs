@@ -117,6 +117,17 @@ impl Policy {
             &["dynamodb:BatchGetItem", "dynamodb:DescribeTable", "dynamodb:Scan"]
         };
         self.allow("Table", &on, read);
+        // A replica elsewhere is another account's or region's to grant.
+        if let Some(replica) = spec.replica.as_ref().filter(|replica| replica.target.is_beside_its_source()) {
+            let of_replica = [On::Table(replica.target.table.clone())];
+            self.allow("Replica", &of_replica, read);
+            if replica.repair {
+                self.allow("Replica", &of_replica, &["dynamodb:DeleteItem", "dynamodb:PutItem"]);
+            }
+            if replica.keeps_expired {
+                self.allow("Table", &on, &["dynamodb:DescribeTimeToLive"]);
+            }
+        }
     }
 
     fn backup(&mut self, spec: &BackupSpec) {

@@ -94,7 +94,8 @@ impl Differences {
         self.file.write_all(b"\n")
     }
 
-    fn read(self) -> io::Result<impl Iterator<Item = io::Result<Differing>>> {
+    /// All of them, in the order in which they were added.
+    pub fn read(self) -> io::Result<impl Iterator<Item = io::Result<Differing>>> {
         let mut file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.rewind()?;
         Ok(BufReader::new(file).lines().map(|line| Ok(serde_json::from_str(&line?)?)))
@@ -125,7 +126,7 @@ pub(super) async fn settle(
         }
         let is_read = settled.again < AGAIN;
         let found = if is_read {
-            fetch(session, table, some.iter().map(|differing| differing.key.as_bytes()), pace).await?
+            fetch(&session.cloud, table, some.iter().map(|d| d.key.as_bytes()), pace, true).await?
         } else {
             std::collections::HashMap::new()
         };
@@ -158,7 +159,7 @@ pub(super) async fn settle(
     explain.sort_by_key(|differing| place(differing).map(|version| (version.input, version.offset)));
     let mut again = Again { source, open: None };
     for some in explain.chunks(GET) {
-        let found = fetch(session, table, some.iter().map(|differing| differing.key.as_bytes()), pace).await?;
+        let found = fetch(&session.cloud, table, some.iter().map(|d| d.key.as_bytes()), pace, true).await?;
         for differing in some {
             let now = found.get(differing.key.as_bytes());
             let attribute = match (again.item(session, differing).await, now) {
@@ -194,7 +195,7 @@ fn place(differing: &Differing) -> Option<Version> {
 }
 
 /// The lines of the differences file: `{"difference","key","attribute","source","table"}`, the last three where told.
-fn write(out: &mut impl Write, differing: &Differing, attribute: Option<&Attribute>) -> io::Result<()> {
+pub(super) fn write(out: &mut impl Write, differing: &Differing, attribute: Option<&Attribute>) -> io::Result<()> {
     let word = serde_json::to_string(&differing.difference)?;
     let mut line = format!(r#"{{"difference":{word},"key":{}"#, differing.key);
     if let Some(Attribute { path, source, table }) = attribute {

@@ -111,6 +111,12 @@ fn to_json(value: &AttributeValue) -> Value {
     }
 }
 
+/// The canonical `DynamoDB` JSON of an item.
+pub(super) fn item_json(item: &Item) -> Vec<u8> {
+    let map: serde_json::Map<_, _> = item.iter().map(|(name, value)| (name.clone(), to_json(value))).collect();
+    Value::Object(map).to_string().into_bytes()
+}
+
 /// An item (or a key) of canonical `DynamoDB` JSON as the SDK has it; `None` when it is none.
 pub(in crate::jobs) fn attributes(json: &[u8]) -> Option<Item> {
     let value: Value = serde_json::from_slice(json).ok()?;

@@ -1,15 +1,15 @@
-//! Items of the table by their keys, read consistently and paced.
+//! Items of a table by their keys, paced.
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::{ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity};
 use bytes::Bytes;
 
-use super::super::worker::{JobError, Session};
+use super::super::worker::JobError;
 use super::attribute::{Item, attributes};
 use super::scan::{TRIES, patient};
 use crate::cloud::inventory::Table;
-use crate::cloud::{CloudError, error};
+use crate::cloud::{Cloud, CloudError, error};
 use crate::flow::ReadPace;
 use crate::item::Key;
 
@@ -18,10 +18,11 @@ pub(super) const GET: usize = 100;
 
 /// The items of `keys`, at most [`GET`] of them in canonical JSON, that the table has.
 pub(super) async fn fetch<'k>(
-    session: &Session<'_>,
+    cloud: &Cloud,
     table: &Table,
     keys: impl Iterator<Item = &'k [u8]>,
     pace: &ReadPace,
+    consistent: bool,
 ) -> Result<HashMap<Bytes, Item>, JobError> {
     let mut left: Vec<Item> = keys.filter_map(attributes).collect();
     let mut found = HashMap::new();
@@ -30,10 +31,10 @@ pub(super) async fn fetch<'k>(
         pace.reserve(0.0).await;
         let wanted = KeysAndAttributes::builder()
             .set_keys(Some(left.clone()))
-            .consistent_read(true)
+            .consistent_read(consistent)
             .build()
             .map_err(|e| JobError::Unfit(e.to_string()))?;
-        let request = session.cloud.bulk.dynamodb.batch_get_item();
+        let request = cloud.bulk.dynamodb.batch_get_item();
         let reply = request
             .request_items(&table.name, wanted)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)

@@ -14,6 +14,7 @@ mod again;
 mod attribute;
 mod confidence;
 mod fetch;
+mod replica;
 mod sample;
 mod scan;
 mod source;
@@ -35,7 +36,7 @@ use self::spill::{Side, Tally, Version};
 use super::binding::{Binding, ReadLimits, Reads, Recent};
 use super::journal::{Commit, Journal, Sample, State, now_ms};
 use super::plan::grouped;
-use super::progress::{Said, VerifyLine};
+use super::progress::{ReplicaLine, Said, VerifyLine};
 use super::spec::{JobId, VerifySpec};
 use super::worker::{End, JobError, Session, differences_path};
 use crate::cloud::inventory::{self, Table};
@@ -50,7 +51,12 @@ const WAITING: usize = 16;
 
 pub(super) async fn run(session: &Session<'_>, spec: &VerifySpec, journal: &Path) -> Result<End, JobError> {
     let line = tokio::select! {
-        line = compare(session, spec, journal) => line?,
+        line = async {
+            match &spec.replica {
+                Some(replica) => replica::compare(session, spec, replica, journal).await,
+                None => compare(session, spec, journal).await,
+            }
+        } => line?,
         halt = session.halted() => {
             return Ok(End {
                 state: halt.into(),
@@ -79,7 +85,7 @@ async fn compare(session: &Session<'_>, spec: &VerifySpec, journal: &Path) -> Re
     let folder = tempfile::Builder::new().prefix(&spill_prefix(&session.job.id)).tempdir_in(beside)?;
     let source = Source::open(session, &spec.source, &table.key).await?;
     let pace = scan::pace(&table, spec.read_budget);
-    let progress = Progress::new(session, spec, table.items);
+    let progress = Progress::new(session, spec, table.items * 2);
     let mut differences = Differences::create(folder.path())?;
     let (mut tally, met, is_whole) = if let Some(keys) = spec.sample {
         sample::compare(session, (&table, &pace), &source, keys, &progress, &mut differences).await?
@@ -114,6 +120,7 @@ fn line(spec: &VerifySpec, tally: &Tally, met: Met, settled: Settled, is_whole: 
         digest_source: format!("{:032x}", tally.digest_source),
         digest_table: format!("{:032x}", tally.digest_table),
         confidence: spec.sample.map(|_| confidence::in_words(differ, tally.checked, is_whole)),
+        replica: None,
     }
 }
 
@@ -137,15 +144,24 @@ fn in_words(line: &VerifyLine, list: &Path) -> String {
             grouped(line.explained)
         ));
     }
-    if line.again < differ + line.changed {
+    let repaired = line.replica.map_or(0, |replica| replica.repaired);
+    if line.again < differ + line.changed + repaired {
         words.push(format!("only the first {} of them were read twice", grouped(line.again)));
     }
     if line.changed > 0 {
+        let what = if line.replica.is_some() {
+            "were on their way or written while they were compared"
+        } else {
+            "changed in the table while they were compared"
+        };
         words.push(format!(
-            "{} keys changed in the table while they were compared, {} of them are equal now: somebody writes to it",
+            "{} keys {what}, {} of them are equal now: somebody writes to it",
             grouped(line.changed),
             grouped(line.changed - line.changed_differs)
         ));
+    }
+    if let Some(replica) = &line.replica {
+        words.extend(of_a_replica(replica));
     }
     if line.duplicates > 0 {
         words.push(format!(
@@ -153,13 +169,41 @@ fn in_words(line: &VerifyLine, list: &Path) -> String {
             grouped(line.duplicates)
         ));
     }
-    if line.dead > 0 {
+    if line.dead > 0 && line.replica.is_some() {
+        words.push(format!("{} items of the source are none that the replica can have", grouped(line.dead)));
+    } else if line.dead > 0 {
         words.push(format!("{} lines of the source hold no item that a table takes", grouped(line.dead)));
     }
     if line.skipped > 0 {
         words.push(format!("{} items are left out by the options", grouped(line.skipped)));
     }
     words.join("; ")
+}
+
+/// What is said of a replica beside that.
+fn of_a_replica(replica: &ReplicaLine) -> Vec<String> {
+    let mut words = Vec::new();
+    if replica.repaired > 0 {
+        words.push(format!(
+            "{} keys repaired: {} items put, {} deleted",
+            grouped(replica.repaired),
+            grouped(replica.put),
+            grouped(replica.deleted)
+        ));
+    }
+    if replica.superseded > 0 {
+        words.push(format!(
+            "{} keys were left alone, since somebody else wrote them meanwhile: look again",
+            grouped(replica.superseded)
+        ));
+    }
+    if replica.expired > 0 {
+        words.push(format!(
+            "{} items that expired in the source are kept, as its job was told",
+            grouped(replica.expired)
+        ));
+    }
+    words
 }
 
 /// What the folders begin with that a verify spills into.
@@ -205,7 +249,7 @@ async fn all(
     let here = joined(here).await?;
 
     let (rows, there) = side(folder, "table");
-    let scanner = scan::scanner(session, table, spec.read_budget);
+    let scanner = scan::scanner(&session.cloud, table, spec.read_budget);
     progress.scans(Arc::clone(&scanner), table);
     scan::scan(&scanner, table, |batch| {
         progress.add(batch.len());
@@ -259,7 +303,8 @@ const TELL_MS: i64 = 1000;
 struct Progress<'s, 'l> {
     session: &'s Session<'l>,
     read: AtomicU64,
-    table_items: u64,
+    /// Keys to read, as far as AWS counts them; 0 when it does not.
+    total: u64,
     /// When the journal was told last, ms since epoch.
     told_ms: AtomicI64,
     began: Instant,
@@ -298,12 +343,12 @@ impl Reading {
 }
 
 impl<'s, 'l> Progress<'s, 'l> {
-    fn new(session: &'s Session<'l>, spec: &VerifySpec, table_items: u64) -> Self {
+    fn new(session: &'s Session<'l>, spec: &VerifySpec, total: u64) -> Self {
         let reads = Reading { source: spec.source.sources.join(" "), ..Reading::default() };
         Self {
             session,
             read: AtomicU64::new(0),
-            table_items,
+            total,
             told_ms: AtomicI64::new(0),
             began: Instant::now(),
             reads: spec.sample.is_none().then(|| Mutex::new(reads)),
@@ -326,7 +371,7 @@ impl<'s, 'l> Progress<'s, 'l> {
 
     fn add(&self, keys: usize) {
         let read = self.read.fetch_add(keys as u64, Ordering::Relaxed) + keys as u64;
-        let total = (self.table_items > 0).then_some(self.table_items * 2);
+        let total = (self.total > 0).then_some(self.total);
         self.session.listener.send_replace(Some(Said::Reading { read, total }));
         let (now, told) = (now_ms(), self.told_ms.load(Ordering::Relaxed));
         if now - told >= TELL_MS && self.told_ms.swap(now, Ordering::Relaxed) == told {

@@ -67,7 +67,7 @@ pub(super) async fn compare(
     let mut tally = Tally::default();
     let keys: Vec<(Bytes, Held)> = lowest.keys.into_values().collect();
     for some in keys.chunks(GET) {
-        let found = fetch(session, table, some.iter().map(|(key, _)| &key[..]), pace).await?;
+        let found = fetch(&session.cloud, table, some.iter().map(|(key, _)| &key[..]), pace, true).await?;
         for (key, held) in some {
             let there = found.get(key).map(digest_of_attributes);
             if let Some(differing) = tally.judge(key, held.versions(), there) {

@@ -1,17 +1,19 @@
-//! The table's side: a paced scan in parallel segments, with consistent reads.
+//! A table's side: a paced scan in parallel segments, with consistent reads.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::try_join_all;
 
 use super::super::backup::read_budget;
-use super::super::worker::{JobError, Session};
+use super::super::worker::JobError;
 use super::Batch;
 use super::spill::Version;
+use crate::cloud::Cloud;
 use crate::cloud::inventory::Table;
 use crate::flow::{AwsTable, Backoff, ReadPace, ScanOptions, Scanner, SystemClock};
-use crate::item::Checker;
+use crate::item::{Checker, Key};
 
 /// Segments read side by side.
 const SEGMENTS: u32 = 4;
@@ -30,9 +32,9 @@ pub(super) fn pace(table: &Table, asked: Option<f64>) -> ReadPace {
 }
 
 /// A scan of the whole table.
-pub(super) fn scanner(session: &Session<'_>, table: &Table, asked: Option<f64>) -> Arc<Scanner> {
+pub(super) fn scanner(cloud: &Cloud, table: &Table, asked: Option<f64>) -> Arc<Scanner> {
     let options = ScanOptions { table: table.name.clone(), segments: SEGMENTS, consistent: true };
-    let source = AwsTable::new(session.cloud.bulk.dynamodb.clone(), &table.name, table.key.clone());
+    let source = AwsTable::new(cloud.bulk.dynamodb.clone(), &table.name, table.key.clone());
     Arc::new(Scanner::new(Arc::new(source), options, read_budget(table, asked), Arc::new(SystemClock::new())))
 }
 
@@ -43,24 +45,35 @@ where
     G: Future<Output = bool>,
 {
     let checker = Checker::new(table.key.clone());
-    try_join_all((0..SEGMENTS).map(|number| segment(scanner, &checker, number, &hand_on))).await.map(drop)
+    let take = |item| match checker.check(item) {
+        Ok(item) => Ok(Some((item.key, Version::of_table(item.digest)))),
+        Err(refusal) => {
+            Err(JobError::Unfit(format!("table {} holds an item that could not be restored: {refusal}", table.name)))
+        }
+    };
+    scan_as(scanner, take, hand_on).await
 }
 
-async fn segment<F, G>(scanner: &Scanner, checker: &Checker, number: u32, hand_on: &F) -> Result<(), JobError>
+/// Scans the whole table and hands on what `take` makes of each item.
+pub(super) async fn scan_as<T, F, G>(scanner: &Scanner, take: T, hand_on: F) -> Result<(), JobError>
 where
+    T: Fn(Bytes) -> Result<Option<(Key, Version)>, JobError>,
+    F: Fn(Batch) -> G,
+    G: Future<Output = bool>,
+{
+    try_join_all((0..SEGMENTS).map(|number| segment(scanner, &take, number, &hand_on))).await.map(drop)
+}
+
+async fn segment<T, F, G>(scanner: &Scanner, take: &T, number: u32, hand_on: &F) -> Result<(), JobError>
+where
+    T: Fn(Bytes) -> Result<Option<(Key, Version)>, JobError>,
     F: Fn(Batch) -> G,
     G: Future<Output = bool>,
 {
     let mut after = None;
     loop {
         let page = scanner.page(number, after.as_ref()).await?;
-        let batch = page.items.into_iter().map(|item| match checker.check(item) {
-            Ok(item) => Ok((item.key, Version::of_table(item.digest))),
-            Err(refusal) => Err(JobError::Unfit(format!(
-                "table {} holds an item that could not be restored: {refusal}",
-                scanner.options().table
-            ))),
-        });
+        let batch = page.items.into_iter().filter_map(|item| take(item).transpose());
         if !hand_on(batch.collect::<Result<_, _>>()?).await {
             return Ok(());
         }

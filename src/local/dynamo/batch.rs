@@ -10,6 +10,7 @@ use dynoxide::types::ConsumedCapacity;
 use serde_json::{Value, json};
 
 use super::items::{ask, trim_all};
+use super::streams::capture::Watch;
 use super::table::{Throttle, Use};
 use super::wire::{Outcome, parse, written};
 use super::{Dynamo, Handle, lock, throttled};
@@ -126,15 +127,15 @@ impl Dynamo {
             return Err(admission.refusal("BatchWriteItem"));
         }
         let admitted = admission.admitted;
-        let mut reply = if unprocessed.is_empty() {
-            self.run_batch(Write, &admitted, move |database| database.batch_write_item(request)).await?
-        } else {
+        if !unprocessed.is_empty() {
             request.request_items.retain(|_, writes| !writes.is_empty());
-            if request.request_items.is_empty() {
-                BatchWriteItemResponse::default()
-            } else {
-                self.run_batch(Write, &admitted, move |database| database.batch_write_item(request)).await?
-            }
+        }
+        let mut reply = if request.request_items.is_empty() && !unprocessed.is_empty() {
+            BatchWriteItemResponse::default()
+        } else {
+            let watch = Watch::new(&self.streams).batch(&request);
+            let call = move |database: &Database| watch.around(database, |it| it.batch_write_item(request));
+            self.run_batch(Write, &admitted, call).await?
         };
         self.bill_batch(Write, &admitted, reply.consumed_capacity.as_deref());
         trim_all(&mut reply.consumed_capacity, asked.as_deref());

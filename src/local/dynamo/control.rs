@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use dynoxide::Database;
 use dynoxide::actions::TableDescription;
-use dynoxide::actions::create_table::CreateTableRequest;
+use dynoxide::actions::create_table::{CreateTableRequest, StreamSpecification};
 use dynoxide::actions::delete_table::DeleteTableRequest;
 use dynoxide::actions::describe_table::DescribeTableRequest;
 use dynoxide::actions::list_tables::ListTablesRequest;
@@ -15,9 +15,10 @@ use dynoxide::types::ProvisionedThroughput;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::streams::View;
 use super::table::{Provision, Settings, Table};
 use super::wire::{Failure, Outcome, parse, written};
-use super::{Dynamo, lock};
+use super::{Dynamo, Handle, lock};
 use crate::local::throughput::Millis;
 
 /// How long a change of throughput takes, ms. AWS takes seconds to minutes.
@@ -76,7 +77,8 @@ pub(super) fn all_descriptions(database: &Database) -> dynoxide::Result<Vec<Tabl
 
 impl Dynamo {
     pub(super) async fn create_table(&self, body: &[u8]) -> Outcome {
-        let request: CreateTableRequest = parse("CreateTable", body)?;
+        let mut request: CreateTableRequest = parse("CreateTable", body)?;
+        let view = request.stream_specification.take().as_ref().map(View::wanted).transpose()?.flatten();
         let units = |bought: &ProvisionedThroughput| {
             let units = |units: Option<i64>| u64::try_from(units.unwrap_or(0)).unwrap_or(0);
             (units(bought.read_capacity_units), units(bought.write_capacity_units))
@@ -90,9 +92,15 @@ impl Dynamo {
         let mut reply = self.engine.run(move |database| database.create_table(request)).await?;
         let handle = self.add_table(&reply.table_description);
         {
-            let table = lock(&handle);
+            let mut table = lock(&handle);
+            if let Some(view) = view {
+                table.settings.stream = Some(view);
+                let keys = reply.table_description.key_schema.clone();
+                self.streams.enable(&table.name, view, keys, table.settings.partitions());
+            }
             self.measure_provisions(&table);
             table.describe(&mut reply.table_description, self.now());
+            self.streams.describe(&mut reply.table_description);
         }
         self.keep()?;
         written(&reply)
@@ -106,10 +114,12 @@ impl Dynamo {
         }
         let mut reply = self.engine.run(move |database| database.delete_table(request)).await?;
         let handle = self.tables.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&name);
+        self.streams.disable(&name);
         self.forget_description(&name);
         if let Some(handle) = handle {
             let status = reply.table_description.table_status.clone();
             lock(&handle).describe(&mut reply.table_description, self.now());
+            self.streams.describe(&mut reply.table_description);
             reply.table_description.table_status = status;
         }
         self.keep()?;
@@ -145,21 +155,26 @@ impl Dynamo {
             table.advance(self.now());
             table.describe(&mut description, self.now());
         }
+        self.streams.describe(&mut description);
         Ok(description)
     }
 
     pub(super) async fn update_table(&self, body: &[u8]) -> Outcome {
-        let request: Value = parse("UpdateTable", body)?;
+        let mut request: Value = parse("UpdateTable", body)?;
         let name = request["TableName"].as_str().unwrap_or_default().to_owned();
         // A table that is not there, or no name at all: the engine has the words for it.
         let Some(handle) = self.table(&name) else {
             let request: UpdateTableRequest = parse("UpdateTable", body)?;
             return written(&self.engine.run(move |database| database.update_table(request)).await?);
         };
-        let (wanted, rest) = split(request)?;
+        let stream = stream_of(&mut request)?;
+        // With nothing but a stream to change there is nothing for the engine.
+        let is_stream_alone = stream.is_some() && says_nothing_more(&request);
+        let (wanted, rest) = if is_stream_alone { (Wanted::default(), None) } else { split(request)? };
         let settings = {
             let mut table = lock(&handle);
             self.check_idle(&mut table)?;
+            check_stream(&table, stream)?;
             let settings = changed(&table, &wanted, self.now())?;
             match (settings, &rest) {
                 // Accepted under the same lock as checked: of two changes at a time one is refused.
@@ -175,6 +190,9 @@ impl Dynamo {
             let reply = self.engine.run(move |database| database.update_table(request)).await?;
             lock(&handle).follow(&reply.table_description, &wanted.created, self.now());
         }
+        if let Some(view) = stream {
+            self.change_stream(&handle, view).await?;
+        }
         self.forget_description(&name);
         if let Some(mut settings) = settings {
             let mut table = lock(&handle);
@@ -185,8 +203,24 @@ impl Dynamo {
             }
             table.accept(settings, self.now() + CHANGE_MS);
         }
+        self.streams.grow(&name, lock(&handle).settled().partitions());
         self.keep()?;
         written(&json!({ "TableDescription": self.description(name).await? }))
+    }
+
+    /// Enables the stream of a table, with this view, or disables it.
+    async fn change_stream(&self, handle: &Handle, view: Option<View>) -> Result<(), Failure> {
+        let table_name = lock(handle).name.clone();
+        match view {
+            Some(view) => {
+                let request = DescribeTableRequest { table_name: table_name.clone() };
+                let keys = self.engine.run(move |database| database.describe_table(request)).await?.table.key_schema;
+                self.streams.enable(&table_name, view, keys, lock(handle).settled().partitions());
+            }
+            None => self.streams.disable(&table_name),
+        }
+        lock(handle).set_stream(view, self.now() + CHANGE_MS);
+        Ok(())
     }
 
     /// Refuses to touch a table that a change is still being made to.
@@ -216,6 +250,36 @@ impl Dynamo {
 
     fn forget_description(&self, name: &str) {
         self.descriptions().remove(name);
+    }
+}
+
+/// Takes out of an `UpdateTable` what it says of the stream: `Some(None)` disables it.
+fn stream_of(request: &mut Value) -> Result<Option<Option<View>>, Failure> {
+    let specification = request.as_object_mut().and_then(|members| members.remove("StreamSpecification"));
+    let Some(specification) = specification.filter(|it| !it.is_null()) else { return Ok(None) };
+    let specification: StreamSpecification = parse("UpdateTable", specification.to_string().as_bytes())?;
+    View::wanted(&specification).map(Some)
+}
+
+fn says_nothing_more(request: &Value) -> bool {
+    request
+        .as_object()
+        .into_iter()
+        .flatten()
+        .all(|(name, value)| matches!(name.as_str(), "TableName" | "AttributeDefinitions") || value.is_null())
+}
+
+/// A stream is enabled once, and disabled once.
+fn check_stream(table: &Table, wanted: Option<Option<View>>) -> Result<(), Failure> {
+    let name = &table.name;
+    match (wanted, table.settings.stream) {
+        (Some(Some(_)), Some(_)) => {
+            Err(Failure::invalid(&format!("Table already has an enabled stream: TableName: {name}")))
+        }
+        (Some(None), None) => {
+            Err(Failure::invalid(&format!("Table does not have an enabled stream: TableName: {name}")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -65,9 +65,10 @@ impl Engine {
         answer.await.map_err(|_| gone())?
     }
 
-    /// Runs `call` when its turn comes; nobody waits for it.
-    pub(super) fn post(&self, call: impl FnOnce(&Database) + Send + 'static) {
-        self.calls.send(Call::Run(Box::new(call))).ok();
+    /// Runs `step` when its turn comes, and again behind those who came meanwhile, until it returns false. Nobody waits
+    /// for it.
+    pub(super) fn post_until_done(&self, step: impl FnMut(&Database) -> bool + Send + 'static) {
+        again(self.calls.clone(), step);
     }
 
     /// Waits for the calls before it and closes the database.
@@ -79,6 +80,17 @@ impl Engine {
             tokio::task::spawn_blocking(move || thread.join().ok()).await.ok();
         }
     }
+}
+
+fn again(calls: mpsc::Sender<Call>, mut step: impl FnMut(&Database) -> bool + Send + 'static) {
+    let queue = calls.clone();
+    let call = move |database: &Database| {
+        if step(database) {
+            again(queue, step);
+        }
+    };
+    // With the database closed there is nothing left to do.
+    calls.send(Call::Run(Box::new(call))).ok();
 }
 
 impl Drop for Engine {

@@ -15,6 +15,7 @@ use dynoxide::types::ConsumedCapacity;
 use dynoxide::{Database, DynoxideError};
 use serde::Serialize;
 
+use super::streams::capture::Watch;
 use super::table::{Table, Throttle, Use, hash};
 use super::wire::{Outcome, enveloped, parse, written};
 use super::{Dynamo, Handle, TABLE_FULL, lock, throttled};
@@ -36,7 +37,8 @@ impl Dynamo {
         let mut request: PutItemRequest = parse("PutItem", body)?;
         let asked = ask(&mut request.return_consumed_capacity);
         let at = self.at(&request.table_name, |table| table.put(&request.item));
-        let call = move |database: &Database| database.put_item(request);
+        let watch = Watch::new(&self.streams).item(&request.table_name, &request.item);
+        let call = move |database: &Database| watch.around(database, |database| database.put_item(request));
         self.metered(Request { operation: "PutItem", direction: Write, at, asked }, call, |it| {
             &mut it.consumed_capacity
         })
@@ -47,7 +49,8 @@ impl Dynamo {
         let mut request: UpdateItemRequest = parse("UpdateItem", body)?;
         let asked = ask(&mut request.return_consumed_capacity);
         let at = self.at(&request.table_name, |table| table.change(&request.key));
-        let call = move |database: &Database| database.update_item(request);
+        let watch = Watch::new(&self.streams).item(&request.table_name, &request.key);
+        let call = move |database: &Database| watch.around(database, |database| database.update_item(request));
         self.metered(Request { operation: "UpdateItem", direction: Write, at, asked }, call, |it| {
             &mut it.consumed_capacity
         })
@@ -58,7 +61,8 @@ impl Dynamo {
         let mut request: DeleteItemRequest = parse("DeleteItem", body)?;
         let asked = ask(&mut request.return_consumed_capacity);
         let at = self.at(&request.table_name, |table| table.change(&request.key));
-        let call = move |database: &Database| database.delete_item(request);
+        let watch = Watch::new(&self.streams).item(&request.table_name, &request.key);
+        let call = move |database: &Database| watch.around(database, |database| database.delete_item(request));
         self.metered(Request { operation: "DeleteItem", direction: Write, at, asked }, call, |it| {
             &mut it.consumed_capacity
         })
@@ -111,7 +115,8 @@ impl Dynamo {
         let mut request: TransactWriteItemsRequest = parse("TransactWriteItems", body)?;
         let asked = ask(&mut request.return_consumed_capacity);
         let uses = request.transact_items.iter().map(|item| self.transacted(item)).collect();
-        let call = move |database: &Database| database.transact_write_items(request);
+        let watch = Watch::new(&self.streams).transaction(&request.transact_items);
+        let call = move |database: &Database| watch.around(database, |database| database.transact_write_items(request));
         self.transaction("TransactWriteItems", Write, uses, asked, call, |it| &mut it.consumed_capacity).await
     }
 

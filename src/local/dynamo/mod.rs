@@ -4,16 +4,18 @@
 //!   handle ─┬─ items    reads and writes: admitted by table, run by engine, billed by what they came to
 //!           ├─ batch    the same for batches, of which a part may come back
 //!           ├─ control  tables made, changed and described
+//!           ├─ streams  what writes changed, and those who read it
 //!           └─ the rest goes straight to engine
 //!   table   keys, indexes, throughput          engine  the thread with the database          wire  JSON and errors
 //! ```
 //!
-//! `PartiQL` is passed on without limits or metrics; nothing in this house sends it.
+//! `PartiQL` is passed on without limits or metrics; nothing in this house sends it. Its changes are on the streams.
 
 mod batch;
 mod control;
 mod engine;
 mod items;
+mod streams;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -24,18 +26,23 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
-use dynoxide::DynoxideError;
 use dynoxide::actions::TableDescription;
+use dynoxide::actions::batch_execute_statement::BatchExecuteStatementRequest;
+use dynoxide::actions::execute_statement::ExecuteStatementRequest;
+use dynoxide::actions::execute_transaction::ExecuteTransactionRequest;
+use dynoxide::{Database, DynoxideError};
 use http::Response;
 
 use self::control::Described;
 use self::engine::Engine;
+use self::streams::expiry::Sweep;
+use self::streams::{Streams, statements};
 use self::table::{Settings, Table, Throttle};
 use self::wire::{Failure, Outcome, known, parse, respond, shown, written};
 use super::faults::{Fault, Faults};
 use super::metrics::Metrics;
 use super::throughput::{Direction, Full, Millis};
-use super::{Body, LocalError};
+use super::{Body, LocalError, Options};
 
 const NAMESPACE: &str = "AWS/DynamoDB";
 /// The file of settings beside the database.
@@ -48,6 +55,7 @@ type Handle = Arc<Mutex<Table>>;
 /// The embedded `DynamoDB`.
 pub(super) struct Dynamo {
     engine: Engine,
+    streams: Arc<Streams>,
     tables: RwLock<HashMap<String, Handle>>,
     /// The last description of each table that is costly to describe.
     described: Mutex<HashMap<String, Described>>,
@@ -75,45 +83,63 @@ pub(super) fn touches_data(operation: &str) -> bool {
             | "ExecuteStatement"
             | "BatchExecuteStatement"
             | "ExecuteTransaction"
+            | "DescribeStream"
+            | "GetShardIterator"
             | "GetRecords"
     )
 }
 
+/// True for a path that asks for what AWS does in its own time.
+pub(super) fn is_control(path: &str) -> bool {
+    streams::control::is_meant(path)
+}
+
 impl Dynamo {
-    /// Opens what is kept in `folder`, or an empty one in memory.
+    /// Opens what is kept in the folder of `options`, or an empty one in memory.
     pub(super) async fn open(
-        folder: Option<&Path>,
-        limits: bool,
+        options: &Options,
         metrics: Arc<Metrics>,
         faults: Arc<Faults>,
     ) -> Result<Self, LocalError> {
-        Self::open_at(folder, limits, metrics, faults, Arc::new(|| jiff::Timestamp::now().as_millisecond())).await
+        Self::open_at(options, metrics, faults, Arc::new(|| jiff::Timestamp::now().as_millisecond())).await
     }
 
     async fn open_at(
-        folder: Option<&Path>,
-        limits: bool,
+        options: &Options,
         metrics: Arc<Metrics>,
         faults: Arc<Faults>,
         clock: Clock,
     ) -> Result<Self, LocalError> {
         let failed = |error: DynoxideError| LocalError::DynamoDb(error.to_string());
+        let folder = options.data.as_deref();
         let database = folder.map(|folder| folder.join(DATABASE_FILE));
         let engine = Engine::open(database.as_deref())?;
         let settings_file = folder.map(|folder| folder.join(SETTINGS_FILE));
         let mut kept = kept_settings(settings_file.as_deref())?;
         let now = clock();
+        let streams = Streams::new(&options.table_streams, options.limits, Arc::clone(&clock));
+        if let Some(folder) = folder {
+            streams.take_kept(folder)?;
+        }
         let mut tables = HashMap::new();
         for description in engine.run(control::all_descriptions).await.map_err(failed)? {
             let name = description.table_name.clone();
             let table = Table::new(&description, kept.remove(&name), now);
+            if description.stream_specification.is_some() {
+                let name = name.clone();
+                engine.run(move |database| statements::end(database, &name)).await.map_err(failed)?;
+            }
+            if let Some(view) = table.settings.stream.filter(|_| streams.live(&name).is_none()) {
+                streams.enable(&name, view, description.key_schema, table.settings.partitions());
+            }
             tables.insert(name, Arc::new(Mutex::new(table)));
         }
         Ok(Self {
             engine,
+            streams,
             tables: RwLock::new(tables),
             described: Mutex::default(),
-            limits,
+            limits: options.limits,
             metrics,
             faults,
             clock,
@@ -123,7 +149,8 @@ impl Dynamo {
 
     /// Answers one operation.
     pub(super) async fn handle(&self, operation: &str, body: Bytes) -> Response<Body> {
-        if touches_data(operation) {
+        // Streams are ours, and so are their ARNs.
+        if touches_data(operation) || operation == "ListStreams" {
             return respond(self.outcome(operation, body).await);
         }
         // What is about tables and streams speaks of ARNs.
@@ -145,6 +172,17 @@ impl Dynamo {
                 written(&self.engine.run(move |database| database.$method(request)).await?)
             }};
         }
+        macro_rules! statements {
+            ($method:ident, $statements:expr) => {{
+                let request = parse(operation, &body)?;
+                let statements = $statements(&request);
+                let streams = Arc::clone(&self.streams);
+                let call = move |database: &Database| {
+                    statements::around(&streams, database, &statements, |database| database.$method(request))
+                };
+                written(&self.engine.run(call).await?)
+            }};
+        }
         match operation {
             "BatchWriteItem" => self.batch_write(&body).await,
             "BatchGetItem" => self.batch_get(&body).await,
@@ -161,22 +199,28 @@ impl Dynamo {
             "DescribeTable" => self.describe_table(&body).await,
             "DeleteTable" => self.delete_table(&body).await,
             "ListTables" => pass_on!(list_tables),
-            "ListStreams" => pass_on!(list_streams),
-            "DescribeStream" => pass_on!(describe_stream),
-            "GetShardIterator" => pass_on!(get_shard_iterator),
+            "ListStreams" => self.streams.list(&body),
             "GetRecords" if self.faults.roll(Fault::ExpireIterators) => Err(Failure::expired_iterator()),
-            "GetRecords" if self.faults.roll(Fault::Throttle) => {
-                Err(Failure::throttled("ProvisionedThroughputExceededException", TABLE_FULL, &[]))
+            "DescribeStream" | "GetShardIterator" | "GetRecords" if self.faults.roll(Fault::Throttle) => {
+                Err(Failure::named("LimitExceededException", &format!("Rate of {operation} exceeded; try again later")))
             }
-            "GetRecords" => pass_on!(get_records),
+            "DescribeStream" => self.streams.describe_stream(&body),
+            "GetShardIterator" => self.streams.shard_iterator(&body),
+            "GetRecords" => self.get_records(&body),
             "UpdateTimeToLive" => pass_on!(update_time_to_live),
             "DescribeTimeToLive" => pass_on!(describe_time_to_live),
             "TagResource" => pass_on!(tag_resource),
             "UntagResource" => pass_on!(untag_resource),
             "ListTagsOfResource" => pass_on!(list_tags_of_resource),
-            "ExecuteStatement" => pass_on!(execute_statement),
-            "BatchExecuteStatement" => pass_on!(batch_execute_statement),
-            "ExecuteTransaction" => pass_on!(execute_transaction),
+            "ExecuteStatement" => {
+                statements!(execute_statement, |it: &ExecuteStatementRequest| vec![it.statement.clone()])
+            }
+            "BatchExecuteStatement" => statements!(batch_execute_statement, |it: &BatchExecuteStatementRequest| {
+                it.statements.iter().map(|it| it.statement.clone()).collect::<Vec<_>>()
+            }),
+            "ExecuteTransaction" => statements!(execute_transaction, |it: &ExecuteTransactionRequest| {
+                it.transact_statements.iter().map(|it| it.statement.clone()).collect::<Vec<_>>()
+            }),
             _ => Err(Failure::unknown_operation()),
         }
     }
@@ -184,19 +228,54 @@ impl Dynamo {
     /// What happens without being asked for: expired items go, and the provisioned capacity is measured. Call it a few
     /// times a minute.
     pub(super) fn tick(&self) {
-        // What goes wrong in a sweep goes wrong in the next request too, which says so.
-        self.engine.post(|database| drop(database.sweep_ttl()));
+        self.sweep();
         let tables: Vec<Handle> = self.tables().values().cloned().collect();
         for table in tables {
             self.measure_provisions(&lock(&table));
         }
     }
 
+    /// Deletes what has expired, a page at a time between other requests.
+    fn sweep(&self) {
+        let names = self.tables().keys().cloned().collect();
+        let mut sweep = Sweep::new(&self.streams, names, self.now());
+        let (metrics, clock) = (Arc::clone(&self.metrics), Arc::clone(&self.clock));
+        self.engine.post_until_done(move |database| {
+            let Some(swept) = sweep.page(database) else { return false };
+            if swept.deleted > 0 {
+                let dimensions = [("TableName", swept.table.as_str())];
+                metrics.record(NAMESPACE, "TimeToLiveDeletedItemCount", &dimensions, clock(), swept.deleted as f64);
+            }
+            true
+        });
+    }
+
+    fn get_records(&self, body: &[u8]) -> Outcome {
+        let (reply, returned) = self.streams.get_records(body)?;
+        let dimensions = [
+            ("TableName", returned.table.as_str()),
+            ("StreamLabel", returned.label.as_str()),
+            ("Operation", "GetRecords"),
+        ];
+        self.metrics.record(NAMESPACE, "ReturnedRecordsCount", &dimensions, self.now(), returned.records as f64);
+        self.metrics.record(NAMESPACE, "ReturnedBytes", &dimensions, self.now(), returned.bytes as f64);
+        Ok(reply)
+    }
+
+    /// Does what a path asks that [`is_control`] knows.
+    pub(super) fn control(&self, path: &str) -> Response<Body> {
+        respond(self.streams.control(path))
+    }
+
     /// Waits for what was begun and closes the database.
     pub(super) async fn close(&self) -> Result<(), LocalError> {
         self.keep_settings()?;
         self.engine.close().await;
-        Ok(())
+        match self.settings_file.as_deref().and_then(Path::parent) {
+            // With the database closed nothing is written any more.
+            Some(folder) => self.streams.keep(folder),
+            None => Ok(()),
+        }
     }
 
     fn now(&self) -> Millis {

@@ -11,8 +11,11 @@ use dynoxide::actions::{
 use dynoxide::types::{AttributeValue, KeySchemaElement, KeyType, Projection, ProjectionType, item_size};
 use serde::{Deserialize, Serialize};
 
+use super::streams::View;
 use super::wire::shown;
-use crate::local::throughput::{Decreases, Direction, Full, Millis, Rate, Throughput, hash_of_key};
+use crate::local::throughput::{
+    Decreases, Direction, Full, Millis, ON_DEMAND_WCU, Rate, Throughput, hash_of_key, partitions,
+};
 
 /// Bought throughput and its history.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -63,6 +66,19 @@ pub(super) struct Settings {
     pub(super) table: Provision,
     /// Of each global secondary index.
     pub(super) indexes: BTreeMap<String, Provision>,
+    /// Its stream, while one is enabled.
+    #[serde(default)]
+    pub(super) stream: Option<View>,
+}
+
+impl Settings {
+    /// Partitions that the table's throughput implies.
+    pub(super) fn partitions(&self) -> usize {
+        match self.table.rate(self.on_demand) {
+            Rate::Provisioned { read, write } => partitions(read, write),
+            Rate::OnDemand => partitions(0.0, ON_DEMAND_WCU),
+        }
+    }
 }
 
 /// Which attributes an index holds.
@@ -135,6 +151,8 @@ impl Table {
             on_demand,
             table: Provision::of(description.provisioned_throughput.as_ref()),
             indexes: BTreeMap::new(),
+            // An earlier version of the gateway left streams to dynoxide.
+            stream: None,
         });
         let mut table = Self {
             name: description.table_name.clone(),
@@ -209,6 +227,13 @@ impl Table {
         self.pending = Some((at, settings));
     }
 
+    /// Notes which stream it has, if any. It is updated for as long as a change takes.
+    pub(super) fn set_stream(&mut self, stream: Option<View>, ready: Millis) {
+        self.settings.stream = stream;
+        let (_, pending) = self.pending.get_or_insert_with(|| (ready, self.settings.clone()));
+        pending.stream = stream;
+    }
+
     /// The settings that hold once nothing is pending.
     pub(super) fn settled(&self) -> &Settings {
         self.pending.as_ref().map_or(&self.settings, |(_, settings)| settings)
@@ -216,7 +241,7 @@ impl Table {
 
     /// Writes what the gateway knows into dynoxide's description.
     pub(super) fn describe(&self, description: &mut TableDescription, now: Millis) {
-        let Settings { on_demand, table, indexes } = &self.settings;
+        let Settings { on_demand, table, indexes, .. } = &self.settings;
         let next = self.pending.as_ref().map(|(_, settings)| settings);
         if next.is_some() {
             "UPDATING".clone_into(&mut description.table_status);
@@ -359,7 +384,7 @@ impl Table {
 
     /// Bought throughput of the table (`None`) and each index, for the metrics; nothing when on demand.
     pub(super) fn provisions(&self) -> impl Iterator<Item = (Option<&str>, &Provision)> {
-        let Settings { on_demand, table, indexes } = &self.settings;
+        let Settings { on_demand, table, indexes, .. } = &self.settings;
         let all = std::iter::once((None, table)).chain(indexes.iter().map(|(name, it)| (Some(name.as_str()), it)));
         all.filter(move |_| !on_demand)
     }

@@ -10,58 +10,63 @@ use serde_json::{Value, json};
 
 use super::Dynamo;
 use super::control::CHANGE_MS;
+use crate::local::Options;
 use crate::local::faults::Faults;
 use crate::local::metrics::Metrics;
 
-const NOON: i64 = 20_000 * 86_400_000 + 43_200_000;
+pub(super) const NOON: i64 = 20_000 * 86_400_000 + 43_200_000;
 
 /// A `DynamoDB` and its clock.
-struct Bench {
-    dynamo: Dynamo,
+pub(super) struct Bench {
+    pub(super) dynamo: Dynamo,
     clock: Arc<AtomicI64>,
 }
 
 impl Bench {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         Self::with(None, true, "").await
     }
 
-    async fn with(folder: Option<&Path>, limits: bool, faults: &str) -> Self {
+    pub(super) async fn with(folder: Option<&Path>, limits: bool, faults: &str) -> Self {
+        Self::at(&Options { data: folder.map(Path::to_owned), limits, ..Options::default() }, faults).await
+    }
+
+    pub(super) async fn at(options: &Options, faults: &str) -> Self {
         let clock = Arc::new(AtomicI64::new(NOON));
         let read = Arc::clone(&clock);
         let faults = Arc::new(faults.parse::<Faults>().unwrap());
         let now = Arc::new(move || read.load(Ordering::Relaxed));
-        let dynamo = Dynamo::open_at(folder, limits, Metrics::new(), faults, now).await.unwrap();
+        let dynamo = Dynamo::open_at(options, Metrics::new(), faults, now).await.unwrap();
         Self { dynamo, clock }
     }
 
-    fn pass(&self, ms: i64) {
+    pub(super) fn pass(&self, ms: i64) {
         self.clock.fetch_add(ms, Ordering::Relaxed);
     }
 
     /// Status and body of one operation.
-    async fn ask(&self, operation: &str, body: Value) -> (u16, Value) {
+    pub(super) async fn ask(&self, operation: &str, body: Value) -> (u16, Value) {
         let response = self.dynamo.handle(operation, Bytes::from(body.to_string())).await;
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, serde_json::from_slice(&body).unwrap())
     }
 
-    async fn done(&self, operation: &str, body: Value) -> Value {
+    pub(super) async fn done(&self, operation: &str, body: Value) -> Value {
         let (status, reply) = self.ask(operation, body).await;
         assert_eq!(status, 200, "{operation}: {reply}");
         reply
     }
 
     /// The name and the message of the error.
-    async fn refused(&self, operation: &str, body: Value) -> (String, Value) {
+    pub(super) async fn refused(&self, operation: &str, body: Value) -> (String, Value) {
         let (status, reply) = self.ask(operation, body).await;
         assert_eq!(status, 400, "{operation}: {reply}");
         let name = reply["__type"].as_str().unwrap().rsplit('#').next().unwrap().to_owned();
         (name, reply)
     }
 
-    async fn create(&self, write: u64) {
+    pub(super) async fn create(&self, write: u64) {
         self.done(
             "CreateTable",
             json!({
@@ -74,7 +79,7 @@ impl Bench {
         .await;
     }
 
-    async fn create_with_index(&self, write: u64, index_write: u64) {
+    pub(super) async fn create_with_index(&self, write: u64, index_write: u64) {
         self.done(
             "CreateTable",
             json!({
@@ -95,12 +100,12 @@ impl Bench {
         .await;
     }
 
-    async fn update(&self, write: u64) -> (u16, Value) {
+    pub(super) async fn update(&self, write: u64) -> (u16, Value) {
         let bought = json!({"ReadCapacityUnits": 1, "WriteCapacityUnits": write});
         self.ask("UpdateTable", json!({"TableName": "quotes", "ProvisionedThroughput": bought})).await
     }
 
-    async fn describe(&self) -> Value {
+    pub(super) async fn describe(&self) -> Value {
         self.done("DescribeTable", json!({"TableName": "quotes"})).await["Table"].clone()
     }
 }

@@ -63,6 +63,7 @@ pub(super) struct Connection {
     requests: mpsc::Sender<AppendRowsRequest>,
     replies: Streaming<AppendRowsResponse>,
     action: String,
+    stream: String,
 }
 
 impl Connection {
@@ -75,8 +76,7 @@ impl Connection {
     ) -> Result<(Self, Appended), Appended> {
         let action = format!("append rows to BigQuery {}", service.table());
         let stream = service.table().default_stream();
-        let mut first = request(rows);
-        first.write_stream.clone_from(&stream);
+        let mut first = request(&stream, rows);
         concat!("sluicegate/", env!("CARGO_PKG_VERSION")).clone_into(&mut first.trace_id);
         if let Some(rows) = &mut first.proto_rows {
             rows.writer_schema = Some(ProtoSchema { proto_descriptor: Some(descriptor(columns)) });
@@ -107,14 +107,14 @@ impl Connection {
             .await
             .map_err(|status| failed(&status))?
             .into_inner();
-        let mut connection = Self { requests, replies, action };
+        let mut connection = Self { requests, replies, action, stream };
         let appended = connection.reply().await;
         Ok((connection, appended))
     }
 
     /// Appends `rows`, under the columns that the connection was opened with.
     pub async fn append(&mut self, rows: Vec<Bytes>) -> Appended {
-        if self.requests.send(request(rows)).await.is_err() {
+        if self.requests.send(request(&self.stream, rows)).await.is_err() {
             return Appended::Failed(broken(&self.action));
         }
         self.reply().await
@@ -129,9 +129,11 @@ impl Connection {
     }
 }
 
-fn request(rows: Vec<Bytes>) -> AppendRowsRequest {
+/// The stream is needed in the first request alone; a server that forgets it is served as well.
+fn request(stream: &str, rows: Vec<Bytes>) -> AppendRowsRequest {
     let rows = Some(ProtoRows { serialized_rows: rows });
-    AppendRowsRequest { proto_rows: Some(ProtoData { writer_schema: None, rows }), ..AppendRowsRequest::default() }
+    let proto_rows = Some(ProtoData { writer_schema: None, rows });
+    AppendRowsRequest { write_stream: stream.to_owned(), proto_rows, ..AppendRowsRequest::default() }
 }
 
 fn broken(action: &str) -> CloudError {

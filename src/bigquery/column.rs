@@ -261,9 +261,9 @@ impl Columns {
 
     /// The columns of a table that is to be made: the key's, those of `sample`'s attributes, the one for what has none, and
     /// a change log's own.
-    pub fn made(
+    pub fn made<T: AsRef<[u8]>>(
         key: &KeySchema,
-        sample: &[impl AsRef<[u8]>],
+        sample: &[T],
         unknown: Option<&str>,
         keeps: Keeps,
     ) -> Result<Self, Conflict> {

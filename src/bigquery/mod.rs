@@ -15,6 +15,7 @@ mod decimal;
 #[cfg(any(test, feature = "local"))]
 pub mod double;
 mod insert;
+mod lane;
 mod name;
 mod open;
 mod proto;

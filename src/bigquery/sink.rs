@@ -1,6 +1,5 @@
 //! The replica in BigQuery: changes wait in one queue, and a few lanes append them, each over a connection of its own.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -9,21 +8,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use serde_json::Value as Json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
-use super::append::{Appended, Connection};
 use super::column::{Columns, Conflict, Keeps, Met};
-use super::insert::{InsertAll, Inserted};
-use super::row::{Change, Refused, Row};
+use super::lane::Lane;
+use super::name::TableId;
+use super::row::Change;
 use super::service::Service;
 use crate::cloud::{Class, CloudError};
 use crate::flow::{
     Backoff, Caps, Clock, Counters, Limit, Outcome, Patience, ReadPace, Receipt, Replica, ReplicaRow, RowOrigin,
 };
-use crate::item::KeySchema;
+use crate::item::{KeySchema, request};
 
 /// Connections side by side, with one append on its way on each.
 const LANES: u64 = 4;
@@ -33,19 +31,13 @@ const BATCH_BYTES: usize = 4 << 20;
 /// Rows of one append at most, and of one insertAll ("500 rows per request" are advised).
 const BATCH_ROWS: usize = 2000;
 const INSERT_ROWS: usize = 500;
-/// Encoded bytes of one request at most: what is around them fits beside in 10 MB.
-const REQUEST_BYTES: usize = 9_500_000;
 /// Source bytes that wait and are on their way together.
 const MEMORY: usize = 32 << 20;
-/// How long one append may take.
-const APPEND: Duration = Duration::from_secs(60);
 /// Waits after a refusal.
-const BASE: Duration = Duration::from_millis(100);
-const CAP: Duration = Duration::from_secs(10);
+pub(super) const BASE: Duration = Duration::from_millis(100);
+pub(super) const CAP: Duration = Duration::from_secs(10);
 /// How long a table that is not found is waited for: one that was just made is not seen everywhere at once.
 const GONE: Duration = Duration::from_mins(3);
-/// So often may an append fail in a row while others get through before it is cut in two, to find the row to blame.
-const TRIES: u32 = 12;
 /// Top-level columns of a table at most: with active CDC ("Limitations"), and of any ("Quotas and limits").
 const MOST_COLUMNS: usize = 2000;
 const MOST_COLUMNS_OF_LOG: usize = 10_000;
@@ -58,14 +50,23 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    fn done(self) {
+    /// It is in the table.
+    pub fn done(self) {
         let outcome = if self.change.image.is_some() { Outcome::Written } else { Outcome::Deleted };
+        self.settle(outcome);
+    }
+
+    pub fn settle(self, outcome: Outcome) {
         self.receipt.settle(outcome);
     }
 
-    fn dead(self, reason: impl Into<String>) {
-        // A letter waits to be stored: it must not keep a whole page of the stream in memory.
-        let payload = Bytes::copy_from_slice(self.change.item());
+    /// A letter is a request for the table, as those of put workers are, so that it can be told and sent again by itself.
+    pub fn dead(self, table: &TableId, reason: impl Into<String>) {
+        let table = table.to_string();
+        let payload = match &self.change.image {
+            Some(image) => request::encode(&table, image),
+            None => request::encode_delete(&table, &self.change.key),
+        };
         self.receipt.dead(reason, payload);
     }
 }
@@ -83,10 +84,10 @@ impl fmt::Debug for BigQueryReplica {
     }
 }
 
-struct Shared {
-    service: Service,
-    channel: Channel,
-    clock: Arc<dyn Clock>,
+pub(super) struct Shared {
+    pub service: Service,
+    pub channel: Channel,
+    pub clock: Arc<dyn Clock>,
     key: KeySchema,
     unknown: Option<String>,
     columns: RwLock<Arc<Columns>>,
@@ -99,12 +100,12 @@ struct Shared {
     failure: watch::Sender<Option<CloudError>>,
     held: watch::Sender<bool>,
     pace: ReadPace,
-    patience: Patience,
-    gone: Patience,
-    worked: AtomicBool,
-    effort: Mutex<Counters>,
+    pub patience: Patience,
+    pub gone: Patience,
+    pub worked: AtomicBool,
+    pub effort: Mutex<Counters>,
     notes: Mutex<Vec<(&'static str, String)>>,
-    seed: u64,
+    pub seed: u64,
 }
 
 impl BigQueryReplica {
@@ -204,7 +205,7 @@ impl Replica for BigQueryReplica {
 }
 
 impl Shared {
-    fn columns(&self) -> Arc<Columns> {
+    pub fn columns(&self) -> Arc<Columns> {
         Arc::clone(&self.columns.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -221,7 +222,7 @@ impl Shared {
         failure.unwrap_or_else(|| CloudError::new(Class::Unknown, "the replica in BigQuery was stopped", ""))
     }
 
-    fn fail(&self, error: CloudError) {
+    pub fn fail(&self, error: CloudError) {
         self.failure.send_if_modified(|failure| {
             let first = failure.is_none();
             failure.get_or_insert(error);
@@ -244,7 +245,7 @@ impl Shared {
     }
 
     /// What waits, as much as one request takes; `None` once nothing comes any more.
-    async fn next(&self) -> Option<Vec<Pending>> {
+    pub async fn next(&self) -> Option<Vec<Pending>> {
         let rows = if self.columns().keeps() == Keeps::Log { INSERT_ROWS } else { BATCH_ROWS };
         let mut queue = self.queue.lock().await;
         let first = queue.recv().await?;
@@ -259,13 +260,13 @@ impl Shared {
     }
 
     /// Ends once nothing holds the writing, and `rows` more may go by the operator's cap.
-    async fn may_go(&self, rows: usize) {
+    pub async fn may_go(&self, rows: usize) {
         let _ = self.held.subscribe().wait_for(|held| !held).await;
         self.pace.reserve(rows as f64).await;
     }
 
     /// Gives the table a column for each attribute of `met` that can have one, unless it has them by now.
-    async fn grow(&self, met: &Met) -> Result<(), CloudError> {
+    pub async fn grow(&self, met: &Met) -> Result<(), CloudError> {
         let _one = self.growing.lock().await;
         let now = self.columns();
         if now.with(met).0.all().len() == now.all().len() {
@@ -326,7 +327,7 @@ impl Shared {
     }
 
     /// Reads the table's columns again: somebody changed them.
-    async fn refresh(&self) -> Result<(), CloudError> {
+    pub async fn refresh(&self) -> Result<(), CloudError> {
         let _one = self.growing.lock().await;
         let (columns, _) = self.read_columns().await?;
         if columns.all() != self.columns().all() {
@@ -349,7 +350,7 @@ pub(super) fn unfit(service: &Service, conflict: &Conflict) -> CloudError {
     )
 }
 
-fn gone(service: &Service) -> CloudError {
+pub(super) fn gone(service: &Service) -> CloudError {
     CloudError::new(
         Class::NotFound,
         format!("there is no table {} in BigQuery any more", service.table()),
@@ -358,313 +359,6 @@ fn gone(service: &Service) -> CloudError {
     )
 }
 
-/// A row as it goes into a request.
-enum Encoded {
-    Proto(Bytes),
-    Json(Json),
-}
-
-impl Encoded {
-    fn len(&self) -> usize {
-        match self {
-            Self::Proto(bytes) => bytes.len() + 8,
-            Self::Json(json) => json.to_string().len() + 200,
-        }
-    }
-}
-
-/// What a request came to.
-enum Sent {
-    /// All rows are in the table.
-    All,
-    /// Dry run: shown.
-    Shown,
-    /// By their place: these can never be in it, and these are to be sent again; the others are in it.
-    Some { bad: Vec<(usize, String)>, again: Vec<usize> },
-    /// BigQuery does not see all columns yet.
-    Early(String),
-    /// None is in it.
-    Failed(CloudError),
-}
-
-struct Lane {
-    shared: Arc<Shared>,
-    backoff: Backoff,
-    /// The connection, and the columns that it was opened with.
-    connection: Option<(Connection, Arc<Columns>)>,
-    /// Requests in a row that failed.
-    failures: u32,
-}
-
-impl Lane {
-    fn new(shared: Arc<Shared>, n: u64) -> Self {
-        let backoff = Backoff::new(BASE, CAP, shared.seed.wrapping_add(n));
-        Self { shared, backoff, connection: None, failures: 0 }
-    }
-
-    async fn run(mut self) {
-        while let Some(batch) = self.shared.next().await {
-            let mut batches = VecDeque::from([batch]);
-            while let Some(batch) = batches.pop_front() {
-                match self.round(batch).await {
-                    Ok(again) => again.into_iter().rev().for_each(|batch| batches.push_front(batch)),
-                    Err(error) => return self.shared.fail(error),
-                }
-            }
-        }
-    }
-
-    /// Sends `batch` once; what is to be sent again, in batches.
-    async fn round(&mut self, batch: Vec<Pending>) -> Result<Vec<Vec<Pending>>, CloudError> {
-        let (batch, rows, columns) = self.encode(batch).await?;
-        if batch.is_empty() {
-            return Ok(Vec::new());
-        }
-        let size: usize = rows.iter().map(Encoded::len).sum();
-        if size > REQUEST_BYTES {
-            return Ok(cut_in_two(batch, |row| {
-                row.dead(format!("a row of {size} bytes: BigQuery takes at most 10 MB in a request"));
-            }));
-        }
-        self.shared.may_go(batch.len()).await;
-        let asked = self.shared.clock.now();
-        let sent = self.send(&batch, rows, &columns).await;
-        if !matches!(sent, Sent::Failed(_) | Sent::Early(_)) {
-            self.failures = 0;
-            self.backoff.reset();
-            self.shared.patience.worked();
-            self.shared.gone.answered();
-            self.shared.worked.store(true, Ordering::Relaxed);
-        }
-        match sent {
-            Sent::All => batch.into_iter().for_each(Pending::done),
-            Sent::Shown => batch.into_iter().for_each(|row| row.receipt.settle(Outcome::Skipped)),
-            Sent::Some { bad, again } => return Ok(self.shared.sort(batch, bad, &again)),
-            Sent::Early(why) => {
-                tracing::info!(table = %self.shared.service.table(), "BigQuery does not see all columns yet: {why}");
-                return self.later(asked, batch, CloudError::new(Class::Transient, why, "")).await;
-            }
-            Sent::Failed(error) => return self.failed(asked, batch, error).await,
-        }
-        Ok(Vec::new())
-    }
-
-    /// `batch` as rows under the table's columns, which grow where attributes have none. What can't be a row is a dead
-    /// letter.
-    async fn encode(&self, mut batch: Vec<Pending>) -> Result<(Vec<Pending>, Vec<Encoded>, Arc<Columns>), CloudError> {
-        let mut columns = self.shared.columns();
-        let mut met = Met::default();
-        for row in &batch {
-            // Refused rows are told below.
-            let _ = Row::of(&row.change, &columns, &mut met);
-        }
-        if !met.is_empty() {
-            self.shared.grow(&met).await?;
-            columns = self.shared.columns();
-        }
-        let mut rows = Vec::with_capacity(batch.len());
-        let mut kept = Vec::with_capacity(batch.len());
-        for row in batch.drain(..) {
-            let mut homeless = Met::default();
-            let encoded = Row::of(&row.change, &columns, &mut homeless).and_then(|encoded| match homeless.first() {
-                None => Ok(match columns.keeps() {
-                    Keeps::Rows => Encoded::Proto(encoded.to_proto(&columns)),
-                    Keeps::Log => Encoded::Json(encoded.to_json(&columns)),
-                }),
-                Some(attribute) => Err(Refused::NoRoom(attribute.to_owned())),
-            });
-            match encoded {
-                Ok(encoded) => {
-                    rows.push(encoded);
-                    kept.push(row);
-                }
-                Err(refused) => row.dead(refused.to_string()),
-            }
-        }
-        Ok((kept, rows, columns))
-    }
-
-    async fn send(&mut self, batch: &[Pending], rows: Vec<Encoded>, columns: &Arc<Columns>) -> Sent {
-        let shared = Arc::clone(&self.shared);
-        let request = async {
-            match columns.keeps() {
-                Keeps::Log => {
-                    let rows =
-                        rows.into_iter().filter_map(|row| if let Encoded::Json(row) = row { Some(row) } else { None });
-                    let request = InsertAll::of(batch.iter().map(|row| &row.change).zip(rows));
-                    match request.send(&shared.service).await {
-                        Ok(Inserted { bad, again, .. }) if bad.is_empty() && again.is_empty() => Sent::All,
-                        Ok(Inserted { early: Some(why), again, bad })
-                            if bad.is_empty() && again.len() == batch.len() =>
-                        {
-                            Sent::Early(why)
-                        }
-                        Ok(Inserted { bad, again, .. }) => Sent::Some { bad, again },
-                        Err(error) => Sent::Failed(error),
-                    }
-                }
-                Keeps::Rows => {
-                    let rows =
-                        rows.into_iter().filter_map(|row| if let Encoded::Proto(row) = row { Some(row) } else { None });
-                    self.append(batch, rows.collect(), columns).await
-                }
-            }
-        };
-        let late = async {
-            shared.clock.sleep(APPEND).await;
-            let what = format!("BigQuery {} did not answer within {} s", shared.service.table(), APPEND.as_secs());
-            Sent::Failed(CloudError::new(Class::Transient, what, ""))
-        };
-        let sent = tokio::select! {
-            sent = request => sent,
-            sent = late => sent,
-        };
-        match sent {
-            Sent::Failed(error) if error.class == Class::DryRun => Sent::Shown,
-            sent => sent,
-        }
-    }
-
-    async fn append(&mut self, batch: &[Pending], rows: Vec<Bytes>, columns: &Arc<Columns>) -> Sent {
-        let service = &self.shared.service;
-        let shown = || {
-            let rows = batch
-                .iter()
-                .filter_map(|row| Some(Row::of(&row.change, columns, &mut Met::default()).ok()?.to_json(columns)));
-            serde_json::json!({"writeStream": service.table().default_stream(), "rows": rows.collect::<Vec<_>>()})
-                .to_string()
-        };
-        if let Err(refused) = service.may("AppendRows", &service.table().default_stream(), &shown) {
-            return Sent::Failed(refused);
-        }
-        let open = self.connection.take().filter(|(_, opened_with)| Arc::ptr_eq(opened_with, columns));
-        let was_open = open.is_some();
-        let (connection, appended) = match open {
-            Some((mut connection, _)) => {
-                let appended = connection.append(rows).await;
-                (Some(connection), appended)
-            }
-            None => match Connection::open(service, &self.shared.channel, columns, rows).await {
-                Ok((connection, appended)) => (Some(connection), appended),
-                Err(appended) => (None, appended),
-            },
-        };
-        let (keep, sent) = match appended {
-            Appended::Taken { schema_changed } => {
-                if schema_changed && let Err(error) = self.shared.refresh().await {
-                    tracing::warn!(table = %service.table(), "{error}");
-                }
-                (true, Sent::All)
-            }
-            Appended::BadRows(bad) if bad.iter().any(|(at, _)| *at < batch.len()) => {
-                let again = (0..batch.len()).filter(|at| !bad.iter().any(|(other, _)| other == at)).collect();
-                (true, Sent::Some { bad, again })
-            }
-            Appended::BadRows(bad) => {
-                let what = format!(
-                    "could not append rows to BigQuery {}: errors of rows that were not sent: {bad:?}",
-                    service.table()
-                );
-                (false, Sent::Failed(CloudError::new(Class::Transient, what, "")))
-            }
-            Appended::ExtraFields(why) => (false, Sent::Early(why)),
-            // A connection that was open for long may have outlived its token.
-            Appended::Failed(error) if error.class == Class::Auth && was_open => {
-                (false, Sent::Failed(CloudError { class: Class::Transient, ..error }))
-            }
-            Appended::Failed(error) => (false, Sent::Failed(error)),
-        };
-        if keep {
-            self.connection = connection.map(|connection| (connection, Arc::clone(columns)));
-        }
-        sent
-    }
-
-    async fn failed(
-        &mut self,
-        asked: Duration,
-        batch: Vec<Pending>,
-        error: CloudError,
-    ) -> Result<Vec<Vec<Pending>>, CloudError> {
-        match error.class {
-            Class::Throttled | Class::Transient | Class::Unknown => {}
-            Class::NotFound if !self.shared.gone.is_over(asked, self.shared.clock.now()) => {}
-            Class::NotFound => return Err(gone(&self.shared.service)),
-            // What no row has ever passed is no fault of this row's; nor is a table that was changed.
-            Class::Invalid if self.shared.worked.load(Ordering::Relaxed) => {
-                self.shared.refresh().await?;
-                return Ok(cut_in_two(batch, |row| row.dead(format!("BigQuery refused it: {error}"))));
-            }
-            _ => return Err(error),
-        }
-        self.later(asked, batch, error).await
-    }
-
-    /// Waits a moment, and gives `batch` to be sent again.
-    async fn later(
-        &mut self,
-        asked: Duration,
-        batch: Vec<Pending>,
-        error: CloudError,
-    ) -> Result<Vec<Vec<Pending>>, CloudError> {
-        self.failures += 1;
-        {
-            let mut effort = self.shared.effort.lock().unwrap_or_else(PoisonError::into_inner);
-            effort.retried += batch.len() as u64;
-            effort.throttled += if error.class == Class::Throttled { batch.len() as u64 } else { 0 };
-        }
-        let before = self.shared.patience.failed().got_through;
-        if error.class == Class::Throttled {
-            self.shared.patience.answered();
-        } else if error.class != Class::NotFound && self.shared.patience.is_over(asked, self.shared.clock.now()) {
-            return Err(error);
-        }
-        if self.failures == 1 {
-            tracing::warn!(table = %self.shared.service.table(), "{error}: it is tried again");
-        }
-        self.shared.clock.sleep(self.backoff.wait()).await;
-        if self.failures % TRIES == 0 {
-            // Somebody may have taken a column away.
-            if let Err(error) = self.shared.refresh().await
-                && !error.class.is_retryable()
-            {
-                return Err(error);
-            }
-            let others_get_through = self.shared.patience.failed().got_through > before;
-            if others_get_through && error.class == Class::Transient {
-                return Ok(cut_in_two(batch, |row| {
-                    row.dead(format!("it failed {TRIES} times while others got through: {error}"))
-                }));
-            }
-        }
-        Ok(vec![batch])
-    }
-}
-
-impl Shared {
-    /// Settles what of `batch` is in the table or never can be; what is to be sent again.
-    fn sort(&self, batch: Vec<Pending>, mut bad: Vec<(usize, String)>, again: &[usize]) -> Vec<Vec<Pending>> {
-        let mut later = Vec::new();
-        for (at, row) in batch.into_iter().enumerate() {
-            if let Some(found) = bad.iter().position(|(other, _)| *other == at) {
-                row.dead(format!("BigQuery refused the row: {}", bad.swap_remove(found).1));
-            } else if again.contains(&at) {
-                later.push(row);
-            } else {
-                row.done();
-            }
-        }
-        self.effort.lock().unwrap_or_else(PoisonError::into_inner).retried += later.len() as u64;
-        if later.is_empty() { Vec::new() } else { vec![later] }
-    }
-}
-
-/// `batch` in two halves; what is alone is given to `alone`.
-fn cut_in_two(mut batch: Vec<Pending>, alone: impl FnOnce(Pending)) -> Vec<Vec<Pending>> {
-    if batch.len() <= 1 {
-        batch.pop().map(alone);
-        return Vec::new();
-    }
-    let second = batch.split_off(batch.len() / 2);
-    vec![batch, second]
-}
+#[cfg(test)]
+#[path = "sink_tests.rs"]
+mod tests;

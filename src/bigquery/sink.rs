@@ -246,7 +246,9 @@ impl Shared {
 
     /// What waits, as much as one request takes; `None` once nothing comes any more.
     pub async fn next(&self) -> Option<Vec<Pending>> {
-        let rows = if self.columns().keeps() == Keeps::Log { INSERT_ROWS } else { BATCH_ROWS };
+        let most = if self.columns().keeps() == Keeps::Log { INSERT_ROWS } else { BATCH_ROWS };
+        // Under a cap no more than a second's worth goes at once.
+        let rows = self.pace.per_second().map_or(most, |rate| most.min(rate.ceil() as usize));
         let mut queue = self.queue.lock().await;
         let first = queue.recv().await?;
         let mut bytes = first.change.item().len();

@@ -94,8 +94,8 @@ pub(super) enum Value<'a> {
     Ns(#[serde(borrow)] Vec<Text<'a>>),
     #[serde(rename = "BS")]
     Bs(#[serde(borrow)] Vec<Text<'a>>),
-    M(#[expect(dead_code, reason = "read for its form alone")] IgnoredAny),
-    L(#[expect(dead_code, reason = "read for its form alone")] IgnoredAny),
+    M(IgnoredAny),
+    L(IgnoredAny),
 }
 
 impl Value<'_> {

@@ -187,7 +187,7 @@ impl Policy {
     }
 
     fn replicate(&mut self, spec: &ReplicateSpec) {
-        self.side(&spec.table, spec.two_way.is_some(), spec.may_change_stream);
+        self.side(&spec.table, spec.two_way.is_some(), spec.may_change_stream || spec.switch_stream);
         if spec.bootstrap == Bootstrap::Scan || spec.rebootstrap {
             self.allow("Table", &[On::Table(spec.table.clone())], &["dynamodb:Scan"]);
         }
@@ -214,7 +214,7 @@ impl Policy {
             self.metrics();
         }
         if spec.two_way.is_some() {
-            self.side(&target.table, true, spec.may_change_stream);
+            self.side(&target.table, true, spec.may_change_stream || spec.switch_stream);
         }
     }
 

@@ -20,6 +20,9 @@ pub struct ReplicateSpec {
     /// What of the items that are there when it begins.
     #[serde(default)]
     pub bootstrap: Bootstrap,
+    /// Without a bootstrap and without a checkpoint: where the changes begin; `None` is the oldest that the stream holds.
+    #[serde(default)]
+    pub from: Option<crate::flow::StartAt>,
     /// Copy the whole table again, and remove from the replica what the source does not have: after a gap.
     #[serde(default)]
     pub rebootstrap: bool,
@@ -32,10 +35,12 @@ pub struct ReplicateSpec {
     /// Items that expired in the source stay in the replica.
     #[serde(default)]
     pub skip_ttl_deletes: bool,
-    /// The operator agreed that a stream is begun on the source (and with `two_way` on the target), or ended and begun
-    /// with another view, where that is needed.
+    /// The operator agreed that a stream is begun on the source (and with `two_way` on the target) where it has none.
     #[serde(default)]
     pub may_change_stream: bool,
+    /// The operator agreed that a stream that carries too little is ended, and another one begun.
+    #[serde(default)]
+    pub switch_stream: bool,
     /// Which items are taken, and as what.
     #[serde(flatten)]
     pub shape: ShapeSpec,

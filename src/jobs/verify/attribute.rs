@@ -112,7 +112,7 @@ fn to_json(value: &AttributeValue) -> Value {
 }
 
 /// The canonical `DynamoDB` JSON of an item.
-pub(super) fn item_json(item: &Item) -> Vec<u8> {
+pub(in crate::jobs) fn item_json(item: &Item) -> Vec<u8> {
     let map: serde_json::Map<_, _> = item.iter().map(|(name, value)| (name.clone(), to_json(value))).collect();
     Value::Object(map).to_string().into_bytes()
 }

@@ -11,7 +11,7 @@
 //! sampled keys.
 
 mod again;
-mod attribute;
+pub(in crate::jobs) mod attribute;
 mod confidence;
 mod fetch;
 mod replica;

@@ -114,6 +114,10 @@ pub struct ReplicateArgs {
     /// Parts that the bootstrap reads at the same time [else by the table's size]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub segments: Option<u32>,
+    /// Compare replica and source beside the work, reading at most so much of both, RCU a second, and of neither more than
+    /// a tenth of what it has; off leaves it to `sluice verify --job`.
+    #[arg(long, value_name = "RCU|off", default_value = "5", value_parser = audit)]
+    pub audit_rcu: Audit,
     /// Print what it will take and what is done to streams first, and change nothing.
     #[arg(long, conflicts_with = "detach")]
     pub plan: bool,
@@ -128,6 +132,14 @@ fn bootstrap(text: &str) -> Result<Bootstrap, String> {
         "none" => Ok(Bootstrap::None),
         _ => Err(format!("{text:?} is no way to begin: write scan or none")),
     }
+}
+
+/// What the audit beside the work may read, RCU a second; `None` is no audit.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Audit(pub Option<f64>);
+
+fn audit(text: &str) -> Result<Audit, String> {
+    if text == "off" { Ok(Audit(None)) } else { per_second(text).map(|rcu| Audit(Some(rcu))) }
 }
 
 impl ReplicateArgs {
@@ -168,6 +180,7 @@ impl ReplicateArgs {
             leave: self.leave,
             read_budget: self.read_budget,
             segments: self.segments,
+            audit_rcu: if self.to.is_some() { self.audit_rcu.0 } else { None },
         })
     }
 
@@ -369,6 +382,13 @@ mod tests {
             ("example.com:p", "d", "t")
         );
         assert_eq!(args("d.t").spec().unwrap_err().exit, Exit::BadArguments);
+    }
+
+    #[test]
+    fn an_audit_has_a_budget_or_is_off() {
+        assert_eq!(audit("2.5"), Ok(Audit(Some(2.5))));
+        assert_eq!(audit("off"), Ok(Audit(None)));
+        assert!(audit("0").is_err() && audit("some").is_err());
     }
 
     #[test]

@@ -74,7 +74,7 @@ async fn sample(cloud: &Cloud, spec: &ReplicateSpec) -> Result<Vec<Bytes>, Cloud
     let shape = Shape::new(&spec.shape).unwrap_or_default();
     let scan = cloud.dynamodb.scan().table_name(&spec.table).limit(SAMPLE);
     let page = scan.send().await.map_err(|e| CloudError::of(&format!("scan table {} for a sample", spec.table), &e))?;
-    let shaped = |item| match shape.apply(Bytes::from(attribute::item_json(item))) {
+    let shaped = |item| match shape.apply(Bytes::from(attribute::item_json(item).to_string())) {
         Ok(Shaped::Item(item)) => Some(item),
         _ => None,
     };

@@ -13,6 +13,7 @@ use super::source::{Changes, Needed, make_ready};
 use super::spec::{self, ReplicaTarget, ReplicateSpec};
 use super::table::TableReplica;
 use super::target::{self, Opened};
+use super::two_ways::TwoWays;
 use super::{LOOK, plan};
 use crate::cloud::inventory::{self, Table};
 use crate::cloud::{Class, Cloud};
@@ -95,24 +96,19 @@ pub(super) async fn open(
     let shape = Shape::new(&spec.shape).map_err(|error| JobError::Unfit(error.to_string()))?;
     let mut left = position::find(session, spec)?;
     let deletes = spec.two_way.as_ref().map(|_| Arc::new(Deletes::load(std::mem::take(&mut left.deletes))));
-    let rule = |side: Side, from: &str| {
-        let by = spec.two_way.clone()?;
-        Some(Arc::new(Rule::new(by, side, from, Arc::clone(deletes.as_ref()?))))
-    };
     let stream = stream(session, spec, &session.cloud, &spec.table, clock).await?;
-    let Opened { replica, table, key, name } =
-        target::open(session, spec, &source, rule(Side::First, &spec.table), clock).await?;
-
+    let Opened { replica, table, key, name } = target::open(session, spec, &source, clock).await?;
     let mut ways = vec![(session.cloud.clone(), source.clone(), stream, replica, table.clone(), key, name)];
-    if let (Some(_), Some((cloud, there, forward))) = (&spec.two_way, table) {
+    if let (Some(by), Some(deletes), Some((cloud, there, second))) = (&spec.two_way, &deletes, table) {
         let stream = self::stream(session, spec, &cloud, &there.name, clock).await?;
-        let back = rule(Side::Second, &there.name);
-        let back = Arc::new(TableReplica::start(&session.cloud, &source, spec.leave, back, clock));
-        back.pair(&forward);
-        forward.pair(&back);
-        let table = Some((session.cloud.clone(), source.clone(), Arc::clone(&back)));
+        let first = Arc::new(TableReplica::start(&session.cloud, &source, spec.leave, clock));
+        let rule = Rule::new(by.clone(), Side::First, &source.name, Arc::clone(deletes));
+        let (back, home) = (rule.reversed(&there.name), session.cloud.clone());
+        let forth = TwoWays::start(rule, &cloud, Arc::clone(&second), Arc::clone(&first), clock);
+        ways[0].3 = Arc::new(forth);
+        let replica = Arc::new(TwoWays::start(back, &home, Arc::clone(&first), second, clock));
         let (key, name) = (source.key.clone(), source.name.clone());
-        ways.push((cloud, there, stream, back as _, table, key, name));
+        ways.push((cloud, there, stream, replica as _, Some((home, source.clone(), first)), key, name));
     }
 
     let arns: Vec<String> = ways.iter().map(|way| way.2.arn().to_owned()).collect();

@@ -1,10 +1,9 @@
-//! Who wins where both sides of a two-way replica changed an item: conditions that decide it at the table itself, and the
-//! memory of deletes that keeps an echo from bringing an item back.
+//! Who wins where both sides of a two-way replica changed an item: ranks, requests with conditions that hold them at the
+//! table itself, and the memory of deletes that keeps an echo from bringing an item back.
 //!
 //! Every version of an item has a rank, and the larger rank stays: the value of an attribute of the application's, or the
 //! time of the change, which an attribute of ours carries. A delete has the rank of what it deleted (or its own time) and wins
-//! over versions of that rank and below. A change that comes back from where it was written has no larger rank than what is
-//! there, so nothing goes round.
+//! over versions of that rank and below.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
@@ -98,19 +97,20 @@ fn by_value(a: &str, b: &str) -> Ordering {
     })
 }
 
-/// What is done about a change.
+/// What a change asks for, once it is ranked.
 #[derive(Debug, PartialEq)]
-pub(super) enum Applied {
-    /// A whole `PutItem` into the target.
-    Put(Bytes),
-    /// A whole `DeleteItem` in the target.
-    Delete(Bytes),
-    /// A whole `DeleteItem` in the table that the change came from: a delete that is known already beats it.
-    DeleteBack(Bytes),
-    /// A whole `UpdateItem` in the table that the change came from: it is given its time, and comes again with it.
+pub(super) enum Asks {
+    /// Its version stays if nothing of a larger rank is there.
+    Stay(Rank),
+    /// Its item goes if nothing of a larger rank is there; an item without a rank goes only where `unranked_too`.
+    Go {
+        /// The rank of the delete.
+        rank: Rank,
+        /// A version without a rank was deleted.
+        unranked_too: bool,
+    },
+    /// A whole `UpdateItem` in the table that it came from: it is given its time, and comes again with it.
     Stamp(Bytes),
-    /// It can't be ranked.
-    Dead(String),
 }
 
 /// The rule of one direction.
@@ -136,66 +136,65 @@ impl Rule {
         }
     }
 
-    /// What becomes of `row` in the table `target`; `item` is its image or its key, checked.
-    pub fn apply(&self, target: &str, row: &ReplicaRow, item: &Checked) -> Applied {
-        match self.ranked(target, row, item) {
-            Ok(applied) => applied,
-            Err(reason) => Applied::Dead(reason),
-        }
+    /// The same for what comes from the other side, whose table is `source`.
+    pub fn reversed(&self, source: &str) -> Self {
+        let from = if self.from == Side::First { Side::Second } else { Side::First };
+        Self { by: self.by.clone(), from, source: source.to_owned(), deletes: Arc::clone(&self.deletes) }
     }
 
-    fn ranked(&self, target: &str, row: &ReplicaRow, item: &Checked) -> Result<Applied, String> {
+    /// Ranks `row`; `item` is its image or its key, checked. A delete is remembered.
+    ///
+    /// # Errors
+    /// It can't be ranked, in words.
+    pub fn ask(&self, row: &ReplicaRow, item: &Checked) -> Result<Asks, String> {
         let attribute = self.attribute();
-        match (&row.image, &row.origin) {
-            (Some(image), origin) => {
-                let rank = rank_of(image, attribute)?;
-                if self.by == TwoWay::Arrival {
-                    let (before, sequence, at_ms) = match origin {
-                        RowOrigin::Scan => (Rank::None, None, 0),
-                        RowOrigin::Change { sequence, at_ms, old, .. } => {
-                            let before = old.as_ref().map_or(Ok(Rank::None), |old| rank_of(old, attribute))?;
-                            (before, Some(sequence), *at_ms)
-                        }
-                    };
-                    // Of a scan, an item that has its time is ranked; of the stream, one that was given it by this change.
-                    let is_own = if *origin == RowOrigin::Scan { rank == Rank::None } else { rank == before };
-                    if is_own {
-                        let stamp = self.stamp(at_ms, sequence, &rank);
-                        return Ok(Applied::Stamp(self.stamping(item, &stamp, &rank)));
-                    }
-                }
-                if self.deletes.rank(item.key.hash).is_some_and(|deleted| deleted >= rank) {
-                    return Ok(Applied::DeleteBack(self.delete(
-                        &self.source,
-                        item,
-                        &self.deletes_up_to(item),
-                        rank == Rank::None,
-                    )));
-                }
-                Ok(Applied::Put(self.put(target, image, item, &rank)))
+        let (sequence, at_ms, old) = match &row.origin {
+            RowOrigin::Scan => (None, 0, None),
+            RowOrigin::Change { sequence, at_ms, old, .. } => (Some(sequence), *at_ms, old.as_ref()),
+        };
+        let before = old.map_or(Ok(Rank::None), |old| rank_of(old, attribute))?;
+        let Some(image) = &row.image else {
+            if old.is_none() {
+                return Err("the stream carries no old images: a two-way replica needs NEW_AND_OLD_IMAGES".to_owned());
             }
-            (None, RowOrigin::Scan) => Err("a scan deletes nothing".to_owned()),
-            (None, RowOrigin::Change { sequence, at_ms, old, .. }) => {
-                let Some(old) = old else {
-                    return Err(
-                        "the stream carries no old images: a two-way replica needs NEW_AND_OLD_IMAGES".to_owned()
-                    );
-                };
-                let before = rank_of(old, attribute)?;
-                let rank = match self.by {
-                    TwoWay::LastWriter(_) => before.clone(),
-                    TwoWay::Arrival => Rank::S(self.stamp(*at_ms, Some(sequence), &before)),
-                };
-                self.deletes.note(item.key.hash, &rank);
+            let (rank, unranked_too) = match self.by {
+                TwoWay::LastWriter(_) => (before, true),
                 // Where a version without a time was deleted, one without a time may go.
-                let unranked_too = self.by != TwoWay::Arrival || before == Rank::None;
-                Ok(Applied::Delete(self.delete(target, item, &rank, unranked_too)))
-            }
+                TwoWay::Arrival => (Rank::S(self.stamp(at_ms, sequence, &before)), before == Rank::None),
+            };
+            self.deletes.note(item.key.hash, &rank);
+            return Ok(Asks::Go { rank, unranked_too });
+        };
+        let rank = rank_of(image, attribute)?;
+        // Of a scan, an item that has its time is ranked; of the stream, one that was given it by this change.
+        let is_own = if row.origin == RowOrigin::Scan { rank == Rank::None } else { rank == before };
+        if self.by == TwoWay::Arrival && is_own {
+            let stamp = self.stamp(at_ms, sequence, &rank);
+            return Ok(Asks::Stamp(self.stamping(item, &stamp, &rank)));
+        }
+        Ok(Asks::Stay(rank))
+    }
+
+    /// Whether a version of `rank` from here stays over one of rank `other` that is there.
+    pub fn wins(&self, rank: &Rank, other: &Rank) -> bool {
+        match rank.cmp(other) {
+            Ordering::Greater => true,
+            Ordering::Equal => self.from == Side::First,
+            Ordering::Less => false,
         }
     }
 
-    fn deletes_up_to(&self, item: &Checked) -> Rank {
-        self.deletes.rank(item.key.hash).unwrap_or(Rank::None)
+    /// The delete of `key` that a version of `rank` comes too late for.
+    pub fn deleted(&self, key: u128, rank: &Rank) -> Option<Rank> {
+        self.deletes.rank(key).filter(|deleted| deleted >= rank)
+    }
+
+    /// The rank of the item `json`.
+    ///
+    /// # Errors
+    /// It can't be ranked, in words.
+    pub fn rank(&self, json: &[u8]) -> Result<Rank, String> {
+        rank_of(json, self.attribute())
     }
 
     /// The time of a change as an attribute: later than that of the version before, whatever the clocks say.
@@ -231,7 +230,8 @@ impl Rule {
         )
     }
 
-    fn put(&self, target: &str, image: &Bytes, item: &Checked, rank: &Rank) -> Bytes {
+    /// A `PutItem` of `image` into `target`, where nothing of a larger rank is.
+    pub fn put(&self, target: &str, image: &Bytes, item: &Checked, rank: &Rank) -> Bytes {
         let less = if self.from == Side::First { "<=" } else { "<" };
         let mut names = json!({ "#a": self.attribute() });
         let (condition, values) = match (rank, self.from) {
@@ -253,7 +253,8 @@ impl Rule {
         whole(target, &[("Item", raw(image))], &rest)
     }
 
-    fn delete(&self, table: &str, item: &Checked, rank: &Rank, unranked_too: bool) -> Bytes {
+    /// A `DeleteItem` in `table`, where nothing of a larger rank is.
+    pub fn delete(&self, table: &str, item: &Checked, rank: &Rank, unranked_too: bool) -> Bytes {
         let (condition, values) = match rank {
             Rank::None => ("attribute_not_exists(#a)".to_owned(), None),
             Rank::N(n) => ("#a <= :x".to_owned(), Some(json!({ ":x": { "N": n } }))),

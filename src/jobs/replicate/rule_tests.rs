@@ -27,9 +27,17 @@ fn last_writer(from: Side) -> Rule {
     rule(TwoWay::LastWriter("at".into()), from)
 }
 
-fn applied(rule: &Rule, row: &ReplicaRow) -> Applied {
-    let item = checker().check(row.image.clone().unwrap_or_else(|| row.key.clone())).unwrap();
-    rule.apply("target", row, &item)
+fn checked(row: &ReplicaRow) -> Checked {
+    checker().check(row.image.clone().unwrap_or_else(|| row.key.clone())).unwrap()
+}
+
+fn asks(rule: &Rule, row: &ReplicaRow) -> Result<Asks, String> {
+    rule.ask(row, &checked(row))
+}
+
+fn put(rule: &Rule, row: &ReplicaRow) -> Value {
+    let Asks::Stay(rank) = asks(rule, row).unwrap() else { panic!("it does not stay") };
+    json(&rule.put("target", row.image.as_ref().unwrap(), &checked(row), &rank))
 }
 
 fn json(body: &Bytes) -> Value {
@@ -39,47 +47,41 @@ fn json(body: &Bytes) -> Value {
 #[test]
 fn a_version_is_put_where_what_is_there_has_a_smaller_rank_and_the_first_side_wins_ties() {
     for (side, less) in [(Side::First, "<="), (Side::Second, "<")] {
-        let Applied::Put(body) = applied(&last_writer(side), &change(Some(image(r#"{"N":"5"}"#)), None)) else {
-            panic!("not put")
-        };
-        let body = json(&body);
+        let body = put(&last_writer(side), &change(Some(image(r#"{"N":"5"}"#)), None));
         assert_eq!(body["TableName"], "target");
         assert_eq!(body["Item"]["at"]["N"], "5");
         assert_eq!(body["ConditionExpression"], format!("attribute_not_exists(#a) OR #a {less} :x"));
         assert_eq!(body["ExpressionAttributeNames"]["#a"], "at");
     }
+    let five = Rank::N("5".into());
+    assert!(last_writer(Side::First).wins(&five, &five) && !last_writer(Side::Second).wins(&five, &five));
 }
 
 #[test]
 fn an_item_without_a_rank_goes_only_where_there_is_none_of_its_key_or_none_ranked() {
     let unranked = change(Some(Bytes::from_static(br#"{"id":{"S":"a"}}"#)), None);
-    let condition = |side| {
-        let Applied::Put(body) = applied(&last_writer(side), &unranked) else { panic!("not put") };
-        json(&body)["ConditionExpression"].clone()
-    };
+    let condition = |side| put(&last_writer(side), &unranked)["ConditionExpression"].clone();
     assert_eq!(condition(Side::First), "attribute_not_exists(#a)");
     assert_eq!(condition(Side::Second), "attribute_not_exists(#k)");
 }
 
 #[test]
-fn what_can_not_be_ranked_is_a_dead_letter() {
+fn what_can_not_be_ranked_is_said() {
     let row = change(Some(image(r#"{"BOOL":true}"#)), None);
-    assert!(matches!(applied(&last_writer(Side::First), &row), Applied::Dead(reason) if reason.contains("at")));
-    let row = change(None, None);
-    assert!(matches!(applied(&last_writer(Side::First), &row), Applied::Dead(reason) if reason.contains("OLD")));
+    assert!(asks(&last_writer(Side::First), &row).unwrap_err().contains("at"));
+    assert!(asks(&last_writer(Side::First), &change(None, None)).unwrap_err().contains("OLD"));
 }
 
 #[test]
-fn an_echo_does_not_bring_back_what_was_deleted_and_a_newer_version_does() {
+fn a_delete_has_the_rank_of_what_it_deleted_and_beats_an_echo_of_it_and_nothing_newer() {
     let rule = last_writer(Side::Second);
-    let Applied::Delete(body) = applied(&rule, &change(None, Some(image(r#"{"N":"6"}"#)))) else {
-        panic!("not deleted")
-    };
-    assert_eq!(json(&body)["ConditionExpression"], "attribute_not_exists(#a) OR #a <= :x");
-    let echo = applied(&rule, &change(Some(image(r#"{"N":"6.0"}"#)), None));
-    let Applied::DeleteBack(body) = echo else { panic!("{echo:?}") };
-    assert_eq!((&json(&body)["TableName"], &json(&body)["Key"]["id"]["S"]), (&json!("source"), &json!("a")));
-    assert!(matches!(applied(&rule, &change(Some(image(r#"{"N":"7"}"#)), None)), Applied::Put(_)));
+    let row = change(None, Some(image(r#"{"N":"6"}"#)));
+    let Asks::Go { rank, unranked_too } = asks(&rule, &row).unwrap() else { panic!("it does not go") };
+    let body = json(&rule.delete("target", &checked(&row), &rank, unranked_too));
+    assert_eq!(body["ConditionExpression"], "attribute_not_exists(#a) OR #a <= :x");
+    let key = checked(&row).key.hash;
+    assert_eq!(rule.deleted(key, &Rank::N("6.0".into())), Some(Rank::N("6".into())));
+    assert_eq!(rule.deleted(key, &Rank::N("7".into())), None);
 }
 
 #[test]
@@ -87,16 +89,18 @@ fn by_arrival_a_change_of_the_application_is_given_its_time_and_what_has_one_is_
     let rule = rule(TwoWay::Arrival, Side::First);
     let stamped = |stamp: &str| Bytes::from(format!(r#"{{"id":{{"S":"a"}},"{ARRIVAL}":{{"S":"{stamp}"}}}}"#));
     let plain = Bytes::from_static(br#"{"id":{"S":"a"}}"#);
-    let Applied::Stamp(body) = applied(&rule, &change(Some(plain.clone()), None)) else { panic!("not stamped") };
-    let first = json(&body)["ExpressionAttributeValues"][":new"]["S"].as_str().unwrap().to_owned();
+    let stamp = |row: &ReplicaRow| {
+        let Asks::Stamp(body) = asks(&rule, row).unwrap() else { panic!("not stamped") };
+        assert_eq!(json(&body)["TableName"], "source");
+        json(&body)["ExpressionAttributeValues"][":new"]["S"].as_str().unwrap().to_owned()
+    };
+    let first = stamp(&change(Some(plain), None));
     assert!(first.starts_with("0000000001000#"), "{first}");
-    assert_eq!(json(&body)["TableName"], "source");
     // An update kept the attribute: it is older than this change.
-    let again = change(Some(stamped(&first)), Some(stamped(&first)));
-    let Applied::Stamp(body) = applied(&rule, &again) else { panic!("not stamped") };
-    let second = json(&body)["ExpressionAttributeValues"][":new"]["S"].as_str().unwrap().to_owned();
+    let second = stamp(&change(Some(stamped(&first)), Some(stamped(&first))));
     assert!(second > first, "{second} is later than {first} although the clock stood still");
-    assert!(matches!(applied(&rule, &change(Some(stamped(&second)), Some(stamped(&first)))), Applied::Put(_)));
+    let known = change(Some(stamped(&second)), Some(stamped(&first)));
+    assert_eq!(asks(&rule, &known), Ok(Asks::Stay(Rank::S(second))));
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::bootstrap::{renamed, renames};
-use super::rule::Rule;
 use super::spec::{ReplicaTarget, ReplicateSpec, TableTarget};
 use super::table::TableReplica;
 use crate::cloud::inventory::{self, Table};
@@ -43,7 +42,7 @@ pub fn context_of(source: &Context, target: &TableTarget) -> Context {
 }
 
 /// The clients that reach `target`, behind a guard of their own.
-pub(super) async fn cloud(session: &Session<'_>, target: &TableTarget) -> Result<Cloud, JobError> {
+pub(in crate::jobs) async fn cloud(session: &Session<'_>, target: &TableTarget) -> Result<Cloud, JobError> {
     let context = context_of(&session.cloud.place(), target);
     if context == session.cloud.place() {
         return Ok(session.cloud.clone());
@@ -216,19 +215,18 @@ fn unfit(error: CreateTableError) -> JobError {
     }
 }
 
-/// Opens the replica of `spec`; `rule` says who wins where changes go both ways.
+/// Opens the replica of `spec`.
 pub(super) async fn open(
     session: &Session<'_>,
     spec: &ReplicateSpec,
     source: &Table,
-    rule: Option<Arc<Rule>>,
     clock: &Arc<dyn Clock>,
 ) -> Result<Opened, JobError> {
     match &spec.target {
         ReplicaTarget::Table(target) => {
             let cloud = cloud(session, target).await?;
             let table = table(session, spec, source, target, &cloud).await?;
-            let replica = Arc::new(TableReplica::start(&cloud, &table, spec.leave, rule, clock));
+            let replica = Arc::new(TableReplica::start(&cloud, &table, spec.leave, clock));
             Ok(Opened {
                 replica: Arc::clone(&replica) as _,
                 key: table.key.clone(),

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use super::access::{Access, Identity};
 use super::column::Columns;
 use super::name::TableId;
-use crate::cloud::guard::{Change, Refused};
+use crate::cloud::guard::{Change, Mode, Refused};
 use crate::cloud::{Class, CloudError, Guard};
 
 /// How long a connection may take, and a whole request.
@@ -59,6 +59,11 @@ impl Service {
 
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// True when requests are shown instead of sent.
+    pub fn is_dry_run(&self) -> bool {
+        self.guard.mode() == Mode::DryRun
     }
 
     fn datasets(&self) -> String {

@@ -318,7 +318,7 @@ impl Shared {
         let table = match self.service.get_table().await? {
             Some(table) => table,
             // A dry run made none.
-            None if self.is_dry_run() => return Ok((Columns::clone(&self.columns()), None)),
+            None if self.service.is_dry_run() => return Ok((Columns::clone(&self.columns()), None)),
             None => return Err(gone(&self.service)),
         };
         let keeps = self.columns().keeps();
@@ -335,10 +335,6 @@ impl Shared {
             self.install(columns);
         }
         Ok(())
-    }
-
-    fn is_dry_run(&self) -> bool {
-        self.service.may("InsertTable", "", &String::new).is_err_and(|error| error.class == Class::DryRun)
     }
 }
 

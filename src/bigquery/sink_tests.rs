@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde_json::{Value as Json, json};
 
 use super::*;

@@ -158,8 +158,9 @@ struct Served {
 impl Served {
     fn with(faults: Faults) -> Self {
         let double = block_on(Double::start(faults)).expect("two free ports");
-        let args = ["--bigquery-endpoint", &double.rest_endpoint(), "--bigquery-grpc-endpoint", &double.grpc_endpoint()]
-            .map(str::to_owned);
+        let args =
+            ["--bigquery-endpoint", &double.rest_endpoint(), "--bigquery-grpc-endpoint", &double.grpc_endpoint()]
+                .map(str::to_owned);
         Self { double, args }
     }
 
@@ -214,7 +215,8 @@ fn row_of(item: &Json) -> Json {
             "N" => json!(decimal(value.as_str().unwrap())),
             "M" => json!({"M": value}),
             "SS" | "NS" => {
-                let mut members: Vec<String> = value.as_array().unwrap().iter().map(|v| v.as_str().unwrap().to_owned()).collect();
+                let mut members: Vec<String> =
+                    value.as_array().unwrap().iter().map(|v| v.as_str().unwrap().to_owned()).collect();
                 members.sort();
                 json!(members)
             }
@@ -271,14 +273,26 @@ fn attribute(value: &Json) -> AttributeValue {
         "SS" => AttributeValue::Ss(texts(value)),
         "NS" => AttributeValue::Ns(texts(value)),
         "L" => AttributeValue::L(value.as_array().unwrap().iter().map(attribute).collect()),
-        _ => AttributeValue::M(value.as_object().unwrap().iter().map(|(name, value)| (name.clone(), attribute(value))).collect()),
+        _ => AttributeValue::M(
+            value.as_object().unwrap().iter().map(|(name, value)| (name.clone(), attribute(value))).collect(),
+        ),
     }
 }
 
 #[test]
 fn a_killed_worker_and_closing_shards_and_faults_leave_the_rows_that_are_in_the_table() {
-    let server = Server::start(&["--limits", "off", "--table-stream-shards", "2", "--faults", "error=2%,lose-reply=2%", "--seed", "3"]);
-    let bigquery = Served::with(Faults { unavailable: 0.05, lose_reply: 0.05, schema_lag: 2, seed: 9, ..Faults::default() });
+    let server = Server::start(&[
+        "--limits",
+        "off",
+        "--table-stream-shards",
+        "2",
+        "--faults",
+        "error=2%,lose-reply=2%",
+        "--seed",
+        "3",
+    ]);
+    let bigquery =
+        Served::with(Faults { unavailable: 0.05, lose_reply: 0.05, schema_lag: 2, seed: 9, ..Faults::default() });
     let cloud = server.cloud();
     create_table(&cloud, "games", 1_000);
     let mut dice = SmallRng::seed_from_u64(11);
@@ -351,7 +365,11 @@ fn a_schema_conflict_and_half_an_emulator_are_told_before_anything_is_written() 
     bigquery.double.make_table(TABLE, json!({"schema": {"fields": [id]}})).unwrap();
     let sluice = Sluice::at(&server.endpoint);
     let ended = sluice.run(&bigquery.replicate(&["--until-caught-up"])).expect(1);
-    assert!(ended.err.contains("the key attribute id (S) needs a column id that holds it, and it is INTEGER"), "{}", ended.err);
+    assert!(
+        ended.err.contains("the key attribute id (S) needs a column id that holds it, and it is INTEGER"),
+        "{}",
+        ended.err
+    );
     let half = ["replicate", "-t", "games", "--to-bigquery", TABLE, "--bigquery-endpoint", "http://127.0.0.1:1"];
     let ended = sluice.run(&half).expect(2);
     assert!(ended.err.contains("only one endpoint of BigQuery is named"), "{}", ended.err);

@@ -188,7 +188,9 @@ impl Policy {
 
     fn replicate(&mut self, spec: &ReplicateSpec) {
         self.side(&spec.table, spec.two_way.is_some(), spec.may_change_stream || spec.switch_stream);
-        if spec.bootstrap == Bootstrap::Scan || spec.rebootstrap {
+        // BigQuery's columns are decided by a sample.
+        let samples = matches!(spec.target, ReplicaTarget::BigQuery(_));
+        if spec.bootstrap == Bootstrap::Scan || spec.rebootstrap || samples {
             self.allow("Table", &[On::Table(spec.table.clone())], &["dynamodb:Scan"]);
         }
         let ReplicaTarget::Table(target) = &spec.target else { return };

@@ -7,6 +7,8 @@
 //!
 //! With two ways there is such a direction from each side, and a [`rule`] decides at the tables who wins.
 
+#[cfg(feature = "bigquery")]
+pub(super) mod bigquery;
 mod bootstrap;
 mod desk;
 mod direction;

@@ -105,6 +105,9 @@ pub struct BigQueryTarget {
     /// The JSON column that attributes go into that have no column; `None` adds a column for each.
     #[serde(default)]
     pub json_column: Option<String>,
+    /// How old what a query sees may be at most, for a table that is made, s; `None` is BigQuery's default, always fresh.
+    #[serde(default)]
+    pub max_staleness_s: Option<u64>,
     /// Where the dataset is made if it is not there, such as `EU`; `None` is BigQuery's default.
     #[serde(default)]
     pub location: Option<String>,

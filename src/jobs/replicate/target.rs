@@ -234,6 +234,9 @@ pub(super) async fn open(
                 table: Some((cloud, table, replica)),
             })
         }
+        #[cfg(feature = "bigquery")]
+        ReplicaTarget::BigQuery(target) => super::bigquery::open(session, spec, target, source, clock).await,
+        #[cfg(not(feature = "bigquery"))]
         ReplicaTarget::BigQuery(_) => {
             Err(JobError::Unfit("this build has no BigQuery: it was made without the feature bigquery".to_owned()))
         }

@@ -117,7 +117,7 @@ fn policy_of(job: Job, session: &Session) -> Result<Policy, Report> {
             return Ok(Policy::of(&Spec::Restore(spec), extras));
         }
         Job::Backup(args) => Spec::Backup(args.spec()?),
-        Job::Verify(args) => Spec::Verify(args.spec()?),
+        Job::Verify(args) => Spec::Verify(args.spec(session)?.0),
         Job::Work(args) => {
             let (stream, lease_table, fan_out) = (args.kinesis_stream, args.lease_table, args.fan_out);
             Spec::Work(WorkSpec { stream, lease_table, fan_out, ..WorkSpec::default() })

@@ -16,7 +16,7 @@ use crate::cloud::guard::NoWitness;
 use crate::cloud::{Cloud, Guard, Mode};
 use crate::flow::StartAt;
 use crate::item::ShapeSpec;
-use crate::jobs::replicate::{already, plan, running, source::Needed};
+use crate::jobs::replicate::{already, plan, running, source::Needed, target::context_of};
 use crate::jobs::{
     BigQueryTarget, Bootstrap, Ended, Kind, ReplicaTarget, ReplicateSpec, Spec, TableTarget, TwoWay, start_detached,
 };
@@ -52,19 +52,22 @@ pub struct ReplicateArgs {
     pub append_only: bool,
     /// Of BigQuery: attributes that have no column go into this JSON column [else each gets a column]
     #[arg(long, value_name = "COLUMN", requires = "to_bigquery")]
-    pub json_column: Option<String>,
+    pub unknown_into: Option<String>,
+    /// Of BigQuery: how old what a query sees may be at most, such as 15m, for a table that is made [else always fresh]
+    #[arg(long, value_name = "TIME", requires = "to_bigquery", value_parser = humantime::parse_duration)]
+    pub max_staleness: Option<std::time::Duration>,
     /// Of BigQuery: where the dataset is made if it is not there, such as EU.
     #[arg(long, value_name = "LOCATION", requires = "to_bigquery")]
     pub location: Option<String>,
     /// Of BigQuery: a file with Google credentials [else the environment's]
     #[arg(long, value_name = "FILE", requires = "to_bigquery")]
-    pub credentials: Option<String>,
-    /// Of BigQuery: endpoint of the REST API, such as an emulator's.
+    pub google_credentials: Option<String>,
+    /// Of BigQuery: endpoint of the REST API, such as an emulator's [else BIGQUERY_EMULATOR_HOST, else Google's]
     #[arg(long, value_name = "URL", requires = "to_bigquery")]
-    pub rest_endpoint: Option<String>,
-    /// Of BigQuery: endpoint of the Storage Write API (gRPC).
+    pub bigquery_endpoint: Option<String>,
+    /// Of BigQuery: endpoint of the Storage Write API (gRPC), such as an emulator's [else Google's]
     #[arg(long, value_name = "URL", requires = "to_bigquery")]
-    pub grpc_endpoint: Option<String>,
+    pub bigquery_grpc_endpoint: Option<String>,
     /// What of the items that are there already: scan copies them while the changes are read, none leaves them.
     #[arg(long, value_name = "HOW", default_value = "scan", value_parser = bootstrap)]
     pub bootstrap: Bootstrap,
@@ -111,6 +114,10 @@ pub struct ReplicateArgs {
     /// Parts that the bootstrap reads at the same time [else by the table's size]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub segments: Option<u32>,
+    /// Compare replica and source beside the work, reading at most so much of both, RCU a second, and of neither more than
+    /// a tenth of what it has; off leaves it to `sluice verify --job`.
+    #[arg(long, value_name = "RCU|off", default_value = "5", value_parser = audit)]
+    pub audit_rcu: Audit,
     /// Print what it will take and what is done to streams first, and change nothing.
     #[arg(long, conflicts_with = "detach")]
     pub plan: bool,
@@ -125,6 +132,14 @@ fn bootstrap(text: &str) -> Result<Bootstrap, String> {
         "none" => Ok(Bootstrap::None),
         _ => Err(format!("{text:?} is no way to begin: write scan or none")),
     }
+}
+
+/// What the audit beside the work may read, RCU a second; `None` is no audit.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Audit(pub Option<f64>);
+
+fn audit(text: &str) -> Result<Audit, String> {
+    if text == "off" { Ok(Audit(None)) } else { per_second(text).map(|rcu| Audit(Some(rcu))) }
 }
 
 impl ReplicateArgs {
@@ -165,29 +180,53 @@ impl ReplicateArgs {
             leave: self.leave,
             read_budget: self.read_budget,
             segments: self.segments,
+            audit_rcu: if self.to.is_some() { self.audit_rcu.0 } else { None },
         })
     }
 
+    #[cfg(not(feature = "bigquery"))]
+    fn bigquery(&self, _: &str) -> Result<BigQueryTarget, Report> {
+        Err(Report::bad_arguments("this build knows no BigQuery", "it was made without the feature bigquery"))
+    }
+
+    #[cfg(feature = "bigquery")]
     fn bigquery(&self, named: &str) -> Result<BigQueryTarget, Report> {
-        // A project of a domain has dots and a colon of its own: example.com:project.
-        let mut parts = named.rsplitn(3, '.');
-        let (table, dataset, project) = (parts.next(), parts.next(), parts.next());
-        let (Some(table), Some(dataset), Some(project)) = (table, dataset, project) else {
+        let id =
+            crate::bigquery::TableId::parse(named).map_err(|error| Report::bad_arguments(error.to_string(), ""))?;
+        let emulator = || std::env::var("BIGQUERY_EMULATOR_HOST").ok().filter(|host| !host.is_empty());
+        let (rest, grpc) = (self.bigquery_endpoint.clone().or_else(emulator), self.bigquery_grpc_endpoint.clone());
+        // Half an emulator would send the other half to Google.
+        if rest.is_some() != grpc.is_some() && !(self.append_only && grpc.is_none()) {
             return Err(Report::bad_arguments(
-                format!("{named:?} is no table of BigQuery"),
-                "write it with project and dataset: PROJECT.DATASET.TABLE",
+                "only one endpoint of BigQuery is named",
+                "name both, --bigquery-endpoint (or BIGQUERY_EMULATOR_HOST) and --bigquery-grpc-endpoint, or none",
             ));
-        };
+        }
+        if self.rebootstrap {
+            return Err(Report::bad_arguments(
+                "--rebootstrap can't repair a table of BigQuery: its rows would lose against those of earlier changes",
+                "replicate into a table of another name, and drop this one when that is through",
+            ));
+        }
+        if let Some(column) = &self.unknown_into
+            && crate::bigquery::column_name(column).as_ref() != Some(column)
+        {
+            return Err(Report::bad_arguments(
+                format!("{column:?} is no name of a column"),
+                "letters, digits and underscores",
+            ));
+        }
         Ok(BigQueryTarget {
-            project: project.to_owned(),
-            dataset: dataset.to_owned(),
-            table: table.to_owned(),
+            project: id.project,
+            dataset: id.dataset,
+            table: id.table,
             append_only: self.append_only,
-            json_column: self.json_column.clone(),
+            json_column: self.unknown_into.clone(),
+            max_staleness_s: self.max_staleness.map(|staleness| staleness.as_secs()),
             location: self.location.clone(),
-            credentials: self.credentials.as_deref().map(super::restore::absolute).transpose()?,
-            rest_endpoint: self.rest_endpoint.clone(),
-            grpc_endpoint: self.grpc_endpoint.clone(),
+            credentials: self.google_credentials.as_deref().map(super::restore::absolute).transpose()?,
+            rest_endpoint: rest,
+            grpc_endpoint: grpc,
         })
     }
 }
@@ -211,7 +250,7 @@ pub async fn run(args: ReplicateArgs, session: &Session) -> Result<Exit, Report>
     let cloud = session.reading().await?;
     let there = match &spec.target {
         ReplicaTarget::Table(target) => {
-            let context = target.context(&cloud.place());
+            let context = context_of(&cloud.place(), target);
             let guard = Guard::new(Mode::ReadOnly, std::sync::Arc::new(NoWitness));
             Some(Cloud::connect(&context, guard).await?)
         }
@@ -343,6 +382,13 @@ mod tests {
             ("example.com:p", "d", "t")
         );
         assert_eq!(args("d.t").spec().unwrap_err().exit, Exit::BadArguments);
+    }
+
+    #[test]
+    fn an_audit_has_a_budget_or_is_off() {
+        assert_eq!(audit("2.5"), Ok(Audit(Some(2.5))));
+        assert_eq!(audit("off"), Ok(Audit(None)));
+        assert!(audit("0").is_err() && audit("some").is_err());
     }
 
     #[test]

@@ -307,7 +307,7 @@ impl Bootstrap {
 
     /// The key in the replica of an item of the source, if the filter lets it through.
     fn passes(&self, item: &HashMap<String, AttributeValue>) -> Option<u128> {
-        let json = Bytes::from(attribute::item_json(item));
+        let json = Bytes::from(attribute::item_json(item).to_string());
         let image = match self.gate.shape.apply(json.clone()) {
             Ok(Shaped::Item(image)) => image,
             Ok(Shaped::Skipped) => return None,

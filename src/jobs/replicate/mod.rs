@@ -7,6 +7,8 @@
 //!
 //! With two ways there is such a direction from each side, and a [`rule`] decides at the tables who wins.
 
+#[cfg(feature = "bigquery")]
+pub(super) mod bigquery;
 mod bootstrap;
 mod desk;
 mod direction;
@@ -35,6 +37,7 @@ pub use self::spec::{BigQueryTarget, Bootstrap, ReplicaTarget, ReplicateSpec, Ta
 pub use self::target::writes_in;
 use super::journal::{Control, State};
 use super::restore::follow;
+use super::verify;
 use super::worker::{CONTROLS, End, Halt, JobError, Session};
 use crate::cloud::{Class, CloudError, inventory};
 use crate::flow::{Caps, Clock, SystemClock};
@@ -132,7 +135,14 @@ async fn go_on(
         futures::future::select_all(each).await.0
     };
     let ended = direction::ended(session, spec, directions, clock);
-    tokio::pin!(bootstrap, upkeep, failed, ended);
+    let audit = async {
+        match spec.audit_rcu {
+            // One that ends once it is caught up is compared by a verify, at once and whole.
+            Some(rcu) if !spec.until_caught_up => Box::pin(verify::keep_auditing(session, spec, rcu)).await,
+            _ => std::future::pending().await,
+        }
+    };
+    tokio::pin!(bootstrap, upkeep, failed, ended, audit);
     let mut looks = tokio::time::interval(CONTROLS);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut look_number, mut told) = (0_u32, None);
@@ -142,6 +152,7 @@ async fn go_on(
             words = &mut ended => return Ok(Over::Ended(words)),
             error = &mut failed => return Err(error.into()),
             () = &mut upkeep => unreachable!("it follows for ever"),
+            never = &mut audit => match never {},
             () = session.stop.cancelled() => return Ok(Over::Halted(Halt::Interrupted)),
             _ = looks.tick() => {
                 let controls = session.journal().controls(&session.job.id)?;

@@ -279,7 +279,7 @@ impl Shared {
                     let rcu = reply.consumed_capacity().and_then(ConsumedCapacity::capacity_units).unwrap_or_default();
                     self.read.lock().unwrap_or_else(PoisonError::into_inner).rcu += rcu;
                     let Some(found) = reply.item else { return Ok(None) };
-                    let json = Bytes::from(attribute::item_json(&found));
+                    let json = Bytes::from(attribute::item_json(&found).to_string());
                     let checked = self.target.checker().check(json);
                     return checked.map(Some).map_err(|refusal| {
                         CloudError::new(Class::Invalid, format!("an item of {}: {refusal}", self.target.name()), "")

@@ -36,7 +36,7 @@ use http::Response;
 use self::control::Described;
 use self::engine::Engine;
 use self::streams::expiry::Sweep;
-use self::streams::{Streams, statements};
+use self::streams::{Streams, View, statements};
 use self::table::{Settings, Table, Throttle};
 use self::wire::{Failure, Outcome, known, parse, respond, shown, written};
 use super::faults::{Fault, Faults};
@@ -124,8 +124,11 @@ impl Dynamo {
         let mut tables = HashMap::new();
         for description in engine.run(control::all_descriptions).await.map_err(failed)? {
             let name = description.table_name.clone();
-            let table = Table::new(&description, kept.remove(&name), now);
-            if description.stream_specification.is_some() {
+            let mut table = Table::new(&description, kept.remove(&name), now);
+            if let Some(specification) = &description.stream_specification {
+                // An earlier version left streams to dynoxide, or this one was killed amid a statement.
+                table.settings.stream =
+                    table.settings.stream.or(View::named(specification.stream_view_type.as_deref()));
                 let name = name.clone();
                 engine.run(move |database| statements::end(database, &name)).await.map_err(failed)?;
             }

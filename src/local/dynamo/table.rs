@@ -151,7 +151,6 @@ impl Table {
             on_demand,
             table: Provision::of(description.provisioned_throughput.as_ref()),
             indexes: BTreeMap::new(),
-            // An earlier version of the gateway left streams to dynoxide.
             stream: None,
         });
         let mut table = Self {

@@ -95,6 +95,12 @@ impl View {
         }
     }
 
+    /// The view of this name.
+    pub(super) fn named(name: Option<&str>) -> Option<Self> {
+        let all = [Self::KeysOnly, Self::NewImage, Self::OldImage, Self::NewAndOldImages];
+        all.into_iter().find(|view| Some(view.name()) == name)
+    }
+
     fn has_new(self) -> bool {
         matches!(self, Self::NewImage | Self::NewAndOldImages)
     }
@@ -105,20 +111,14 @@ impl View {
 
     /// The view that `specification` asks for; `None` where it asks for no stream.
     pub(super) fn wanted(specification: &StreamSpecification) -> Result<Option<Self>, Failure> {
-        let view = match specification.stream_view_type.as_deref() {
-            None => None,
-            Some(name) => {
-                let all = [Self::KeysOnly, Self::NewImage, Self::OldImage, Self::NewAndOldImages];
-                let known = all.into_iter().find(|view| view.name() == name);
-                Some(known.ok_or_else(|| {
-                    Failure::invalid(&format!(
-                        "1 validation error detected: Value '{name}' at 'streamSpecification.streamViewType' failed to \
-                         satisfy constraint: Member must satisfy enum value set: [NEW_IMAGE, OLD_IMAGE, \
-                         NEW_AND_OLD_IMAGES, KEYS_ONLY]"
-                    ))
-                })?)
-            }
-        };
+        let name = specification.stream_view_type.as_deref();
+        let view = Self::named(name);
+        if let (Some(name), None) = (name, view) {
+            return Err(Failure::invalid(&format!(
+                "1 validation error detected: Value '{name}' at 'streamSpecification.streamViewType' failed to satisfy \
+                 constraint: Member must satisfy enum value set: [NEW_IMAGE, OLD_IMAGE, NEW_AND_OLD_IMAGES, KEYS_ONLY]"
+            )));
+        }
         match (specification.stream_enabled, view) {
             (true, None) => Err(Failure::invalid(
                 "One or more parameter values were invalid: StreamViewType must be specified when StreamEnabled is true",
@@ -209,9 +209,16 @@ impl Streams {
         all.retain(|stream| {
             let mut log = stream.log();
             log.advance(self.kept_ms, now);
-            log.ended_ms().is_none_or(|ended_ms| ended_ms >= before)
+            !is_over(&log, before)
         });
         all.clone()
+    }
+
+    /// The stream of this ARN, if its records may still be there.
+    fn named(&self, arn: &str) -> Option<Arc<Stream>> {
+        let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
+        let named = all.iter().find(|stream| stream.arn == arn).cloned();
+        named.filter(|stream| !is_over(&stream.log(), self.now() - self.kept_ms))
     }
 
     /// Begins a stream of a table that has `partitions` of them.
@@ -264,4 +271,9 @@ impl Streams {
         description.latest_stream_arn = latest.as_ref().map(|stream| stream.arn.clone());
         description.latest_stream_label = latest.map(|stream| stream.label.clone());
     }
+}
+
+/// Whether a log ended so long ago that all its records are older than `before` (ms since the epoch).
+fn is_over(log: &Log, before: Millis) -> bool {
+    log.ended_ms().is_some_and(|ended_ms| ended_ms < before)
 }

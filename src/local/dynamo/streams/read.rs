@@ -108,7 +108,7 @@ impl Streams {
             return Err(too_often("DescribeStream", "the account"));
         }
         let most = page_size(asked.limit, LIST_PAGE)?;
-        let stream = self.named(&asked.stream_arn)?;
+        let stream = self.asked_for(&asked.stream_arn)?;
         let mut log = stream.log();
         log.advance(self.kept_ms, now);
         let children_of = asked.shard_filter.as_ref().map(ShardFilter::parent).transpose()?;
@@ -142,7 +142,7 @@ impl Streams {
 
     pub(in super::super) fn shard_iterator(&self, body: &[u8]) -> Outcome {
         let asked: GetShardIterator = parse("GetShardIterator", body)?;
-        let stream = self.named(&asked.stream_arn)?;
+        let stream = self.asked_for(&asked.stream_arn)?;
         let kind = asked.shard_iterator_type.as_str();
         let given = asked.sequence_number.as_deref().map(sequence).transpose()?;
         let now = self.now();
@@ -198,7 +198,7 @@ impl Streams {
         if now - cursor.made_ms > ITERATOR_MS {
             return Err(Failure::expired_iterator());
         }
-        let stream = self.named(cursor.arn)?;
+        let stream = self.asked_for(cursor.arn)?;
         let limits = self.limits;
         let mut log = stream.log();
         log.advance(self.kept_ms, now);
@@ -237,8 +237,8 @@ impl Streams {
         Ok((reply, returned))
     }
 
-    fn named(&self, arn: &str) -> Result<Arc<Stream>, Failure> {
-        self.all().into_iter().find(|stream| stream.arn == arn).ok_or_else(|| not_found(arn))
+    fn asked_for(&self, arn: &str) -> Result<Arc<Stream>, Failure> {
+        self.named(arn).ok_or_else(|| not_found(arn))
     }
 }
 

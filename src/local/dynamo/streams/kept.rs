@@ -73,14 +73,12 @@ impl Streams {
         if !file.exists() {
             return Ok(());
         }
-        let failed = LocalError::folder(&file);
         let read = std::fs::read(&file).and_then(|bytes| std::fs::remove_file(&file).map(|()| bytes));
-        let bytes = match read {
-            Ok(bytes) => bytes,
-            Err(error) => return Err(failed(error)),
-        };
-        let kept: Vec<KeptStream> = ciborium::from_reader(bytes.as_slice())
-            .map_err(|error| failed(std::io::Error::other(error.to_string())))?;
+        let bytes = read.map_err(LocalError::folder(&file))?;
+        let kept: Vec<KeptStream> = ciborium::from_reader(bytes.as_slice()).unwrap_or_else(|error| {
+            tracing::warn!(file = %file.display(), %error, "can't be read: tables begin new streams");
+            Vec::new()
+        });
         for kept in kept {
             let is_live = kept.ended_ms.is_none();
             let stream = Arc::new(kept.into_stream(self.roll));

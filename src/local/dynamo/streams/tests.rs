@@ -15,7 +15,7 @@ type Seen = (String, Value, Value);
 impl Bench {
     async fn streaming(options: TableStreams, limits: bool, view: &str) -> Self {
         let bench = Self::at(&Options { limits, table_streams: options, ..Options::default() }, "").await;
-        bench.create(1_000).await;
+        bench.create(900).await;
         bench.enable(view).await;
         bench
     }
@@ -179,6 +179,37 @@ async fn what_changes_nothing_and_what_fails_leave_no_record() {
     ]});
     bench.refused("TransactWriteItems", cancelled).await;
     assert_eq!(bench.seen().await.len(), 1);
+}
+
+#[tokio::test]
+async fn one_number_as_a_key_is_one_item_in_one_shard_however_it_is_written() {
+    let many = TableStreams { shards: 16.try_into().ok(), ..TableStreams::default() };
+    let bench = Bench::at(&Options { limits: false, table_streams: many, ..Options::default() }, "").await;
+    let request = json!({
+        "TableName": "quotes", "KeySchema": [{"AttributeName": "n", "KeyType": "HASH"}],
+        "AttributeDefinitions": [{"AttributeName": "n", "AttributeType": "N"}], "BillingMode": "PAY_PER_REQUEST",
+        "StreamSpecification": {"StreamEnabled": true, "StreamViewType": "KEYS_ONLY"},
+    });
+    bench.done("CreateTable", request).await;
+    let key = |n: &str| json!({"n": {"N": n}});
+    bench.put(key("100.0")).await;
+    let request = json!({
+        "TableName": "quotes", "Key": key("1e2"), "UpdateExpression": "SET v = :v",
+        "ExpressionAttributeValues": {":v": {"S": ""}},
+    });
+    bench.done("UpdateItem", request).await;
+    bench.done("BatchWriteItem", json!({"RequestItems": {"quotes": [{"PutRequest": {"Item": key("0100")}}]}})).await;
+    bench.done("DeleteItem", json!({"TableName": "quotes", "Key": key("100.00")})).await;
+    let arn = bench.arn().await;
+    let mut records = Vec::new();
+    for shard in bench.shards(&arn).await {
+        records.push(bench.shard_records(&arn, &shard).await.0);
+    }
+    records.retain(|records| !records.is_empty());
+    assert_eq!(records.len(), 1);
+    let names: Vec<&Value> = records[0].iter().map(|record| &record["eventName"]).collect();
+    assert_eq!(names, ["INSERT", "MODIFY", "MODIFY", "REMOVE"]);
+    assert!(records[0].iter().all(|record| record["dynamodb"]["Keys"] == key("100")));
 }
 
 #[tokio::test]
@@ -500,6 +531,8 @@ async fn a_page_holds_a_thousand_records_or_a_mebibyte_and_a_shard_five_calls_a_
     let bench = Bench::streaming(TableStreams::default(), true, "NEW_IMAGE").await;
     for n in 0..12 {
         bench.put(json!({"id": {"S": n.to_string()}, "pad": {"S": "x".repeat(300 * 1024)}})).await;
+        // 301 of the 1,000 WCU that a partition has in a second.
+        bench.pass(1_000);
     }
     let arn = bench.arn().await;
     let shard = bench.shards(&arn).await.remove(0);
@@ -515,6 +548,12 @@ async fn a_page_holds_a_thousand_records_or_a_mebibyte_and_a_shard_five_calls_a_
     bench.done("GetRecords", json!({"ShardIterator": iterator})).await;
     let (name, _) = bench.refused("GetRecords", json!({"ShardIterator": iterator, "Limit": 1001})).await;
     assert_eq!(name, "ValidationException");
+    bench.pass(1_000);
+    for _ in 0..10 {
+        bench.done("DescribeStream", json!({"StreamArn": arn})).await;
+    }
+    let (name, _) = bench.refused("DescribeStream", json!({"StreamArn": arn})).await;
+    assert_eq!(name, "LimitExceededException");
 }
 
 #[tokio::test]
@@ -522,7 +561,7 @@ async fn a_stream_outlives_a_restart_and_one_that_was_cut_off_says_so_by_its_arn
     let folder = tempfile::tempdir().unwrap();
     let options = || Options { data: Some(folder.path().to_owned()), limits: false, ..Options::default() };
     let bench = Bench::at(&options(), "").await;
-    bench.create(1_000).await;
+    bench.create(900).await;
     bench.pass(60_000);
     bench.enable("NEW_AND_OLD_IMAGES").await;
     for n in 0..600 {

@@ -96,6 +96,8 @@ pub enum Command {
     Pump(super::pump::PumpArgs),
     /// Play events back in order, from any moment.
     Playback(super::playback::PlaybackArgs),
+    /// Keep a table equal in another table, region or account, or in BigQuery.
+    Replicate(Box<super::replicate::ReplicateArgs>),
     /// Print the least-privilege policy of a job.
     Iam(super::iam::IamArgs),
     /// Let a job write nothing until it is resumed.

@@ -7,13 +7,14 @@ use super::backup::BackupArgs;
 use super::playback::PlaybackArgs;
 use super::print;
 use super::pump::PumpArgs;
+use super::replicate::ReplicateArgs;
 use super::report::{Exit, Report};
 use super::restore::RestoreArgs;
 use super::session::Session;
 use super::verify::VerifyArgs;
 use super::work::WorkArgs;
 use crate::jobs::policy::{self, Extras, Place, Policy};
-use crate::jobs::{JobId, LoadSpec, PumpSpec, Raise, Spec, WorkSpec};
+use crate::jobs::{JobId, LoadSpec, PumpSpec, Raise, ReplicateSpec, Spec, WorkSpec};
 
 /// Whose policy to print.
 #[derive(Debug, Args)]
@@ -40,6 +41,8 @@ enum Job {
     Pump(PumpArgs),
     /// Of `sluice playback` with these options.
     Playback(PlaybackArgs),
+    /// Of `sluice replicate` with these options.
+    Replicate(Box<ReplicateArgs>),
     /// Of `sluice load`.
     Load(StreamName),
     /// Of `sluice track`.
@@ -114,7 +117,7 @@ fn policy_of(job: Job, session: &Session) -> Result<Policy, Report> {
             return Ok(Policy::of(&Spec::Restore(spec), extras));
         }
         Job::Backup(args) => Spec::Backup(args.spec()?),
-        Job::Verify(args) => Spec::Verify(args.spec()?),
+        Job::Verify(args) => Spec::Verify(args.spec(session)?.0),
         Job::Work(args) => {
             let (stream, lease_table, fan_out) = (args.kinesis_stream, args.lease_table, args.fan_out);
             Spec::Work(WorkSpec { stream, lease_table, fan_out, ..WorkSpec::default() })
@@ -129,6 +132,9 @@ fn policy_of(job: Job, session: &Session) -> Result<Policy, Report> {
             return Ok(Policy::of(&spec, extras));
         }
         Job::Playback(args) => return playback(args),
+        Job::Replicate(args) => {
+            Spec::Replicate(ReplicateSpec { may_change_stream: session.global.yes, ..args.spec()? })
+        }
         Job::Load(name) => Spec::Load(LoadSpec { stream: name.kinesis_stream, ..LoadSpec::default() }),
         Job::Track(name) => return Ok(policy::track(&name.kinesis_stream)),
         Job::Autoscale(args) => {

@@ -28,6 +28,7 @@ mod preview;
 mod print;
 mod progress;
 mod pump;
+mod replicate;
 mod report;
 mod restore;
 mod resume;
@@ -102,6 +103,7 @@ async fn run(command: Option<Command>, session: &Session) -> Result<Exit, Report
         Some(Command::Track(args)) => track::run(args, session).await,
         Some(Command::Pump(args)) => pump::run(args, session).await,
         Some(Command::Playback(args)) => playback::run(args, session).await,
+        Some(Command::Replicate(args)) => replicate::run(*args, session).await,
         Some(Command::Iam(args)) => iam::run(args, session).await,
         Some(Command::Pause(args)) => control::pause(&args, session),
         Some(Command::Resume(args)) => control::resume(&args, session),

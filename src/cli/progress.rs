@@ -259,9 +259,8 @@ fn done_in_words(ended: &Ended, kind: Kind) -> String {
             )
         }
         Kind::Work => super::work::in_words(ended, &report),
-        Kind::Autoscale | Kind::Load | Kind::Pump | Kind::Letters | Kind::Replicate => {
-            format!("{kind} {} done", ended.job)
-        }
+        Kind::Replicate => super::replicate::in_words(ended, &report),
+        Kind::Autoscale | Kind::Load | Kind::Pump | Kind::Letters => format!("{kind} {} done", ended.job),
         Kind::Playback => format!(
             "playback {} done: {} of {} events played, {} reads, in {}",
             ended.job,

@@ -153,7 +153,7 @@ impl RestoreArgs {
 }
 
 /// `20%`, or `0.2`.
-fn share(text: &str) -> Result<f64, String> {
+pub fn share(text: &str) -> Result<f64, String> {
     let parsed = match text.strip_suffix('%') {
         Some(percent) => percent.trim().parse::<f64>().map(|n| n / 100.0),
         None => text.parse(),

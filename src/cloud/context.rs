@@ -52,6 +52,8 @@ pub struct Cloud {
     pub dynamodb: aws_sdk_dynamodb::Client,
     /// Kinesis for inventory and control: the SDK retries.
     pub kinesis: aws_sdk_kinesis::Client,
+    /// The streams of tables' changes, to list their shards: the SDK retries.
+    pub table_streams: aws_sdk_dynamodbstreams::Client,
     /// S3; the SDK retries.
     pub s3: aws_sdk_s3::Client,
     /// CloudWatch; the SDK retries.
@@ -79,6 +81,8 @@ pub struct Bulk {
     pub dynamodb: aws_sdk_dynamodb::Client,
     /// `PutRecords`, `GetRecords`.
     pub kinesis: aws_sdk_kinesis::Client,
+    /// `GetRecords` of the streams of tables' changes.
+    pub table_streams: aws_sdk_dynamodbstreams::Client,
 }
 
 /// How long a connection may take: three tries stay under ten seconds.
@@ -149,11 +153,20 @@ impl Cloud {
                     .build(),
             )
         };
+        let table_streams = |retry: RetryConfig| {
+            aws_sdk_dynamodbstreams::Client::from_conf(
+                aws_sdk_dynamodbstreams::config::Builder::from(config)
+                    .retry_config(retry)
+                    .interceptor(guard.interceptor())
+                    .build(),
+            )
+        };
         let retried = config.retry_config().cloned().unwrap_or_else(RetryConfig::standard);
         Self {
             region,
             dynamodb: dynamodb(retried.clone()),
-            kinesis: kinesis(retried),
+            kinesis: kinesis(retried.clone()),
+            table_streams: table_streams(retried),
             s3: aws_sdk_s3::Client::from_conf(
                 aws_sdk_s3::config::Builder::from(config)
                     .force_path_style(context.endpoint_url.is_some())
@@ -173,7 +186,11 @@ impl Cloud {
             iam: aws_sdk_iam::Client::from_conf(
                 aws_sdk_iam::config::Builder::from(config).interceptor(guard.interceptor()).build(),
             ),
-            bulk: Bulk { dynamodb: dynamodb(RetryConfig::disabled()), kinesis: kinesis(RetryConfig::disabled()) },
+            bulk: Bulk {
+                dynamodb: dynamodb(RetryConfig::disabled()),
+                kinesis: kinesis(RetryConfig::disabled()),
+                table_streams: table_streams(RetryConfig::disabled()),
+            },
             credentials: config.credentials_provider(),
             context,
             guard,

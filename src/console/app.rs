@@ -17,15 +17,16 @@ use super::listing::{Listing, Loaded};
 use super::msg::Msg;
 use super::playback::Scrubber;
 use super::playback::form::ReplayForm;
+use super::replica::ReplicaForm;
 use super::stream::StreamState;
 use super::theme::Theme;
 use super::widget::text::shown;
 use crate::capacity::{Resource, Step};
-use crate::cloud::inventory::{Stream, Table};
+use crate::cloud::inventory::{Shard, Stream, Table};
 use crate::cloud::{Class, CloudError, Context, Mode};
-use crate::jobs::JobId;
 use crate::jobs::journal::{Bump, DeadLetter, Decision, Job, State};
 use crate::jobs::spec::Kind;
+use crate::jobs::{Audited, JobId};
 
 /// What is on screen below the overlay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub enum Screen {
     Autoscale(JobId),
     /// The backup form.
     Backup,
+    /// The form that starts a replica.
+    Replica,
     /// The list of event tables.
     EventTables,
     /// The scrubber of an event table.
@@ -237,6 +240,12 @@ pub struct App {
     pub form: Option<RestoreForm>,
     /// The backup form, kept when it is left.
     pub backup_form: Option<BackupForm>,
+    /// The form that starts a replica, kept when it is left.
+    pub replica_form: Option<ReplicaForm>,
+    /// The shards of the tables that replicas are made of, by job.
+    pub table_shards: HashMap<JobId, Vec<Shard>>,
+    /// What the audits of replicas found.
+    pub audits: HashMap<JobId, Audited>,
     pub(super) look_request: Request,
     /// The scrubber, kept when it is left.
     pub scrubber: Option<Scrubber>,
@@ -310,6 +319,9 @@ impl App {
             frozen_ms: None,
             form: None,
             backup_form: None,
+            replica_form: None,
+            audits: HashMap::new(),
+            table_shards: HashMap::new(),
             look_request: Request::default(),
             scrubber: None,
             replay_form: None,
@@ -350,7 +362,7 @@ impl App {
             Screen::Table(_) => Scope::Table,
             Screen::Job(_) => Scope::Job,
             Screen::Dead(_) => Scope::Dead,
-            Screen::Restore | Screen::Backup | Screen::Replay => Scope::Form,
+            Screen::Restore | Screen::Backup | Screen::Replica | Screen::Replay => Scope::Form,
             Screen::EventTables => Scope::EventTables,
             Screen::Playback => Scope::Playback,
             Screen::Autoscale(_) => Scope::Autoscale,
@@ -613,6 +625,9 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             app.letters = Some((id, letters, total));
         }
         Msg::Decisions(decisions) => app.decisions = decisions,
+        Msg::Audited(id, audited) => {
+            app.audits.insert(id, audited);
+        }
         Msg::Differences(id, lines) => app.differences = Some((id, lines)),
         Msg::Draft(draft) => return vec![Effect::Edit(draft)],
         Msg::Edited(draft) => return vec![Effect::CheckDraft(draft)],
@@ -626,9 +641,12 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             app.say(format!("{id} was started; it goes on when the console is closed"), false);
             app.form = None;
             app.backup_form = None;
+            app.replica_form = None;
             app.replay_form = None;
-            app.behind.retain(|screen| !matches!(screen, Screen::Restore | Screen::Backup | Screen::Replay));
-            if matches!(app.screen, Screen::Restore | Screen::Backup | Screen::Replay) {
+            let is_form =
+                |screen: &Screen| matches!(screen, Screen::Restore | Screen::Backup | Screen::Replica | Screen::Replay);
+            app.behind.retain(|screen| !is_form(screen));
+            if is_form(&app.screen) {
                 app.screen = app.behind.pop().unwrap_or(Screen::Jobs);
             }
             return app.go_to_job(id);

@@ -164,7 +164,7 @@ impl App {
             Screen::Job(id) => {
                 let Some(job) = self.job(id).filter(|job| self.is_here(&job.context)) else { return };
                 let end = self.window_end(job);
-                (job.spec.table().to_owned(), self.window_ms(job), (end != self.now_ms).then_some(end))
+                (job.spec.table_here().to_owned(), self.window_ms(job), (end != self.now_ms).then_some(end))
             }
             _ => return,
         };
@@ -197,7 +197,7 @@ impl App {
     /// What our own live jobs did to `table` each second from `from_ms` on: all of them together.
     pub fn ours(&self, table: &str, from_ms: i64, of: impl Fn(&crate::flow::Counters) -> f64) -> Vec<Point> {
         let mut seconds = Minutes::new();
-        let mut pasts = self.jobs.iter().flatten().filter(|job| job.spec.table() == table);
+        let mut pasts = self.jobs.iter().flatten().filter(|job| job.spec.table_here() == table);
         let pasts = pasts.by_ref().filter(|job| self.is_here(&job.context));
         for past in pasts.filter_map(|job| self.histories.get(&job.id)) {
             for (at, rate) in History::rates(past, from_ms, &of) {

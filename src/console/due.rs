@@ -4,6 +4,7 @@ use super::app::{App, Screen};
 use super::backup;
 use super::effect::Effect;
 use super::form::Name;
+use super::replica;
 
 /// How often lists are asked for, ms.
 const LIST_MS: i64 = 5000;
@@ -32,11 +33,12 @@ impl App {
             }
             Screen::Table(name) => self.due_table(&name, &mut effects),
             Screen::Job(id) => {
-                if let Some(table) = self.job(&id).map(|job| job.spec.table().to_owned()) {
+                let table = self.job(&id).map(|job| job.spec.table_here().to_owned());
+                if let Some(table) = table.filter(|table| !table.is_empty()) {
                     self.due_table(&table, &mut effects);
                 }
             }
-            Screen::Backup | Screen::EventTables => self.due_tables(&mut effects),
+            Screen::Backup | Screen::Replica | Screen::EventTables => self.due_tables(&mut effects),
             Screen::Playback => effects.extend(super::playback::due(self)),
             Screen::Replay => self.due_streams(&mut effects),
             Screen::Stream(name) | Screen::Mappings(name) => self.due_stream(&name, &mut effects),
@@ -79,6 +81,7 @@ impl App {
         let mut wanted: Vec<String> = visible.iter().filter(|name| self.is_description_old(name)).cloned().collect();
         let typed = match self.screen {
             Screen::Restore => self.form.as_ref().map(|form| form.value(Name::Table)),
+            Screen::Replica => self.replica_form.as_ref().map(|form| form.value(replica::Name::Source)),
             Screen::Backup => self.backup_form.as_ref().map(|form| form.value(backup::Name::Table)),
             _ => None,
         };

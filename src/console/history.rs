@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::flow::Counters;
-use crate::jobs::journal::{Holder, Note, Sample};
+use crate::jobs::journal::{ChangeCounts, Holder, Note, Sample};
 
 /// One second of a job, as the charts need it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,6 +27,8 @@ pub struct History {
     pub holders: Vec<Holder>,
     /// What each shard had given at the last few samples, oldest first: ms since epoch, and records by shard.
     pub(super) shards: VecDeque<(i64, Vec<(String, u64)>)>,
+    /// What the changes of a replica were at the last few samples, oldest first.
+    changes: VecDeque<(i64, ChangeCounts)>,
     /// Notes in order.
     pub notes: Vec<Note>,
 }
@@ -52,6 +54,12 @@ impl History {
             self.shards.push_back((sample.at_ms, given));
             if self.shards.len() > SHARDS_OVER {
                 self.shards.pop_front();
+            }
+            if let Some(replica) = &sample.replica {
+                self.changes.push_back((sample.at_ms, replica.changes));
+                if self.changes.len() > SHARDS_OVER {
+                    self.changes.pop_front();
+                }
             }
             if !sample.holders.is_empty() {
                 self.holders.clone_from(&sample.holders);
@@ -100,6 +108,13 @@ impl History {
         (*to > from && now >= then).then(|| (now - then) as f64 * 1000.0 / (to - from) as f64)
     }
 
+    /// Changes of a kind each second over the last samples of a replica.
+    pub fn change_rate(&self, of: fn(&ChangeCounts) -> u64) -> Option<f64> {
+        let ((from, then), (to, now)) = (self.changes.front()?, self.changes.back()?);
+        let (then, now) = (of(then), of(now));
+        (to > from && now >= then).then(|| (now - then) as f64 * 1000.0 / (to - from) as f64)
+    }
+
     /// The furthest that any shard is behind, ms, in the newest sample.
     pub fn worst_lag_ms(&self) -> Option<u64> {
         self.newest.as_ref()?.shards.iter().map(|shard| shard.lag_ms).max()
@@ -114,7 +129,7 @@ pub fn settled(counters: &Counters) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jobs::journal::ShardSample;
+    use crate::jobs::journal::{ReplicaSample, ShardSample};
 
     fn sample(at_s: i64, written: u64) -> Sample {
         Sample { at_ms: at_s * 1000, counters: Counters { written, ..Counters::default() }, ..Sample::default() }
@@ -137,6 +152,19 @@ mod tests {
         }
         assert_eq!(history.shard_rate("s"), Some(50.0));
         assert_eq!(history.shard_rate("other"), None);
+    }
+
+    #[test]
+    fn a_replicas_changes_each_second_are_told_by_kind() {
+        let mut history = History::default();
+        for at_s in 0..20 {
+            let changes = ChangeCounts { removed: at_s * 7, ..ChangeCounts::default() };
+            let replica = Some(ReplicaSample { changes, ..ReplicaSample::default() });
+            history.extend(vec![Sample { at_ms: at_s as i64 * 1000, replica, ..Sample::default() }]);
+        }
+        assert_eq!(history.change_rate(|c| c.removed), Some(7.0));
+        assert_eq!(history.change_rate(|c| c.inserted), Some(0.0));
+        assert_eq!(History::default().change_rate(|c| c.removed), None);
     }
 
     #[test]

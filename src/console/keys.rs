@@ -11,6 +11,7 @@ use super::form::{Name, RestoreForm};
 use super::keymap::{Action, Scope};
 use super::load::{JOB_SORTS, STREAM_SORTS, TABLE_SORTS};
 use super::playback;
+use super::replica;
 use super::stream::{self, SHARD_SORTS};
 use super::view;
 use super::widget::quantity::exact;
@@ -34,6 +35,7 @@ pub(super) fn pressed(app: &mut App, key: &KeyEvent) -> Vec<Effect> {
         Some(action) if app.overlay.is_some() => on_overlay(app, action),
         Some(action) if app.screen == Screen::Restore => on_form(app, action),
         Some(action) if app.screen == Screen::Backup => backup::on_form(app, action),
+        Some(action) if app.screen == Screen::Replica => replica::on_form(app, action),
         Some(action) if app.screen == Screen::Replay => playback::form::on_form(app, action),
         Some(action) => on_screen(app, action),
         None => {
@@ -102,6 +104,11 @@ fn edit(app: &mut App, change: impl FnOnce(&mut Input)) {
         }
         None if app.screen == Screen::Replay => {
             if let Some(form) = &mut app.replay_form {
+                change(&mut form.fields.here().input);
+            }
+        }
+        None if app.screen == Screen::Replica => {
+            if let Some(form) = &mut app.replica_form {
                 change(&mut form.fields.here().input);
             }
         }
@@ -351,6 +358,15 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
             };
             return backup::open(app, table);
         }
+        Action::Replicate => {
+            let table = match &app.screen {
+                Screen::Tables => app.selected_table(),
+                Screen::Table(name) => Some(name.clone()),
+                _ => None,
+            };
+            return replica::open(app, table);
+        }
+        Action::Repair => replica::ask_repair(app),
         Action::Raise | Action::Lower => {
             if let Some(resource) = resource_at_hand(app) {
                 change_capacity(app, &resource, action == Action::Raise);
@@ -432,7 +448,13 @@ fn step(app: &mut App, rows: isize) {
             return;
         }
         Screen::Stream(_) | Screen::Mappings(_) | Screen::Tail(..) => return stream::step(app, rows),
-        Screen::Job(_) | Screen::Restore | Screen::Backup | Screen::EventTables | Screen::Playback | Screen::Replay => {
+        Screen::Job(_)
+        | Screen::Restore
+        | Screen::Backup
+        | Screen::Replica
+        | Screen::EventTables
+        | Screen::Playback
+        | Screen::Replay => {
             return;
         }
     };
@@ -474,8 +496,13 @@ fn open(app: &mut App) -> Vec<Effect> {
                 app.overlay = Some(Overlay::Text(title, view::dead::whole(app.job(&letter.job), letter), 0));
             }
         }
-        Screen::Job(_) | Screen::Restore | Screen::Backup | Screen::EventTables | Screen::Playback | Screen::Replay => {
-        }
+        Screen::Job(_)
+        | Screen::Restore
+        | Screen::Backup
+        | Screen::Replica
+        | Screen::EventTables
+        | Screen::Playback
+        | Screen::Replay => {}
     }
     Vec::new()
 }
@@ -504,7 +531,7 @@ fn resource_at_hand(app: &App) -> Option<Resource> {
         Screen::Streams => app.selected_stream().map(|stream| Resource::Stream(stream.name.clone())),
         Screen::Stream(name) => Some(Resource::Stream(name.clone())),
         Screen::Job(id) => {
-            let table = app.job(id).map(|job| job.spec.table().to_owned());
+            let table = app.job(id).map(|job| job.spec.table_here().to_owned());
             table.filter(|table| !table.is_empty()).map(Resource::Table)
         }
         _ => None,
@@ -699,8 +726,12 @@ fn rate(app: &mut App) {
 
 fn verify(app: &mut App) {
     let Some(job) = app.selected_job().and_then(|id| app.job(&id)) else { return };
+    if let Spec::Replicate(replicate) = &job.spec {
+        let (job, replicate) = (job.clone(), replicate.clone());
+        return replica::ask_verify(app, &job, &replicate);
+    }
     let Spec::Restore(restore) = &job.spec else {
-        app.say(format!("{} is a {}: a restore can be verified", job.id, job.kind()), true);
+        app.say(format!("{} is a {}: a restore or a replica can be verified", job.id, job.kind()), true);
         return;
     };
     let spec = Spec::Verify(VerifySpec {

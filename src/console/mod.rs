@@ -29,6 +29,7 @@ mod listing;
 mod load;
 mod msg;
 mod playback;
+mod replica;
 mod runtime;
 mod stream;
 mod stream_hands;

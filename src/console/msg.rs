@@ -13,9 +13,9 @@ use crate::cloud::guard::Change;
 use crate::cloud::inventory::{Stream, Table};
 use crate::cloud::metrics::Point;
 use crate::cloud::streams::StreamMinutes;
-use crate::jobs::JobId;
 use crate::jobs::journal::{Bump, DeadLetter, Decision, Job, Note, Sample};
 use crate::jobs::plan::Facts;
+use crate::jobs::{Audited, JobId};
 
 /// What a table did, minute by minute.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -76,6 +76,8 @@ pub enum Msg {
     Letters(JobId, Vec<DeadLetter>, u64),
     /// What autoscalers decided last, oldest first.
     Decisions(Vec<Decision>),
+    /// How far the audit of a replica is, and what it found.
+    Audited(JobId, Audited),
     /// What a verify found to differ: the first lines of its list.
     Differences(JobId, Vec<String>),
     /// A dead letter is in a file, to be edited.

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::msg::Msg;
 use crate::jobs::journal::{Bump, Job, Journal, JournalError, State};
-use crate::jobs::{JobId, Kind, differences_path};
+use crate::jobs::{Audited, JobId, Kind, differences_path};
 
 /// Time between two looks.
 const EVERY: Duration = Duration::from_millis(250);
@@ -46,6 +46,8 @@ pub struct Watcher {
     /// The verify whose differences were told, and when it had ended, ms since epoch.
     differences: Option<(JobId, Option<i64>)>,
     decided: Option<(i64, i64)>,
+    /// The replica whose audit was told, and when it was stored, ms since epoch.
+    audited: Option<(JobId, i64)>,
     lost: Option<String>,
 }
 
@@ -61,6 +63,7 @@ impl Watcher {
         self.version = None;
         self.letters = None;
         self.decided = None;
+        self.audited = None;
         self.differences = None;
     }
 
@@ -140,6 +143,13 @@ impl Watcher {
                 if !notes.is_empty() {
                     messages.push(Msg::Notes(id, notes));
                 }
+            }
+            if let Some(id) = self.interest.job.clone().filter(|id| id.0.starts_with(Kind::Replicate.letter()))
+                && let Some(audited) = Audited::of(journal, &id)
+                && self.audited.as_ref() != Some(&(id.clone(), audited.at_ms))
+            {
+                self.audited = Some((id.clone(), audited.at_ms));
+                messages.push(Msg::Audited(id, audited));
             }
             if self.interest.job.as_ref().is_some_and(|id| id.0.starts_with(Kind::Autoscale.letter())) {
                 let decisions = journal.decisions(None, 0, DECISIONS)?;

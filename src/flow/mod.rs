@@ -50,6 +50,7 @@ mod slices;
 mod stopwatch;
 mod stream;
 mod table;
+mod table_stream;
 pub mod tail;
 mod tally;
 mod waiting;
@@ -87,9 +88,10 @@ pub(crate) use shard::with_item;
 pub use shard::{Arrival, Intake, RecordAt, Sink, Tables};
 pub use stopwatch::{Inside, LaneTimes, Stopwatch};
 pub use stream::{
-    Failed, Page, PutReply, ReadError, Reading, SequenceNumber, Shard, ShardPages, StartAt, StreamPut, StreamRecord,
-    StreamSource,
+    Allowance, Failed, Page, PutReply, ReadError, Reading, SequenceNumber, Shard, ShardPages, StartAt, StreamPut,
+    StreamRecord, StreamSource,
 };
 pub use table::{AwsTable, BatchReply, Consumed, TablePut};
+pub use table_stream::TableStream;
 pub use tally::Tally;
 pub use writer::{Writer, WriterOptions};

@@ -10,11 +10,9 @@ use super::backoff::Backoff;
 use super::clock::Clock;
 use super::place::Place;
 use super::room::{PAGE, Room};
-use super::stream::{Page, ReadError, Reading, ShardPages, StartAt, StreamSource};
+use super::stream::{Allowance, Page, ReadError, Reading, ShardPages, StartAt, StreamSource};
 use crate::cloud::{Class, CloudError};
 
-/// A shard answers five `GetRecords` a second, to all its consumers together (FORMATS.md 4).
-const MOST: f64 = 5.0;
 /// However many others read the shard, and however they behave, it is read once in two seconds.
 const LEAST: f64 = 0.5;
 /// What a page adds to the reads a second, until the shard refuses again.
@@ -26,8 +24,6 @@ const KEPT: f64 = 0.8;
 const UNEVEN: f64 = 0.1;
 /// The wait while nothing comes.
 const IDLE: Duration = Duration::from_millis(500);
-/// Bytes a second that a shard gives to all who poll it; a larger page is paid for before the next one.
-const BYTES: f64 = 2.0 * 1024.0 * 1024.0;
 /// Bytes a second that come into a shard at most: a reader at the tip has no more to expect.
 const INCOMING: f64 = 1024.0 * 1024.0;
 const BASE: Duration = Duration::from_millis(200);
@@ -39,13 +35,15 @@ const CAP: Duration = Duration::from_secs(5);
 /// by little, so that a shard's consumers come to share its reads evenly.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
+    /// What the shard allows; a larger page is paid for before the next one.
+    most: Allowance,
     per_second: f64,
     next: Duration,
 }
 
 impl Pace {
-    fn new() -> Self {
-        Self { per_second: MOST, next: Duration::ZERO }
+    fn new(most: Allowance) -> Self {
+        Self { most, per_second: most.reads, next: Duration::ZERO }
     }
 
     /// From one read to the next.
@@ -56,10 +54,10 @@ impl Pace {
     /// A page of `bytes`, asked for at `asked`, came; `is_tip` when it was empty and there is no more. `dice` is between
     /// 0 and 1.
     fn answered(&mut self, asked: Duration, bytes: usize, is_tip: bool, dice: f64) {
-        self.per_second = (self.per_second + MORE).min(MOST);
+        self.per_second = (self.per_second + MORE).min(self.most.reads);
         let gap = self.gap().mul_f64(1.0 + dice * UNEVEN);
         let gap = if is_tip { gap.max(IDLE) } else { gap };
-        self.next = asked + gap.max(Duration::from_secs_f64(bytes as f64 / BYTES));
+        self.next = asked + gap.max(Duration::from_secs_f64(bytes as f64 / self.most.bytes));
     }
 
     /// The shard refused at `now`. `dice` is between 0 and 1: consumers that were refused together come back apart.
@@ -100,6 +98,7 @@ impl Polling {
         start: StartAt,
         seed: u64,
     ) -> Self {
+        let pace = Pace::new(source.allowance());
         Self {
             source,
             clock,
@@ -110,7 +109,7 @@ impl Polling {
             at_tip: None,
             refused: 0,
             is_over: false,
-            pace: Pace::new(),
+            pace,
             backoff: Backoff::new(BASE, CAP, seed),
         }
     }
@@ -217,7 +216,7 @@ mod tests {
     /// Lets `consumers` poll one shard for `minutes`; what each read in a second, and the share that was refused.
     fn share(consumers: usize, minutes: u64) -> (Vec<f64>, f64) {
         let mut rng = SmallRng::seed_from_u64(3);
-        let mut paces = vec![Pace::new(); consumers];
+        let mut paces = vec![Pace::new(Allowance::KINESIS); consumers];
         let (mut level, mut at) = (5.0_f64, Duration::ZERO);
         let (mut read, mut refused) = (vec![0_u32; consumers], 0_u32);
         let end = Duration::from_mins(minutes);
@@ -259,7 +258,7 @@ mod tests {
     #[test]
     fn refusals_that_have_nothing_to_do_with_the_rate_slow_it_but_never_stop_it() {
         let mut rng = SmallRng::seed_from_u64(3);
-        let mut pace = Pace::new();
+        let mut pace = Pace::new(Allowance::KINESIS);
         let mut read = 0;
         while pace.next < Duration::from_mins(10) {
             if rng.random_bool(0.1) {
@@ -274,12 +273,12 @@ mod tests {
 
     #[test]
     fn once_the_others_are_gone_the_reads_are_had_again() {
-        let mut pace = Pace::new();
+        let mut pace = Pace::new(Allowance::KINESIS);
         for _ in 0..20 {
             pace.refused(Duration::ZERO, 0.5);
         }
         assert_eq!(pace.per_second, LEAST);
-        while pace.per_second < MOST {
+        while pace.per_second < pace.most.reads {
             pace.answered(pace.next, 0, false, 0.5);
         }
         assert!(pace.next < Duration::from_mins(2), "{:?}", pace.next);
@@ -287,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_page_of_ten_mebibytes_is_paid_for_before_the_next_one() {
-        let mut pace = Pace::new();
+        let mut pace = Pace::new(Allowance::KINESIS);
         pace.answered(Duration::from_secs(10), 10 << 20, false, 0.5);
         assert_eq!(pace.next, Duration::from_secs(15));
         pace.answered(Duration::from_secs(20), 1_000, false, 0.5);

@@ -48,7 +48,23 @@ pub trait TableScan: Send + Sync + 'static {
 
 /// Takes the body of a reply that is a success, and leaves an empty object for the SDK to read.
 #[derive(Clone, Debug, Default)]
-struct TakeBody(Arc<Mutex<Option<SdkBody>>>);
+pub(super) struct TakeBody(Arc<Mutex<Option<SdkBody>>>);
+
+impl TakeBody {
+    /// The body that was taken; `action` is what was done for it, in words.
+    pub(super) async fn bytes(&self, action: &(dyn Fn() -> String + Sync)) -> Result<Bytes, CloudError> {
+        let body = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let broken = |why: String| {
+            CloudError::new(Class::Transient, format!("could not {}: {why}", action()), "try again in a moment")
+        };
+        let body = body.ok_or_else(|| broken("the reply has no body".to_owned()))?;
+        match tokio::time::timeout(BODY, ByteStream::new(body).collect()).await {
+            Ok(Ok(bytes)) => Ok(bytes.into_bytes()),
+            Ok(Err(error)) => Err(broken(format!("the reply was cut short ({error})"))),
+            Err(_) => Err(broken("the reply stopped half way".to_owned())),
+        }
+    }
+}
 
 impl Intercept for TakeBody {
     fn name(&self) -> &'static str {
@@ -84,16 +100,7 @@ impl TableScan for AwsTable {
                 .send()
                 .await
                 .map_err(|e| CloudError::of(&action(), &e))?;
-            let body = taken.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let broken = |why: String| {
-                CloudError::new(Class::Transient, format!("could not {}: {why}", action()), "try again in a moment")
-            };
-            let body = body.ok_or_else(|| broken("the reply has no body".to_owned()))?;
-            match tokio::time::timeout(BODY, ByteStream::new(body).collect()).await {
-                Ok(Ok(bytes)) => Ok(bytes.into_bytes()),
-                Ok(Err(error)) => Err(broken(format!("the reply was cut short ({error})"))),
-                Err(_) => Err(broken("the reply stopped half way".to_owned())),
-            }
+            taken.bytes(&action).await
         }
         .boxed()
     }

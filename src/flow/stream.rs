@@ -125,6 +125,20 @@ pub trait ShardPages: Send {
     fn next(&mut self) -> BoxFuture<'_, Result<Option<Reading>, ReadError>>;
 }
 
+/// How often and how much a shard may be asked, by all its consumers together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Allowance {
+    /// Reads a second.
+    pub reads: f64,
+    /// Bytes a second.
+    pub bytes: f64,
+}
+
+impl Allowance {
+    /// A shard of Kinesis (FORMATS.md 4).
+    pub const KINESIS: Self = Self { reads: 5.0, bytes: 2.0 * 1024.0 * 1024.0 };
+}
+
 /// Where a [`super::Consumer`] reads.
 pub trait StreamSource: Send + Sync + 'static {
     /// All shards that still hold records, open or closed.
@@ -133,6 +147,10 @@ pub trait StreamSource: Send + Sync + 'static {
     fn iterator<'a>(&'a self, shard: &'a str, start: &'a StartAt) -> BoxFuture<'a, Result<String, CloudError>>;
     /// The page at `iterator`.
     fn page<'a>(&'a self, iterator: &'a str) -> BoxFuture<'a, Result<Page, ReadError>>;
+    /// How often and how much each shard may be asked.
+    fn allowance(&self) -> Allowance {
+        Allowance::KINESIS
+    }
     /// The pages of `shard` from `start` on, where the stream sends them by itself; `None` where it has to be asked for
     /// each.
     fn subscribe(

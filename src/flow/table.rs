@@ -3,6 +3,7 @@
 use aws_sdk_dynamodb::operation::batch_write_item::BatchWriteItemError;
 use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{ConsumedCapacity, ThrottlingReason as Reason};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use crate::cloud::{CloudError, ThrottlingReason};
+use crate::cloud::{Class, CloudError, ThrottlingReason};
 use crate::item::{Key, KeySchema};
 
 /// Write capacity that a request consumed, WCU.
@@ -58,6 +59,11 @@ pub trait TablePut: Send + Sync + 'static {
     fn put(&self, body: Bytes) -> BoxFuture<'_, Result<Option<Consumed>, CloudError>>;
     /// Sends a whole `DeleteItem` body.
     fn delete(&self, body: Bytes) -> BoxFuture<'_, Result<Option<Consumed>, CloudError>>;
+    /// Sends a whole `UpdateItem` body.
+    fn update(&self, _body: Bytes) -> BoxFuture<'_, Result<Option<Consumed>, CloudError>> {
+        let error = CloudError::new(Class::Invalid, "this table takes no updates", "");
+        std::future::ready(Err(error)).boxed()
+    }
 }
 
 /// A table behind the SDK. The client should not retry by itself: the writer has the one backoff.
@@ -104,7 +110,7 @@ macro_rules! reasons_of {
         }
     )*};
 }
-reasons_of!(BatchWriteItemError, PutItemError, DeleteItemError);
+reasons_of!(BatchWriteItemError, PutItemError, DeleteItemError, UpdateItemError);
 
 /// An error of a write, with what was full.
 fn refused<E, R>(action: &str, error: &SdkError<E, R>) -> CloudError
@@ -188,6 +194,22 @@ impl TablePut for AwsTable {
                 .send()
                 .await
                 .map_err(|e| refused(&format!("delete an item from table {}", self.table), &e))?;
+            Ok(reply.consumed_capacity().map(Consumed::of))
+        }
+        .boxed()
+    }
+
+    fn update(&self, body: Bytes) -> BoxFuture<'_, Result<Option<Consumed>, CloudError>> {
+        async move {
+            let reply = self
+                .client
+                .update_item()
+                .table_name(&self.table)
+                .customize()
+                .mutate_request(splice(body))
+                .send()
+                .await
+                .map_err(|e| refused(&format!("update an item of table {}", self.table), &e))?;
             Ok(reply.consumed_capacity().map(Consumed::of))
         }
         .boxed()

@@ -20,6 +20,8 @@ pub(super) enum WriteKind {
     Delete(Bytes),
     /// A whole `PutItem` with parameters of its own, for `item`.
     Request { request: Bytes, item: Bytes },
+    /// A whole `DeleteItem` or `UpdateItem` with a condition.
+    Conditional { request: Bytes, updates: bool },
 }
 
 impl WriteKind {
@@ -27,7 +29,7 @@ impl WriteKind {
     pub fn len(&self) -> usize {
         match self {
             Self::Put(json) | Self::Delete(json) => json.len(),
-            Self::Request { request, .. } => request.len(),
+            Self::Request { request, .. } | Self::Conditional { request, .. } => request.len(),
         }
     }
 }
@@ -112,8 +114,8 @@ impl Write {
 
     /// Whether a later version may take its place, and it that of an earlier one: not where a condition's outcome
     /// counts.
-    fn is_plain(&self) -> bool {
-        !matches!(self.kind, WriteKind::Request { .. })
+    pub fn is_plain(&self) -> bool {
+        !matches!(self.kind, WriteKind::Request { .. } | WriteKind::Conditional { .. })
     }
 
     /// Settles it, and those whose place it took.
@@ -135,7 +137,7 @@ impl Write {
             (WriteKind::Delete(key), Some(table)) => request::encode_delete(table, &key),
             (WriteKind::Put(item), None) => item,
             (WriteKind::Delete(key), None) => key,
-            (WriteKind::Request { request, .. }, _) => request,
+            (WriteKind::Request { request, .. } | WriteKind::Conditional { request, .. }, _) => request,
         };
         self.receipt.dead(reason, payload);
         before

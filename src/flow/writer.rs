@@ -46,6 +46,8 @@ pub struct WriterOptions {
     /// Its table is one of many that a stream's requests name: its dead letters are whole requests, and when it is gone,
     /// its records become dead letters instead of the end of all.
     pub one_of_many: bool,
+    /// Its dead letters are whole requests that name the table, as those of one of many are.
+    pub letters_name_table: bool,
     /// Seeds the jitter of the backoffs.
     pub seed: u64,
 }
@@ -61,6 +63,7 @@ impl WriterOptions {
             memory: 32 << 20,
             queue: INBOX,
             one_of_many: false,
+            letters_name_table: false,
             seed: 0,
         }
     }
@@ -156,6 +159,23 @@ impl Writer {
         self.write(item.key, WriteKind::Request { request, item: item.json }, wcu, receipt).await
     }
 
+    /// Sends `request`, a whole `DeleteItem` of `key` with a condition. One that does not hold counts as skipped.
+    ///
+    /// # Errors
+    /// As [`Writer::put`].
+    pub async fn delete_if(&self, key: Key, request: Bytes, receipt: Receipt) -> Result<(), CloudError> {
+        self.write(key, WriteKind::Conditional { request, updates: false }, 1.0, receipt).await
+    }
+
+    /// Sends `request`, a whole `UpdateItem` of `key` that takes about `wcu`. It counts as skipped whether its condition
+    /// holds or not: the item is none that was brought.
+    ///
+    /// # Errors
+    /// As [`Writer::put`].
+    pub async fn update(&self, key: Key, request: Bytes, wcu: f64, receipt: Receipt) -> Result<(), CloudError> {
+        self.write(key, WriteKind::Conditional { request, updates: true }, wcu, receipt).await
+    }
+
     async fn write(&self, key: Key, kind: WriteKind, wcu: f64, receipt: Receipt) -> Result<(), CloudError> {
         let memory = self.shared.health.room(kind.len()).await?;
         let lane = (key.hash % self.lanes.count() as u128) as usize;
@@ -224,7 +244,8 @@ impl Shared {
     /// Settles `write` as refused for good, and gives what is to be written in its place.
     fn refused(&self, write: Write, reason: String) -> Vec<Write> {
         self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).dead += 1;
-        let table = self.options.one_of_many.then_some(self.options.table.as_str());
+        let named = self.options.one_of_many || self.options.letters_name_table;
+        let table = named.then_some(self.options.table.as_str());
         write.refused(reason, table).into_iter().collect()
     }
 
@@ -256,7 +277,7 @@ impl Shared {
     }
 
     fn is_alone(&self, write: &Write) -> bool {
-        write.alone || self.options.if_not_exists || matches!(write.kind, WriteKind::Request { .. })
+        write.alone || self.options.if_not_exists || !write.is_plain()
     }
 
     /// The next writes to send together, in order; none when only writes of hot keys wait, with how long they must.
@@ -307,12 +328,15 @@ impl Shared {
                 WriteKind::Put(item) => self.put.put(put_body(table, item, absent)).await?,
                 WriteKind::Delete(key) => self.put.delete(delete_body(table, key)).await?,
                 WriteKind::Request { request, .. } => self.put.put(request.clone()).await?,
+                WriteKind::Conditional { request, updates: false } => self.put.delete(request.clone()).await?,
+                WriteKind::Conditional { request, updates: true } => self.put.update(request.clone()).await?,
             };
             return Ok(BatchReply { unprocessed: Vec::new(), consumed });
         }
         let requests = batch.iter().map(|write| match &write.kind {
             WriteKind::Put(item) | WriteKind::Request { item, .. } => Request::Put(item),
             WriteKind::Delete(key) => Request::Delete(key),
+            WriteKind::Conditional { .. } => unreachable!("a write with a condition goes alone"),
         });
         self.put.batch(batch_body(table, requests)).await
     }
@@ -592,7 +616,11 @@ impl Shared {
             self.health.effort().wcu += consumed.total();
         }
         for write in done {
-            let outcome = if matches!(write.kind, WriteKind::Delete(_)) { Outcome::Deleted } else { Outcome::Written };
+            let outcome = match write.kind {
+                WriteKind::Put(_) | WriteKind::Request { .. } => Outcome::Written,
+                WriteKind::Delete(_) | WriteKind::Conditional { updates: false, .. } => Outcome::Deleted,
+                WriteKind::Conditional { updates: true, .. } => Outcome::Skipped,
+            };
             self.done(write, &outcome);
         }
         if again.is_empty() {

@@ -36,4 +36,5 @@ pub use spec::{
     AutoscaleSpec, BackupSpec, JobId, Kind, LettersSpec, LoadSpec, Part, PlaybackSpec, PumpSpec, Raise, ReplicaSpec,
     RestoreSpec, SourceSpec, Spec, VerifySpec, WorkSpec,
 };
+pub use verify::{Audited, Found, ReadFrom};
 pub use worker::{JobError, differences_path, run};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::replicate::{ReplicateSpec, TableTarget};
+use super::replicate::{ReplicaTarget, ReplicateSpec, TableTarget};
 
 /// A job's name: its kind's letter and four or more hex digits, such as `r-7f3a`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -154,6 +154,18 @@ impl Spec {
             Self::Playback(spec) => spec.table(),
             Self::Replicate(spec) => spec.target.table_name(),
             Self::Autoscale(_) | Self::Work(_) | Self::Load(_) | Self::Letters(_) => "",
+        }
+    }
+
+    /// The same where the job itself acts: empty when its table is elsewhere.
+    pub fn table_here(&self) -> &str {
+        match self {
+            Self::Replicate(ReplicateSpec { target: ReplicaTarget::Table(target), .. })
+                if !target.is_beside_its_source() =>
+            {
+                ""
+            }
+            _ => self.table(),
         }
     }
 
@@ -323,6 +335,38 @@ pub struct VerifySpec {
     /// The replica that `table` is compared with; `None` compares it with a backup.
     #[serde(default)]
     pub replica: Option<ReplicaSpec>,
+}
+
+impl VerifySpec {
+    /// The comparison of what job `id` reads with what it writes, as it shapes its items.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    pub fn of_replica(id: &JobId, replicate: &ReplicateSpec, repair: bool) -> Result<Self, String> {
+        let ReplicaTarget::Table(target) = &replicate.target else {
+            return Err(format!(
+                "{id} writes into {}, which can't be compared: only a replica that is a DynamoDB table can",
+                replicate.target
+            ));
+        };
+        if repair && replicate.two_way.is_some() {
+            return Err(format!(
+                "{id} replicates both ways: neither table is the one that is right, so a repair could undo the newer of two                  writes. Compare without --repair, and write what is right yourself"
+            ));
+        }
+        Ok(Self {
+            source: SourceSpec { shape: replicate.shape.clone(), ..SourceSpec::default() },
+            table: replicate.table.clone(),
+            replica: Some(ReplicaSpec {
+                target: target.clone(),
+                job: Some(id.clone()),
+                repair,
+                keeps_expired: replicate.skip_ttl_deletes,
+                ..ReplicaSpec::default()
+            }),
+            ..Self::default()
+        })
+    }
 }
 
 /// A replica, and what is done about what differs.

@@ -5,6 +5,8 @@
 mod aggregate;
 mod autoscale;
 mod backup;
+#[cfg(all(feature = "bigquery", feature = "local"))]
+mod bigquery;
 mod capacity;
 mod dead;
 mod errors;

@@ -25,8 +25,11 @@ impl Scene {
     }
 
     fn verify(&self, options: &[&str]) -> Ended {
-        let mut args = vec!["verify", "-t", "quotes", "--replica", "copy", "--lag", "1s", "--json"];
+        let mut args = vec!["verify", "-t", "quotes", "--replica", "copy", "--json"];
         args.extend(options);
+        if !args.contains(&"--lag") {
+            args.extend(["--lag", "1s"]);
+        }
         self.sluice.run(&args)
     }
 

@@ -90,7 +90,12 @@ fn pressing(app: &App) -> Option<(String, Style)> {
             let retries = failing.retries.map_or("until its records expire".to_owned(), |n| format!("{n} times"));
             Some(warn(format!("{function}: {result}; Lambda tries that batch again {retries}")))
         }
-        Screen::Dead(_) | Screen::Restore | Screen::Backup | Screen::Autoscale(_) | Screen::Tail(..) => None,
+        Screen::Dead(_)
+        | Screen::Restore
+        | Screen::Backup
+        | Screen::Replica
+        | Screen::Autoscale(_)
+        | Screen::Tail(..) => None,
         Screen::EventTables | Screen::Playback | Screen::Replay => None,
     }
 }
@@ -171,10 +176,13 @@ fn job_hint(app: &App, job: &Job, binding: Option<&Binding>) -> Option<String> {
         }
         _ => {}
     }
+    if let Some(words) = super::replica::hint(app, job) {
+        return Some(words);
+    }
     if let Some(binding) = binding.filter(|binding| is_pressing(&binding.limit)) {
         return explained(app, binding);
     }
-    if let Some(table) = app.table(job.spec.table()).filter(|_| binding.is_none()) {
+    if let Some(table) = app.table(job.spec.table_here()).filter(|_| binding.is_none()) {
         let load = app.table_load(&table.name);
         if is_throttled(&load) {
             return Some(throttled(app, table, &load, Scope::Job, true));

@@ -108,6 +108,8 @@ fn draw_essential(buf: &mut Buffer, area: Rect, app: &App, job: &Job, progress: 
         lines.push(Line::from(spans));
     }
     lines.push(Line::raw(format!("{} records/s", progress.per_second.map_or("-".to_owned(), rate))));
+    let of_a_replica = super::replica::essentials(app, app.histories.get(&job.id));
+    lines.extend(of_a_replica.into_iter().map(|(words, style)| Line::styled(words, style)));
     lines.push(Line::raw(
         progress.left_ms.map_or("time left unknown".to_owned(), |ms| format!("{} left", duration(ms))),
     ));
@@ -169,7 +171,7 @@ fn counts_lines(app: &App, job: &Job, progress: &Progress, width: u16, with_limi
         cells.push(("on stream", exact(c.on_stream), plain));
     }
     match job.kind() {
-        Kind::Restore | Kind::Work => cells.push(("written", exact(c.written), plain)),
+        Kind::Restore | Kind::Work | Kind::Replicate => cells.push(("written", exact(c.written), plain)),
         // What counts of a backup is what would survive now.
         Kind::Backup => cells.push(("stored", exact(c.written), plain)),
         Kind::Playback => cells.push(("played", exact(c.written + c.on_stream), plain)),
@@ -182,7 +184,7 @@ fn counts_lines(app: &App, job: &Job, progress: &Progress, width: u16, with_limi
         cells.push(("left alone", exact(c.skipped), plain));
     }
     cells.push(("dead", exact(c.dead), if c.dead > 0 { theme.bad } else { plain }));
-    if matches!(job.kind(), Kind::Restore | Kind::Backup | Kind::Work) {
+    if matches!(job.kind(), Kind::Restore | Kind::Backup | Kind::Work | Kind::Replicate) {
         cells.push(("resent", count(c.retried as f64), plain));
         let throttled =
             if job.state.is_live() { format!("{}/s", rate(progress.throttled)) } else { count(c.throttled as f64) };
@@ -212,7 +214,7 @@ fn counts_lines(app: &App, job: &Job, progress: &Progress, width: u16, with_limi
 }
 
 fn draw_charts(buf: &mut Buffer, area: Rect, app: &App, job: &Job) {
-    if area.height < 4 || super::verify::draw(buf, area, app, job) {
+    if area.height < 4 || super::verify::draw(buf, area, app, job) || super::replica::draw(buf, area, app, job) {
         return;
     }
     let empty = History::default();
@@ -220,7 +222,7 @@ fn draw_charts(buf: &mut Buffer, area: Rect, app: &App, job: &Job) {
     let has_shards = past.newest.as_ref().is_some_and(|sample| !sample.shards.is_empty());
     let writes = matches!(job.kind(), Kind::Restore | Kind::Work);
     let constraints: Vec<Constraint> = match (writes, has_shards || !past.holders.is_empty(), area.width >= WIDE) {
-        (false, ..) if job.spec.table().is_empty() => vec![Constraint::Fill(1)],
+        (false, ..) if job.spec.table_here().is_empty() => vec![Constraint::Fill(1)],
         (false, ..) => vec![Constraint::Fill(1), Constraint::Fill(1)],
         (true, true, true) => vec![Constraint::Fill(10), Constraint::Fill(7), Constraint::Fill(11)],
         (true, ..) => vec![Constraint::Fill(1), Constraint::Fill(1)],
@@ -279,7 +281,7 @@ pub(super) fn pane(buf: &mut Buffer, area: Rect, app: &App, title: &str, right: 
     inner
 }
 
-fn chart<'a>(app: &App, job: &Job, series: Vec<Series<'a>>) -> Chart<'a> {
+pub(super) fn chart<'a>(app: &App, job: &Job, series: Vec<Series<'a>>) -> Chart<'a> {
     let to_ms = app.window_end(job);
     let end = end_word(app, to_ms, job.state.is_live());
     Chart { from_ms: to_ms - app.window_ms(job), to_ms, series, marks: None, end }
@@ -303,7 +305,7 @@ fn records_chart<'a>(app: &App, job: &Job, past: &History) -> Chart<'a> {
 /// has: two truths on one chart, so that live traffic beside ours is seen.
 fn capacity_chart<'a>(app: &App, job: &Job, past: &History) -> Chart<'a> {
     let from = app.window_end(job) - app.window_ms(job);
-    let known = app.charts.get(job.spec.table()).and_then(|chart| Some((chart, chart.lines(None)?)));
+    let known = app.charts.get(job.spec.table_here()).and_then(|chart| Some((chart, chart.lines(None)?)));
     let reads = !matches!(job.kind(), Kind::Restore | Kind::Work);
     let mut has = past.provisioned(from);
     let mut holds = GAP_MS;
@@ -334,7 +336,7 @@ fn capacity_chart<'a>(app: &App, job: &Job, past: &History) -> Chart<'a> {
     series.extend(all);
     let of: fn(&Counters) -> f64 = if reads { |c| c.rcu } else { |c| c.wcu };
     // What a reply says of capacity is of the table and its indexes together.
-    let has_indexes = app.table(job.spec.table()).is_some_and(|table| !table.indexes.is_empty());
+    let has_indexes = app.table(job.spec.table_here()).is_some_and(|table| !table.indexes.is_empty());
     series.push(Series {
         name: if has_indexes && !reads { "ours, indexes too" } else { "ours" },
         style: app.theme.accent,

@@ -23,6 +23,8 @@ mod leases;
 mod overlay;
 pub mod playback;
 mod replay;
+mod replica;
+mod replica_form;
 mod restore;
 pub mod stream;
 pub mod stream_mappings;
@@ -125,6 +127,7 @@ fn draw_screen(buf: &mut Buffer, body: Rect, app: &App) -> Option<(u16, u16)> {
         Screen::Restore => return restore::draw(buf, body, app),
         Screen::Autoscale(id) => autoscale::draw(buf, body, app, id),
         Screen::Backup => return backup::draw(buf, body, app),
+        Screen::Replica => return replica_form::draw(buf, body, app),
         Screen::EventTables => playback::draw_list(buf, body, app),
         Screen::Playback => playback::draw(buf, body, app),
         Screen::Replay => return replay::draw(buf, body, app),

@@ -171,7 +171,7 @@ fn merged(shard: &Shard) -> String {
 }
 
 /// A branch in what the terminal has.
-fn drawn(branch: &str, unicode: bool) -> String {
+pub(super) fn drawn(branch: &str, unicode: bool) -> String {
     if unicode { branch.to_owned() } else { branch.replace('│', "|").replace('├', "+").replace('└', "`") }
 }
 

@@ -33,7 +33,7 @@ pub use decisions::{Decided, Decision};
 pub(crate) use jobs::to_json;
 pub use jobs::{Commit, Control, Job, State};
 pub use letters::{DeadLetter, Ending, Fate};
-pub use rows::{Holder, Note, Sample, ShardSample};
+pub use rows::{ChangeCounts, Holder, Note, ReplicaSample, Sample, ShardSample};
 
 use super::spec::JobId;
 

@@ -30,6 +30,45 @@ pub struct Sample {
     /// Who reads which shard, where several workers share a stream; only now and then, and when it changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub holders: Vec<Holder>,
+    /// Of a replica.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<ReplicaSample>,
+}
+
+/// How a replica stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReplicaSample {
+    /// Until the oldest change that is not in the replica yet leaves the stream, ms; 24 h where there is none.
+    pub trim_ms: u64,
+    /// What was read of this run, by kind.
+    pub changes: ChangeCounts,
+    /// Items that the bootstrap has read, and how many there are by the service's last count; `None` when it is through.
+    pub bootstrap: Option<(u64, u64)>,
+    /// Changes may be missing in the replica, in words: `--rebootstrap` repairs it.
+    pub gap: Option<String>,
+}
+
+/// Changes of a run by kind; what is read again after a crash counts again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ChangeCounts {
+    /// Items that were not there before.
+    pub inserted: u64,
+    /// Items that were there before.
+    pub modified: u64,
+    /// Items that were deleted.
+    pub removed: u64,
+    /// Of `removed`: those that had expired.
+    pub expired: u64,
+    /// Items that the bootstrap's scan read.
+    pub scanned: u64,
+    /// Of `scanned`: left out because a newer change of theirs was read from the stream.
+    pub superseded: u64,
+    /// Items that the filter leaves out; one that was in the replica before is removed from it.
+    pub filtered: u64,
+    /// Rows that the source does not have, removed from the replica by a new bootstrap.
+    pub swept: u64,
 }
 
 /// Who reads a shard.

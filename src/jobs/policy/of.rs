@@ -187,11 +187,22 @@ impl Policy {
     }
 
     fn replicate(&mut self, spec: &ReplicateSpec) {
-        self.side(&spec.table, spec.two_way.is_some(), spec.may_change_stream);
-        if spec.bootstrap == Bootstrap::Scan || spec.rebootstrap {
+        self.side(&spec.table, spec.two_way.is_some(), spec.may_change_stream || spec.switch_stream);
+        // BigQuery's columns are decided by a sample.
+        let samples = matches!(spec.target, ReplicaTarget::BigQuery(_));
+        if spec.bootstrap == Bootstrap::Scan || spec.rebootstrap || samples {
             self.allow("Table", &[On::Table(spec.table.clone())], &["dynamodb:Scan"]);
         }
         let ReplicaTarget::Table(target) = &spec.target else { return };
+        // The audit reads both sides, and asks for what differs by its keys.
+        let audits = spec.audit_rcu.is_some() && !spec.until_caught_up;
+        if audits {
+            let source = [On::Table(spec.table.clone())];
+            self.allow("Table", &source, &["dynamodb:BatchGetItem", "dynamodb:Scan"]);
+            if spec.skip_ttl_deletes {
+                self.allow("Table", &source, &["dynamodb:DescribeTimeToLive"]);
+            }
+        }
         let on = [On::Table(target.table.clone())];
         if spec.create {
             let source = [On::Table(spec.table.clone())];
@@ -209,12 +220,17 @@ impl Policy {
         if spec.rebootstrap {
             actions.push("dynamodb:Scan");
         }
+        if audits {
+            actions.extend(["dynamodb:BatchGetItem", "dynamodb:Scan"]);
+        }
+        actions.sort_unstable();
+        actions.dedup();
         self.allow("Replica", &on, &actions);
         if spec.leave.is_some() {
             self.metrics();
         }
         if spec.two_way.is_some() {
-            self.side(&target.table, true, spec.may_change_stream);
+            self.side(&target.table, true, spec.may_change_stream || spec.switch_stream);
         }
     }
 

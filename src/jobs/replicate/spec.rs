@@ -4,7 +4,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cloud::Context;
 use crate::item::ShapeSpec;
 
 /// The changes of a table into its replica.
@@ -20,6 +19,9 @@ pub struct ReplicateSpec {
     /// What of the items that are there when it begins.
     #[serde(default)]
     pub bootstrap: Bootstrap,
+    /// Without a bootstrap and without a checkpoint: where the changes begin; `None` is the oldest that the stream holds.
+    #[serde(default)]
+    pub from: Option<crate::flow::StartAt>,
     /// Copy the whole table again, and remove from the replica what the source does not have: after a gap.
     #[serde(default)]
     pub rebootstrap: bool,
@@ -32,10 +34,12 @@ pub struct ReplicateSpec {
     /// Items that expired in the source stay in the replica.
     #[serde(default)]
     pub skip_ttl_deletes: bool,
-    /// The operator agreed that a stream is begun on the source (and with `two_way` on the target), or ended and begun
-    /// with another view, where that is needed.
+    /// The operator agreed that a stream is begun on the source (and with `two_way` on the target) where it has none.
     #[serde(default)]
     pub may_change_stream: bool,
+    /// The operator agreed that a stream that carries too little is ended, and another one begun.
+    #[serde(default)]
+    pub switch_stream: bool,
     /// Which items are taken, and as what.
     #[serde(flatten)]
     pub shape: ShapeSpec,
@@ -55,6 +59,9 @@ pub struct ReplicateSpec {
     /// Parts that the bootstrap's scan reads at the same time; `None` is by the table's size.
     #[serde(default)]
     pub segments: Option<u32>,
+    /// What the replica's audit beside the work may read of both tables together, RCU a second; `None` is no audit.
+    #[serde(default)]
+    pub audit_rcu: Option<f64>,
 }
 
 /// Where a replica is.
@@ -98,6 +105,9 @@ pub struct BigQueryTarget {
     /// The JSON column that attributes go into that have no column; `None` adds a column for each.
     #[serde(default)]
     pub json_column: Option<String>,
+    /// How old what a query sees may be at most, for a table that is made, s; `None` is BigQuery's default, always fresh.
+    #[serde(default)]
+    pub max_staleness_s: Option<u64>,
     /// Where the dataset is made if it is not there, such as `EU`; `None` is BigQuery's default.
     #[serde(default)]
     pub location: Option<String>,
@@ -122,16 +132,6 @@ impl TableTarget {
     /// True when it is named by its table alone: it is where its source is.
     pub fn is_beside_its_source(&self) -> bool {
         self.region.is_none() && self.profile.is_none() && self.endpoint_url.is_none()
-    }
-
-    /// Where it is, when its source is at `here`.
-    pub fn context(&self, here: &Context) -> Context {
-        let elsewhere = self.region.is_some() || self.profile.is_some();
-        Context {
-            profile: self.profile.clone().or_else(|| here.profile.clone()),
-            region: self.region.clone().or_else(|| here.region.clone()),
-            endpoint_url: self.endpoint_url.clone().or_else(|| here.endpoint_url.clone().filter(|_| !elsewhere)),
-        }
     }
 }
 
@@ -226,20 +226,6 @@ mod tests {
         for wrong in ["last-writer", "last-writer:", "newest", ""] {
             assert!(wrong.parse::<TwoWay>().unwrap_err().contains("last-writer:ATTRIBUTE"), "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_replica_is_where_its_source_is_unless_it_is_said_to_be_elsewhere() {
-        let here = Context {
-            profile: Some("prod".into()),
-            region: Some("eu-west-1".into()),
-            endpoint_url: Some("http://127.0.0.1:4566".into()),
-        };
-        let target = TableTarget { table: "g2".into(), ..TableTarget::default() };
-        assert_eq!(target.context(&here), here);
-        let there = TableTarget { region: Some("us-east-1".into()), ..target }.context(&here);
-        assert_eq!((there.profile.as_deref(), there.region.as_deref()), (Some("prod"), Some("us-east-1")));
-        assert_eq!(there.endpoint_url, None, "another region has another endpoint");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 
+use crate::cloud::Cloud;
 use crate::cloud::inventory::{self, Table};
 use crate::cloud::metrics::{self, Point, Query};
 use crate::flow::{Left, Pacer, PacerSnapshot, Provisioned};
@@ -34,6 +35,17 @@ pub(super) fn begin(pacer: &Pacer, spec: &RestoreSpec) {
     pacer.set_left(spec.leave.map(|share| Left { share, ..Left::default() }));
 }
 
+/// A table that a job writes.
+#[derive(Clone, Copy)]
+pub(in crate::jobs) struct Written<'a> {
+    /// Where it is.
+    pub cloud: &'a Cloud,
+    /// Its name.
+    pub table: &'a str,
+    /// The share of its write capacity that is left to others.
+    pub leave: Option<f64>,
+}
+
 /// What the pacer is told of `table`: `None` on demand.
 pub(in crate::jobs) fn capacity(table: &Table) -> Option<Provisioned> {
     table.provisioned.map(|p| Provisioned {
@@ -43,15 +55,20 @@ pub(in crate::jobs) fn capacity(table: &Table) -> Option<Provisioned> {
 }
 
 /// Tells the pacer what the table has, every few seconds, for ever; and what others use of it, where a share is theirs.
-pub(super) async fn follow_capacity(session: &Session<'_>, spec: &RestoreSpec, pacer: &Pacer, provisioned: &AtomicU64) {
+pub(in crate::jobs) async fn follow_capacity(
+    session: &Session<'_>,
+    at: Written<'_>,
+    pacer: &Pacer,
+    provisioned: &AtomicU64,
+) {
     let mut every = tokio::time::interval(DESCRIBE);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut neighbours = spec.leave.map(|share| Neighbours::new(share, now_ms()));
+    let mut neighbours = at.leave.map(|share| Neighbours::new(share, now_ms()));
     let mut looks = 0;
     loop {
         every.tick().await;
         // A failed look leaves the pacer with what it knows; the writer meets the error itself.
-        if let Ok(table) = inventory::table(&session.cloud, &spec.table).await {
+        if let Ok(table) = inventory::table(at.cloud, at.table).await {
             let write = table.provisioned.map_or(0, |p| p.write);
             let before = provisioned.swap(write, Ordering::Relaxed);
             if before != write {
@@ -62,7 +79,7 @@ pub(super) async fn follow_capacity(session: &Session<'_>, spec: &RestoreSpec, p
         if let Some(neighbours) = &mut neighbours {
             neighbours.note(now_ms(), &pacer.snapshot());
             if looks % LOOKS_PER_METRICS == 0 {
-                neighbours.look(session, spec, pacer).await;
+                neighbours.look(session, at, pacer).await;
             }
             looks += 1;
         }
@@ -131,17 +148,17 @@ impl Neighbours {
     }
 
     /// Asks `CloudWatch`, and tells the pacer.
-    async fn look(&mut self, session: &Session<'_>, spec: &RestoreSpec, pacer: &Pacer) {
+    async fn look(&mut self, session: &Session<'_>, at: Written<'_>, pacer: &Pacer) {
         let indexes: Vec<String> = self.noted.1.keys().flatten().cloned().collect();
-        let mut queries = vec![Query::table_sum("ConsumedWriteCapacityUnits", &spec.table)];
+        let mut queries = vec![Query::table_sum("ConsumedWriteCapacityUnits", at.table)];
         for index in &indexes {
-            let mut query = Query::table_sum("ConsumedWriteCapacityUnits", &spec.table);
+            let mut query = Query::table_sum("ConsumedWriteCapacityUnits", at.table);
             query.dimensions.push(("GlobalSecondaryIndexName", index.clone()));
             queries.push(query);
         }
         let now = now_ms();
         let from = now.div_euclid(MINUTE_MS) * MINUTE_MS - 10 * MINUTE_MS;
-        match metrics::series(&session.cloud, &queries, from, now, 60).await {
+        match metrics::series(at.cloud, &queries, from, now, 60).await {
             Ok(series) => {
                 self.is_blind = false;
                 let of = |n: usize| series.get(n).map_or(&[][..], Vec::as_slice);
@@ -156,7 +173,7 @@ impl Neighbours {
                     "warn",
                     &format!(
                         "what others use of {} can't be seen, so our own use alone stays below {:.0} %: {error}",
-                        spec.table,
+                        at.table,
                         (1.0 - self.share) * 100.0
                     ),
                 );

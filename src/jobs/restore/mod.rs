@@ -157,7 +157,8 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
     };
 
     let provisioned = AtomicU64::new(table.provisioned.map_or(0, |p| p.write));
-    let follow = follow::follow_capacity(session, spec, &pacer, &provisioned);
+    let written = follow::Written { cloud: &session.cloud, table: &spec.table, leave: spec.leave };
+    let follow = follow::follow_capacity(session, written, &pacer, &provisioned);
     tokio::pin!(follow);
     let mut desk = Desk {
         session,

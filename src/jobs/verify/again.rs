@@ -196,6 +196,11 @@ fn place(differing: &Differing) -> Option<Version> {
 
 /// The lines of the differences file: `{"difference","key","attribute","source","table"}`, the last three where told.
 pub(super) fn write(out: &mut impl Write, differing: &Differing, attribute: Option<&Attribute>) -> io::Result<()> {
+    writeln!(out, "{}", listed(differing, attribute)?)
+}
+
+/// One such line.
+pub(super) fn listed(differing: &Differing, attribute: Option<&Attribute>) -> io::Result<String> {
     let word = serde_json::to_string(&differing.difference)?;
     let mut line = format!(r#"{{"difference":{word},"key":{}"#, differing.key);
     if let Some(Attribute { path, source, table }) = attribute {
@@ -204,7 +209,7 @@ pub(super) fn write(out: &mut impl Write, differing: &Differing, attribute: Opti
         line.push_str(&rest[1..rest.len() - 1]);
     }
     line.push('}');
-    writeln!(out, "{}", harmless(&line))
+    Ok(harmless(&line))
 }
 
 /// The same JSON without a character that a terminal would obey: outside of strings there is none.

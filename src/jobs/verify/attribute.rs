@@ -111,10 +111,9 @@ fn to_json(value: &AttributeValue) -> Value {
     }
 }
 
-/// The canonical `DynamoDB` JSON of an item.
-pub(super) fn item_json(item: &Item) -> Vec<u8> {
-    let map: serde_json::Map<_, _> = item.iter().map(|(name, value)| (name.clone(), to_json(value))).collect();
-    Value::Object(map).to_string().into_bytes()
+/// An item as canonical `DynamoDB` JSON.
+pub(in crate::jobs) fn item_json(item: &Item) -> Value {
+    item.iter().map(|(name, value)| (name.clone(), to_json(value))).collect::<serde_json::Map<String, Value>>().into()
 }
 
 /// An item (or a key) of canonical `DynamoDB` JSON as the SDK has it; `None` when it is none.

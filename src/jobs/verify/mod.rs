@@ -11,7 +11,7 @@
 //! sampled keys.
 
 mod again;
-mod attribute;
+pub(in crate::jobs) mod attribute;
 mod confidence;
 mod fetch;
 mod replica;
@@ -29,6 +29,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 pub(super) use self::attribute::attributes;
+pub(super) use self::replica::rolling::keep_auditing;
+pub use self::replica::rolling::{Audited, Found, ReadFrom};
 
 use self::again::{Differences, Settled};
 use self::source::{Met, Source};

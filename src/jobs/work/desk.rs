@@ -112,6 +112,7 @@ impl<'a, 'l> Desk<'a, 'l> {
             binding: Some(binding),
             shards: consuming::samples(self.consumer),
             holders,
+            replica: None,
         };
         let letters: Vec<_> = settled.iter().flat_map(|shard| shard.letters.iter().cloned()).collect();
         self.session.journal().commit(

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::jobs::journal::{State, now_ms};
+use crate::jobs::replicate::RETENTION_MS;
 use crate::jobs::spec::{JobId, ReplicaSpec};
 use crate::jobs::worker::Session;
 
@@ -37,12 +38,12 @@ impl<'s, 'l> Behind<'s, 'l> {
 
     /// Changes of the source up to this moment are in the replica, ms since the epoch.
     pub fn follows_to(&self) -> i64 {
-        self.of_the_job().unwrap_or_else(|| now_ms() - ms(self.lag))
+        self.by_its_job().unwrap_or_else(|| now_ms() - ms(self.lag))
     }
 
     /// How long what is still on its way is waited for.
     pub fn patience(&self) -> Duration {
-        if self.of_the_job().is_some() { PATIENCE } else { self.lag * 4 + Duration::from_secs(5) }
+        if self.by_its_job().is_some() { PATIENCE } else { self.lag * 4 + Duration::from_secs(5) }
     }
 
     /// The wait before look number `round`, counted from 0.
@@ -51,8 +52,9 @@ impl<'s, 'l> Behind<'s, 'l> {
         growing.min((self.lag / 3).max(Duration::from_millis(200))).min(Duration::from_secs(30))
     }
 
-    /// What the running job says; `None` when none runs, or it has said nothing lately.
-    fn of_the_job(&self) -> Option<i64> {
+    /// The same by what the running job says; `None` when none runs, it has said nothing lately, or the replica is not
+    /// whole yet.
+    pub fn by_its_job(&self) -> Option<i64> {
         let id = self.job.as_ref()?;
         let journal = self.session.journal();
         let runs = matches!(journal.job(id).ok()?.state, State::Running);
@@ -60,8 +62,10 @@ impl<'s, 'l> Behind<'s, 'l> {
         if !runs || sample.at_ms < now_ms() - ms(STALE) {
             return None;
         }
-        let lag = sample.shards.iter().map(|shard| shard.lag_ms).max()?;
-        Some(sample.at_ms - i64::try_from(lag).unwrap_or(i64::MAX / 2) - ms(SLACK))
+        let replica = sample.replica.filter(|replica| replica.bootstrap.is_none())?;
+        // How old the oldest change is that is not in the replica.
+        let age = RETENTION_MS - i64::try_from(replica.trim_ms).unwrap_or(RETENTION_MS);
+        Some(sample.at_ms - age.max(0) - ms(SLACK))
     }
 }
 

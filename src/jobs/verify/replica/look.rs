@@ -9,6 +9,7 @@
 //! neither moved, the replica follows      drift: missing, extra or different
 //! ```
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -209,9 +210,14 @@ impl Looks {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
             Err(error) => return Err(error),
         };
+        // Two passes may have found the same.
+        let mut known = HashSet::new();
         for line in BufReader::new(file).lines() {
             let line = line?;
             let listed: Listed<'_> = serde_json::from_str(&line)?;
+            if !known.insert(listed.key.get().to_owned()) {
+                continue;
+            }
             self.pending.add(&Seen::unseen(listed.key.get().to_owned()))?;
         }
         Ok(self.pending.count)

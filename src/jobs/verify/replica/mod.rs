@@ -14,6 +14,7 @@ mod behind;
 mod look;
 mod mend;
 mod pair;
+pub mod rolling;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,7 +50,7 @@ pub(super) async fn compare(
         )
         .into());
     }
-    let pair = Pair::open(session, spec, replica, journal).await?;
+    let pair = Pair::open(session, spec, replica).await?;
     let beside = journal.parent().unwrap_or(Path::new("."));
     clear_left_over(&session.journal(), beside);
     let folder = tempfile::Builder::new().prefix(&spill_prefix(&session.job.id)).tempdir_in(beside)?;
@@ -81,14 +82,14 @@ pub(super) async fn compare(
         explained: looked.explained,
         dead: met.dead,
         skipped: met.skipped,
-        digest_source: format!("{:032x}", tally.digest_source),
-        digest_table: format!("{:032x}", tally.digest_table),
         replica: Some(ReplicaLine { expired: looked.expired, ..ReplicaLine::default() }),
         ..VerifyLine::default()
     };
     if replica.repair {
         mend::all(session, &pair, standing, &mut tally, &mut line).await?;
     }
+    line.digest_source = format!("{:032x}", tally.digest_source);
+    line.digest_table = format!("{:032x}", tally.digest_table);
     (line.missing, line.extra, line.different) = (tally.missing, tally.extra, tally.different);
     let read = progress.read.load(Ordering::Relaxed);
     progress.tell(now_ms(), read, read, met);

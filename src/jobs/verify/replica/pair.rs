@@ -1,6 +1,5 @@
 //! A source and its replica: where both are, how a key of one is found in the other, and both read by keys.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +11,7 @@ use crate::cloud::inventory::{self, Table};
 use crate::cloud::{Cloud, CloudError};
 use crate::flow::ReadPace;
 use crate::item::{Checker, KeySchema, Shape, Shaped, digest_of_attributes};
-use crate::jobs::audit;
+use crate::jobs::replicate::{self, target::context_of};
 use crate::jobs::spec::{ReplicaSpec, VerifySpec};
 use crate::jobs::worker::{JobError, Session};
 
@@ -74,27 +73,17 @@ impl Look {
 
 impl Pair {
     /// Finds both tables, and checks that a key of one can be found in the other.
-    pub async fn open(
-        session: &Session<'_>,
-        spec: &VerifySpec,
-        replica: &ReplicaSpec,
-        journal: &Path,
-    ) -> Result<Self, JobError> {
+    pub async fn open(session: &Session<'_>, spec: &VerifySpec, replica: &ReplicaSpec) -> Result<Self, JobError> {
         let here = session.cloud.clone();
-        let context = replica.target.context(&here.context);
-        if context == here.context && replica.target.table == spec.table {
+        if replica.target.table == spec.table && context_of(&here.place(), &replica.target).is_same_place(&here.place())
+        {
             return Err(JobError::Unfit(format!(
                 "{} would be compared with itself: name another table with --replica, or where it is with --to-region, \
                  --to-profile or --to-endpoint-url",
                 spec.table
             )));
         }
-        let there = if context == here.context {
-            here.clone()
-        } else {
-            let guard = audit::guard(journal, &context, Some(&session.job.id), here.guard.mode())?;
-            Cloud::connect(&context, guard).await?
-        };
+        let there = replicate::target::cloud(session, &replica.target).await?;
         let source = half(here, &spec.table, spec.read_budget).await?;
         let replica_half = half(there, &replica.target.table, spec.read_budget).await?;
         let shape = Shape::new(&spec.source.shape).map_err(|error| JobError::Unfit(error.to_string()))?;
@@ -113,19 +102,19 @@ impl Pair {
     /// Reads both sides of `keys`, the replica's in canonical JSON and at most [`super::super::fetch::GET`] of them: the
     /// source first.
     pub async fn look(&self, keys: &[Bytes], consistent: bool) -> Result<Vec<Look>, JobError> {
-        let at_home = keys.iter().map(|key| self.key_in_source(key)).collect::<Result<Vec<_>, _>>()?;
-        let Half { cloud, table, pace } = &self.source;
-        let mut here = fetch(cloud, table, at_home.iter().map(|key| &key[..]), pace, consistent).await?;
+        let here = self.of_source(keys, consistent).await?;
         let Half { cloud, table, pace } = &self.replica;
         let mut there = fetch(cloud, table, keys.iter().map(|key| &key[..]), pace, consistent).await?;
-        Ok(keys
-            .iter()
-            .zip(at_home)
-            .map(|(key, at_home)| Look {
-                source: here.remove(&at_home).map_or(Held::Nothing, |item| self.shaped(item)),
-                replica: there.remove(key),
-            })
-            .collect())
+        Ok(here.into_iter().zip(keys).map(|(source, key)| Look { source, replica: there.remove(key) }).collect())
+    }
+
+    /// What the source holds for `keys` of the replica, as the replica should have it.
+    pub async fn of_source(&self, keys: &[Bytes], consistent: bool) -> Result<Vec<Held>, JobError> {
+        let at_home = keys.iter().map(|key| self.key_in_source(key)).collect::<Result<Vec<_>, _>>()?;
+        let Half { cloud, table, pace } = &self.source;
+        let mut found = fetch(cloud, table, at_home.iter().map(|key| &key[..]), pace, consistent).await?;
+        let held = |key: &Bytes| found.remove(key).map_or(Held::Nothing, |item| self.shaped(item));
+        Ok(at_home.iter().map(held).collect())
     }
 
     /// True for an item of the replica that expired in the source, which this replica keeps.
@@ -148,7 +137,7 @@ impl Pair {
         if self.shape.is_nothing() {
             return Held::Item(item);
         }
-        match self.shape.apply(item_json(&item).into()) {
+        match self.shape.apply(item_json(&item).to_string().into()) {
             Ok(Shaped::Skipped) => Held::Nothing,
             Ok(Shaped::Item(json)) => {
                 let checked = self.checker.check(json).ok();

@@ -1,0 +1,248 @@
+//! A replica as a job: how far it follows, when its time runs out, what changes, and what drifted.
+//!
+//! ```text
+//! ├ changes/s ─────────── 15m ─┬ shards ──────── lag ─┬ replica ────────────────────────┤
+//! │ put                        │ 00001       closed    │ lag            1.2 s            │
+//! │ removed                    │ └ 00004     12.3 s    │ time to trim   22h 10m          │
+//! │                            │   00005      0 s      │ drift          3 of 1.01M keys  │
+//! │                            │                       │ modified       31.2k    120/s   │
+//! ```
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+use super::job::{chart, pane, window_words};
+use super::stream::drawn;
+use super::streams::BEHIND_MS;
+use crate::console::app::App;
+use crate::console::history::{GAP_MS, History};
+use crate::console::keymap::{Action, Scope};
+use crate::console::widget::chart::{Series, Shape};
+use crate::console::widget::quantity::{clock, count, duration, exact, percent, rate};
+use crate::console::widget::text::{shown, wrap};
+use crate::console::widget::{write, write_right};
+use crate::jobs::Audited;
+use crate::jobs::journal::{ChangeCounts, Job, ReplicaSample, State};
+use crate::jobs::spec::{Kind, Spec};
+
+/// Under this the time to trim is pressing, ms: two hours.
+const PRESSING_MS: u64 = 2 * 3_600_000;
+/// From this width on, columns, shards have their own pane.
+const WIDE: u16 = 100;
+
+/// Draws it in the place of the charts. False when the job keeps no replica.
+pub fn draw(buf: &mut Buffer, area: Rect, app: &App, job: &Job) -> bool {
+    if job.kind() != Kind::Replicate {
+        return false;
+    }
+    let empty = History::default();
+    let past = app.histories.get(&job.id).unwrap_or(&empty);
+    let has_shards = past.newest.as_ref().is_some_and(|sample| !sample.shards.is_empty());
+    let panes: &[Constraint] = if area.width >= WIDE && has_shards {
+        &[Constraint::Fill(9), Constraint::Fill(7), Constraint::Length(46)]
+    } else {
+        &[Constraint::Fill(1), Constraint::Length(42)]
+    };
+    let areas = Layout::horizontal(panes.iter().copied()).split(area);
+    let frozen = if app.frozen_ms.is_some() { " frozen" } else { "" };
+    let inner = pane(buf, areas[0], app, "changes/s", &format!("{}{frozen}", window_words(app.window_ms(job))), false);
+    changes_chart(app, job, past).draw(buf, inner, &app.theme);
+    if let [_, middle, _] = &*areas {
+        let inner = pane(buf, *middle, app, "shards", "lag", true);
+        draw_shards(buf, inner, app, job, past);
+    }
+    let inner = pane(buf, areas[areas.len() - 1], app, "replica", "", true);
+    for (row, fact) in facts(app, job, past, usize::from(inner.width)).iter().enumerate() {
+        fact.draw(buf, inner, row as u16, app);
+    }
+    true
+}
+
+fn changes_chart<'a>(app: &App, job: &Job, past: &History) -> crate::console::widget::chart::Chart<'a> {
+    let from = app.window_end(job) - app.window_ms(job);
+    let line = |name, style, points| Series { name, style, shape: Shape::Line(GAP_MS), points };
+    let series = vec![
+        line("read", app.theme.dim, past.rates(from, |c| c.read as f64)),
+        line("removed", Style::new(), past.rates(from, |c| c.deleted as f64)),
+        line("put", app.theme.accent, past.rates(from, |c| c.written as f64)),
+    ];
+    chart(app, job, series)
+}
+
+/// The shards that it reads, and how far each is behind; those furthest behind when there is no room for all.
+fn draw_shards(buf: &mut Buffer, area: Rect, app: &App, job: &Job, past: &History) {
+    let theme = &app.theme;
+    let Some(sample) = &past.newest else { return };
+    let rows = app.replica_shards(job, &sample.shards);
+    let room = usize::from(area.height);
+    let worst = rows.iter().filter_map(|row| row.lag_ms).max().unwrap_or_default();
+    let hidden = rows.len().saturating_sub(room);
+    let first = if hidden == 0 {
+        0
+    } else {
+        // The one furthest behind is among those to see.
+        let at = rows.iter().position(|row| row.lag_ms == Some(worst)).unwrap_or_default();
+        at.saturating_sub(room / 2).min(hidden + 1)
+    };
+    let shown_rows = if hidden == 0 { room } else { room.saturating_sub(1) };
+    for (n, row) in rows.iter().skip(first).take(shown_rows).enumerate() {
+        let style = match row.lag_ms {
+            None => theme.dim,
+            Some(ms) if ms >= BEHIND_MS => theme.warn,
+            Some(_) => Style::new(),
+        };
+        let branch = drawn(&row.branch, theme.glyphs.braille);
+        write(buf, area, n as u16, &Line::styled(format!(" {branch}{}", shown(&row.name)), style));
+        let lag = match row.lag_ms {
+            None => format!("{} ", row.life.as_str()),
+            Some(0) => "0 s ".to_owned(),
+            Some(ms) => format!("{} ", duration(ms as f64)),
+        };
+        write_right(buf, area, n as u16, &Line::styled(lag, style));
+    }
+    if hidden > 0 {
+        let more = rows.len() - shown_rows;
+        let words = format!(" … {more} more, worst {}", duration(worst as f64));
+        write(buf, area, area.height - 1, &Line::styled(words, theme.dim));
+    }
+}
+
+/// A line of the pane on the right.
+enum Fact {
+    /// A name, a value, and something beside it.
+    Value(&'static str, String, Style),
+    /// Words across.
+    Words(String, Style),
+}
+
+impl Fact {
+    fn draw(&self, buf: &mut Buffer, area: Rect, row: u16, app: &App) {
+        match self {
+            Self::Value(name, value, style) => {
+                let name = Span::styled(format!(" {name:<13} "), app.theme.dim);
+                write(buf, area, row, &Line::from(vec![name, Span::styled(value.clone(), *style)]));
+            }
+            Self::Words(words, style) => write(buf, area, row, &Line::styled(format!(" {words}"), *style)),
+        }
+    }
+}
+
+/// The lag, and the time to trim: what is said of a replica where there is room for nothing else.
+pub fn essentials(app: &App, past: Option<&History>) -> Vec<(String, Style)> {
+    let Some(past) = past else { return Vec::new() };
+    let lag = past.worst_lag_ms().map(|ms| {
+        let style = if ms >= BEHIND_MS { app.theme.warn } else { Style::new() };
+        (format!("lag {}", duration(ms as f64)), style)
+    });
+    let trim = past.newest.as_ref().and_then(|sample| sample.replica.as_ref());
+    let trim = trim.map(|replica| (format!("{} to trim", duration(replica.trim_ms as f64)), trim_style(app, replica)));
+    lag.into_iter().chain(trim).collect()
+}
+
+fn trim_style(app: &App, replica: &ReplicaSample) -> Style {
+    if replica.trim_ms < PRESSING_MS { app.theme.bad } else { Style::new() }
+}
+
+fn facts(app: &App, job: &Job, past: &History, width: usize) -> Vec<Fact> {
+    let theme = &app.theme;
+    let plain = Style::new();
+    let mut facts = Vec::new();
+    let Some(sample) = &past.newest else {
+        return vec![Fact::Words("nothing was read yet".to_owned(), theme.dim)];
+    };
+    if let Some(lag) = past.worst_lag_ms() {
+        let style = if lag >= BEHIND_MS { theme.warn } else { plain };
+        facts.push(Fact::Value("lag", duration(lag as f64), style));
+    }
+    let none = ReplicaSample::default();
+    let replica = sample.replica.as_ref();
+    if let Some(replica) = replica {
+        facts.push(Fact::Value("time to trim", duration(replica.trim_ms as f64), trim_style(app, replica)));
+    }
+    let replica = replica.unwrap_or(&none);
+    if let Some(gap) = &replica.gap {
+        facts.extend(wrap(&shown(gap), width.saturating_sub(2)).into_iter().map(|words| Fact::Words(words, theme.bad)));
+    }
+    if let Some((read, total)) = replica.bootstrap {
+        let share = format!("{} % of about {} items", percent(read.min(total), total.max(1)), count(total as f64));
+        facts.push(Fact::Value("bootstrap", share, theme.accent));
+    }
+    facts.extend(audit_facts(app, job));
+    facts.extend(kinds(past, &replica.changes, job.state == State::Running));
+    facts
+}
+
+/// What was changed, by kind: in all, and each second.
+fn kinds(past: &History, changes: &ChangeCounts, runs: bool) -> Vec<Fact> {
+    let kind = |name, of: fn(&ChangeCounts) -> u64| {
+        let speed = past.change_rate(of).filter(|_| runs).map_or(String::new(), |speed| format!("{}/s", rate(speed)));
+        Fact::Value(name, format!("{:>13}  {speed:>8}", exact(of(changes))), Style::new())
+    };
+    let always: [(&'static str, fn(&ChangeCounts) -> u64); 3] =
+        [("inserted", |c| c.inserted), ("modified", |c| c.modified), ("removed", |c| c.removed)];
+    let sometimes: [(&'static str, fn(&ChangeCounts) -> u64); 5] = [
+        ("  expired", |c| c.expired),
+        ("copied", |c| c.scanned),
+        ("  superseded", |c| c.superseded),
+        ("filtered out", |c| c.filtered),
+        ("swept", |c| c.swept),
+    ];
+    let sometimes = sometimes.into_iter().filter(|(_, of)| of(changes) > 0);
+    always.into_iter().chain(sometimes).map(|(name, of)| kind(name, of)).collect()
+}
+
+/// What drifted, and how much was looked at.
+fn audit_facts(app: &App, job: &Job) -> Vec<Fact> {
+    let theme = &app.theme;
+    let Spec::Replicate(spec) = &job.spec else { return Vec::new() };
+    let Some(audit) = app.audits.get(&job.id) else {
+        let words = if spec.audit_rcu.is_some() { "not audited yet" } else { "not audited (--audit-rcu)" };
+        return vec![Fact::Value("drift", words.to_owned(), theme.dim)];
+    };
+    let drift = audit.drift();
+    let repair = app.keymap.chord(Scope::Job, Action::Repair).unwrap_or_default();
+    let mut facts = vec![match (drift, audit.before) {
+        // Proven only once a pass was through.
+        (0, Some(_)) => Fact::Value("drift", "none".to_owned(), theme.good),
+        (0, None) => Fact::Value("drift", "none so far".to_owned(), Style::new()),
+        _ => Fact::Value("drift", format!("{} keys; {repair} repairs", count(drift as f64)), theme.bad),
+    }];
+    facts.push(Fact::Value("audited", audited_words(audit), Style::new()));
+    if let (Some(before), Some(ended)) = (audit.before, audit.ended_ms) {
+        let found = if before.drift() == 0 { "none".to_owned() } else { count(before.drift() as f64) };
+        let words = format!("{found} in {} keys, {}", count(before.checked as f64), clock(ended));
+        facts.push(Fact::Value("pass before", words, theme.dim));
+    }
+    facts
+}
+
+fn audited_words(audit: &Audited) -> String {
+    format!(
+        "{} %, {} keys since {}",
+        (audit.share() * 100.0).floor(),
+        count(audit.found.checked as f64),
+        clock(audit.began_ms)
+    )
+}
+
+/// What is pressing about a replica, with the key that helps.
+pub fn hint(app: &App, job: &Job) -> Option<String> {
+    let past = app.histories.get(&job.id)?;
+    let replica = past.newest.as_ref()?.replica.as_ref()?;
+    if let Some(gap) = &replica.gap {
+        return Some(shown(gap));
+    }
+    if replica.trim_ms < PRESSING_MS {
+        let raise = app.keymap.chord(Scope::Job, Action::Raise)?;
+        return Some(format!(
+            "in {} the oldest change that is not in the replica leaves the stream and is lost to it: {raise} raises what the \
+             replica takes",
+            duration(replica.trim_ms as f64)
+        ));
+    }
+    let drift = app.audits.get(&job.id).map_or(0, Audited::drift);
+    let repair = app.keymap.chord(Scope::Job, Action::Repair)?;
+    (drift > 0).then(|| format!("the audit found {} keys that drifted: {repair} repairs them", exact(drift)))
+}

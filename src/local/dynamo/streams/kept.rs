@@ -86,7 +86,7 @@ impl Streams {
                 let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
                 live.insert(stream.table.clone(), Arc::clone(&stream));
             }
-            self.all.write().unwrap_or_else(PoisonError::into_inner).push(stream);
+            self.add(stream);
         }
         Ok(())
     }

@@ -158,7 +158,7 @@ impl Streams {
         let entry = Entry { hash: stream.hash_of(&key), change, expired, size: size as u32, images: images.into() };
         let now = self.now();
         let mut log = stream.log();
-        log.advance(self.kept_ms, now);
+        log.advance_at_times(self.kept_ms, now);
         log.append(entry, now);
     }
 }

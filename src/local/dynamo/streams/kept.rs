@@ -113,7 +113,7 @@ impl KeptStream {
     fn into_stream(self, roll: super::Roll) -> Stream {
         let Self { arn, label, table, view, keys, created_ms, seed, last_id, last_ms, ended_ms, shards } = self;
         let shards = shards.into_iter().map(KeptShard::into_shard).collect();
-        let log = Mutex::new(Log { seed, last_id, shards, roll, last_ms, ended_ms });
+        let log = Mutex::new(Log { seed, last_id, shards, roll, last_ms, advanced_ms: 0, ended_ms });
         Stream { arn, label, table, view, keys, created_ms, log }
     }
 }

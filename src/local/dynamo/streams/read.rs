@@ -211,10 +211,11 @@ impl Streams {
 
         let mut reply = b"{\"Records\":[".to_vec();
         let mut returned = Returned { table: stream.table.clone(), label: stream.label.clone(), records: 0, bytes: 0 };
-        let mut next = cursor.from;
+        let (mut next, mut is_more) = (cursor.from, false);
         shard.records.each(cursor.from, |record| {
             let bytes = returned.bytes + record.size as usize;
-            if returned.records > 0 && bytes > PAGE_BYTES {
+            if returned.records == most || (returned.records > 0 && bytes > PAGE_BYTES) {
+                is_more = true;
                 return false;
             }
             if returned.records > 0 {
@@ -224,11 +225,11 @@ impl Streams {
             returned.records += 1;
             returned.bytes = bytes;
             next = record.sequence + 1;
-            returned.records < most
+            true
         });
         reply.push(b']');
-        let ended = !shard.is_open() && next > shard.last;
-        if !ended {
+        // A closed shard has ended too where it never held anything.
+        if shard.is_open() || is_more {
             let next = Cursor { arn: &stream.arn, shard: &shard.id, from: next, made_ms: now };
             reply.extend_from_slice(format!(",\"NextShardIterator\":\"{}\"", next.encode()).as_bytes());
         }

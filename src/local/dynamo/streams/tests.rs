@@ -339,6 +339,26 @@ async fn a_closed_shard_ends_and_its_children_go_on_key_by_key_in_order() {
 }
 
 #[tokio::test]
+async fn a_closed_shard_that_is_empty_or_exactly_read_has_no_next_iterator() {
+    let bench = Bench::streaming(TableStreams::default(), false, "KEYS_ONLY").await;
+    bench.put(item("a", 1)).await;
+    bench.put(item("a", 2)).await;
+    bench.dynamo.streams.control("/_sluice/table-streams/quotes/roll").unwrap();
+    bench.dynamo.streams.control("/_sluice/table-streams/quotes/roll").unwrap();
+    let arn = bench.arn().await;
+    let shards = bench.shards(&arn).await;
+    let page = async |at: usize, limit: usize| {
+        let iterator = bench.iterator(&arn, &shards[at], "TRIM_HORIZON", None).await;
+        let page = bench.done("GetRecords", json!({"ShardIterator": iterator, "Limit": limit})).await;
+        (page["Records"].as_array().unwrap().len(), page.get("NextShardIterator").is_some())
+    };
+    assert_eq!(page(0, 1).await, (1, true));
+    assert_eq!(page(0, 2).await, (2, false));
+    assert_eq!(page(1, 1).await, (0, false));
+    assert_eq!(page(2, 1).await, (0, true), "an open one goes on");
+}
+
+#[tokio::test]
 async fn shards_roll_over_with_time_and_with_records() {
     let by_time = TableStreams { roll: Roll::After(Duration::from_secs(30)), ..TableStreams::default() };
     let bench = Bench::streaming(by_time, true, "KEYS_ONLY").await;

@@ -16,7 +16,7 @@ use crate::cloud::guard::NoWitness;
 use crate::cloud::{Cloud, Guard, Mode};
 use crate::flow::StartAt;
 use crate::item::ShapeSpec;
-use crate::jobs::replicate::{already, plan, running, source::Needed, target::context_of};
+use crate::jobs::replicate::{already, plan, running, source::Needed};
 use crate::jobs::{
     BigQueryTarget, Bootstrap, Ended, Kind, ReplicaTarget, ReplicateSpec, Spec, TableTarget, TwoWay, start_detached,
 };
@@ -250,7 +250,7 @@ pub async fn run(args: ReplicateArgs, session: &Session) -> Result<Exit, Report>
     let cloud = session.reading().await?;
     let there = match &spec.target {
         ReplicaTarget::Table(target) => {
-            let context = context_of(&cloud.place(), target);
+            let context = target.context(&cloud.place());
             let guard = Guard::new(Mode::ReadOnly, std::sync::Arc::new(NoWitness));
             Some(Cloud::connect(&context, guard).await?)
         }

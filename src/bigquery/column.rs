@@ -4,9 +4,11 @@ use std::collections::HashMap;
 
 use serde_json::{Value as Json, json};
 
+use super::conflict::Conflict;
 use super::decimal::Decimal;
+use super::met::Met;
 use super::name::{OURS, column_name};
-use super::value::{Attribute, Kind, Value, attributes};
+use super::value::{Kind, attributes};
 use crate::item::{KeyKind, KeySchema};
 
 /// The type of a column.
@@ -66,7 +68,8 @@ impl ColumnType {
         }
     }
 
-    fn of_decimal(decimal: Decimal) -> Self {
+    /// The column that holds what `decimal` holds.
+    pub(super) fn of_decimal(decimal: Decimal) -> Self {
         match decimal {
             Decimal::Numeric => Self::Numeric,
             Decimal::BigNumeric => Self::BigNumeric,
@@ -166,64 +169,6 @@ pub(super) mod log {
     pub const SEQUENCE: &str = "sluice_sequence";
     /// The item expired, and the service deleted it.
     pub const BY_TTL: &str = "sluice_by_ttl";
-}
-
-/// Why a table of BigQuery can't be the replica, or an attribute has no place in it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Conflict {
-    /// The primary key is another one.
-    #[error("its primary key is {found}, and the source's key is {wanted}")]
-    OtherKey {
-        /// What the table has.
-        found: String,
-        /// What the replica needs.
-        wanted: String,
-    },
-    /// A key attribute has no column, or one that does not hold it.
-    #[error("the key attribute {attribute} ({kind}) needs a column {column} that holds it, and {found}")]
-    KeyColumn {
-        /// The attribute.
-        attribute: String,
-        /// Its type.
-        kind: &'static str,
-        /// The column's name.
-        column: String,
-        /// What is there.
-        found: String,
-    },
-    /// A column that a delete could not leave out.
-    #[error("the column {0} is REQUIRED and not of the key: a delete carries the key alone. Make it NULLABLE")]
-    Required(String),
-    /// The column for what has no column is no JSON.
-    #[error("the column {column} is {found}, and what has no column of its own goes into JSON alone")]
-    NotJson {
-        /// The column.
-        column: String,
-        /// What it is.
-        found: String,
-    },
-    /// A column of a change log is missing or of another type.
-    #[error("it is no change log: the column {0} is missing or of another type")]
-    NoLog(&'static str),
-    /// Two attributes would go into one column.
-    #[error(
-        "the attributes {first} and {second} would both go into the column {column}: names of columns know neither \
-             case nor signs. Rename one (--rename), drop it (--drop), or name a column for such (--unknown-into)"
-    )]
-    SameColumn {
-        /// The attribute that has it.
-        first: String,
-        /// The one that would share it.
-        second: String,
-        /// The column.
-        column: String,
-    },
-    /// The attribute's name is too long.
-    #[error(
-        "the attribute {0}… has a name of more characters than the 300 of a column: rename it (--rename), or name a \
-             column for such (--unknown-into)"
-    )]
-    TooLong(String),
 }
 
 /// Where an attribute goes.
@@ -430,7 +375,7 @@ impl Columns {
     pub(super) fn with(&self, met: &Met) -> (Self, Vec<Conflict>) {
         let mut grown = self.clone();
         let mut refused = Vec::new();
-        for (attribute, of) in &met.0 {
+        for (attribute, of) in met.all() {
             match grown.place(attribute) {
                 Ok(Place::Column(_)) => {}
                 Ok(Place::Free(name)) => {
@@ -481,73 +426,6 @@ fn names(list: &Json) -> Vec<String> {
 
 fn cut(attribute: &str) -> String {
     attribute.chars().take(60).collect()
-}
-
-/// What was met of attributes, in the order in which they were met.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Met(Vec<(String, MetAttribute)>);
-
-#[derive(Clone, Copy, Debug, Default)]
-struct MetAttribute {
-    kind: Option<Kind>,
-    several: bool,
-    decimal: Option<Decimal>,
-}
-
-impl Met {
-    /// Notes `attribute`'s type.
-    pub fn meet(&mut self, attribute: &Attribute<'_>) {
-        let at = self.0.iter().position(|(name, _)| *name == attribute.name).unwrap_or_else(|| {
-            self.0.push((attribute.name.to_string(), MetAttribute::default()));
-            self.0.len() - 1
-        });
-        let met = &mut self.0[at].1;
-        // NULL stands in a column of any type.
-        if !matches!(attribute.value, Value::Null(_)) {
-            let kind = attribute.value.kind();
-            met.several |= met.kind.is_some_and(|before| before != kind);
-            met.kind = Some(kind);
-            met.decimal = met.decimal.max(attribute.value.decimal());
-        }
-    }
-
-    /// True when nothing was met.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The first that was met.
-    pub fn first(&self) -> Option<&str> {
-        self.0.first().map(|(name, _)| name.as_str())
-    }
-
-    fn decimal(&self, attribute: &str) -> Option<Decimal> {
-        self.0.iter().find(|(name, _)| name == attribute).and_then(|(_, met)| met.decimal)
-    }
-}
-
-impl MetAttribute {
-    /// The column for it; `None` while it was only NULL.
-    fn column(self, attribute: &str, name: String) -> Option<Column> {
-        let kind = self.kind?;
-        let decimal = || ColumnType::of_decimal(self.decimal.unwrap_or(Decimal::Text));
-        let (column, holds) = match kind {
-            _ if self.several => (ColumnType::Json, None),
-            Kind::S | Kind::Ss => (ColumnType::String, Some(kind)),
-            Kind::N | Kind::Ns => (decimal(), Some(kind)),
-            Kind::B | Kind::Bs => (ColumnType::Bytes, Some(kind)),
-            Kind::Bool => (ColumnType::Bool, Some(kind)),
-            Kind::M | Kind::L | Kind::Null => (ColumnType::Json, Some(kind)),
-        };
-        Some(Column {
-            name,
-            attribute: Some(attribute.to_owned()),
-            repeated: !self.several && kind.is_set(),
-            required: false,
-            kind: column,
-            holds,
-        })
-    }
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use bytes::Bytes;
 use serde_json::Value as Json;
 
 use super::append::{Appended, Connection};
-use super::column::{Columns, Keeps, Met};
+use super::column::{Columns, Keeps};
 use super::insert::{InsertAll, Inserted};
+use super::met::Met;
 use super::row::{Refused, Row};
 use super::sink::{BASE, CAP, Pending, Shared, gone};
 use crate::cloud::{Class, CloudError};

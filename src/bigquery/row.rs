@@ -11,7 +11,9 @@ use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FieldDescriptorProto};
 use serde_json::{Map, Value as Json, json};
 
-use super::column::{ColumnType, Columns, Conflict, Keeps, Met, Place, log};
+use super::column::{ColumnType, Columns, Keeps, Place, log};
+use super::conflict::Conflict;
+use super::met::Met;
 use super::sequence::{BOOTSTRAP, NoSequence, change_sequence};
 use super::value::{Attribute, Cell, Misfit, Value, attributes, cell};
 

@@ -30,6 +30,13 @@ pub(super) async fn open(
     source: &Table,
     clock: &Arc<dyn Clock>,
 ) -> Result<Opened, JobError> {
+    if spec.rebootstrap {
+        return Err(JobError::Unfit(
+            "a table of BigQuery can't be copied again: the rows would lose against those of earlier changes. Replicate into a \
+             table of another name, and drop this one when that is through"
+                .to_owned(),
+        ));
+    }
     let key = key_of(spec, source.key.clone());
     let replica = connect(&session.cloud, spec, target, key.clone(), clock).await?;
     Ok(Opened {

@@ -183,7 +183,7 @@ pub(super) enum Place {
 /// A table's columns.
 #[derive(Clone, Debug)]
 pub struct Columns {
-    columns: Vec<Column>,
+    list: Vec<Column>,
     by_attribute: HashMap<String, usize>,
     by_lower_name: HashMap<String, usize>,
     /// Columns of the primary key, partition first.
@@ -201,7 +201,7 @@ impl Columns {
         let by_attribute = by(&|column| column.attribute.clone());
         let by_lower_name = by(&|column| Some(column.name.to_ascii_lowercase()));
         let unknown = unknown.and_then(|name| by_lower_name.get(&name.to_ascii_lowercase()).copied());
-        Self { columns, by_attribute, by_lower_name, key, unknown, keeps }
+        Self { list: columns, by_attribute, by_lower_name, key, unknown, keeps }
     }
 
     /// The columns of a table that is to be made: the key's, those of `sample`'s attributes, the one for what has none, and
@@ -217,7 +217,6 @@ impl Columns {
             // What is no item is told when it is written.
             attributes(item.as_ref()).unwrap_or_default().iter().for_each(|attribute| met.meet(attribute));
         }
-        let empty = Self::of(Vec::new(), Vec::new(), None, keeps);
         let mut columns = Vec::new();
         let mut key_names = Vec::new();
         for attr in std::iter::once(&key.partition).chain(&key.sort) {
@@ -243,9 +242,7 @@ impl Columns {
         if let Some(unknown) = unknown {
             columns.push(Column::ours(unknown, ColumnType::Json));
         }
-        let mut made = Self { ..empty };
-        made = Self::of([made.columns, columns].concat(), key_names, unknown, keeps);
-        let (made, refused) = made.with(&met);
+        let (made, refused) = Self::of(columns, key_names, unknown, keeps).with(&met);
         match refused.into_iter().next() {
             Some(conflict) if unknown.is_none() => Err(conflict),
             _ => Ok(made),
@@ -278,7 +275,7 @@ impl Columns {
             match columns.place(&attr.name)? {
                 Place::Free(name) => return Err(conflict(name, "there is none".to_owned())),
                 Place::Column(at) => {
-                    let column = &columns.columns[at];
+                    let column = &columns.list[at];
                     if column.repeated
                         || !fits.contains(&column.kind)
                         || column.holds.is_some_and(|holds| holds != kind)
@@ -303,13 +300,13 @@ impl Columns {
                     let found = if primary.is_empty() { "not declared".to_owned() } else { primary.join(", ") };
                     return Err(Conflict::OtherKey { found, wanted: wanted.join(", ") });
                 }
-                if let Some(column) = columns.columns.iter().find(|c| c.required && !wanted.contains(&c.name)) {
+                if let Some(column) = columns.list.iter().find(|c| c.required && !wanted.contains(&c.name)) {
                     return Err(Conflict::Required(column.name.clone()));
                 }
             }
             Keeps::Log => {
                 for (name, kind) in OUR_COLUMNS {
-                    let there = columns.named(name).map(|at| &columns.columns[at].kind);
+                    let there = columns.named(name).map(|at| &columns.list[at].kind);
                     if there != Some(kind) {
                         return Err(Conflict::NoLog(name));
                     }
@@ -318,9 +315,9 @@ impl Columns {
         }
         if let Some(name) = unknown
             && let Some(at) = columns.by_lower_name.get(&name.to_ascii_lowercase())
-            && (columns.columns[*at].kind != ColumnType::Json || columns.columns[*at].repeated)
+            && (columns.list[*at].kind != ColumnType::Json || columns.list[*at].repeated)
         {
-            let found = columns.columns[*at].shown_type();
+            let found = columns.list[*at].shown_type();
             return Err(Conflict::NotJson { column: name.to_owned(), found });
         }
         Ok(Self { key: wanted, ..columns })
@@ -328,7 +325,7 @@ impl Columns {
 
     /// All columns, in the table's order.
     pub fn all(&self) -> &[Column] {
-        &self.columns
+        &self.list
     }
 
     /// Columns of the primary key, partition first.
@@ -358,7 +355,7 @@ impl Columns {
         }
         let name = column_name(attribute).ok_or_else(|| Conflict::TooLong(cut(attribute)))?;
         let Some(at) = self.named(&name) else { return Ok(Place::Free(name)) };
-        let column = &self.columns[at];
+        let column = &self.list[at];
         let is_ours = Some(at) == self.unknown || column.name.starts_with(OURS);
         match &column.attribute {
             // Others made it: it takes what has its very name, or what is named by our rule.
@@ -380,10 +377,10 @@ impl Columns {
                 Ok(Place::Column(_)) => {}
                 Ok(Place::Free(name)) => {
                     let Some(column) = of.column(attribute, name) else { continue };
-                    let at = grown.columns.len();
+                    let at = grown.list.len();
                     grown.by_attribute.insert(attribute.clone(), at);
                     grown.by_lower_name.insert(column.name.to_ascii_lowercase(), at);
-                    grown.columns.push(column);
+                    grown.list.push(column);
                 }
                 Err(conflict) => refused.push(conflict),
             }
@@ -396,19 +393,19 @@ impl Columns {
         if self.named(name).is_some() {
             return self.clone();
         }
-        let columns = [self.columns.clone(), vec![Column::ours(name, ColumnType::Json)]].concat();
+        let columns = [self.list.clone(), vec![Column::ours(name, ColumnType::Json)]].concat();
         Self::of(columns, self.key.clone(), Some(name), self.keeps)
     }
 
     /// As the REST API's `TableSchema`.
     pub(super) fn to_json(&self) -> Json {
-        json!({"fields": self.columns.iter().map(Column::to_json).collect::<Vec<_>>()})
+        json!({"fields": self.list.iter().map(Column::to_json).collect::<Vec<_>>()})
     }
 
     /// Columns that the table is clustered by: those of its key that may be.
     pub(super) fn clustering(&self) -> Vec<&str> {
         let of_key = |column: &&Column| self.key.contains(&column.name) && column.kind.clusters();
-        self.columns.iter().filter(of_key).map(|column| column.name.as_str()).collect()
+        self.list.iter().filter(of_key).map(|column| column.name.as_str()).collect()
     }
 }
 

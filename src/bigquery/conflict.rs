@@ -12,7 +12,7 @@ pub enum Conflict {
         wanted: String,
     },
     /// A key attribute has no column, or one that does not hold it.
-    #[error("the key attribute {attribute} ({kind}) needs a column {column} that holds it, and {found}")]
+    #[error("the key attribute {attribute:?} ({kind}) needs a column {column} that holds it, and {found}")]
     KeyColumn {
         /// The attribute.
         attribute: String,
@@ -39,7 +39,7 @@ pub enum Conflict {
     NoLog(&'static str),
     /// Two attributes would go into one column.
     #[error(
-        "the attributes {first} and {second} would both go into the column {column}: names of columns know neither \
+        "the attributes {first:?} and {second:?} would both go into the column {column}: names of columns know neither \
              case nor signs. Rename one (--rename), drop it (--drop), or name a column for such (--unknown-into)"
     )]
     SameColumn {
@@ -52,7 +52,7 @@ pub enum Conflict {
     },
     /// The attribute's name is too long.
     #[error(
-        "the attribute {0}… has a name of more characters than the 300 of a column: rename it (--rename), or name a \
+        "the attribute {0:?}… has a name of more characters than the 300 of a column: rename it (--rename), or name a \
              column for such (--unknown-into)"
     )]
     TooLong(String),

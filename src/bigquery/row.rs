@@ -111,7 +111,7 @@ impl<'a> Row<'a> {
                 // A key must stand in its columns; NULL is nothing that would be lost.
                 Err(_) if matches!(attribute.value, Value::Null(_)) => {}
                 Err(_) if columns.unknown().is_some() && !is_of_key(&attribute.name, columns) => {
-                    unknown.push(attribute)
+                    unknown.push(attribute);
                 }
                 Err(refused) => return Err(refused),
             }
@@ -327,7 +327,7 @@ mod tests {
         let change = put(item);
         let strict = columns(sample, None, Keeps::Rows);
         let error = Row::of(&change, &strict, &mut met).unwrap_err().to_string();
-        assert!(error.contains("attribute n does not fit"), "{error}");
+        assert!(error.contains("attribute \"n\" does not fit"), "{error}");
         let fitting = put(r#"{"id":{"S":"1"},"new":{"N":"1.10"}}"#);
         Row::of(&fitting, &strict, &mut met).unwrap();
         assert!(!met.is_empty());

@@ -37,7 +37,7 @@ pub(super) async fn open(
                 .to_owned(),
         ));
     }
-    let key = key_of(spec, source.key.clone());
+    let key = key_of(spec, &source.key);
     let replica = connect(&session.cloud, spec, target, key.clone(), clock).await?;
     Ok(Opened {
         replica: Arc::new(replica),
@@ -128,8 +128,8 @@ pub(in crate::jobs) async fn once(replica: &dyn Replica, row: ReplicaRow) -> Res
 }
 
 /// The key of the replica of `spec`, whose source has `key`.
-pub(in crate::jobs) fn key_of(spec: &ReplicateSpec, key: KeySchema) -> KeySchema {
-    renamed(&key, &renames(&spec.shape))
+pub(in crate::jobs) fn key_of(spec: &ReplicateSpec, key: &KeySchema) -> KeySchema {
+    renamed(key, &renames(&spec.shape))
 }
 
 /// The machine's clock.

@@ -211,7 +211,7 @@ fn row_of(item: &Json) -> Json {
         let (kind, value) = value.as_object().unwrap().iter().next().unwrap();
         let decimal = |text: &str| match text.split_once('E') {
             Some((digits, _)) => {
-                let padded = format!("{:0>20}", digits);
+                let padded = format!("{digits:0>20}");
                 let text = format!("0.{}", padded.trim_end_matches('0'));
                 if text == "0." { "0".to_owned() } else { text }
             }

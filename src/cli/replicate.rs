@@ -62,7 +62,7 @@ pub struct ReplicateArgs {
     /// Of BigQuery: a file with Google credentials [else the environment's]
     #[arg(long, value_name = "FILE", requires = "to_bigquery")]
     pub google_credentials: Option<String>,
-    /// Of BigQuery: endpoint of the REST API, such as an emulator's [else BIGQUERY_EMULATOR_HOST, else Google's]
+    /// Of BigQuery: endpoint of the REST API, such as an emulator's [else `BIGQUERY_EMULATOR_HOST`, else Google's]
     #[arg(long, value_name = "URL", requires = "to_bigquery")]
     pub bigquery_endpoint: Option<String>,
     /// Of BigQuery: endpoint of the Storage Write API (gRPC), such as an emulator's [else Google's]

@@ -21,6 +21,7 @@ mod peers;
 mod plan;
 mod playback;
 mod pump;
+mod replica_against_dynamodb_local;
 mod replica_audit;
 mod replicate;
 mod restore;

@@ -289,7 +289,8 @@ fn begins(session: &Session<'_>, spec: &ReplicateSpec, left: &Left, arns: &[Stri
     }
     row.bootstrap = bootstrap;
     if let Some(begun) = row.bootstrap.as_mut().filter(|_| !goes_on) {
-        begun.repairs = row.gap.take();
+        let before = || left.row.bootstrap.as_ref().filter(|before| !before.done)?.repairs.clone();
+        begun.repairs = row.gap.take().or_else(before);
     }
     Begins { row, from, keeps_places: false, goes_on, words }
 }

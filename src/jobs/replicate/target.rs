@@ -28,32 +28,17 @@ pub(super) struct Opened {
     pub name: String,
 }
 
-/// Where `target` is, seen from `source`.
-pub fn context_of(source: &Context, target: &TableTarget) -> Context {
-    let TableTarget { region, profile, endpoint_url, .. } = target;
-    if region.is_none() && profile.is_none() && endpoint_url.is_none() {
-        return source.clone();
-    }
-    // An endpoint of AWS is of one region and account; one on this machine is all of its AWS.
-    let shares_endpoint = source.is_loopback() || (region.is_none() && profile.is_none());
-    Context {
-        profile: profile.clone().or_else(|| source.profile.clone()),
-        region: region.clone().or_else(|| if profile.is_none() { source.region.clone() } else { None }),
-        endpoint_url: endpoint_url.clone().or_else(|| source.endpoint_url.clone().filter(|_| shares_endpoint)),
-    }
-}
-
 /// Where the tables are that `job` writes: of a replica, where that is; of any other, where it acts.
 pub fn writes_in(job: &Job) -> Context {
     match &job.spec {
-        Spec::Replicate(ReplicateSpec { target: ReplicaTarget::Table(target), .. }) => context_of(&job.context, target),
+        Spec::Replicate(ReplicateSpec { target: ReplicaTarget::Table(target), .. }) => target.context(&job.context),
         _ => job.context.clone(),
     }
 }
 
 /// The clients that reach `target`, behind a guard of their own.
 pub(in crate::jobs) async fn cloud(session: &Session<'_>, target: &TableTarget) -> Result<Cloud, JobError> {
-    let context = context_of(&session.cloud.place(), target);
+    let context = target.context(&session.cloud.place());
     if context == session.cloud.place() {
         return Ok(session.cloud.clone());
     }
@@ -65,7 +50,7 @@ pub(in crate::jobs) async fn cloud(session: &Session<'_>, target: &TableTarget) 
 /// Refuses a replica that is its own source.
 pub fn not_itself(source: &Context, spec: &ReplicateSpec) -> Result<(), String> {
     let ReplicaTarget::Table(target) = &spec.target else { return Ok(()) };
-    let there = context_of(source, target);
+    let there = target.context(source);
     if target.table == spec.table && there.is_same_place(source) {
         return Err(format!(
             "{} would be its own replica: each change would make another, for ever. Name another table, region or account",
@@ -275,11 +260,11 @@ mod tests {
     #[test]
     fn a_target_without_a_place_is_where_the_source_is() {
         let target = TableTarget { table: "t".into(), ..TableTarget::default() };
-        assert_eq!(context_of(&source(), &target), source());
+        assert_eq!(target.context(&source()), source());
         let far = TableTarget { region: Some("us-east-1".into()), ..target.clone() };
-        assert_eq!(context_of(&source(), &far).profile.as_deref(), Some("p"));
+        assert_eq!(far.context(&source()).profile.as_deref(), Some("p"));
         let other = TableTarget { profile: Some("q".into()), ..target };
-        assert_eq!(context_of(&source(), &other), Context { profile: Some("q".into()), ..Context::default() });
+        assert_eq!(other.context(&source()), Context { profile: Some("q".into()), ..Context::default() });
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::cloud::{Class, Cloud};
 use crate::flow::{Clock, Consumer, ConsumerOptions, Counters, StartAt, StreamSource, TableStream};
 use crate::item::Shape;
 use crate::jobs::journal::now_ms;
+use crate::jobs::spec::JobId;
 use crate::jobs::worker::{JobError, Session};
 
 /// Records of a shard that are open at once: how much of it is done again after a crash.
@@ -129,7 +130,7 @@ pub(super) async fn open(
     }
 
     let arns: Vec<String> = ways.iter().map(|way| way.2.arn().to_owned()).collect();
-    let begins = begins(session, spec, &left, &arns, source.bytes);
+    let begins = begins(&session.job.id, spec, &left, &arns, source.bytes, now_ms());
     let mut list = Vec::new();
     for (number, (cloud, source, stream, replica, table, key, name)) in ways.into_iter().enumerate() {
         let fence = Fence::new(KEYS);
@@ -218,10 +219,10 @@ struct Begins {
     words: String,
 }
 
-fn begins(session: &Session<'_>, spec: &ReplicateSpec, left: &Left, arns: &[String], bytes: u64) -> Begins {
-    let now = now_ms();
+/// Where the job `id` begins at `now`, ms since the epoch, after what was left.
+fn begins(id: &JobId, spec: &ReplicateSpec, left: &Left, arns: &[String], bytes: u64, now: i64) -> Begins {
     let mut row = Row { streams: arns.to_vec(), ..left.row.clone() };
-    let own = left.by.as_ref() == Some(&session.job.id);
+    let own = left.by.as_ref() == Some(id);
     let other_stream = left.by.is_some() && left.row.streams != arns;
     if other_stream {
         row.gap = Some(format!(
@@ -457,5 +458,69 @@ pub(super) async fn ended(
                 _ => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000_000;
+
+    fn begun(at_ms: i64, done: bool) -> Begun {
+        Begun { at_ms, segments: 4, sweeps: false, repairs: None, done }
+    }
+
+    fn left(bootstrap: Begun) -> Left {
+        let row = Row { streams: vec!["arn".into()], bootstrap: Some(bootstrap), ..Row::default() };
+        Left { by: Some(JobId("c-1".into())), row, ..Left::default() }
+    }
+
+    fn begin(spec: &ReplicateSpec, left: &Left, arn: &str) -> Begins {
+        begins(&JobId("c-2".into()), spec, left, &[arn.into()], 0, NOW)
+    }
+
+    fn again() -> ReplicateSpec {
+        ReplicateSpec { rebootstrap: true, ..ReplicateSpec::default() }
+    }
+
+    #[test]
+    fn the_first_run_takes_its_place_now_and_copies_what_is_there() {
+        let first = begin(&ReplicateSpec::default(), &Left::default(), "arn");
+        assert_eq!((first.from, first.row.since_ms), (StartAt::Latest, NOW - CLOCKS_DIFFER_MS));
+        assert!(first.row.bootstrap.is_some_and(|begun| !begun.done && !begun.sweeps));
+        let none = ReplicateSpec { bootstrap: spec::Bootstrap::None, ..ReplicateSpec::default() };
+        let none = begin(&none, &Left::default(), "arn");
+        assert_eq!((none.from, none.row.since_ms, none.row.bootstrap), (StartAt::TrimHorizon, 0, None));
+    }
+
+    #[test]
+    fn an_interrupted_bootstrap_goes_on_and_reads_the_stream_from_where_it_began() {
+        let hour = 3_600_000;
+        let on = begin(&ReplicateSpec::default(), &left(begun(NOW - 3 * hour, false)), "arn");
+        assert!(on.goes_on && !on.keeps_places);
+        assert_eq!((on.from, on.row.since_ms), (StartAt::TrimHorizon, NOW - 3 * hour - CLOCKS_DIFFER_MS));
+        // The stream no longer reaches back: what was deleted since may have been copied before.
+        let late = begin(&ReplicateSpec::default(), &left(begun(NOW - 24 * hour, false)), "arn");
+        assert!(!late.goes_on && late.row.bootstrap.is_some_and(|begun| begun.sweeps && begun.at_ms == NOW));
+    }
+
+    #[test]
+    fn a_replica_goes_on_in_its_stream_and_another_stream_is_a_gap_until_it_is_copied_again() {
+        let done = left(begun(NOW - 5, true));
+        let on = begin(&ReplicateSpec::default(), &done, "arn");
+        assert!(on.keeps_places && on.row.gap.is_none() && on.row.bootstrap.is_some_and(|begun| begun.done));
+        let other = begin(&ReplicateSpec::default(), &done, "another");
+        assert!(!other.keeps_places && other.row.gap.is_some_and(|gap| gap.contains("--rebootstrap")));
+        let repaired = begin(&again(), &done, "another");
+        let begun = repaired.row.bootstrap.unwrap();
+        assert!(begun.sweeps && begun.repairs.is_some() && repaired.row.gap.is_none());
+    }
+
+    #[test]
+    fn a_job_copies_again_once_however_often_it_is_taken_up() {
+        let own = Left { by: Some(JobId("c-2".into())), ..left(begun(NOW - 5, true)) };
+        assert!(begin(&again(), &own, "arn").keeps_places);
+        assert!(!begin(&again(), &left(begun(NOW - 5, true)), "arn").keeps_places);
     }
 }

@@ -87,7 +87,7 @@ pub struct ReplicateArgs {
     /// Items that expire in the source stay in the replica.
     #[arg(long)]
     pub skip_ttl_deletes: bool,
-    /// End a stream that carries too little (KEYS_ONLY, OLD_IMAGE), and begin another one.
+    /// End a stream that carries too little (`KEYS_ONLY`, `OLD_IMAGE`), and begin another one.
     #[arg(long)]
     pub switch_stream: bool,
     /// Only items for which this jq expression is true; one that no longer passes leaves the replica.

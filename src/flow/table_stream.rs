@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_dynamodbstreams::operation::get_records::GetRecordsError;
+use aws_sdk_dynamodbstreams::operation::get_shard_iterator::GetShardIteratorError;
 use aws_sdk_dynamodbstreams::types::ShardIteratorType;
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -193,7 +194,9 @@ impl TableStream {
         };
         let reply = match request.send().await {
             Ok(reply) => reply,
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_trimmed_data_access_exception()) => {
+            Err(error)
+                if error.as_service_error().is_some_and(GetShardIteratorError::is_trimmed_data_access_exception) =>
+            {
                 return Err(trimmed(&action()));
             }
             Err(error) => return Err(CloudError::of(&action(), &error)),

@@ -75,6 +75,16 @@ struct Segment {
     told: Mutex<SegmentAt>,
 }
 
+/// What passed the marks of a bootstrap.
+pub(super) struct Passed {
+    /// Rows for the journal.
+    pub rows: Vec<(String, Vec<u8>)>,
+    /// Dead letters, to be stored with them.
+    pub letters: Vec<Letter>,
+    /// All that was counted in this run.
+    pub counters: Counters,
+}
+
 /// The bootstrap of one direction.
 pub(super) struct Bootstrap {
     gate: Arc<Gate>,
@@ -323,8 +333,8 @@ impl Bootstrap {
         scanned + self.sweeping.live()
     }
 
-    /// What passed the marks since the last call: rows for the journal, letters, and all that was counted.
-    pub fn settled(&self) -> (Vec<(String, Vec<u8>)>, Vec<Letter>, Counters) {
+    /// What passed the marks since the last call.
+    pub fn settled(&self) -> Passed {
         let (mut rows, mut letters, mut counters) = (Vec::new(), Vec::new(), Counters::default());
         for segment in &self.segments {
             // In this order: a segment that is read has opened everything.
@@ -345,7 +355,7 @@ impl Bootstrap {
         }
         let swept = self.sweeping.take_settled();
         letters.extend(swept.letters);
-        (rows, letters, counters + swept.counters)
+        Passed { rows, letters, counters: counters + swept.counters }
     }
 }
 

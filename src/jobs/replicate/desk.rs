@@ -81,10 +81,10 @@ impl<'a, 'l> Desk<'a, 'l> {
             let effort = direction.gate.replica.effort();
             if let Some(bootstrap) = &direction.bootstrap {
                 // In this order: what is live covers what is settled.
-                let (rows, dead, counted) = bootstrap.settled();
-                checkpoints.extend(rows);
-                letters.extend(dead);
-                counters += counted;
+                let passed = bootstrap.settled();
+                checkpoints.extend(passed.rows);
+                letters.extend(passed.letters);
+                counters += passed.counters;
                 live += bootstrap.live();
                 let scan = bootstrap.scanner().counters();
                 let scanned =

@@ -69,7 +69,7 @@ pub(super) async fn run(session: &Session<'_>, spec: &ReplicateSpec) -> Result<E
         Err(JobError::Cloud(error)) => return Err(explained(session, spec, error).await),
         outcome => outcome?,
     };
-    Ok(end(session, spec, &directions, &desk, halt))
+    Ok(end(session, &directions, &desk, &halt))
 }
 
 /// The end of a dry run that has nothing to read.
@@ -211,14 +211,14 @@ async fn explained(session: &Session<'_>, spec: &ReplicateSpec, error: CloudErro
     error.into()
 }
 
-fn end(session: &Session<'_>, spec: &ReplicateSpec, directions: &Directions, desk: &Desk<'_, '_>, over: Over) -> End {
+fn end(session: &Session<'_>, directions: &Directions, desk: &Desk<'_, '_>, over: &Over) -> End {
     let counters = desk.counters();
-    let state = match &over {
+    let state = match over {
         Over::Halted(halt) => State::from(*halt),
         Over::CaughtUp | Over::Ended(_) => State::Done,
     };
     let mut words = Vec::new();
-    if let Over::Ended(why) = &over {
+    if let Over::Ended(why) = over {
         words.push(why.clone());
     }
     let gap = directions.gap();
@@ -228,9 +228,6 @@ fn end(session: &Session<'_>, spec: &ReplicateSpec, directions: &Directions, des
     }
     if state == State::Done && counters.dead > 0 {
         words.push(format!("{} dead letters; read them with: sluice dead list {}", counters.dead, session.job.id));
-    }
-    if state == State::Done && spec.until_caught_up && directions.all().iter().all(|d| d.stops_short()) {
-        words.push("the bootstrap is not through".to_owned());
     }
     End {
         state,

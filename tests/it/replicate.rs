@@ -155,7 +155,13 @@ fn the_originals_table_is_copied_with_its_index_and_followed_through_every_kind_
     let made = sluicegate::cloud::schema::Schema::from_json(&schema.to_string()).unwrap();
     let new =
         sluicegate::jobs::create_table::NewTable { schema: made, expires: None, from: String::new(), left_out: vec![] };
-    block_on(sluicegate::jobs::create_table::create(&cloud, &new, Default::default(), &|_| {})).unwrap();
+    block_on(sluicegate::jobs::create_table::create(
+        &cloud,
+        &new,
+        sluicegate::jobs::create_table::Waiting::default(),
+        &|_| {},
+    ))
+    .unwrap();
     put_many(
         &cloud,
         "source",

@@ -162,7 +162,7 @@ impl Rule {
             let (rank, unranked_too) = match self.by {
                 TwoWay::LastWriter(_) => (before.clone(), true),
                 // Where a version without a time was deleted, one without a time may go.
-                TwoWay::Arrival => (Rank::S(self.stamp(at_ms, sequence, &before)), before == Rank::None),
+                TwoWay::Arrival => (Rank::S(self.stamp(at_ms, sequence, ms_of(&before))), before == Rank::None),
             };
             // The echo of a delete that was carried over must not be taken for a later one. The same delete, read again after a
             // crash, has the rank that it had.
@@ -173,10 +173,14 @@ impl Rule {
             return Ok(Asks::Go { rank, unranked_too });
         };
         let rank = rank_of(image, attribute)?;
-        // Of a scan, an item that has its time is ranked; of the stream, one that was given it by this change.
-        let is_own = if row.origin == RowOrigin::Scan { rank == Rank::None } else { rank == before };
+        // What has no time, or kept that of the version before, is the application's; what this change gave its time, or a scan
+        // finds with one, is ranked by it.
+        let is_own = rank == Rank::None || (row.origin != RowOrigin::Scan && rank == before);
         if self.by == TwoWay::Arrival && is_own {
-            let stamp = self.stamp(at_ms, sequence, &rank);
+            // What replaces a version, or comes after a delete, is later than that; streams tell whole seconds alone.
+            let deleted =
+                self.deletes.rank(item.key.hash).as_ref().and_then(ms_of).filter(|ms| at_ms >= ms - ms % 1_000);
+            let stamp = self.stamp(at_ms, sequence, ms_of(&before).max(ms_of(&rank)).max(deleted));
             return Ok(Asks::Stamp(self.stamping(item, &stamp, &rank)));
         }
         Ok(Asks::Stay(rank))
@@ -204,15 +208,11 @@ impl Rule {
         rank_of(json, self.attribute())
     }
 
-    /// The time of a change as an attribute: later than that of the version before, whatever the clocks say.
-    fn stamp(&self, at_ms: i64, sequence: Option<&SequenceNumber>, before: &Rank) -> String {
-        let before_ms = match before {
-            Rank::S(stamp) => stamp.get(..13).and_then(|ms| ms.parse::<i64>().ok()).map_or(0, |ms| ms + 1),
-            _ => 0,
-        };
+    /// The time of a change as an attribute: later than `before`, ms since the epoch, whatever the clocks say.
+    fn stamp(&self, at_ms: i64, sequence: Option<&SequenceNumber>, before: Option<i64>) -> String {
         let side = if self.from == Side::First { 'b' } else { 'a' };
         let sequence = sequence.map_or("0", |sequence| sequence.0.as_str());
-        format!("{:013}#{sequence:0>40}#{side}", at_ms.max(before_ms))
+        format!("{:013}#{sequence:0>40}#{side}", at_ms.max(before.map_or(0, |ms| ms + 1)))
     }
 
     fn stamping(&self, item: &Checked, stamp: &str, before: &Rank) -> Bytes {
@@ -280,6 +280,14 @@ impl Rule {
             rest["ExpressionAttributeValues"] = values;
         }
         whole(table, &[("Key", raw(&item.key.json))], &rest)
+    }
+}
+
+/// The time that an attribute of ours carries, ms since the epoch.
+fn ms_of(rank: &Rank) -> Option<i64> {
+    match rank {
+        Rank::S(stamp) => stamp.get(..13)?.parse().ok(),
+        _ => None,
     }
 }
 

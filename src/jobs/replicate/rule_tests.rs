@@ -94,11 +94,13 @@ fn by_arrival_a_change_of_the_application_is_given_its_time_and_what_has_one_is_
         assert_eq!(json(&body)["TableName"], "source");
         json(&body)["ExpressionAttributeValues"][":new"]["S"].as_str().unwrap().to_owned()
     };
-    let first = stamp(&change(Some(plain), None));
+    let first = stamp(&change(Some(plain.clone()), None));
     assert!(first.starts_with("0000000001000#"), "{first}");
     // An update kept the attribute: it is older than this change.
     let second = stamp(&change(Some(stamped(&first)), Some(stamped(&first))));
     assert!(second > first, "{second} is later than {first} although the clock stood still");
+    // A whole new item took the place of one that had its time.
+    assert!(stamp(&change(Some(plain), Some(stamped(&second)))) > second);
     let known = change(Some(stamped(&second)), Some(stamped(&first)));
     assert_eq!(asks(&rule, &known), Ok(Asks::Stay(Rank::S(second))));
 }
@@ -115,6 +117,17 @@ fn by_arrival_the_echo_of_a_delete_is_no_delete_of_its_own_and_a_delete_read_aga
     assert_eq!(asks(&first, &deleted), Ok(Asks::Go { rank, unranked_too: false }));
     // A later version that is deleted on the other side is another matter.
     assert!(matches!(asks(&second, &change(None, old("0000000001500#0#a"))), Ok(Asks::Go { .. })));
+}
+
+#[test]
+fn by_arrival_an_item_that_is_made_again_in_the_second_of_its_delete_is_later_than_that() {
+    let rule = rule(TwoWay::Arrival, Side::First);
+    let old = Some(Bytes::from(format!(r#"{{"id":{{"S":"a"}},"{ARRIVAL}":{{"S":"0000000001000#1#b"}}}}"#)));
+    let Asks::Go { rank, .. } = asks(&rule, &change(None, old)).unwrap() else { panic!("it does not go") };
+    let again = change(Some(Bytes::from_static(br#"{"id":{"S":"a"}}"#)), None);
+    let Asks::Stamp(body) = asks(&rule, &again).unwrap() else { panic!("not stamped") };
+    let stamp = json(&body)["ExpressionAttributeValues"][":new"]["S"].as_str().unwrap().to_owned();
+    assert!(Rank::S(stamp) > rank);
 }
 
 #[test]

@@ -58,7 +58,7 @@ impl Identity {
             None => Builder::default()
                 .with_scopes([SCOPE])
                 .build()
-                .map_err(|error| unusable("found no usable Google credentials", &chain(&error), ""))?,
+                .map_err(|error| unusable("found no usable Google credentials", &innermost(&error), ""))?,
             Some(path) => of_file(path)?,
         };
         Ok(Self(Some(built)))
@@ -74,10 +74,10 @@ impl Identity {
             Ok(CacheableResource::NotModified) => Ok(HeaderMap::new()),
             Err(error) if error.is_transient() => Err(CloudError::new(
                 Class::Transient,
-                format!("could not get a token of Google: {}", chain(&error)),
+                format!("could not get a token of Google: {}", innermost(&error)),
                 "",
             )),
-            Err(error) => Err(unusable("Google refused the credentials", &chain(&error), "")),
+            Err(error) => Err(unusable("Google refused the credentials", &innermost(&error), "")),
         }
     }
 }
@@ -102,7 +102,7 @@ fn of_file(path: &str) -> Result<Credentials, CloudError> {
             return Err(unusable("could not use the Google credentials", &what, path));
         }
     };
-    built.map_err(|error| unusable("could not use the Google credentials", &chain(&error), path))
+    built.map_err(|error| unusable("could not use the Google credentials", &innermost(&error), path))
 }
 
 fn unusable(what: &str, why: &str, path: &str) -> CloudError {
@@ -116,15 +116,13 @@ fn unusable(what: &str, why: &str, path: &str) -> CloudError {
     )
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
+/// What it comes down to: the layers above only say that it did.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(cause) = last.source() {
+        last = cause;
     }
-    text
+    last.to_string()
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ pub(super) fn channel(service: &Service) -> Result<Channel, CloudError> {
     let mut endpoint = Endpoint::from_shared(service.grpc().to_owned())
         .map_err(bad)?
         .connect_timeout(CONNECT)
-        .http2_keep_alive_interval(Duration::from_secs(60))
+        .http2_keep_alive_interval(Duration::from_mins(1))
         .user_agent(concat!("sluicegate/", env!("CARGO_PKG_VERSION")))
         .map_err(bad)?;
     if service.grpc().starts_with("https://") {
@@ -158,6 +158,14 @@ fn of_status(action: &str, status: &Status) -> Appended {
     let mut told = RpcStatus::decode(status.details()).unwrap_or_default();
     told.code = status.code() as i32;
     status.message().clone_into(&mut told.message);
+    // Of a connection that was not made, the layers above only say that it was not.
+    let mut cause = std::error::Error::source(status);
+    while let Some(next) = cause.and_then(std::error::Error::source) {
+        cause = Some(next);
+    }
+    if let Some(cause) = cause {
+        told.message = format!("{}: {cause}", told.message);
+    }
     failed(action, &told)
 }
 

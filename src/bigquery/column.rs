@@ -4,9 +4,11 @@ use std::collections::HashMap;
 
 use serde_json::{Value as Json, json};
 
+use super::conflict::Conflict;
 use super::decimal::Decimal;
+use super::met::Met;
 use super::name::{OURS, column_name};
-use super::value::{Attribute, Kind, Value, attributes};
+use super::value::{Kind, attributes};
 use crate::item::{KeyKind, KeySchema};
 
 /// The type of a column.
@@ -66,7 +68,8 @@ impl ColumnType {
         }
     }
 
-    fn of_decimal(decimal: Decimal) -> Self {
+    /// The column that holds what `decimal` holds.
+    pub(super) fn of_decimal(decimal: Decimal) -> Self {
         match decimal {
             Decimal::Numeric => Self::Numeric,
             Decimal::BigNumeric => Self::BigNumeric,
@@ -168,64 +171,6 @@ pub(super) mod log {
     pub const BY_TTL: &str = "sluice_by_ttl";
 }
 
-/// Why a table of BigQuery can't be the replica, or an attribute has no place in it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Conflict {
-    /// The primary key is another one.
-    #[error("its primary key is {found}, and the source's key is {wanted}")]
-    OtherKey {
-        /// What the table has.
-        found: String,
-        /// What the replica needs.
-        wanted: String,
-    },
-    /// A key attribute has no column, or one that does not hold it.
-    #[error("the key attribute {attribute} ({kind}) needs a column {column} that holds it, and {found}")]
-    KeyColumn {
-        /// The attribute.
-        attribute: String,
-        /// Its type.
-        kind: &'static str,
-        /// The column's name.
-        column: String,
-        /// What is there.
-        found: String,
-    },
-    /// A column that a delete could not leave out.
-    #[error("the column {0} is REQUIRED and not of the key: a delete carries the key alone. Make it NULLABLE")]
-    Required(String),
-    /// The column for what has no column is no JSON.
-    #[error("the column {column} is {found}, and what has no column of its own goes into JSON alone")]
-    NotJson {
-        /// The column.
-        column: String,
-        /// What it is.
-        found: String,
-    },
-    /// A column of a change log is missing or of another type.
-    #[error("it is no change log: the column {0} is missing or of another type")]
-    NoLog(&'static str),
-    /// Two attributes would go into one column.
-    #[error(
-        "the attributes {first} and {second} would both go into the column {column}: names of columns know neither \
-             case nor signs. Rename one (--rename), drop it (--drop), or name a column for such (--unknown-into)"
-    )]
-    SameColumn {
-        /// The attribute that has it.
-        first: String,
-        /// The one that would share it.
-        second: String,
-        /// The column.
-        column: String,
-    },
-    /// The attribute's name is too long.
-    #[error(
-        "the attribute {0}… has a name of more characters than the 300 of a column: rename it (--rename), or name a \
-             column for such (--unknown-into)"
-    )]
-    TooLong(String),
-}
-
 /// Where an attribute goes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -238,7 +183,7 @@ pub(super) enum Place {
 /// A table's columns.
 #[derive(Clone, Debug)]
 pub struct Columns {
-    columns: Vec<Column>,
+    list: Vec<Column>,
     by_attribute: HashMap<String, usize>,
     by_lower_name: HashMap<String, usize>,
     /// Columns of the primary key, partition first.
@@ -256,7 +201,7 @@ impl Columns {
         let by_attribute = by(&|column| column.attribute.clone());
         let by_lower_name = by(&|column| Some(column.name.to_ascii_lowercase()));
         let unknown = unknown.and_then(|name| by_lower_name.get(&name.to_ascii_lowercase()).copied());
-        Self { columns, by_attribute, by_lower_name, key, unknown, keeps }
+        Self { list: columns, by_attribute, by_lower_name, key, unknown, keeps }
     }
 
     /// The columns of a table that is to be made: the key's, those of `sample`'s attributes, the one for what has none, and
@@ -272,7 +217,6 @@ impl Columns {
             // What is no item is told when it is written.
             attributes(item.as_ref()).unwrap_or_default().iter().for_each(|attribute| met.meet(attribute));
         }
-        let empty = Self::of(Vec::new(), Vec::new(), None, keeps);
         let mut columns = Vec::new();
         let mut key_names = Vec::new();
         for attr in std::iter::once(&key.partition).chain(&key.sort) {
@@ -298,9 +242,7 @@ impl Columns {
         if let Some(unknown) = unknown {
             columns.push(Column::ours(unknown, ColumnType::Json));
         }
-        let mut made = Self { ..empty };
-        made = Self::of([made.columns, columns].concat(), key_names, unknown, keeps);
-        let (made, refused) = made.with(&met);
+        let (made, refused) = Self::of(columns, key_names, unknown, keeps).with(&met);
         match refused.into_iter().next() {
             Some(conflict) if unknown.is_none() => Err(conflict),
             _ => Ok(made),
@@ -333,7 +275,7 @@ impl Columns {
             match columns.place(&attr.name)? {
                 Place::Free(name) => return Err(conflict(name, "there is none".to_owned())),
                 Place::Column(at) => {
-                    let column = &columns.columns[at];
+                    let column = &columns.list[at];
                     if column.repeated
                         || !fits.contains(&column.kind)
                         || column.holds.is_some_and(|holds| holds != kind)
@@ -358,13 +300,13 @@ impl Columns {
                     let found = if primary.is_empty() { "not declared".to_owned() } else { primary.join(", ") };
                     return Err(Conflict::OtherKey { found, wanted: wanted.join(", ") });
                 }
-                if let Some(column) = columns.columns.iter().find(|c| c.required && !wanted.contains(&c.name)) {
+                if let Some(column) = columns.list.iter().find(|c| c.required && !wanted.contains(&c.name)) {
                     return Err(Conflict::Required(column.name.clone()));
                 }
             }
             Keeps::Log => {
                 for (name, kind) in OUR_COLUMNS {
-                    let there = columns.named(name).map(|at| &columns.columns[at].kind);
+                    let there = columns.named(name).map(|at| &columns.list[at].kind);
                     if there != Some(kind) {
                         return Err(Conflict::NoLog(name));
                     }
@@ -373,9 +315,9 @@ impl Columns {
         }
         if let Some(name) = unknown
             && let Some(at) = columns.by_lower_name.get(&name.to_ascii_lowercase())
-            && (columns.columns[*at].kind != ColumnType::Json || columns.columns[*at].repeated)
+            && (columns.list[*at].kind != ColumnType::Json || columns.list[*at].repeated)
         {
-            let found = columns.columns[*at].shown_type();
+            let found = columns.list[*at].shown_type();
             return Err(Conflict::NotJson { column: name.to_owned(), found });
         }
         Ok(Self { key: wanted, ..columns })
@@ -383,7 +325,7 @@ impl Columns {
 
     /// All columns, in the table's order.
     pub fn all(&self) -> &[Column] {
-        &self.columns
+        &self.list
     }
 
     /// Columns of the primary key, partition first.
@@ -413,7 +355,7 @@ impl Columns {
         }
         let name = column_name(attribute).ok_or_else(|| Conflict::TooLong(cut(attribute)))?;
         let Some(at) = self.named(&name) else { return Ok(Place::Free(name)) };
-        let column = &self.columns[at];
+        let column = &self.list[at];
         let is_ours = Some(at) == self.unknown || column.name.starts_with(OURS);
         match &column.attribute {
             // Others made it: it takes what has its very name, or what is named by our rule.
@@ -430,15 +372,15 @@ impl Columns {
     pub(super) fn with(&self, met: &Met) -> (Self, Vec<Conflict>) {
         let mut grown = self.clone();
         let mut refused = Vec::new();
-        for (attribute, of) in &met.0 {
+        for (attribute, of) in met.all() {
             match grown.place(attribute) {
                 Ok(Place::Column(_)) => {}
                 Ok(Place::Free(name)) => {
                     let Some(column) = of.column(attribute, name) else { continue };
-                    let at = grown.columns.len();
+                    let at = grown.list.len();
                     grown.by_attribute.insert(attribute.clone(), at);
                     grown.by_lower_name.insert(column.name.to_ascii_lowercase(), at);
-                    grown.columns.push(column);
+                    grown.list.push(column);
                 }
                 Err(conflict) => refused.push(conflict),
             }
@@ -451,19 +393,19 @@ impl Columns {
         if self.named(name).is_some() {
             return self.clone();
         }
-        let columns = [self.columns.clone(), vec![Column::ours(name, ColumnType::Json)]].concat();
+        let columns = [self.list.clone(), vec![Column::ours(name, ColumnType::Json)]].concat();
         Self::of(columns, self.key.clone(), Some(name), self.keeps)
     }
 
     /// As the REST API's `TableSchema`.
     pub(super) fn to_json(&self) -> Json {
-        json!({"fields": self.columns.iter().map(Column::to_json).collect::<Vec<_>>()})
+        json!({"fields": self.list.iter().map(Column::to_json).collect::<Vec<_>>()})
     }
 
     /// Columns that the table is clustered by: those of its key that may be.
     pub(super) fn clustering(&self) -> Vec<&str> {
         let of_key = |column: &&Column| self.key.contains(&column.name) && column.kind.clusters();
-        self.columns.iter().filter(of_key).map(|column| column.name.as_str()).collect()
+        self.list.iter().filter(of_key).map(|column| column.name.as_str()).collect()
     }
 }
 
@@ -481,73 +423,6 @@ fn names(list: &Json) -> Vec<String> {
 
 fn cut(attribute: &str) -> String {
     attribute.chars().take(60).collect()
-}
-
-/// What was met of attributes, in the order in which they were met.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Met(Vec<(String, MetAttribute)>);
-
-#[derive(Clone, Copy, Debug, Default)]
-struct MetAttribute {
-    kind: Option<Kind>,
-    several: bool,
-    decimal: Option<Decimal>,
-}
-
-impl Met {
-    /// Notes `attribute`'s type.
-    pub fn meet(&mut self, attribute: &Attribute<'_>) {
-        let at = self.0.iter().position(|(name, _)| *name == attribute.name).unwrap_or_else(|| {
-            self.0.push((attribute.name.to_string(), MetAttribute::default()));
-            self.0.len() - 1
-        });
-        let met = &mut self.0[at].1;
-        // NULL stands in a column of any type.
-        if !matches!(attribute.value, Value::Null(_)) {
-            let kind = attribute.value.kind();
-            met.several |= met.kind.is_some_and(|before| before != kind);
-            met.kind = Some(kind);
-            met.decimal = met.decimal.max(attribute.value.decimal());
-        }
-    }
-
-    /// True when nothing was met.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The first that was met.
-    pub fn first(&self) -> Option<&str> {
-        self.0.first().map(|(name, _)| name.as_str())
-    }
-
-    fn decimal(&self, attribute: &str) -> Option<Decimal> {
-        self.0.iter().find(|(name, _)| name == attribute).and_then(|(_, met)| met.decimal)
-    }
-}
-
-impl MetAttribute {
-    /// The column for it; `None` while it was only NULL.
-    fn column(self, attribute: &str, name: String) -> Option<Column> {
-        let kind = self.kind?;
-        let decimal = || ColumnType::of_decimal(self.decimal.unwrap_or(Decimal::Text));
-        let (column, holds) = match kind {
-            _ if self.several => (ColumnType::Json, None),
-            Kind::S | Kind::Ss => (ColumnType::String, Some(kind)),
-            Kind::N | Kind::Ns => (decimal(), Some(kind)),
-            Kind::B | Kind::Bs => (ColumnType::Bytes, Some(kind)),
-            Kind::Bool => (ColumnType::Bool, Some(kind)),
-            Kind::M | Kind::L | Kind::Null => (ColumnType::Json, Some(kind)),
-        };
-        Some(Column {
-            name,
-            attribute: Some(attribute.to_owned()),
-            repeated: !self.several && kind.is_set(),
-            required: false,
-            kind: column,
-            holds,
-        })
-    }
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use bytes::Bytes;
 use serde_json::Value as Json;
 
 use super::append::{Appended, Connection};
-use super::column::{Columns, Keeps, Met};
+use super::column::{Columns, Keeps};
 use super::insert::{InsertAll, Inserted};
+use super::met::Met;
 use super::row::{Refused, Row};
 use super::sink::{BASE, CAP, Pending, Shared, gone};
 use crate::cloud::{Class, CloudError};
@@ -19,7 +20,7 @@ use crate::flow::{Backoff, Outcome};
 /// Encoded bytes of one request at most: what is around them fits beside in 10 MB.
 const REQUEST_BYTES: usize = 9_500_000;
 /// How long one append may take.
-pub(super) const APPEND: Duration = Duration::from_secs(60);
+pub(super) const APPEND: Duration = Duration::from_mins(1);
 /// So often may an append fail in a row while others get through before it is cut in two, to find the row to blame.
 const TRIES: u32 = 12;
 
@@ -263,7 +264,7 @@ impl Lane {
             Class::Invalid if self.shared.worked.load(Ordering::Relaxed) => {
                 self.shared.refresh().await?;
                 return Ok(cut_in_two(batch, |row| {
-                    row.dead(self.shared.service.table(), format!("BigQuery refused it: {error}"))
+                    row.dead(self.shared.service.table(), format!("BigQuery refused it: {error}"));
                 }));
             }
             _ => return Err(error),
@@ -294,7 +295,7 @@ impl Lane {
             tracing::warn!(table = %self.shared.service.table(), "{error}: it is tried again");
         }
         self.shared.clock.sleep(self.backoff.wait()).await;
-        if self.failures % TRIES == 0 {
+        if self.failures.is_multiple_of(TRIES) {
             // Somebody may have taken a column away.
             if let Err(error) = self.shared.refresh().await
                 && !error.class.is_retryable()
@@ -307,7 +308,7 @@ impl Lane {
                     row.dead(
                         self.shared.service.table(),
                         format!("it failed {TRIES} times while others got through: {error}"),
-                    )
+                    );
                 }));
             }
         }

@@ -11,11 +11,13 @@
 mod access;
 mod append;
 mod column;
+mod conflict;
 mod decimal;
 #[cfg(any(test, feature = "local"))]
 pub mod double;
 mod insert;
 mod lane;
+mod met;
 mod name;
 mod open;
 mod proto;
@@ -26,7 +28,8 @@ mod sink;
 mod value;
 
 pub use access::Access;
-pub use column::{Column, ColumnType, Columns, Conflict, Keeps};
+pub use column::{Column, ColumnType, Columns, Keeps};
+pub use conflict::Conflict;
 pub use decimal::{Decimal, decimal};
 pub use name::{BadTable, TableId, column_name};
 pub use open::{Options, open};

@@ -9,7 +9,7 @@ use super::access::Access;
 use super::append::channel;
 use super::column::{Columns, Keeps, log};
 use super::name::TableId;
-use super::service::{Making, Service};
+use super::service::{MADE, Making, Service};
 use super::sink::{BigQueryReplica, unfit};
 use crate::cloud::{Class, CloudError, Guard};
 use crate::flow::{Backoff, Clock, Patience};
@@ -73,9 +73,9 @@ where
             shown(borne.ask(|| service.make_dataset(location.as_deref())).await)?;
         }
         let staleness = max_staleness.map(interval);
-        let kept = if keeps == Keeps::Log { "Log of the changes" } else { "Replica" };
+        let kept = if keeps == Keeps::Log { "Log of the changes of the DynamoDB table " } else { MADE };
         let making = Making {
-            description: format!("{kept} of the DynamoDB table {source}, written by sluice replicate"),
+            description: format!("{kept}{source}, written by sluice replicate"),
             max_staleness: staleness.as_deref().filter(|_| keeps == Keeps::Rows),
             by_day_of: (keeps == Keeps::Log).then_some(log::TIME),
         };
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn staleness_is_written_as_an_interval() {
-        assert_eq!(interval(Duration::from_secs(15 * 60)), "0-0 0 0:15:0");
+        assert_eq!(interval(Duration::from_mins(15)), "0-0 0 0:15:0");
         assert_eq!(interval(Duration::from_secs(90_061)), "0-0 0 25:1:1");
     }
 }

@@ -12,7 +12,7 @@ pub const APPEND_ROWS: &str = "/google.cloud.bigquery.storage.v1.BigQueryWrite/A
 /// The service's name.
 pub const SERVICE: &str = "google.cloud.bigquery.storage.v1.BigQueryWrite";
 
-/// Bytes of one `AppendRowsRequest` at most; it must be less ("The size of a single AppendRowsRequest must be less than
+/// Bytes of one `AppendRowsRequest` at most; it must be less ("The size of a single `AppendRowsRequest` must be less than
 /// 10 MB"), so the smaller megabyte counts.
 pub const LARGEST_APPEND: usize = 10_000_000;
 

@@ -11,7 +11,9 @@ use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FieldDescriptorProto};
 use serde_json::{Map, Value as Json, json};
 
-use super::column::{ColumnType, Columns, Conflict, Keeps, Met, Place, log};
+use super::column::{ColumnType, Columns, Keeps, Place, log};
+use super::conflict::Conflict;
+use super::met::Met;
 use super::sequence::{BOOTSTRAP, NoSequence, change_sequence};
 use super::value::{Attribute, Cell, Misfit, Value, attributes, cell};
 
@@ -109,7 +111,7 @@ impl<'a> Row<'a> {
                 // A key must stand in its columns; NULL is nothing that would be lost.
                 Err(_) if matches!(attribute.value, Value::Null(_)) => {}
                 Err(_) if columns.unknown().is_some() && !is_of_key(&attribute.name, columns) => {
-                    unknown.push(attribute)
+                    unknown.push(attribute);
                 }
                 Err(refused) => return Err(refused),
             }
@@ -325,7 +327,7 @@ mod tests {
         let change = put(item);
         let strict = columns(sample, None, Keeps::Rows);
         let error = Row::of(&change, &strict, &mut met).unwrap_err().to_string();
-        assert!(error.contains("attribute n does not fit"), "{error}");
+        assert!(error.contains("attribute \"n\" does not fit"), "{error}");
         let fitting = put(r#"{"id":{"S":"1"},"new":{"N":"1.10"}}"#);
         Row::of(&fitting, &strict, &mut met).unwrap();
         assert!(!met.is_empty());

@@ -96,7 +96,8 @@ impl Service {
 
     /// The table as the REST API tells it; `None` when there is none.
     pub async fn get_table(&self) -> Result<Option<Json>, CloudError> {
-        absent(self.send("GetTable", Method::GET, &self.path(), None, &[]).await)
+        let found = absent(self.send("GetTable", Method::GET, &self.path(), None, &[]).await)?;
+        Ok(found.map(|table| if self.endpoint.starts_with("http://") { remembered(table) } else { table }))
     }
 
     /// Makes the table; one that another made meanwhile is as good.
@@ -184,6 +185,23 @@ impl Service {
     }
 }
 
+/// How the description of a table begins that we made, for rows that are kept.
+pub(super) const MADE: &str = "Replica of the DynamoDB table ";
+
+/// `table` of an emulator: one that forgets a table's constraints is helped out where we made the table, for there the
+/// columns of the primary key are those that are REQUIRED.
+fn remembered(mut table: Json) -> Json {
+    if table.get("tableConstraints").is_none()
+        && table["description"].as_str().is_some_and(|text| text.starts_with(MADE))
+    {
+        let fields = table["schema"]["fields"].as_array().into_iter().flatten();
+        let required: Vec<Json> =
+            fields.filter(|field| field["mode"] == "REQUIRED").map(|field| field["name"].clone()).collect();
+        table["tableConstraints"] = json!({"primaryKey": {"columns": required}});
+    }
+    table
+}
+
 fn in_words(operation: &str) -> &'static str {
     match operation {
         "GetDataset" => "look up the dataset",
@@ -248,6 +266,15 @@ fn refused(action: &str, status: u16, body: &[u8]) -> CloudError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_emulator_that_forgets_the_primary_key_is_helped_out_only_where_we_made_the_table() {
+        let fields = json!([{"name": "id", "mode": "REQUIRED"}, {"name": "n"}]);
+        let made = json!({"description": format!("{MADE}games, written"), "schema": {"fields": fields}});
+        assert_eq!(remembered(made)["tableConstraints"]["primaryKey"]["columns"], json!(["id"]));
+        let others = json!({"schema": {"fields": fields}});
+        assert_eq!(remembered(others.clone()), others);
+    }
 
     #[test]
     fn an_error_of_the_rest_api_gets_its_class_from_code_and_reason() {

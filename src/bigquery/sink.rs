@@ -11,8 +11,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
-use super::column::{Columns, Conflict, Keeps, Met};
+use super::column::{Columns, Keeps};
+use super::conflict::Conflict;
 use super::lane::Lane;
+use super::met::Met;
 use super::name::TableId;
 use super::row::Change;
 use super::service::Service;

@@ -183,7 +183,7 @@ pub(super) enum Cell<'a> {
 
 /// Why a value can't stand in its column.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("attribute {attribute} does not fit its column: {reason}")]
+#[error("attribute {attribute:?} does not fit its column: {reason}")]
 pub(super) struct Misfit {
     pub attribute: String,
     pub reason: String,
@@ -212,7 +212,7 @@ pub(super) fn cell<'a>(attribute: &Attribute<'a>, column: &Column) -> Result<Opt
         return Err(wrong());
     }
     let number = |text: &Text<'a>| -> Result<Cow<'a, str>, Misfit> {
-        let Some((fits, plain)) = decimal(&text.0) else { return Err(misfit(format!("{} is no number", text.0))) };
+        let Some((fits, plain)) = decimal(&text.0) else { return Err(misfit(format!("{:?} is no number", text.0))) };
         let most = match column.kind {
             ColumnType::Numeric => Decimal::Numeric,
             ColumnType::BigNumeric => Decimal::BigNumeric,
@@ -241,7 +241,7 @@ pub(super) fn cell<'a>(attribute: &Attribute<'a>, column: &Column) -> Result<Opt
         (Value::S(text), ColumnType::String) => Cell::Text(text.0.clone()),
         (Value::N(text), ColumnType::Int64) => {
             let plain = decimal(&text.0).map(|(_, plain)| plain).unwrap_or_default();
-            Cell::Int(plain.parse().map_err(|_| misfit(format!("{} is no INT64", text.0)))?)
+            Cell::Int(plain.parse().map_err(|_| misfit(format!("{:?} is no INT64", text.0)))?)
         }
         (Value::N(text), ColumnType::Float64) => {
             let value: f64 = text.0.parse().unwrap_or(f64::NAN);

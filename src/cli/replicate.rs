@@ -16,7 +16,7 @@ use crate::cloud::guard::NoWitness;
 use crate::cloud::{Cloud, Guard, Mode};
 use crate::flow::StartAt;
 use crate::item::ShapeSpec;
-use crate::jobs::replicate::{already, plan, running, source::Needed, target::context_of};
+use crate::jobs::replicate::{already, plan, running, source::Needed};
 use crate::jobs::{
     BigQueryTarget, Bootstrap, Ended, Kind, ReplicaTarget, ReplicateSpec, Spec, TableTarget, TwoWay, start_detached,
 };
@@ -62,7 +62,7 @@ pub struct ReplicateArgs {
     /// Of BigQuery: a file with Google credentials [else the environment's]
     #[arg(long, value_name = "FILE", requires = "to_bigquery")]
     pub google_credentials: Option<String>,
-    /// Of BigQuery: endpoint of the REST API, such as an emulator's [else BIGQUERY_EMULATOR_HOST, else Google's]
+    /// Of BigQuery: endpoint of the REST API, such as an emulator's [else `BIGQUERY_EMULATOR_HOST`, else Google's]
     #[arg(long, value_name = "URL", requires = "to_bigquery")]
     pub bigquery_endpoint: Option<String>,
     /// Of BigQuery: endpoint of the Storage Write API (gRPC), such as an emulator's [else Google's]
@@ -250,7 +250,7 @@ pub async fn run(args: ReplicateArgs, session: &Session) -> Result<Exit, Report>
     let cloud = session.reading().await?;
     let there = match &spec.target {
         ReplicaTarget::Table(target) => {
-            let context = context_of(&cloud.place(), target);
+            let context = target.context(&cloud.place());
             let guard = Guard::new(Mode::ReadOnly, std::sync::Arc::new(NoWitness));
             Some(Cloud::connect(&context, guard).await?)
         }

@@ -92,11 +92,13 @@ impl Number {
     }
 
     /// Where the point stands, counted from before the first digit.
+    #[cfg(feature = "bigquery")]
     pub(crate) fn point(&self) -> i32 {
         i32::from(self.point)
     }
 
     /// True below zero.
+    #[cfg(feature = "bigquery")]
     pub(crate) fn is_negative(&self) -> bool {
         self.negative
     }

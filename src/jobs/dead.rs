@@ -417,7 +417,7 @@ impl<'a> Replay<'a> {
         content: Content,
     ) -> Result<Replayed, CloudError> {
         use super::replicate::bigquery::{self, Once};
-        let key = super::replicate::bigquery::key_of(spec, self.key_of(&content.table).await?);
+        let key = super::replicate::bigquery::key_of(spec, &self.key_of(&content.table).await?);
         let checked = match Checker::new(key.clone()).check(content.item.clone()) {
             Ok(checked) => checked,
             Err(refusal) => return Ok(Replayed::Unfit(refusal.to_string())),

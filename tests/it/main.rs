@@ -23,6 +23,7 @@ mod playback;
 mod pump;
 mod replica_against_dynamodb_local;
 mod replica_audit;
+mod replicate;
 mod restore;
 mod running;
 mod sources;

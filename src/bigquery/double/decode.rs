@@ -86,3 +86,65 @@ pub(super) fn values<'a>(mut row: &[u8], fields: &'a WriterFields) -> Result<Vec
     }
     Ok(values)
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use proptest::prelude::*;
+    use serde_json::{Map, json};
+
+    use super::super::rules::stored;
+    use super::*;
+    use crate::bigquery::column::{Columns, Keeps};
+    use crate::bigquery::met::Met;
+    use crate::bigquery::row::{Change, Row, descriptor};
+    use crate::item::{KeyAttr, KeyKind, KeySchema};
+
+    proptest! {
+        #[test]
+        fn what_is_sent_of_an_item_is_what_bigquery_reads(
+            text in any::<String>(),
+            bytes in prop::collection::vec(any::<u8>(), 0..40),
+            number in "-?[0-9]{1,20}(\\.[0-9]{1,9})?",
+            set in prop::collection::btree_set("[a-z]{0,5}", 1..4),
+            flag in any::<bool>(),
+        ) {
+            let map = json!({"M": {"k": {"S": text}}});
+            let item = json!({
+                "id": {"S": "k"}, "s": {"S": text}, "n": {"N": number}, "b": {"B": STANDARD.encode(&bytes)},
+                "ss": {"SS": set}, "ok": {"BOOL": flag}, "m": map,
+            });
+            let key = KeySchema { partition: KeyAttr { name: "id".into(), kind: KeyKind::S }, sort: None };
+            let columns = Columns::made(&key, &[item.to_string()], None, Keeps::Rows).unwrap();
+            let change = Change {
+                key: bytes::Bytes::from_static(br#"{"id":{"S":"k"}}"#),
+                image: Some(item.to_string().into()),
+                sequence: None,
+                at_ms: None,
+                by_ttl: false,
+            };
+            let row = Row::of(&change, &columns, &mut Met::default()).unwrap();
+            let fields = writer_fields(&descriptor(&columns));
+            let mut read = Map::new();
+            for (field, came) in values(&row.to_proto(&columns), &fields).unwrap() {
+                let kind = columns.named(&field.name).map_or("STRING", |at| columns.all()[at].kind.name());
+                prop_assert!(goes_into(field.kind, kind), "{} {kind}", field.name);
+                let value = stored(kind, came).unwrap();
+                match read.entry(field.name.as_str()) {
+                    serde_json::map::Entry::Vacant(free) if field.repeated => drop(free.insert(json!([value]))),
+                    serde_json::map::Entry::Vacant(free) => drop(free.insert(value)),
+                    serde_json::map::Entry::Occupied(mut list) => list.get_mut().as_array_mut().unwrap().push(value),
+                }
+            }
+            let sent = row.to_json(&columns);
+            prop_assert_eq!(&read["s"], &json!(text));
+            prop_assert_eq!(&read["b"], &json!(STANDARD.encode(&bytes)));
+            prop_assert_eq!(&read["m"], &map);
+            prop_assert_eq!(&read["ok"], &json!(flag));
+            prop_assert_eq!(&read["ss"], &json!(set));
+            prop_assert_eq!(&read["n"], &sent["n"]);
+            prop_assert_eq!(&read["_CHANGE_TYPE"], &json!("UPSERT"));
+        }
+    }
+}

@@ -140,7 +140,7 @@ impl Double {
 
     /// The table's resource; `None` when there is none.
     pub fn table(&self, table: &str) -> Option<Json> {
-        self.shared.tables().get(table).map(|table| table.resource())
+        self.shared.tables().get(table).map(table::Table::resource)
     }
 
     /// Rows that were taken so far, those that came again too.

@@ -30,7 +30,14 @@ pub(super) async fn open(
     source: &Table,
     clock: &Arc<dyn Clock>,
 ) -> Result<Opened, JobError> {
-    let key = key_of(spec, source.key.clone());
+    if spec.rebootstrap {
+        return Err(JobError::Unfit(
+            "a table of BigQuery can't be copied again: the rows would lose against those of earlier changes. Replicate into a \
+             table of another name, and drop this one when that is through"
+                .to_owned(),
+        ));
+    }
+    let key = key_of(spec, &source.key);
     let replica = connect(&session.cloud, spec, target, key.clone(), clock).await?;
     Ok(Opened {
         replica: Arc::new(replica),
@@ -121,8 +128,8 @@ pub(in crate::jobs) async fn once(replica: &dyn Replica, row: ReplicaRow) -> Res
 }
 
 /// The key of the replica of `spec`, whose source has `key`.
-pub(in crate::jobs) fn key_of(spec: &ReplicateSpec, key: KeySchema) -> KeySchema {
-    renamed(&key, &renames(&spec.shape))
+pub(in crate::jobs) fn key_of(spec: &ReplicateSpec, key: &KeySchema) -> KeySchema {
+    renamed(key, &renames(&spec.shape))
 }
 
 /// The machine's clock.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cloud::Context;
 use crate::item::ShapeSpec;
 
 /// The changes of a table into its replica.
@@ -132,6 +133,21 @@ impl TableTarget {
     /// True when it is named by its table alone: it is where its source is.
     pub fn is_beside_its_source(&self) -> bool {
         self.region.is_none() && self.profile.is_none() && self.endpoint_url.is_none()
+    }
+
+    /// Where it is, when its source is at `here`.
+    pub fn context(&self, here: &Context) -> Context {
+        if self.is_beside_its_source() {
+            return here.clone();
+        }
+        // An endpoint of AWS is of one region and account; one on this machine is all of its AWS.
+        let shares_endpoint = here.is_loopback() || (self.region.is_none() && self.profile.is_none());
+        Context {
+            profile: self.profile.clone().or_else(|| here.profile.clone()),
+            // Another profile has a region of its own.
+            region: self.region.clone().or_else(|| here.region.clone().filter(|_| self.profile.is_none())),
+            endpoint_url: self.endpoint_url.clone().or_else(|| here.endpoint_url.clone().filter(|_| shares_endpoint)),
+        }
     }
 }
 

@@ -11,6 +11,7 @@
 //!          item      backup    cloud       bytes of items · files of items · clients, guard, error classes
 //!          capacity                        rules of provisioned throughput: steps, decreases, autoscale
 //!
+//!          bigquery                        the sink of replicas in BigQuery, beside flow
 //!          lambda                          the third door: flow and event as functions on AWS Lambda
 //!          local                           the embedded AWS, started by cli and by tests; nothing else knows of it
 //! ```
@@ -19,6 +20,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::float_cmp, clippy::unnecessary_wraps, clippy::type_complexity))]
 
 pub mod backup;
+#[cfg(feature = "bigquery")]
+pub mod bigquery;
 pub mod capacity;
 pub mod cli;
 pub mod cloud;

@@ -363,8 +363,9 @@ fn run_editor(path: &std::path::Path) -> Result<(), Report> {
 
 /// Clients that act where the job acts, and audit what they change as the job's.
 async fn acting(job: &Job, session: &Session) -> Result<Cloud, Report> {
-    let guard = audit::guard(&session.journal_path(), &job.context, Some(&job.id), session.mode())?;
-    Ok(Cloud::connect(&job.context, guard).await?)
+    let context = crate::jobs::replicate::writes_in(job);
+    let guard = audit::guard(&session.journal_path(), &context, Some(&job.id), session.mode())?;
+    Ok(Cloud::connect(&context, guard).await?)
 }
 
 /// The letters that were meant.

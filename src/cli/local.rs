@@ -44,6 +44,30 @@ pub struct LocalArgs {
     /// When a shard of a table's stream closes and goes on in a child: after a time, or a number of records.
     #[arg(long, value_name = "TIME|N", default_value = "4h")]
     pub table_stream_roll: Roll,
+    /// Serve a small BigQuery too, with rows in memory, for `sluice replicate --to-bigquery`.
+    #[cfg(feature = "bigquery")]
+    #[arg(long)]
+    pub bigquery: bool,
+    /// Where its REST API listens [else on a free port]
+    #[cfg(feature = "bigquery")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:0",
+        hide_default_value = true,
+        requires = "bigquery"
+    )]
+    pub bigquery_listen: SocketAddr,
+    /// Where its gRPC API listens [else on a free port]
+    #[cfg(feature = "bigquery")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:0",
+        hide_default_value = true,
+        requires = "bigquery"
+    )]
+    pub bigquery_grpc_listen: SocketAddr,
 }
 
 /// On or off.
@@ -79,7 +103,17 @@ pub async fn run(args: LocalArgs) -> Result<Exit, Report> {
         },
     })
     .await?;
-    print::json(&json!({ "endpoint": local.endpoint() }))?;
+    #[cfg_attr(not(feature = "bigquery"), allow(unused_mut))]
+    let mut ready = json!({ "endpoint": local.endpoint() });
+    #[cfg(feature = "bigquery")]
+    let bigquery =
+        if args.bigquery { Some(bigquery(args.bigquery_listen, args.bigquery_grpc_listen).await?) } else { None };
+    #[cfg(feature = "bigquery")]
+    if let Some(bigquery) = &bigquery {
+        ready["bigquery_endpoint"] = bigquery.rest_endpoint().into();
+        ready["bigquery_grpc_endpoint"] = bigquery.grpc_endpoint().into();
+    }
+    print::json(&ready)?;
     eprintln!(
         "any AWS tool works against it, for example:\n  AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local \
          AWS_REGION=us-east-1 aws --endpoint-url {endpoint} dynamodb list-tables\n  sluice --endpoint-url {endpoint} tables",
@@ -88,4 +122,13 @@ pub async fn run(args: LocalArgs) -> Result<Exit, Report> {
     stop.wait().await;
     local.stop().await?;
     Ok(Exit::Done)
+}
+
+/// Starts the BigQuery double.
+#[cfg(feature = "bigquery")]
+async fn bigquery(rest: SocketAddr, grpc: SocketAddr) -> Result<crate::bigquery::double::Double, Report> {
+    use crate::bigquery::double::{Double, Faults};
+    Double::start_on(rest, grpc, Faults::default()).await.map_err(|error| {
+        Report::failed(format!("could not serve BigQuery on {rest} and {grpc}: {error}"), "choose other ports")
+    })
 }

@@ -16,7 +16,7 @@ use crate::cloud::guard::NoWitness;
 use crate::cloud::{Cloud, Guard, Mode};
 use crate::flow::StartAt;
 use crate::item::ShapeSpec;
-use crate::jobs::replicate::{already, plan, running, source::Needed, target::context_of};
+use crate::jobs::replicate::{already, plan, running, source::Needed};
 use crate::jobs::{
     BigQueryTarget, Bootstrap, Ended, Kind, ReplicaTarget, ReplicateSpec, Spec, TableTarget, TwoWay, start_detached,
 };
@@ -52,19 +52,22 @@ pub struct ReplicateArgs {
     pub append_only: bool,
     /// Of BigQuery: attributes that have no column go into this JSON column [else each gets a column]
     #[arg(long, value_name = "COLUMN", requires = "to_bigquery")]
-    pub json_column: Option<String>,
+    pub unknown_into: Option<String>,
+    /// Of BigQuery: how old what a query sees may be at most, such as 15m, for a table that is made [else always fresh]
+    #[arg(long, value_name = "TIME", requires = "to_bigquery", value_parser = humantime::parse_duration)]
+    pub max_staleness: Option<std::time::Duration>,
     /// Of BigQuery: where the dataset is made if it is not there, such as EU.
     #[arg(long, value_name = "LOCATION", requires = "to_bigquery")]
     pub location: Option<String>,
     /// Of BigQuery: a file with Google credentials [else the environment's]
     #[arg(long, value_name = "FILE", requires = "to_bigquery")]
-    pub credentials: Option<String>,
-    /// Of BigQuery: endpoint of the REST API, such as an emulator's.
+    pub google_credentials: Option<String>,
+    /// Of BigQuery: endpoint of the REST API, such as an emulator's [else `BIGQUERY_EMULATOR_HOST`, else Google's]
     #[arg(long, value_name = "URL", requires = "to_bigquery")]
-    pub rest_endpoint: Option<String>,
-    /// Of BigQuery: endpoint of the Storage Write API (gRPC).
+    pub bigquery_endpoint: Option<String>,
+    /// Of BigQuery: endpoint of the Storage Write API (gRPC), such as an emulator's [else Google's]
     #[arg(long, value_name = "URL", requires = "to_bigquery")]
-    pub grpc_endpoint: Option<String>,
+    pub bigquery_grpc_endpoint: Option<String>,
     /// What of the items that are there already: scan copies them while the changes are read, none leaves them.
     #[arg(long, value_name = "HOW", default_value = "scan", value_parser = bootstrap)]
     pub bootstrap: Bootstrap,
@@ -181,26 +184,49 @@ impl ReplicateArgs {
         })
     }
 
+    #[cfg(not(feature = "bigquery"))]
+    fn bigquery(&self, _: &str) -> Result<BigQueryTarget, Report> {
+        Err(Report::bad_arguments("this build knows no BigQuery", "it was made without the feature bigquery"))
+    }
+
+    #[cfg(feature = "bigquery")]
     fn bigquery(&self, named: &str) -> Result<BigQueryTarget, Report> {
-        // A project of a domain has dots and a colon of its own: example.com:project.
-        let mut parts = named.rsplitn(3, '.');
-        let (table, dataset, project) = (parts.next(), parts.next(), parts.next());
-        let (Some(table), Some(dataset), Some(project)) = (table, dataset, project) else {
+        let id =
+            crate::bigquery::TableId::parse(named).map_err(|error| Report::bad_arguments(error.to_string(), ""))?;
+        let emulator = || std::env::var("BIGQUERY_EMULATOR_HOST").ok().filter(|host| !host.is_empty());
+        let (rest, grpc) = (self.bigquery_endpoint.clone().or_else(emulator), self.bigquery_grpc_endpoint.clone());
+        // Half an emulator would send the other half to Google.
+        if rest.is_some() != grpc.is_some() && !(self.append_only && grpc.is_none()) {
             return Err(Report::bad_arguments(
-                format!("{named:?} is no table of BigQuery"),
-                "write it with project and dataset: PROJECT.DATASET.TABLE",
+                "only one endpoint of BigQuery is named",
+                "name both, --bigquery-endpoint (or BIGQUERY_EMULATOR_HOST) and --bigquery-grpc-endpoint, or none",
             ));
-        };
+        }
+        if self.rebootstrap {
+            return Err(Report::bad_arguments(
+                "--rebootstrap can't repair a table of BigQuery: its rows would lose against those of earlier changes",
+                "replicate into a table of another name, and drop this one when that is through",
+            ));
+        }
+        if let Some(column) = &self.unknown_into
+            && crate::bigquery::column_name(column).as_ref() != Some(column)
+        {
+            return Err(Report::bad_arguments(
+                format!("{column:?} is no name of a column"),
+                "letters, digits and underscores",
+            ));
+        }
         Ok(BigQueryTarget {
-            project: project.to_owned(),
-            dataset: dataset.to_owned(),
-            table: table.to_owned(),
+            project: id.project,
+            dataset: id.dataset,
+            table: id.table,
             append_only: self.append_only,
-            json_column: self.json_column.clone(),
+            json_column: self.unknown_into.clone(),
+            max_staleness_s: self.max_staleness.map(|staleness| staleness.as_secs()),
             location: self.location.clone(),
-            credentials: self.credentials.as_deref().map(super::restore::absolute).transpose()?,
-            rest_endpoint: self.rest_endpoint.clone(),
-            grpc_endpoint: self.grpc_endpoint.clone(),
+            credentials: self.google_credentials.as_deref().map(super::restore::absolute).transpose()?,
+            rest_endpoint: rest,
+            grpc_endpoint: grpc,
         })
     }
 }
@@ -224,7 +250,7 @@ pub async fn run(args: ReplicateArgs, session: &Session) -> Result<Exit, Report>
     let cloud = session.reading().await?;
     let there = match &spec.target {
         ReplicaTarget::Table(target) => {
-            let context = context_of(&cloud.place(), target);
+            let context = target.context(&cloud.place());
             let guard = Guard::new(Mode::ReadOnly, std::sync::Arc::new(NoWitness));
             Some(Cloud::connect(&context, guard).await?)
         }

@@ -43,7 +43,7 @@ pub enum Refused {
 /// One change, as the audit keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// `dynamodb`, `kinesis`, `s3`, `cloudwatch`.
+    /// `dynamodb`, `kinesis`, `s3`, `cloudwatch`, `bigquery`.
     pub service: String,
     /// The operation, such as `UpdateTable`.
     pub operation: String,
@@ -68,9 +68,24 @@ impl Change {
                 let uuid = format!("--uuid {}", self.target);
                 format!("aws lambda {} {uuid} --cli-input-json '{quoted}'", kebab(&self.operation))
             }
+            "bigquery" => as_curl_command(&self.operation, &self.target, &quoted),
             service => format!("aws {service} {} --cli-input-json '{quoted}'", kebab(&self.operation)),
         }
     }
+}
+
+/// The call of BigQuery's REST API that equals a request; rows that go over gRPC have none.
+fn as_curl_command(operation: &str, target: &str, quoted: &str) -> String {
+    let (verb, path) = match operation {
+        "AppendRows" => return format!("(gRPC) BigQueryWrite/AppendRows {target} '{quoted}'"),
+        "PatchTable" => ("PATCH", target.to_owned()),
+        "InsertAll" => ("POST", format!("{target}/insertAll")),
+        _ => ("POST", target.to_owned()),
+    };
+    format!(
+        "curl -X {verb} -H \"Authorization: Bearer $(gcloud auth print-access-token)\" -H 'Content-Type: application/json' \
+         'https://bigquery.googleapis.com/bigquery/v2/{path}' -d '{quoted}'"
+    )
 }
 
 fn kebab(operation: &str) -> String {
@@ -168,6 +183,26 @@ impl Guard {
                 request: if whole && !s3 { String::from_utf8_lossy(body).into_owned() } else { String::new() },
             }
         };
+        self.judge(operation, change)
+    }
+
+    /// A request of a service that no client of [`super::Cloud`] speaks (BigQuery): counted, and, when it changes
+    /// something, passed or stopped as theirs are. `change` is asked for the whole request, or only for what it is about.
+    ///
+    /// # Errors
+    /// The mode does not let it through.
+    pub fn outside(
+        &self,
+        service: &str,
+        operation: &str,
+        change: Option<&dyn Fn(bool) -> Change>,
+    ) -> Result<(), Refused> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.budget.sent(service);
+        change.map_or(Ok(()), |change| self.judge(operation, change))
+    }
+
+    fn judge(&self, operation: &str, change: impl Fn(bool) -> Change) -> Result<(), Refused> {
         match self.mode {
             Mode::ReadOnly => Err(Refused::ReadOnly),
             Mode::DryRun => {
@@ -220,6 +255,8 @@ fn is_bulk(operation: &str) -> bool {
             | "PutRecord"
             | "UploadPart"
             | "PutMetricData"
+            | "AppendRows"
+            | "InsertAll"
     )
 }
 
@@ -307,6 +344,28 @@ mod tests {
         assert_eq!(
             change.as_aws_command(),
             r#"aws lambda update-event-source-mapping --uuid u-1 --cli-input-json '{"Enabled":false}'"#
+        );
+    }
+
+    #[test]
+    fn a_change_of_a_service_that_is_no_aws_meets_the_same_gate() {
+        let change = |_: bool| Change {
+            service: "bigquery".into(),
+            operation: "InsertTable".into(),
+            target: "projects/p/datasets/d/tables".into(),
+            request: "{}".into(),
+        };
+        let of = |mode| Guard::new(mode, Arc::new(NoWitness)).outside("bigquery", "InsertTable", Some(&change));
+        assert_eq!(of(Mode::ReadOnly), Err(Refused::ReadOnly));
+        assert_eq!(of(Mode::DryRun), Err(Refused::DryRun));
+        assert_eq!(of(Mode::Normal), Ok(()));
+        let reading = Guard::new(Mode::ReadOnly, Arc::new(NoWitness));
+        assert_eq!(reading.outside("bigquery", "GetTable", None), Ok(()));
+        assert_eq!(reading.requests(), 1);
+        let shown = change(true).as_aws_command();
+        assert!(
+            shown.starts_with("curl -X POST") && shown.contains("/bigquery/v2/projects/p/datasets/d/tables'"),
+            "{shown}"
         );
     }
 

@@ -174,9 +174,9 @@ pub(super) async fn replay(
     // Changes are audited as the job's; what is shown of a dry run is the console's own to show.
     let own = match cloud.guard.mode() {
         Mode::Normal => {
-            let guard =
-                audit::guard(journal.path(), &job.context, Some(id), Mode::Normal).map_err(|error| said(&error))?;
-            Some(Cloud::connect(&job.context, guard).await.map_err(|error| said(&error))?)
+            let context = crate::jobs::replicate::writes_in(&job);
+            let guard = audit::guard(journal.path(), &context, Some(id), Mode::Normal).map_err(|error| said(&error))?;
+            Some(Cloud::connect(&context, guard).await.map_err(|error| said(&error))?)
         }
         Mode::ReadOnly | Mode::DryRun => None,
     };

@@ -25,9 +25,9 @@ const PAGE: i32 = 1_000;
 /// Shards that one `DescribeStream` lists (API reference of `DynamoDB` Streams).
 const SHARDS: i32 = 100;
 
-/// Reads a second of one shard. AWS names no limit but that of two readers at the same time; a shard takes at most 1,000
-/// writes a second, so that this reads ten times as fast as changes come.
-const READS: f64 = 10.0;
+/// Reads a second of one shard, as of a Kinesis one: AWS names no limit but that of two readers at the same time. A shard takes
+/// at most 1,000 writes a second, so that this reads five times as fast as changes come.
+const READS: f64 = 5.0;
 
 /// A page may be empty although more is to come, and nothing says so ("it might take multiple calls to get to a portion of
 /// the shard that contains stream records", `GetRecords`): so many empty pages in a row are the shard's tip.

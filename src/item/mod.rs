@@ -19,6 +19,8 @@ mod types;
 pub use check::Checker;
 pub use digest::digest_of_attributes;
 pub use key::explicit_hash_key;
+#[cfg(feature = "bigquery")]
+pub(crate) use number::Number;
 pub use request::{PutRequest, Request};
 pub use shape::{Shape, ShapeError, ShapeSpec, Shaped};
 pub use types::{Checked, Key, KeyAttr, KeyKind, KeySchema, Refusal};

@@ -9,7 +9,7 @@ const LOWEST: i64 = -130;
 
 /// A number by value: `0.d₁d₂… × 10^point`, without leading or trailing zeros; zero has no digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Number {
+pub(crate) struct Number {
     negative: bool,
     point: i16,
     len: u8,
@@ -18,7 +18,7 @@ pub(super) struct Number {
 
 /// Why a text is no number that `DynamoDB` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NumberFault {
+pub(crate) enum NumberFault {
     #[error("not a number")]
     NotANumber,
     #[error("a number of more than 38 significant digits")]
@@ -31,7 +31,7 @@ pub(super) enum NumberFault {
 
 impl Number {
     /// Reads `[+-]digits[.digits][E[+-]digits]`, where either side of the point may be missing but not both.
-    pub(super) fn parse(text: &[u8]) -> Result<Self, NumberFault> {
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, NumberFault> {
         let (negative, mut rest) = match text {
             [b'-', rest @ ..] => (true, rest),
             [b'+', rest @ ..] => (false, rest),
@@ -86,8 +86,21 @@ impl Number {
         }
     }
 
-    fn digits(&self) -> &[u8] {
+    /// Its significant digits, each 0 to 9; none when it is zero.
+    pub(crate) fn digits(&self) -> &[u8] {
         &self.digits[..usize::from(self.len)]
+    }
+
+    /// Where the point stands, counted from before the first digit.
+    #[cfg(feature = "bigquery")]
+    pub(crate) fn point(&self) -> i32 {
+        i32::from(self.point)
+    }
+
+    /// True below zero.
+    #[cfg(feature = "bigquery")]
+    pub(crate) fn is_negative(&self) -> bool {
+        self.negative
     }
 
     /// Bytes that it takes in an item: 1, a byte for each two significant digits before the point and for each two

@@ -15,6 +15,8 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::journal::{DeadLetter, Ending, Job, Journal, JournalError};
+#[cfg(feature = "bigquery")]
+use super::replicate::{BigQueryTarget, ReplicaTarget, ReplicateSpec};
 use super::spec::Spec;
 use crate::backup::{self, Change, Format, Location};
 use crate::cloud::inventory;
@@ -118,7 +120,7 @@ fn came(job: &Job, dead: &DeadLetter) -> Content {
         // A row of the buffer that can't be an event, or an event as it came, whatever it looks like.
         return Content { table: spec.buffer.clone(), ..plain(payload.clone()) };
     }
-    if is_from_stream(dead) {
+    if is_from_stream(dead) || matches!(job.spec, Spec::Replicate(_)) {
         return put_request(payload).unwrap_or_else(|| plain(payload.clone()));
     }
     let forced = match &job.spec {
@@ -278,6 +280,9 @@ pub struct Replay<'a> {
     keys: HashMap<String, KeySchema>,
     /// Put it whatever is there.
     overwrite: bool,
+    /// The table of BigQuery that the job's rows go into, once it was opened.
+    #[cfg(feature = "bigquery")]
+    bigquery: Option<crate::bigquery::BigQueryReplica>,
 }
 
 impl<'a> Replay<'a> {
@@ -291,10 +296,24 @@ impl<'a> Replay<'a> {
             _ => Ok(Shape::default()),
         };
         let shape = shape.map_err(|error| CloudError::new(Class::Invalid, error.to_string(), ""))?;
-        Ok(Self { cloud, job, shape, keys: HashMap::new(), overwrite })
+        Ok(Self {
+            cloud,
+            job,
+            shape,
+            keys: HashMap::new(),
+            overwrite,
+            #[cfg(feature = "bigquery")]
+            bigquery: None,
+        })
     }
 
     async fn key_of(&mut self, table: &str) -> Result<KeySchema, CloudError> {
+        // A table of BigQuery has its source's key.
+        #[cfg(feature = "bigquery")]
+        let table = match &self.job.spec {
+            Spec::Replicate(spec) if matches!(spec.target, ReplicaTarget::BigQuery(_)) => &spec.table,
+            _ => table,
+        };
         if let Some(key) = self.keys.get(table) {
             return Ok(key.clone());
         }
@@ -359,6 +378,12 @@ impl<'a> Replay<'a> {
 
     async fn try_put(&mut self, dead: &DeadLetter) -> Result<Replayed, CloudError> {
         let content = content(self.job, dead);
+        #[cfg(feature = "bigquery")]
+        if let Spec::Replicate(spec) = &self.job.spec
+            && let ReplicaTarget::BigQuery(target) = &spec.target
+        {
+            return self.append(spec, target, dead, content).await;
+        }
         let schema = self.key_of(&content.table).await?;
         let item = match self.fit(dead, &content, schema.clone()) {
             Ok(Some(item)) => item,
@@ -380,6 +405,32 @@ impl<'a> Replay<'a> {
             Err(error) if error.class == Class::Invalid => Ok(Replayed::Unfit(error.to_string())),
             Err(error) => Err(error),
         }
+    }
+
+    /// Sends a letter's row into BigQuery, with the sequence number that it had: what is newer stays.
+    #[cfg(feature = "bigquery")]
+    async fn append(
+        &mut self,
+        spec: &ReplicateSpec,
+        target: &BigQueryTarget,
+        dead: &DeadLetter,
+        content: Content,
+    ) -> Result<Replayed, CloudError> {
+        use super::replicate::bigquery::{self, Once};
+        let key = super::replicate::bigquery::key_of(spec, &self.key_of(&content.table).await?);
+        let checked = match Checker::new(key.clone()).check(content.item.clone()) {
+            Ok(checked) => checked,
+            Err(refusal) => return Ok(Replayed::Unfit(refusal.to_string())),
+        };
+        let replica = match &mut self.bigquery {
+            Some(replica) => replica,
+            none => none.insert(bigquery::connect(self.cloud, spec, target, key, &bigquery::clock()).await?),
+        };
+        let row = bigquery::row(dead, checked, content.deletes);
+        Ok(match bigquery::once(replica, row).await? {
+            Once::Written => Replayed::Written,
+            Once::Unfit(reason) => Replayed::Unfit(reason),
+        })
     }
 
     /// Digest of the item that has this key now.

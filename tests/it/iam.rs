@@ -261,3 +261,18 @@ fn where_iam_may_not_be_asked_a_job_says_so_once_and_a_denial_met_later_names_wh
     let shown = sluice.run(&["jobs", &id]).expect(0);
     assert_eq!(shown.out.matches("could not check beforehand").count(), 1, "{}", shown.out);
 }
+
+#[test]
+fn a_replica_asks_for_what_its_policy_allows_and_for_nothing_else() {
+    let aws = Watched::start();
+    create_table(&aws.cloud, "source", 1_000);
+    let once = ["replicate", "-t", "source", "--to", "target", "--until-caught-up", "-y"];
+    // Rows are told one by one where a batch was refused; a table without tags and TTL has none to make.
+    let spare = ["dynamodb:BatchWriteItem", "dynamodb:TagResource", "dynamodb:UpdateTimeToLive"];
+    let spare = [&spare[..], &SINGLY].concat();
+    let made = [&once[..], &["--create"]].concat();
+    aws.holds(&made, &made, &spare);
+    let again = [&once[..], &["--rebootstrap"]].concat();
+    let spare = [&["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:UpdateTable"][..], &SINGLY].concat();
+    aws.holds(&again, &again, &spare);
+}

@@ -5,6 +5,8 @@
 mod aggregate;
 mod autoscale;
 mod backup;
+#[cfg(all(feature = "bigquery", feature = "local"))]
+mod bigquery;
 mod capacity;
 mod dead;
 mod errors;
@@ -19,7 +21,9 @@ mod peers;
 mod plan;
 mod playback;
 mod pump;
+mod replica_against_dynamodb_local;
 mod replica_audit;
+mod replicate;
 mod restore;
 mod running;
 mod sources;

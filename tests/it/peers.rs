@@ -8,7 +8,7 @@ use sluicegate::cloud::{Cloud, Context, Guard};
 use crate::running::{Server, Sluice, block_on, count, create_table, item, write_csv64};
 use crate::verify::VECTORS;
 
-fn peer(variable: &str) -> Option<String> {
+pub fn peer(variable: &str) -> Option<String> {
     let found = std::env::var(variable).ok();
     if found.is_none() {
         assert!(std::env::var_os("SLUICE_TEST_NO_SKIP").is_none(), "{variable} is not set, and nothing may be skipped");

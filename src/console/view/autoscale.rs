@@ -142,13 +142,15 @@ fn decision_cells(app: &App, decision: &Decision) -> Vec<Cell> {
         format!("{:.1} %", decision.consumed * 100.0 / decision.from as f64)
     };
     let dry = if decision.dry_run && decision.decided.is_change() { "*" } else { "" };
+    // Nothing has a capacity of 0: it was not looked at.
+    let units = |units: u64| if units == 0 { "-".to_owned() } else { exact(units) };
     vec![
         (date(decision.last_ms), plain),
         (exact(decision.times), plain),
         (format!("{}{dry}", decision.decided.as_str()), style),
         (format!("{} {}", shown(&of), decision.direction), plain),
-        (exact(decision.from), plain),
-        (exact(decision.to), plain),
+        (units(decision.from), plain),
+        (units(decision.to), plain),
         (used, plain),
         (shown(&decision.reason), plain),
     ]

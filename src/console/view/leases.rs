@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn shards_and_workers_are_counted() {
-        let past = History { holders: vec![holder(Some("a"), true), holder(None, false)], ..History::default() };
+        let mut past = History::default();
+        past.holders = vec![holder(Some("a"), true), holder(None, false)];
         assert_eq!(summary(&past), "2 shards, 1 worker");
     }
 }

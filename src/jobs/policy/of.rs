@@ -188,7 +188,9 @@ impl Policy {
 
     fn replicate(&mut self, spec: &ReplicateSpec) {
         self.side(&spec.table, spec.two_way.is_some(), spec.may_change_stream || spec.switch_stream);
-        if spec.bootstrap == Bootstrap::Scan || spec.rebootstrap {
+        // BigQuery's columns are decided by a sample.
+        let samples = matches!(spec.target, ReplicaTarget::BigQuery(_));
+        if spec.bootstrap == Bootstrap::Scan || spec.rebootstrap || samples {
             self.allow("Table", &[On::Table(spec.table.clone())], &["dynamodb:Scan"]);
         }
         let ReplicaTarget::Table(target) = &spec.target else { return };
@@ -207,7 +209,7 @@ impl Policy {
             self.allow("Table", &source, &["dynamodb:DescribeTimeToLive", "dynamodb:ListTagsOfResource"]);
         }
         // In another account or region the credentials of that place count, which are asked when they are used.
-        if target.profile.is_some() || target.endpoint_url.is_some() {
+        if !target.is_beside_its_source() {
             return;
         }
         let mut actions =
@@ -216,7 +218,9 @@ impl Policy {
             actions.extend(["dynamodb:CreateTable", "dynamodb:TagResource", "dynamodb:UpdateTimeToLive"]);
         }
         if spec.rebootstrap {
+            // What the source does not have is found here, and asked for there.
             actions.push("dynamodb:Scan");
+            self.allow("Table", &[On::Table(spec.table.clone())], &["dynamodb:BatchGetItem"]);
         }
         if audits {
             actions.extend(["dynamodb:BatchGetItem", "dynamodb:Scan"]);
@@ -239,7 +243,7 @@ impl Policy {
             actions.push("dynamodb:UpdateTable");
         }
         if two_way {
-            actions.extend(["dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]);
+            actions.extend(["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]);
         }
         self.allow("Table", &[On::Table(table.to_owned())], &actions);
         let actions = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"];

@@ -191,7 +191,8 @@ impl<'a, 'l> Desk<'a, 'l> {
     fn trim_ms(&self) -> u64 {
         let now = now_ms();
         let age = |shard: &ShardProgress| {
-            if shard.done || (shard.open == 0 && shard.lag_ms == 0) {
+            // Of a shard at its tip, or of one that gave nothing yet, nothing waits.
+            if shard.done || (shard.open == 0 && shard.lag_ms <= 1) {
                 return 0;
             }
             // The next one is at least as young as the last that is settled.

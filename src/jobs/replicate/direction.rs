@@ -1,5 +1,6 @@
 //! One way of a replica: a stream with its reader, the gate that its changes pass, and the bootstrap beside it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -87,6 +88,12 @@ pub(super) async fn open(
     clock: &Arc<dyn Clock>,
 ) -> Result<Directions, JobError> {
     let place = session.cloud.place();
+    if spec.two_way.is_some() && session.cloud.guard.mode() != crate::cloud::Mode::Normal {
+        return Err(JobError::Unfit(
+            "what --two-way does depends on what it did before: a dry run of it would show little. Leave out --two-way"
+                .to_owned(),
+        ));
+    }
     target::not_itself(&place, spec).map_err(JobError::Unfit)?;
     let source = inventory::table(&session.cloud, &spec.table).await?;
     if !matches!(source.status.as_str(), "ACTIVE" | "UPDATING") {
@@ -96,11 +103,19 @@ pub(super) async fn open(
     let shape = Shape::new(&spec.shape).map_err(|error| JobError::Unfit(error.to_string()))?;
     let mut left = position::find(session, spec)?;
     let deletes = spec.two_way.as_ref().map(|_| Arc::new(Deletes::load(std::mem::take(&mut left.deletes))));
-    let stream = stream(session, spec, &session.cloud, &spec.table, clock).await?;
+    // Everything is looked at before anything is changed.
+    let looked = looked_at(spec, &session.cloud, &spec.table).await?;
     let Opened { replica, table, key, name } = target::open(session, spec, &source, clock).await?;
+    let looked_there = match (&spec.two_way, &table) {
+        (Some(_), Some((cloud, there, _))) => Some(looked_at(spec, cloud, &there.name).await?),
+        _ => None,
+    };
+    let stream = stream(session, &session.cloud, &spec.table, looked, clock).await?;
     let mut ways = vec![(session.cloud.clone(), source.clone(), stream, replica, table.clone(), key, name)];
-    if let (Some(by), Some(deletes), Some((cloud, there, second))) = (&spec.two_way, &deletes, table) {
-        let stream = self::stream(session, spec, &cloud, &there.name, clock).await?;
+    if let (Some(by), Some(deletes), Some((cloud, there, second)), Some(looked)) =
+        (&spec.two_way, &deletes, table, looked_there)
+    {
+        let stream = self::stream(session, &cloud, &there.name, looked, clock).await?;
         let first = Arc::new(TableReplica::start(&session.cloud, &source, spec.leave, clock));
         let rule = Rule::new(by.clone(), Side::First, &source.name, Arc::clone(deletes));
         let (back, home) = (rule.reversed(&there.name), session.cloud.clone());
@@ -122,7 +137,7 @@ pub(super) async fn open(
         }
         let gate = Arc::new(Gate::new(replica, shape.clone(), key, &name, fence));
         let bootstrap = bootstraps.map(|begun| {
-            let left = if begins.goes_on { left.segments[number].clone() } else { Default::default() };
+            let left = if begins.goes_on { left.segments[number].clone() } else { BTreeMap::new() };
             let prefix = position::SEGMENTS[number];
             let budget = plan::read_budget(&source, spec);
             Bootstrap::new(Arc::clone(&gate), &cloud, &source, prefix, begun.segments, &left, budget, clock)
@@ -138,10 +153,10 @@ pub(super) async fn open(
         list.push(Direction { number, cloud, source, stream, consumer, gate, table, bootstrap });
     }
     if !begins.keeps_places {
-        left.shards = Default::default();
+        left.shards = [Vec::new(), Vec::new()];
     }
     if !begins.goes_on {
-        left.segments = Default::default();
+        left.segments = [BTreeMap::new(), BTreeMap::new()];
     }
     session.note("info", &format!("replicates {}, {}", spec.title(), begins.words));
     let mut row = begins.row;
@@ -154,26 +169,30 @@ pub(super) async fn open(
     Ok(directions)
 }
 
-/// The stream of `table`, begun where that is needed and allowed.
-async fn stream(
-    session: &Session<'_>,
-    spec: &ReplicateSpec,
-    cloud: &Cloud,
-    table: &str,
-    clock: &Arc<dyn Clock>,
-) -> Result<Arc<TableStream>, JobError> {
+/// What has to be done to the stream of `table`, once it is sure that it may be. Changes nothing.
+async fn looked_at(spec: &ReplicateSpec, cloud: &Cloud, table: &str) -> Result<(Changes, Needed), JobError> {
     let changes = Changes::of(cloud, table).await?;
     let needed = changes.needed(spec);
-    let allowed = match needed {
-        Needed::Nothing => true,
-        Needed::Begin { .. } => spec.may_change_stream,
-        Needed::Switch { .. } => spec.switch_stream,
+    let (allowed, how) = match needed {
+        Needed::Nothing => (true, ""),
+        Needed::Begin { .. } => (spec.may_change_stream, "--yes"),
+        Needed::Switch { .. } => (spec.switch_stream, "--switch-stream"),
     };
+    match needed.in_words(table) {
+        Some(words) if !allowed => Err(JobError::Unfit(format!("{words}. Nothing was done: {how} does it"))),
+        _ => Ok((changes, needed)),
+    }
+}
+
+/// The stream of `table`, begun where that is needed.
+async fn stream(
+    session: &Session<'_>,
+    cloud: &Cloud,
+    table: &str,
+    (changes, needed): (Changes, Needed),
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<TableStream>, JobError> {
     if let Some(words) = needed.in_words(table) {
-        if !allowed {
-            let how = if matches!(needed, Needed::Begin { .. }) { "--yes" } else { "--switch-stream" };
-            return Err(JobError::Unfit(format!("{words}. Nothing was done: {how} does it")));
-        }
         session.note("warn", &words);
     }
     let arn = match (&needed, changes.arn) {
@@ -313,8 +332,8 @@ pub(super) async fn bootstrap(
                 let shard = progress.iter().find(|shard| shard.shard == id);
                 shard.is_some_and(|shard| shard.done || shard.records > 0 || shard.caught_up.is_some())
             };
-            let waits = |shard: &&crate::flow::Shard| !is_read(&shard.id) && shard.parents.is_empty();
-            if !listed.is_empty() && listed.iter().find(waits).is_none() {
+            let waits = |shard: &crate::flow::Shard| shard.open && !is_read(&shard.id);
+            if !listed.is_empty() && !listed.iter().any(waits) {
                 break;
             }
             clock.sleep(LOOK).await;

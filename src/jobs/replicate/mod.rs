@@ -7,6 +7,8 @@
 //!
 //! With two ways there is such a direction from each side, and a [`rule`] decides at the tables who wins.
 
+#[cfg(feature = "bigquery")]
+pub(super) mod bigquery;
 mod bootstrap;
 mod desk;
 mod direction;
@@ -32,6 +34,7 @@ use self::direction::{Direction, Directions};
 pub use self::position::{RETENTION_MS, already, running};
 pub use self::rule::ARRIVAL;
 pub use self::spec::{BigQueryTarget, Bootstrap, ReplicaTarget, ReplicateSpec, TableTarget, TwoWay};
+pub use self::target::writes_in;
 use super::journal::{Control, State};
 use super::restore::follow;
 use super::verify;
@@ -51,7 +54,11 @@ const LOOK: Duration = Duration::from_millis(250);
 pub(super) async fn run(session: &Session<'_>, spec: &ReplicateSpec) -> Result<End, JobError> {
     let _only_one = position::only_one(session, spec)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let directions = Box::pin(direction::open(session, spec, &clock)).await?;
+    let directions = match Box::pin(direction::open(session, spec, &clock)).await {
+        // The request was printed; what comes after it depends on it.
+        Err(JobError::Cloud(error)) if error.class == Class::DryRun => return Ok(printed(session, &error)),
+        other => other?,
+    };
     let mut desk = Desk::new(session, spec, &directions);
     let outcome = Box::pin(go_on(session, spec, &directions, &mut desk, &clock)).await;
     // What was read is written; a table that is slow must not hold the end up.
@@ -63,6 +70,18 @@ pub(super) async fn run(session: &Session<'_>, spec: &ReplicateSpec) -> Result<E
         outcome => outcome?,
     };
     Ok(end(session, spec, &directions, &desk, halt))
+}
+
+/// The end of a dry run that has nothing to read.
+fn printed(session: &Session<'_>, error: &CloudError) -> End {
+    End {
+        state: State::Done,
+        message: format!("{error}; what follows can't be shown before that is done"),
+        report: super::restore::last_line(session, State::Done),
+        dead: false,
+        left_out: false,
+        differs: false,
+    }
 }
 
 /// Why it ended.
@@ -181,17 +200,13 @@ fn obey(
 
 /// Why it ended, in words that name what is gone.
 async fn explained(session: &Session<'_>, spec: &ReplicateSpec, error: CloudError) -> JobError {
-    if error.class == Class::NotFound {
-        match inventory::table(&session.cloud, &spec.table).await {
-            Err(gone) if gone.class == Class::NotFound => {
-                return JobError::Unfit(format!(
-                    "table {} is gone: it was deleted while it was replicated. Every change that was read is in the replica; \
-                     what was not went with its stream",
-                    spec.table
-                ));
-            }
-            _ => {}
-        }
+    let asked = inventory::find_table(&session.cloud, &spec.table);
+    if error.class == Class::NotFound && matches!(asked.await, Ok(None)) {
+        return JobError::Unfit(format!(
+            "table {} is gone: it was deleted while it was replicated. Every change that was read is in the replica; what was \
+             not went with its stream",
+            spec.table
+        ));
     }
     error.into()
 }

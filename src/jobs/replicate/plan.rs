@@ -143,24 +143,24 @@ pub async fn look(
     let source = inventory::table(cloud, &spec.table).await?;
     target::fits(spec, &source.key).map_err(invalid)?;
     let goes_on = match journal {
-        Some(journal) => position::unfinished(journal, &place, spec).map_err(|error| invalid(error.to_string()))?,
+        Some(journal) => position::is_kept(journal, &place, spec).map_err(|error| invalid(error.to_string()))?,
         None => false,
     };
     let there = match (&spec.target, target_cloud) {
-        (ReplicaTarget::Table(target), Some(cloud)) => match inventory::table(cloud, &target.table).await {
-            Ok(table) => Some(table),
-            Err(error) if error.class == Class::NotFound => {
-                if !spec.create {
-                    return Err(CloudError::new(
-                        Class::NotFound,
-                        format!("there is no table {} to replicate into", spec.target),
-                        format!("make it, or let --create make it like {}", spec.table),
-                    ));
-                }
-                None
+        (ReplicaTarget::Table(target), Some(cloud)) => {
+            let there = inventory::find_table(cloud, &target.table).await?;
+            if there.is_none() && !spec.create {
+                return Err(CloudError::new(
+                    Class::NotFound,
+                    format!("there is no table {} to replicate into", spec.target),
+                    format!("make it, or let --create make it like {}", spec.table),
+                ));
             }
-            Err(error) => return Err(error),
-        },
+            if let Some(there) = &there {
+                target::same_key(spec, &source, there).map_err(invalid)?;
+            }
+            there
+        }
         _ => None,
     };
     let mut plan = of(spec, &source, there.as_ref(), goes_on);

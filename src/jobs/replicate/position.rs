@@ -156,14 +156,14 @@ pub(super) fn find(session: &Session<'_>, spec: &ReplicateSpec) -> Result<Left, 
         if job.id != session.job.id {
             left.row.counters = Counters::default();
         }
-        for n in 0..2 {
-            for (_, value) in journal.checkpoints(&job.id, SHARDS[n])? {
+        for (n, (shards, segments)) in SHARDS.into_iter().zip(SEGMENTS).enumerate() {
+            for (_, value) in journal.checkpoints(&job.id, shards)? {
                 let shard: ShardCheckpoint = serde_json::from_slice(&value).map_err(unreadable)?;
                 // Each run counts from zero; what ran before is the row's.
                 left.shards[n].push(ShardCheckpoint { counters: Counters::default(), ..shard });
             }
-            for (name, value) in journal.checkpoints(&job.id, SEGMENTS[n])? {
-                if let Ok(number) = name[SEGMENTS[n].len()..].parse() {
+            for (name, value) in journal.checkpoints(&job.id, segments)? {
+                if let Ok(number) = name[segments.len()..].parse() {
                     left.segments[n].insert(number, serde_json::from_slice(&value).map_err(unreadable)?);
                 }
             }
@@ -174,8 +174,8 @@ pub(super) fn find(session: &Session<'_>, spec: &ReplicateSpec) -> Result<Left, 
     Ok(Left::default())
 }
 
-/// The row that the last run left of the replica `spec`, for whoever plans one.
-pub(super) fn unfinished(journal: &Journal, context: &Context, spec: &ReplicateSpec) -> Result<bool, JournalError> {
+/// Whether an earlier run kept the replica `spec`: a new one goes on there.
+pub(super) fn is_kept(journal: &Journal, context: &Context, spec: &ReplicateSpec) -> Result<bool, JournalError> {
     for job in journal.jobs()?.iter().filter(|job| is_same(job, context, spec)) {
         if journal.checkpoint(&job.id, ROW)?.is_some() {
             return Ok(true);
@@ -188,9 +188,11 @@ impl Left {
     /// What is stored with the first commit: what was taken over.
     pub fn taken_over(&self) -> Vec<(String, Vec<u8>)> {
         let mut rows = self.deletes.clone();
-        for n in 0..2 {
-            rows.extend(self.shards[n].iter().map(|shard| row(SHARDS[n], shard)));
-            rows.extend(self.segments[n].iter().map(|(number, at)| segment_row(SEGMENTS[n], *number, at)));
+        for (prefix, shards) in SHARDS.into_iter().zip(&self.shards) {
+            rows.extend(shards.iter().map(|shard| row(prefix, shard)));
+        }
+        for (prefix, segments) in SEGMENTS.into_iter().zip(&self.segments) {
+            rows.extend(segments.iter().map(|(number, at)| segment_row(prefix, *number, at)));
         }
         rows
     }

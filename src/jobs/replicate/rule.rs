@@ -109,6 +109,8 @@ pub(super) enum Asks {
         /// A version without a rank was deleted.
         unranked_too: bool,
     },
+    /// Nothing: it deleted what a delete that is known was to delete, as ours does when it carries one over.
+    Nothing,
     /// A whole `UpdateItem` in the table that it came from: it is given its time, and comes again with it.
     Stamp(Bytes),
 }
@@ -162,6 +164,11 @@ impl Rule {
                 // Where a version without a time was deleted, one without a time may go.
                 TwoWay::Arrival => (Rank::S(self.stamp(at_ms, sequence, &before)), before == Rank::None),
             };
+            // The echo of a delete that was carried over must not be taken for a later one. The same delete, read again after a
+            // crash, has the rank that it had.
+            if self.by == TwoWay::Arrival && self.deleted(item.key.hash, &before).is_some_and(|known| known != rank) {
+                return Ok(Asks::Nothing);
+            }
             self.deletes.note(item.key.hash, &rank);
             return Ok(Asks::Go { rank, unranked_too });
         };
@@ -294,11 +301,18 @@ fn raw(json: &[u8]) -> &str {
 fn whole(table: &str, parts: &[(&str, &str)], rest: &Value) -> Bytes {
     let mut body = format!("{{\"TableName\":{}", Value::from(table));
     for (name, json) in parts {
-        body.push_str(&format!(",\"{name}\":{json}"));
+        body.extend([",\"", name, "\":", json]);
     }
     body.push_str(",\"ReturnConsumedCapacity\":\"INDEXES\",");
     body.push_str(&rest.to_string()[1..]);
     body.into()
+}
+
+/// A value that can rank.
+#[derive(Deserialize)]
+enum Typed {
+    N(String),
+    S(String),
 }
 
 /// The rank that `attribute` gives the item `json`.
@@ -306,11 +320,6 @@ fn rank_of(json: &[u8], attribute: &str) -> Result<Rank, String> {
     let item: HashMap<String, &RawValue> =
         serde_json::from_slice(json).map_err(|error| format!("not an item: {error}"))?;
     let Some(value) = item.get(attribute) else { return Ok(Rank::None) };
-    #[derive(Deserialize)]
-    enum Typed {
-        N(String),
-        S(String),
-    }
     match serde_json::from_str::<Typed>(value.get()) {
         Ok(Typed::N(n)) => Ok(Rank::N(n)),
         Ok(Typed::S(s)) => Ok(Rank::S(s)),
@@ -391,7 +400,7 @@ impl Deletes {
         };
         let past = |noted: i64| noted + REMEMBERED_MS < read_ms;
         let Known { ranks, rows: held, .. } = &mut *known;
-        for (number, (keys, last)) in held.iter_mut() {
+        for (number, (keys, last)) in held {
             if !keys.is_empty() && past(*last) {
                 for key in keys.drain(..) {
                     if ranks.get(&key).is_some_and(|(_, noted)| past(*noted)) {

@@ -104,6 +104,20 @@ fn by_arrival_a_change_of_the_application_is_given_its_time_and_what_has_one_is_
 }
 
 #[test]
+fn by_arrival_the_echo_of_a_delete_is_no_delete_of_its_own_and_a_delete_read_again_is() {
+    let first = rule(TwoWay::Arrival, Side::First);
+    let second = first.reversed("target");
+    let old = |stamp: &str| Some(Bytes::from(format!(r#"{{"id":{{"S":"a"}},"{ARRIVAL}":{{"S":"{stamp}"}}}}"#)));
+    let deleted = change(None, old("0000000000500#0#b"));
+    let Asks::Go { rank, .. } = asks(&first, &deleted).unwrap() else { panic!("it does not go") };
+    // It is carried over, and comes back with what it deleted there.
+    assert_eq!(asks(&second, &deleted), Ok(Asks::Nothing));
+    assert_eq!(asks(&first, &deleted), Ok(Asks::Go { rank, unranked_too: false }));
+    // A later version that is deleted on the other side is another matter.
+    assert!(matches!(asks(&second, &change(None, old("0000000001500#0#a"))), Ok(Asks::Go { .. })));
+}
+
+#[test]
 fn a_delete_is_remembered_over_a_restart_and_forgotten_once_both_streams_were_read_past_it() {
     let deletes = Deletes::default();
     deletes.note(7, &Rank::N("5".into()));

@@ -99,25 +99,34 @@ impl Needed {
 pub async fn make_ready(cloud: &Cloud, table: &str, needed: &Needed, clock: &dyn Clock) -> Result<String, CloudError> {
     match needed {
         Needed::Nothing => {}
-        Needed::Begin { view } => set(cloud, table, Some(view)).await?,
+        Needed::Begin { view } => set(cloud, table, Some(view), clock).await?,
         Needed::Switch { view, .. } => {
-            set(cloud, table, None).await?;
+            set(cloud, table, None, clock).await?;
             settled(cloud, table, false, clock).await?;
-            set(cloud, table, Some(view)).await?;
+            set(cloud, table, Some(view), clock).await?;
         }
     }
     settled(cloud, table, true, clock).await
 }
 
-async fn set(cloud: &Cloud, table: &str, view: Option<&str>) -> Result<(), CloudError> {
+async fn set(cloud: &Cloud, table: &str, view: Option<&str>, clock: &dyn Clock) -> Result<(), CloudError> {
     let stream = StreamSpecification::builder()
         .stream_enabled(view.is_some())
         .set_stream_view_type(view.map(StreamViewType::from))
         .build()
         .map_err(|e| CloudError::new(Class::Invalid, e.to_string(), ""))?;
-    let set = cloud.dynamodb.update_table().table_name(table).stream_specification(stream).send().await;
-    let action = if view.is_some() { "begin" } else { "end" };
-    set.map(drop).map_err(|e| CloudError::of(&format!("{action} the stream of table {table}"), &e))
+    let action = format!("{} the stream of table {table}", if view.is_some() { "begin" } else { "end" });
+    let began = clock.now();
+    loop {
+        let set = cloud.dynamodb.update_table().table_name(table).stream_specification(stream.clone()).send().await;
+        match set.map_err(|e| CloudError::of(&action, &e)) {
+            // Someone changes the table: one change at a time.
+            Err(error) if error.class == Class::InUse && clock.now().saturating_sub(began) < PATIENCE => {
+                clock.sleep(LOOK).await;
+            }
+            other => return other.map(drop),
+        }
+    }
 }
 
 /// Waits until the table is ACTIVE and its stream is on or off; the stream's ARN, empty where it never had one.

@@ -105,6 +105,9 @@ pub struct BigQueryTarget {
     /// The JSON column that attributes go into that have no column; `None` adds a column for each.
     #[serde(default)]
     pub json_column: Option<String>,
+    /// How old what a query sees may be at most, for a table that is made, s; `None` is BigQuery's default, always fresh.
+    #[serde(default)]
+    pub max_staleness_s: Option<u64>,
     /// Where the dataset is made if it is not there, such as `EU`; `None` is BigQuery's default.
     #[serde(default)]
     pub location: Option<String>,
@@ -129,6 +132,21 @@ impl TableTarget {
     /// True when it is named by its table alone: it is where its source is.
     pub fn is_beside_its_source(&self) -> bool {
         self.region.is_none() && self.profile.is_none() && self.endpoint_url.is_none()
+    }
+
+    /// Where it is, when its source is at `here`.
+    pub fn context(&self, here: &Context) -> Context {
+        if self.is_beside_its_source() {
+            return here.clone();
+        }
+        // An endpoint of AWS is of one region and account; one on this machine is all of its AWS.
+        let shares_endpoint = here.is_loopback() || (self.region.is_none() && self.profile.is_none());
+        Context {
+            profile: self.profile.clone().or_else(|| here.profile.clone()),
+            // Another profile has a region of its own.
+            region: self.region.clone().or_else(|| here.region.clone().filter(|_| self.profile.is_none())),
+            endpoint_url: self.endpoint_url.clone().or_else(|| here.endpoint_url.clone().filter(|_| shares_endpoint)),
+        }
     }
 }
 

@@ -12,6 +12,8 @@ use crate::flow::{Clock, Replica};
 use crate::item::KeySchema;
 use crate::jobs::audit;
 use crate::jobs::create_table::{self, CreateTableError, NewTable, Waiting};
+use crate::jobs::journal::Job;
+use crate::jobs::spec::Spec;
 use crate::jobs::worker::{JobError, Session};
 
 /// The replica of a running job.
@@ -26,24 +28,17 @@ pub(super) struct Opened {
     pub name: String,
 }
 
-/// Where `target` is, seen from `source`.
-pub fn context_of(source: &Context, target: &TableTarget) -> Context {
-    let TableTarget { region, profile, endpoint_url, .. } = target;
-    if region.is_none() && profile.is_none() && endpoint_url.is_none() {
-        return source.clone();
-    }
-    // An endpoint of AWS is of one region and account; one on this machine is all of its AWS.
-    let shares_endpoint = source.is_loopback() || (region.is_none() && profile.is_none());
-    Context {
-        profile: profile.clone().or_else(|| source.profile.clone()),
-        region: region.clone().or_else(|| if profile.is_none() { source.region.clone() } else { None }),
-        endpoint_url: endpoint_url.clone().or_else(|| source.endpoint_url.clone().filter(|_| shares_endpoint)),
+/// Where the tables are that `job` writes: of a replica, where that is; of any other, where it acts.
+pub fn writes_in(job: &Job) -> Context {
+    match &job.spec {
+        Spec::Replicate(ReplicateSpec { target: ReplicaTarget::Table(target), .. }) => target.context(&job.context),
+        _ => job.context.clone(),
     }
 }
 
 /// The clients that reach `target`, behind a guard of their own.
 pub(in crate::jobs) async fn cloud(session: &Session<'_>, target: &TableTarget) -> Result<Cloud, JobError> {
-    let context = context_of(&session.cloud.place(), target);
+    let context = target.context(&session.cloud.place());
     if context == session.cloud.place() {
         return Ok(session.cloud.clone());
     }
@@ -55,7 +50,7 @@ pub(in crate::jobs) async fn cloud(session: &Session<'_>, target: &TableTarget) 
 /// Refuses a replica that is its own source.
 pub fn not_itself(source: &Context, spec: &ReplicateSpec) -> Result<(), String> {
     let ReplicaTarget::Table(target) = &spec.target else { return Ok(()) };
-    let there = context_of(source, target);
+    let there = target.context(source);
     if target.table == spec.table && there.is_same_place(source) {
         return Err(format!(
             "{} would be its own replica: each change would make another, for ever. Name another table, region or account",
@@ -168,6 +163,22 @@ fn rename_attribute(request: &mut serde_json::Value, old: &str, new: &str) {
     }
 }
 
+/// Refuses a table whose key is another than that of the rows.
+pub(super) fn same_key(spec: &ReplicateSpec, source: &Table, target: &Table) -> Result<(), String> {
+    let wanted = renamed(&source.key, &renames(&spec.shape));
+    if target.key == wanted {
+        return Ok(());
+    }
+    Err(format!(
+        "{} has another key than {}: it has {}, and rows come with {}. Replicate into another table, or let --rename make the \
+         names fit",
+        target.name,
+        source.name,
+        key_in_words(&target.key),
+        key_in_words(&wanted)
+    ))
+}
+
 /// The table of the replica, made if it is not there and that is asked for.
 pub(super) async fn table(
     session: &Session<'_>,
@@ -176,35 +187,25 @@ pub(super) async fn table(
     target: &TableTarget,
     cloud: &Cloud,
 ) -> Result<Table, JobError> {
-    let wanted = renamed(&source.key, &renames(&spec.shape));
-    let found = match inventory::table(cloud, &target.table).await {
-        Err(error) if error.class == Class::NotFound && spec.create => {
+    let found = match inventory::find_table(cloud, &target.table).await? {
+        Some(found) => found,
+        None if spec.create => {
             let new = like(&session.cloud, spec, target).await.map_err(unfit)?;
             let told = |words: String| session.note("info", &words);
             create_table::create(cloud, &new, Waiting::default(), &told).await.map_err(unfit)?;
             inventory::table(cloud, &target.table).await?
         }
-        Err(error) if error.class == Class::NotFound => {
+        None => {
             return Err(JobError::Unfit(format!(
                 "there is no table {} to replicate into: make it, or let --create make it like {}",
                 spec.target, spec.table
             )));
         }
-        found => found?,
     };
     if !matches!(found.status.as_str(), "ACTIVE" | "UPDATING") {
         return Err(JobError::Unfit(format!("table {} is {}: wait until it is ACTIVE", found.name, found.status)));
     }
-    if found.key != wanted {
-        return Err(JobError::Unfit(format!(
-            "{} has another key than {}: it has {}, and rows come with {}. Replicate into another table, or let --rename make \
-             the names fit",
-            found.name,
-            source.name,
-            key_in_words(&found.key),
-            key_in_words(&wanted)
-        )));
-    }
+    same_key(spec, source, &found).map_err(JobError::Unfit)?;
     Ok(found)
 }
 
@@ -234,6 +235,9 @@ pub(super) async fn open(
                 table: Some((cloud, table, replica)),
             })
         }
+        #[cfg(feature = "bigquery")]
+        ReplicaTarget::BigQuery(target) => super::bigquery::open(session, spec, target, source, clock).await,
+        #[cfg(not(feature = "bigquery"))]
         ReplicaTarget::BigQuery(_) => {
             Err(JobError::Unfit("this build has no BigQuery: it was made without the feature bigquery".to_owned()))
         }
@@ -256,11 +260,11 @@ mod tests {
     #[test]
     fn a_target_without_a_place_is_where_the_source_is() {
         let target = TableTarget { table: "t".into(), ..TableTarget::default() };
-        assert_eq!(context_of(&source(), &target), source());
+        assert_eq!(target.context(&source()), source());
         let far = TableTarget { region: Some("us-east-1".into()), ..target.clone() };
-        assert_eq!(context_of(&source(), &far).profile.as_deref(), Some("p"));
+        assert_eq!(far.context(&source()).profile.as_deref(), Some("p"));
         let other = TableTarget { profile: Some("q".into()), ..target };
-        assert_eq!(context_of(&source(), &other), Context { profile: Some("q".into()), ..Context::default() });
+        assert_eq!(other.context(&source()), Context { profile: Some("q".into()), ..Context::default() });
     }
 
     #[test]

@@ -36,6 +36,8 @@ const QUEUE: usize = 256;
 const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 /// So often may reading an item fail in a row for another reason than want of capacity.
 const TRIES: u32 = 60;
+/// So often is a change decided on anew because something else came in between.
+const ROUNDS: u32 = 1_000;
 
 /// One direction of two.
 pub(super) struct TwoWays {
@@ -159,6 +161,7 @@ impl Shared {
                 self.source.writer_of().update(item.key.clone(), request, wcu, receipt).await?;
                 self.heard(heard).await
             }
+            Asks::Nothing => Ok(Outcome::Skipped),
             Asks::Stay(rank) => self.stay(row, item, &rank).await,
             Asks::Go { rank, unranked_too } => self.go(item, &rank, unranked_too).await,
         }
@@ -167,7 +170,7 @@ impl Shared {
     /// Lets a version stay, or gives its side what beat it.
     async fn stay(&self, row: &ReplicaRow, item: &Checked, rank: &Rank) -> Result<Outcome, CloudError> {
         let image = row.image.as_ref().unwrap_or(&item.json);
-        loop {
+        for _ in 0..ROUNDS {
             if let Some(deleted) = self.rule.deleted(item.key.hash, rank) {
                 // It comes too late for a delete: it goes where it came from as well.
                 let request = self.rule.delete(self.source.name(), item, &deleted, *rank == Rank::None);
@@ -198,11 +201,16 @@ impl Shared {
                 outcome => return Ok(outcome),
             }
         }
+        Ok(Outcome::Dead { reason: self.restless(), payload: self.letter(row) })
+    }
+
+    fn restless(&self) -> String {
+        format!("{ROUNDS} times something else came into {} between reading it and writing it", self.target.name())
     }
 
     /// Lets an item go, or gives its side what is newer.
     async fn go(&self, item: &Checked, rank: &Rank, unranked_too: bool) -> Result<Outcome, CloudError> {
-        loop {
+        for _ in 0..ROUNDS {
             let Some(there) = self.there(item).await? else { return Ok(Outcome::Skipped) };
             let other = match self.rule.rank(&there.json) {
                 Ok(other) => other,
@@ -226,6 +234,8 @@ impl Shared {
                 outcome => return Ok(outcome),
             }
         }
+        let payload = request::encode_delete(self.target.name(), &item.key.json);
+        Ok(Outcome::Dead { reason: self.restless(), payload })
     }
 
     /// Writes what is in the target where the change came from, if nothing of a larger rank is there.

@@ -133,8 +133,10 @@ impl Dynamo {
         let mut reply = if request.request_items.is_empty() && !unprocessed.is_empty() {
             BatchWriteItemResponse::default()
         } else {
-            let watch = Watch::new(&self.streams).batch(&request);
-            let call = move |database: &Database| watch.around(database, |it| it.batch_write_item(request));
+            let watch = Watch::new(&self.streams);
+            let call = move |database: &Database| {
+                watch.batch(&request).around(database, |database| database.batch_write_item(request))
+            };
             self.run_batch(Write, &admitted, call).await?
         };
         self.bill_batch(Write, &admitted, reply.consumed_capacity.as_deref());

@@ -276,9 +276,7 @@ fn check_stream(table: &Table, wanted: Option<Option<View>>) -> Result<(), Failu
         (Some(Some(_)), Some(_)) => {
             Err(Failure::invalid(&format!("Table already has an enabled stream: TableName: {name}")))
         }
-        (Some(None), None) => {
-            Err(Failure::invalid(&format!("Table does not have an enabled stream: TableName: {name}")))
-        }
+        (Some(None), None) => Err(Failure::invalid(&format!("Table has no stream to disable: TableName: {name}"))),
         _ => Ok(()),
     }
 }

@@ -37,8 +37,10 @@ impl Dynamo {
         let mut request: PutItemRequest = parse("PutItem", body)?;
         let asked = ask(&mut request.return_consumed_capacity);
         let at = self.at(&request.table_name, |table| table.put(&request.item));
-        let watch = Watch::new(&self.streams).item(&request.table_name, &request.item);
-        let call = move |database: &Database| watch.around(database, |database| database.put_item(request));
+        let watch = Watch::new(&self.streams);
+        let call = move |database: &Database| {
+            watch.put(&request.table_name, &request.item).around(database, |database| database.put_item(request))
+        };
         self.metered(Request { operation: "PutItem", direction: Write, at, asked }, call, |it| {
             &mut it.consumed_capacity
         })
@@ -49,8 +51,10 @@ impl Dynamo {
         let mut request: UpdateItemRequest = parse("UpdateItem", body)?;
         let asked = ask(&mut request.return_consumed_capacity);
         let at = self.at(&request.table_name, |table| table.change(&request.key));
-        let watch = Watch::new(&self.streams).item(&request.table_name, &request.key);
-        let call = move |database: &Database| watch.around(database, |database| database.update_item(request));
+        let watch = Watch::new(&self.streams);
+        let call = move |database: &Database| {
+            watch.update(&request.table_name, &request.key).around(database, |database| database.update_item(request))
+        };
         self.metered(Request { operation: "UpdateItem", direction: Write, at, asked }, call, |it| {
             &mut it.consumed_capacity
         })
@@ -61,8 +65,10 @@ impl Dynamo {
         let mut request: DeleteItemRequest = parse("DeleteItem", body)?;
         let asked = ask(&mut request.return_consumed_capacity);
         let at = self.at(&request.table_name, |table| table.change(&request.key));
-        let watch = Watch::new(&self.streams).item(&request.table_name, &request.key);
-        let call = move |database: &Database| watch.around(database, |database| database.delete_item(request));
+        let watch = Watch::new(&self.streams);
+        let call = move |database: &Database| {
+            watch.delete(&request.table_name, &request.key).around(database, |database| database.delete_item(request))
+        };
         self.metered(Request { operation: "DeleteItem", direction: Write, at, asked }, call, |it| {
             &mut it.consumed_capacity
         })
@@ -115,8 +121,12 @@ impl Dynamo {
         let mut request: TransactWriteItemsRequest = parse("TransactWriteItems", body)?;
         let asked = ask(&mut request.return_consumed_capacity);
         let uses = request.transact_items.iter().map(|item| self.transacted(item)).collect();
-        let watch = Watch::new(&self.streams).transaction(&request.transact_items);
-        let call = move |database: &Database| watch.around(database, |database| database.transact_write_items(request));
+        let watch = Watch::new(&self.streams);
+        let call = move |database: &Database| {
+            watch
+                .transaction(&request.transact_items)
+                .around(database, |database| database.transact_write_items(request))
+        };
         self.transaction("TransactWriteItems", Write, uses, asked, call, |it| &mut it.consumed_capacity).await
     }
 

@@ -23,6 +23,7 @@ mod wire;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -63,6 +64,8 @@ pub(super) struct Dynamo {
     metrics: Arc<Metrics>,
     faults: Arc<Faults>,
     clock: Clock,
+    /// Whether expired items are being looked for.
+    sweeping: Arc<AtomicBool>,
     settings_file: Option<PathBuf>,
 }
 
@@ -146,6 +149,7 @@ impl Dynamo {
             metrics,
             faults,
             clock,
+            sweeping: Arc::default(),
             settings_file,
         })
     }
@@ -240,11 +244,18 @@ impl Dynamo {
 
     /// Deletes what has expired, a page at a time between other requests.
     fn sweep(&self) {
+        if self.sweeping.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let sweeping = Arc::clone(&self.sweeping);
         let names = self.tables().keys().cloned().collect();
         let mut sweep = Sweep::new(&self.streams, names, self.now());
         let (metrics, clock) = (Arc::clone(&self.metrics), Arc::clone(&self.clock));
         self.engine.post_until_done(move |database| {
-            let Some(swept) = sweep.page(database) else { return false };
+            let Some(swept) = sweep.page(database) else {
+                sweeping.store(false, Ordering::Release);
+                return false;
+            };
             if swept.deleted > 0 {
                 let dimensions = [("TableName", swept.table.as_str())];
                 metrics.record(NAMESPACE, "TimeToLiveDeletedItemCount", &dimensions, clock(), swept.deleted as f64);

@@ -11,7 +11,7 @@ use crate::cloud::inventory::{self, Table};
 use crate::cloud::{Cloud, CloudError};
 use crate::flow::ReadPace;
 use crate::item::{Checker, KeySchema, Shape, Shaped, digest_of_attributes};
-use crate::jobs::replicate::{self, target::context_of};
+use crate::jobs::replicate;
 use crate::jobs::spec::{ReplicaSpec, VerifySpec};
 use crate::jobs::worker::{JobError, Session};
 
@@ -75,7 +75,7 @@ impl Pair {
     /// Finds both tables, and checks that a key of one can be found in the other.
     pub async fn open(session: &Session<'_>, spec: &VerifySpec, replica: &ReplicaSpec) -> Result<Self, JobError> {
         let here = session.cloud.clone();
-        if replica.target.table == spec.table && context_of(&here.place(), &replica.target).is_same_place(&here.place())
+        if replica.target.table == spec.table && replica.target.context(&here.place()).is_same_place(&here.place())
         {
             return Err(JobError::Unfit(format!(
                 "{} would be compared with itself: name another table with --replica, or where it is with --to-region, \

@@ -9,16 +9,30 @@ use dynoxide::actions::batch_write_item::BatchWriteItemRequest;
 use dynoxide::actions::get_item::GetItemRequest;
 use dynoxide::actions::transact_write_items::TransactWriteItem;
 use dynoxide::types::item_size;
-use dynoxide::{Database, Item};
+use dynoxide::validation::normalize_item_sets;
+use dynoxide::{Database, Item, Result};
 
 use super::log::Entry;
 use super::records::Change;
 use super::{Stream, Streams};
 
+/// What becomes of an item if the write succeeds.
+enum After {
+    /// Only reading it tells.
+    Unknown,
+    /// It is this, but for how numbers and sets are written.
+    Put(Item),
+    /// It is not there.
+    Gone,
+}
+
 /// The items that a write touches in tables with a stream.
+///
+/// They are named on the engine's thread, right before the write: a stream that was enabled meanwhile has it, and a scan
+/// that begins after that sees it.
 pub(in super::super) struct Watch {
     streams: Arc<Streams>,
-    items: Vec<(Arc<Stream>, Item)>,
+    items: Vec<(Arc<Stream>, Item, After)>,
     expired: bool,
 }
 
@@ -28,9 +42,21 @@ impl Watch {
         Self { streams: Arc::clone(streams), items: Vec::new(), expired: false }
     }
 
-    /// The item of `table` that has the key of `item`, which may be more than a key.
-    pub(in super::super) fn item(mut self, table: &str, item: &Item) -> Self {
-        self.add(table, item);
+    /// An item that is put into `table`.
+    pub(in super::super) fn put(mut self, table: &str, item: &Item) -> Self {
+        self.add(table, item, || After::Put(item.clone()));
+        self
+    }
+
+    /// The item at `key`, which is updated.
+    pub(in super::super) fn update(mut self, table: &str, key: &Item) -> Self {
+        self.add(table, key, || After::Unknown);
+        self
+    }
+
+    /// The item at `key`, which is deleted.
+    pub(in super::super) fn delete(mut self, table: &str, key: &Item) -> Self {
+        self.add(table, key, || After::Gone);
         self
     }
 
@@ -38,24 +64,26 @@ impl Watch {
     pub(in super::super) fn batch(mut self, request: &BatchWriteItemRequest) -> Self {
         for (table, writes) in &request.request_items {
             for write in writes {
-                let put = write.put_request.as_ref().map(|put| &put.item);
-                if let Some(item) = put.or(write.delete_request.as_ref().map(|delete| &delete.key)) {
-                    self.add(table, item);
+                match (&write.put_request, &write.delete_request) {
+                    (Some(put), _) => self.add(table, &put.item, || After::Put(put.item.clone())),
+                    (None, Some(delete)) => self.add(table, &delete.key, || After::Gone),
+                    (None, None) => {}
                 }
             }
         }
         self
     }
 
-    /// The items of a transaction.
+    /// The items of a transaction. One that is sent again with its token succeeds and does nothing: what it came to has
+    /// to be read.
     pub(in super::super) fn transaction(mut self, items: &[TransactWriteItem]) -> Self {
         for item in items {
             if let Some(put) = &item.put {
-                self.add(&put.table_name, &put.item);
+                self.add(&put.table_name, &put.item, || After::Unknown);
             } else if let Some(update) = &item.update {
-                self.add(&update.table_name, &update.key);
+                self.add(&update.table_name, &update.key, || After::Unknown);
             } else if let Some(delete) = &item.delete {
-                self.add(&delete.table_name, &delete.key);
+                self.add(&delete.table_name, &delete.key, || After::Unknown);
             }
         }
         self
@@ -67,22 +95,34 @@ impl Watch {
         self
     }
 
-    fn add(&mut self, table: &str, item: &Item) {
+    fn add(&mut self, table: &str, item: &Item, after: impl FnOnce() -> After) {
         // Without a key the engine refuses the request.
         if let Some(stream) = self.streams.live(table)
             && let Some(key) = stream.key_of(item)
         {
-            self.items.push((stream, key));
+            self.items.push((stream, key, after()));
         }
     }
 
     /// Runs `write` and records what it changed.
-    pub(in super::super) fn around<A>(self, database: &Database, write: impl FnOnce(&Database) -> A) -> A {
-        let before: Vec<Option<Item>> = self.items.iter().map(|(stream, key)| get(database, stream, key)).collect();
+    pub(in super::super) fn around<A>(
+        self,
+        database: &Database,
+        write: impl FnOnce(&Database) -> Result<A>,
+    ) -> Result<A> {
+        let before: Vec<Option<Item>> = self.items.iter().map(|(stream, key, _)| get(database, stream, key)).collect();
         let result = write(database);
-        for ((stream, key), before) in self.items.iter().zip(before) {
-            let after = get(database, stream, key);
-            self.streams.record(stream, before.as_ref(), after.as_ref(), self.expired);
+        for ((stream, key, after), before) in self.items.into_iter().zip(before) {
+            let after = match after {
+                After::Put(mut item) if result.is_ok() => {
+                    normalize_item_sets(&mut item);
+                    Some(item)
+                }
+                After::Gone if result.is_ok() => None,
+                // Of a batch that failed a part may have been written.
+                _ => get(database, &stream, &key),
+            };
+            self.streams.record(&stream, before.as_ref(), after.as_ref(), self.expired);
         }
         result
     }
@@ -118,7 +158,7 @@ impl Streams {
         let entry = Entry { hash: stream.hash_of(&key), change, expired, size: size as u32, images: images.into() };
         let now = self.now();
         let mut log = stream.log();
-        log.advance(self.kept_ms, now);
+        log.advance_at_times(self.kept_ms, now);
         log.append(entry, now);
     }
 }

@@ -48,7 +48,7 @@ impl Sweep {
         let (expired, after) = page.unwrap_or_default();
         for key in expired {
             let request = DeleteItemRequest { table_name: table.clone(), key, ..DeleteItemRequest::default() };
-            let watch = Watch::new(&self.streams).item(&table, &request.key).by_expiry();
+            let watch = Watch::new(&self.streams).delete(&table, &request.key).by_expiry();
             deleted += usize::from(watch.around(database, |database| database.delete_item(request)).is_ok());
         }
         self.after = after;

@@ -73,14 +73,12 @@ impl Streams {
         if !file.exists() {
             return Ok(());
         }
-        let failed = LocalError::folder(&file);
         let read = std::fs::read(&file).and_then(|bytes| std::fs::remove_file(&file).map(|()| bytes));
-        let bytes = match read {
-            Ok(bytes) => bytes,
-            Err(error) => return Err(failed(error)),
-        };
-        let kept: Vec<KeptStream> = ciborium::from_reader(bytes.as_slice())
-            .map_err(|error| failed(std::io::Error::other(error.to_string())))?;
+        let bytes = read.map_err(LocalError::folder(&file))?;
+        let kept: Vec<KeptStream> = ciborium::from_reader(bytes.as_slice()).unwrap_or_else(|error| {
+            tracing::warn!(file = %file.display(), %error, "can't be read: tables begin new streams");
+            Vec::new()
+        });
         for kept in kept {
             let is_live = kept.ended_ms.is_none();
             let stream = Arc::new(kept.into_stream(self.roll));
@@ -88,7 +86,7 @@ impl Streams {
                 let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
                 live.insert(stream.table.clone(), Arc::clone(&stream));
             }
-            self.all.write().unwrap_or_else(PoisonError::into_inner).push(stream);
+            self.add(stream);
         }
         Ok(())
     }
@@ -115,7 +113,7 @@ impl KeptStream {
     fn into_stream(self, roll: super::Roll) -> Stream {
         let Self { arn, label, table, view, keys, created_ms, seed, last_id, last_ms, ended_ms, shards } = self;
         let shards = shards.into_iter().map(KeptShard::into_shard).collect();
-        let log = Mutex::new(Log { seed, last_id, shards, roll, last_ms, ended_ms });
+        let log = Mutex::new(Log { seed, last_id, shards, roll, last_ms, advanced_ms: 0, ended_ms });
         Stream { arn, label, table, view, keys, created_ms, log }
     }
 }

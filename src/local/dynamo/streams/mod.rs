@@ -121,11 +121,10 @@ impl View {
         }
         match (specification.stream_enabled, view) {
             (true, None) => Err(Failure::invalid(
-                "One or more parameter values were invalid: StreamViewType must be specified when StreamEnabled is true",
+                "Invalid StreamViewType: Stream ViewType must not be null or empty when enabling streams.",
             )),
             (false, Some(_)) => Err(Failure::invalid(
-                "One or more parameter values were invalid: StreamViewType must not be specified when StreamEnabled is \
-                 false",
+                "Invalid StreamViewType: Stream StreamEnabled was false but a StreamViewType was present.",
             )),
             (_, view) => Ok(view),
         }
@@ -170,7 +169,7 @@ pub(super) struct Streams {
     clock: super::Clock,
     /// Enabled ones, by table.
     live: RwLock<HashMap<String, Arc<Stream>>>,
-    /// Enabled and disabled ones, oldest first.
+    /// Enabled and disabled ones, by ARN, which is by table and age.
     all: RwLock<Vec<Arc<Stream>>>,
     describes: Mutex<Rate>,
 }
@@ -202,7 +201,7 @@ impl Streams {
         self.live.read().unwrap_or_else(PoisonError::into_inner).get(table).cloned()
     }
 
-    /// Every stream whose records may still be there, oldest first.
+    /// Every stream whose records may still be there, by table and age.
     fn all(&self) -> Vec<Arc<Stream>> {
         let (now, before) = (self.now(), self.now() - self.kept_ms);
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
@@ -241,8 +240,14 @@ impl Streams {
             created_ms,
             log: Mutex::new(Log::new(self.shards.unwrap_or(partitions), after, self.roll, seed, now)),
         });
-        self.all.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&stream));
+        self.add(Arc::clone(&stream));
         self.live.write().unwrap_or_else(PoisonError::into_inner).insert(table.to_owned(), stream);
+    }
+
+    fn add(&self, stream: Arc<Stream>) {
+        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        let at = all.partition_point(|other| other.arn < stream.arn);
+        all.insert(at, stream);
     }
 
     /// Ends the stream of a table, which stays readable until its records are gone.

@@ -85,13 +85,12 @@ impl Streams {
     pub(in super::super) fn list(&self, body: &[u8]) -> Outcome {
         let asked: ListStreams = parse("ListStreams", body)?;
         let most = page_size(asked.limit, LIST_PAGE)?;
+        // The stream that the last page ended with may be gone: they are sorted, so its place is known all the same.
+        let after = asked.exclusive_start_stream_arn.as_deref().unwrap_or_default();
+        let is_meant =
+            |it: &&Arc<Stream>| *it.arn > *after && asked.table_name.as_ref().is_none_or(|table| it.table == *table);
         let all = self.all();
-        let mut streams = all.iter().filter(|it| asked.table_name.as_ref().is_none_or(|table| it.table == *table));
-        if let Some(after) = &asked.exclusive_start_stream_arn
-            && !streams.any(|stream| stream.arn == *after)
-        {
-            return Err(not_found(after));
-        }
+        let mut streams = all.iter().filter(is_meant);
         let page: Vec<&Arc<Stream>> = streams.by_ref().take(most).collect();
         let shown = |it: &&Arc<Stream>| json!({"StreamArn": it.arn, "TableName": it.table, "StreamLabel": it.label});
         let mut reply = json!({ "Streams": page.iter().map(shown).collect::<Vec<_>>() });
@@ -212,10 +211,11 @@ impl Streams {
 
         let mut reply = b"{\"Records\":[".to_vec();
         let mut returned = Returned { table: stream.table.clone(), label: stream.label.clone(), records: 0, bytes: 0 };
-        let mut next = cursor.from;
+        let (mut next, mut is_more) = (cursor.from, false);
         shard.records.each(cursor.from, |record| {
             let bytes = returned.bytes + record.size as usize;
-            if returned.records > 0 && bytes > PAGE_BYTES {
+            if returned.records == most || (returned.records > 0 && bytes > PAGE_BYTES) {
+                is_more = true;
                 return false;
             }
             if returned.records > 0 {
@@ -225,11 +225,11 @@ impl Streams {
             returned.records += 1;
             returned.bytes = bytes;
             next = record.sequence + 1;
-            returned.records < most
+            true
         });
         reply.push(b']');
-        let ended = !shard.is_open() && next > shard.last;
-        if !ended {
+        // A closed shard has ended too where it never held anything.
+        if shard.is_open() || is_more {
             let next = Cursor { arn: &stream.arn, shard: &shard.id, from: next, made_ms: now };
             reply.extend_from_slice(format!(",\"NextShardIterator\":\"{}\"", next.encode()).as_bytes());
         }
@@ -312,8 +312,7 @@ fn page_size(limit: Option<i64>, most: usize) -> Result<usize, Failure> {
     let Some(limit) = limit else { return Ok(most) };
     usize::try_from(limit).ok().filter(|limit| (1..=most).contains(limit)).ok_or_else(|| {
         Failure::invalid(&format!(
-            "1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: Member must have value \
-             between 1 and {most}"
+            "One or more parameter values were invalid: Limit should be between 1 and {most}, and is {limit}"
         ))
     })
 }

@@ -15,7 +15,7 @@ type Seen = (String, Value, Value);
 impl Bench {
     async fn streaming(options: TableStreams, limits: bool, view: &str) -> Self {
         let bench = Self::at(&Options { limits, table_streams: options, ..Options::default() }, "").await;
-        bench.create(1_000).await;
+        bench.create(900).await;
         bench.enable(view).await;
         bench
     }
@@ -182,6 +182,37 @@ async fn what_changes_nothing_and_what_fails_leave_no_record() {
 }
 
 #[tokio::test]
+async fn one_number_as_a_key_is_one_item_in_one_shard_however_it_is_written() {
+    let many = TableStreams { shards: 16.try_into().ok(), ..TableStreams::default() };
+    let bench = Bench::at(&Options { limits: false, table_streams: many, ..Options::default() }, "").await;
+    let request = json!({
+        "TableName": "quotes", "KeySchema": [{"AttributeName": "n", "KeyType": "HASH"}],
+        "AttributeDefinitions": [{"AttributeName": "n", "AttributeType": "N"}], "BillingMode": "PAY_PER_REQUEST",
+        "StreamSpecification": {"StreamEnabled": true, "StreamViewType": "KEYS_ONLY"},
+    });
+    bench.done("CreateTable", request).await;
+    let key = |n: &str| json!({"n": {"N": n}});
+    bench.put(key("100.0")).await;
+    let request = json!({
+        "TableName": "quotes", "Key": key("1e2"), "UpdateExpression": "SET v = :v",
+        "ExpressionAttributeValues": {":v": {"S": ""}},
+    });
+    bench.done("UpdateItem", request).await;
+    bench.done("BatchWriteItem", json!({"RequestItems": {"quotes": [{"PutRequest": {"Item": key("0100")}}]}})).await;
+    bench.done("DeleteItem", json!({"TableName": "quotes", "Key": key("100.00")})).await;
+    let arn = bench.arn().await;
+    let mut records = Vec::new();
+    for shard in bench.shards(&arn).await {
+        records.push(bench.shard_records(&arn, &shard).await.0);
+    }
+    records.retain(|records| !records.is_empty());
+    assert_eq!(records.len(), 1);
+    let names: Vec<&Value> = records[0].iter().map(|record| &record["eventName"]).collect();
+    assert_eq!(names, ["INSERT", "MODIFY", "MODIFY", "REMOVE"]);
+    assert!(records[0].iter().all(|record| record["dynamodb"]["Keys"] == key("100")));
+}
+
+#[tokio::test]
 async fn a_record_carries_what_its_view_says_and_is_dated_to_the_second() {
     for (view, old, new) in [
         ("KEYS_ONLY", false, false),
@@ -305,6 +336,26 @@ async fn a_closed_shard_ends_and_its_children_go_on_key_by_key_in_order() {
         }
     }
     assert_eq!(read, written);
+}
+
+#[tokio::test]
+async fn a_closed_shard_that_is_empty_or_exactly_read_has_no_next_iterator() {
+    let bench = Bench::streaming(TableStreams::default(), false, "KEYS_ONLY").await;
+    bench.put(item("a", 1)).await;
+    bench.put(item("a", 2)).await;
+    bench.dynamo.streams.control("/_sluice/table-streams/quotes/roll").unwrap();
+    bench.dynamo.streams.control("/_sluice/table-streams/quotes/roll").unwrap();
+    let arn = bench.arn().await;
+    let shards = bench.shards(&arn).await;
+    let page = async |at: usize, limit: usize| {
+        let iterator = bench.iterator(&arn, &shards[at], "TRIM_HORIZON", None).await;
+        let page = bench.done("GetRecords", json!({"ShardIterator": iterator, "Limit": limit})).await;
+        (page["Records"].as_array().unwrap().len(), page.get("NextShardIterator").is_some())
+    };
+    assert_eq!(page(0, 1).await, (1, true));
+    assert_eq!(page(0, 2).await, (2, false));
+    assert_eq!(page(1, 1).await, (0, false));
+    assert_eq!(page(2, 1).await, (0, true), "an open one goes on");
 }
 
 #[tokio::test]
@@ -500,6 +551,8 @@ async fn a_page_holds_a_thousand_records_or_a_mebibyte_and_a_shard_five_calls_a_
     let bench = Bench::streaming(TableStreams::default(), true, "NEW_IMAGE").await;
     for n in 0..12 {
         bench.put(json!({"id": {"S": n.to_string()}, "pad": {"S": "x".repeat(300 * 1024)}})).await;
+        // 301 of the 1,000 WCU that a partition has in a second.
+        bench.pass(1_000);
     }
     let arn = bench.arn().await;
     let shard = bench.shards(&arn).await.remove(0);
@@ -515,6 +568,12 @@ async fn a_page_holds_a_thousand_records_or_a_mebibyte_and_a_shard_five_calls_a_
     bench.done("GetRecords", json!({"ShardIterator": iterator})).await;
     let (name, _) = bench.refused("GetRecords", json!({"ShardIterator": iterator, "Limit": 1001})).await;
     assert_eq!(name, "ValidationException");
+    bench.pass(1_000);
+    for _ in 0..10 {
+        bench.done("DescribeStream", json!({"StreamArn": arn})).await;
+    }
+    let (name, _) = bench.refused("DescribeStream", json!({"StreamArn": arn})).await;
+    assert_eq!(name, "LimitExceededException");
 }
 
 #[tokio::test]
@@ -522,7 +581,7 @@ async fn a_stream_outlives_a_restart_and_one_that_was_cut_off_says_so_by_its_arn
     let folder = tempfile::tempdir().unwrap();
     let options = || Options { data: Some(folder.path().to_owned()), limits: false, ..Options::default() };
     let bench = Bench::at(&options(), "").await;
-    bench.create(1_000).await;
+    bench.create(900).await;
     bench.pass(60_000);
     bench.enable("NEW_AND_OLD_IMAGES").await;
     for n in 0..600 {

@@ -180,12 +180,12 @@ pub fn figures(plan: &Plan) -> Vec<(&'static str, String)> {
     }
     let budget = plan.read_budget.map_or("no cap".to_owned(), |rcu| format!("{} RCU/s", rate(rcu)));
     figures.push(("reads", format!("{} RCU at {budget}", count(plan.rcu))));
-    figures.push(("takes", format!("about {}", seconds(plan.read_seconds))));
+    figures.push(("reading takes", format!("about {}", seconds(plan.read_seconds))));
     if let Some(capacity) = plan.write_capacity {
         figures.push(("writes", format!("{} WCU at {} WCU/s", count(plan.wcu), rate(capacity))));
-        figures.push(("takes", format!("about {}", seconds(plan.write_seconds))));
+        figures.push(("writing takes", format!("about {}", seconds(plan.write_seconds))));
     }
-    figures.push(("of the stream's", "24 h".to_owned()));
+    figures.push(("a change stays", "24 h on the stream".to_owned()));
     figures
 }
 
@@ -303,12 +303,14 @@ fn review(app: &mut App) {
         facts.extend(plan.streams.iter().map(|words| ("stream", words.clone())));
         facts.extend(plan.warnings.iter().map(|words| ("beware", words.clone())));
     }
+    // What else reads the stream loses its place.
+    let token = if replicate.switch_stream { Token::Name(replicate.table.clone()) } else { Token::Again };
     facts.push(("overwrites", format!("items of the same keys in {}", replicate.target)));
     let question = Confirm {
         title: "Start this replica".to_owned(),
         facts,
         undo: "cancel (x) ends it; what it wrote stays, and the source's stream stays on".to_owned(),
-        token: Token::Again,
+        token,
         typed: Input::default(),
         effect: Effect::Start { spec: Box::new(Spec::Replicate(replicate)), parent: None },
     };

@@ -59,7 +59,7 @@ fn the_plan_tells_what_it_takes_what_is_done_to_the_stream_and_that_a_bootstrap_
     let by_default = plan(&[(Name::To, "copy")]);
     assert_eq!((by_default.read_seconds, by_default.write_seconds, by_default.streams.len()), (2_000.0, 2_000.0, 0));
     assert!(by_default.warnings.is_empty(), "{:?}", by_default.warnings);
-    assert!(figures(&by_default).contains(&("takes", format!("about {}", duration(2_000_000.0)))));
+    assert!(figures(&by_default).contains(&("reading takes", format!("about {}", duration(2_000_000.0)))));
     assert!(plan(&[(Name::To, "copy"), (Name::MaxWcu, "10")]).outlasts_the_stream());
     // Where the replica is there, its own capacity counts: 130 WCU.
     assert_eq!(plan(&[(Name::To, "historical")]).write_capacity, Some(130.0));

@@ -8,7 +8,7 @@ use super::progress;
 use super::report::{Exit, Report};
 use super::session::Session;
 use super::source::SourceArgs;
-use crate::cloud::{Context, inventory};
+use crate::cloud::{Context, Mode, inventory};
 use crate::jobs::replicate::TableTarget;
 use crate::jobs::{JobId, Kind, ReplicaSpec, Spec, VerifySpec, differences_path};
 
@@ -88,9 +88,10 @@ impl VerifyArgs {
             }
             return Ok((spec, job.context));
         }
-        if replica.is_none() && (lag.is_some() || *repair) {
+        let place = [to_region, to_profile, to_endpoint_url];
+        if replica.is_none() && (lag.is_some() || *repair || place.into_iter().any(Option::is_some)) {
             return Err(Report::bad_arguments(
-                "--lag and --repair are about a replica, and none is named",
+                "--lag, --repair and --to-… are about a replica, and none is named",
                 "name it with --replica TABLE, or its job with --job ID",
             ));
         }
@@ -123,6 +124,15 @@ pub async fn run(args: VerifyArgs, session: &Session) -> Result<Exit, Report> {
     let cloud = session.reading().await?;
     session.answered(inventory::table(&cloud, &spec.table)).await?;
     if let Some(replica) = spec.replica.as_ref().filter(|replica| replica.repair) {
+        if session.mode() == Mode::ReadOnly {
+            return Err(Report::failed(
+                format!(
+                    "a repair puts and deletes items of table {}, and read-only mode refuses that",
+                    replica.target.table
+                ),
+                "start without --read-only, or without --repair to only compare",
+            ));
+        }
         let question = format!("a repair puts and deletes items of table {}", replica.target.table);
         ask(&session, &question, &replica.target.table)?;
     }
@@ -159,7 +169,6 @@ mod tests {
             "sluice verify b.csv -t t --replica u",
             "sluice verify --replica u",
             "sluice verify -t t --replica u --sample 5",
-            "sluice verify -t t --to-region eu-west-1 b.csv",
             "sluice verify --job c-1 --replica u",
             "sluice verify --job c-1 --filter .a",
             "sluice verify -t t --replica u --listed",

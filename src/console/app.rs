@@ -244,6 +244,8 @@ pub struct App {
     pub replica_form: Option<ReplicaForm>,
     /// The shards of the tables that replicas are made of, by job.
     pub table_shards: HashMap<JobId, Vec<Shard>>,
+    /// The job whose shards were asked for, and when, ms since epoch.
+    pub(super) table_shards_asked: Option<(JobId, i64)>,
     /// What the audits of replicas found.
     pub audits: HashMap<JobId, Audited>,
     pub(super) look_request: Request,
@@ -322,6 +324,7 @@ impl App {
             replica_form: None,
             audits: HashMap::new(),
             table_shards: HashMap::new(),
+            table_shards_asked: None,
             look_request: Request::default(),
             scrubber: None,
             replay_form: None,
@@ -625,6 +628,12 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             app.letters = Some((id, letters, total));
         }
         Msg::Decisions(decisions) => app.decisions = decisions,
+        // Without them the shards are shown as a list.
+        Msg::TableShards(id, Ok(shards)) => {
+            app.trouble = None;
+            app.table_shards.insert(id, shards);
+        }
+        Msg::TableShards(_, Err(error)) => tracing::debug!(%error, "the shards of a replica's source are not known"),
         Msg::Audited(id, audited) => {
             app.audits.insert(id, audited);
         }

@@ -5,11 +5,15 @@ use super::backup;
 use super::effect::Effect;
 use super::form::Name;
 use super::replica;
+use crate::jobs::JobId;
+use crate::jobs::spec::Spec;
 
 /// How often lists are asked for, ms.
 const LIST_MS: i64 = 5000;
 /// How often while something is being changed, ms.
 const CHANGING_MS: i64 = 1000;
+/// How often the shards of a table's changes are listed, ms: DescribeStream is ten a second for the account.
+const SHARDS_MS: i64 = 15_000;
 /// So many tables are described all, for sorting and for the form; of more, those on screen.
 const FEW: usize = 100;
 /// How long the form waits for the next letter before it looks at the source, ms.
@@ -33,6 +37,7 @@ impl App {
             }
             Screen::Table(name) => self.due_table(&name, &mut effects),
             Screen::Job(id) => {
+                self.due_table_shards(&id, &mut effects);
                 let table = self.job(&id).map(|job| job.spec.table_here().to_owned());
                 if let Some(table) = table.filter(|table| !table.is_empty()) {
                     self.due_table(&table, &mut effects);
@@ -130,6 +135,18 @@ impl App {
             effects.push(Effect::LoadTable(table.to_owned()));
         }
         self.due_chart(effects);
+    }
+
+    /// The family of the shards that a replica is read from.
+    fn due_table_shards(&mut self, id: &JobId, effects: &mut Vec<Effect>) {
+        let Some(job) = self.job(id).filter(|job| job.state.is_live() && self.is_here(&job.context)) else { return };
+        let Spec::Replicate(replicate) = &job.spec else { return };
+        let table = replicate.table.clone();
+        let asked = self.table_shards_asked.as_ref().filter(|(of, _)| of == id).map(|(_, at)| *at);
+        if asked.is_none_or(|at| self.now_ms - at >= SHARDS_MS) {
+            self.table_shards_asked = Some((id.clone(), self.now_ms));
+            effects.push(Effect::LoadTableShards(id.clone(), table));
+        }
     }
 
     fn due_look(&mut self, effects: &mut Vec<Effect>) {

@@ -59,6 +59,8 @@ pub enum Effect {
     LoadTables(Request, Vec<String>),
     /// Describe one table.
     LoadTable(String),
+    /// List the shards of a table's changes, for the job that replicates it.
+    LoadTableShards(JobId, String),
     /// Ask CloudWatch about these tables, for this range in ms since epoch.
     LoadTableMinutes(Vec<String>, i64, i64),
     /// Ask CloudWatch for the lines of a chart.

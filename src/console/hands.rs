@@ -18,12 +18,14 @@ use super::playback::read::Readers;
 use super::runtime::Perform;
 use super::watcher::Interest;
 use crate::cloud::guard::{Change, Witness};
-use crate::cloud::inventory::{self, Stream, Table};
+use crate::cloud::inventory::{self, Shard, Stream, Table};
 use crate::cloud::metrics::{self, Query};
 use crate::cloud::{Class, Cloud, CloudError, Context, Mode, streams};
+use crate::flow::{self, StreamSource as _, TableStream};
 use crate::jobs::bump::{self, BumpError};
 use crate::jobs::journal::{Control, Journal};
 use crate::jobs::plan;
+use crate::jobs::replicate::source::Changes;
 use crate::jobs::spec::Spec;
 use crate::jobs::{self, JobId};
 
@@ -123,6 +125,9 @@ impl Perform for Hands {
             }
             Effect::LoadTable(name) => {
                 self.ask(move |cloud| async move { Msg::Table(inventory::table(&cloud, &name).await) });
+            }
+            Effect::LoadTableShards(id, table) => {
+                self.ask(move |cloud| async move { Msg::TableShards(id, table_shards(&cloud, &table).await) });
             }
             Effect::LoadTableMinutes(tables, from, to) => {
                 self.ask(move |cloud| async move { Msg::TableMinutes(table_minutes(&cloud, tables, from, to).await) });
@@ -240,6 +245,24 @@ async fn expiry_ms(cloud: &Cloud) -> Option<i64> {
     let credentials = cloud.credentials.as_ref()?.provide_credentials().await.ok()?;
     let since_epoch = credentials.expiry()?.duration_since(std::time::UNIX_EPOCH).ok()?;
     i64::try_from(since_epoch.as_millis()).ok()
+}
+
+/// The shards of a table's changes; none where it has no stream.
+async fn table_shards(cloud: &Cloud, table: &str) -> Result<Vec<Shard>, CloudError> {
+    let Some(arn) = Changes::of(cloud, table).await?.arn else { return Ok(Vec::new()) };
+    let shards = TableStream::new(cloud, table, arn).shards().await?;
+    let shard = |shard: flow::Shard| {
+        let mut parents = shard.parents.into_iter();
+        Shard {
+            id: shard.id,
+            parent: parents.next(),
+            adjacent_parent: parents.next(),
+            from: shard.hash_keys.0,
+            to: shard.hash_keys.1,
+            open: shard.open,
+        }
+    };
+    Ok(shards.into_iter().map(shard).collect())
 }
 
 async fn tables(cloud: &Cloud, names: Vec<String>) -> Result<Vec<Table>, CloudError> {

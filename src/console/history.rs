@@ -28,7 +28,7 @@ pub struct History {
     /// What each shard had given at the last few samples, oldest first: ms since epoch, and records by shard.
     pub(super) shards: VecDeque<(i64, Vec<(String, u64)>)>,
     /// What the changes of a replica were at the last few samples, oldest first.
-    changes: VecDeque<(i64, ChangeCounts)>,
+    pub(super) changes: VecDeque<(i64, ChangeCounts)>,
     /// Notes in order.
     pub notes: Vec<Note>,
 }

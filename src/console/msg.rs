@@ -10,7 +10,7 @@ use super::stream::StreamMsg;
 use crate::cloud::CloudError;
 use crate::cloud::budget::Asked;
 use crate::cloud::guard::Change;
-use crate::cloud::inventory::{Stream, Table};
+use crate::cloud::inventory::{Shard, Stream, Table};
 use crate::cloud::metrics::Point;
 use crate::cloud::streams::StreamMinutes;
 use crate::jobs::journal::{Bump, DeadLetter, Decision, Job, Note, Sample};
@@ -76,6 +76,8 @@ pub enum Msg {
     Letters(JobId, Vec<DeadLetter>, u64),
     /// What autoscalers decided last, oldest first.
     Decisions(Vec<Decision>),
+    /// The shards of the table that a job replicates.
+    TableShards(JobId, Result<Vec<Shard>, CloudError>),
     /// How far the audit of a replica is, and what it found.
     Audited(JobId, Audited),
     /// What a verify found to differ: the first lines of its list.

@@ -8,11 +8,12 @@ use super::confirm::{Confirm, Token};
 use super::effect::Effect;
 use super::keymap::Action;
 use super::widget::form::{Field, Fields};
-use super::widget::quantity::{bytes, count, duration};
+use super::widget::quantity::{bytes, count, duration, rate};
 use crate::cloud::inventory::{Table, nearest};
 use crate::cloud::streams::{family, short};
-use crate::jobs::backup::read_budget;
 use crate::jobs::journal::{Job, ShardSample};
+use crate::jobs::replicate::plan::{self, Plan};
+use crate::jobs::replicate::source::{Changes, Needed};
 use crate::jobs::replicate::{Bootstrap, ReplicaTarget, ReplicateSpec, TableTarget};
 use crate::jobs::spec::{Spec, VerifySpec};
 
@@ -55,13 +56,6 @@ pub struct Known<'a> {
     pub tables: &'a [Table],
 }
 
-/// What a page takes for each 4 KiB read with strong consistency, RCU ("Read and write operations" of the `DynamoDB`
-/// developer guide).
-const BYTES_PER_RCU: f64 = 4096.0;
-/// What an item takes for each KiB that is written, WCU (the same page).
-const BYTES_PER_WCU: f64 = 1024.0;
-/// How long a change stays on a table's stream, s (FORMATS.md 4).
-const RETENTION: f64 = 24.0 * 3600.0;
 /// What the audit reads when nobody says, RCU a second.
 const AUDIT: &str = "5";
 
@@ -155,61 +149,44 @@ impl ReplicaForm {
         }
     }
 
-    /// What it will take, as names and values: as far as AWS's last count of the tables goes.
-    pub fn plan(&self, known: Known<'_>) -> Vec<(&'static str, String)> {
+    /// What it will take, as far as AWS's last count of the tables goes; `None` until the source was described.
+    pub fn plan(&self, known: Known<'_>) -> Option<Plan> {
         let table = |name: &str| known.tables.iter().find(|table| table.name == name);
-        let Some(source) = table(self.value(Name::Source)) else { return Vec::new() };
-        let mut plan = vec![
-            ("items", format!("about {}", count(source.items as f64))),
-            ("bytes", format!("about {}", bytes(source.bytes as f64))),
-            ("stream", stream_words(source)),
-        ];
-        if self.bootstrap() == Some(Bootstrap::None) {
-            plan.push(("bootstrap", "none: only what changes from now on".to_owned()));
-            return plan;
-        }
-        let rcu = (source.bytes as f64 / BYTES_PER_RCU).ceil();
-        let each = source.bytes as f64 / (source.items as f64).max(1.0);
-        let wcu = source.items as f64 * (each / BYTES_PER_WCU).ceil().max(1.0);
-        plan.push(("reads RCU", format!("about {}", count(rcu))));
-        plan.push(("writes WCU", format!("about {}", count(wcu))));
-        let reading = read_budget(source, None).map(|budget| rcu / budget);
-        // One that is made has what its source has.
-        let replica = table(self.value(Name::To)).filter(|_| self.is_here());
-        let has = replica.unwrap_or(source).provisioned.map(|p| p.write as f64);
-        let cap = self.value(Name::MaxWcu).parse::<f64>().ok();
-        let takes = match (has, cap) {
-            (Some(has), Some(cap)) => Some(has.min(cap)),
-            (has, cap) => has.or(cap),
-        };
-        let writing = takes.map(|takes| wcu / takes.max(1.0));
-        let seconds = match (reading, writing) {
-            (Some(reading), Some(writing)) => Some(reading.max(writing)),
-            (reading, writing) => reading.or(writing),
-        };
-        plan.push((
-            "bootstrap",
-            seconds.map_or("as fast as it goes".to_owned(), |s| format!("about {}", duration(s * 1000.0))),
-        ));
-        if writing > reading {
-            plan.push(("limit", "the replica's write capacity".to_owned()));
-        } else if reading.is_some() {
-            plan.push(("limit", "half of the source's read capacity".to_owned()));
-        }
-        if seconds.is_some_and(|seconds| seconds > RETENTION) {
-            plan.push(("beyond 24 h", "changes leave the stream unread".to_owned()));
-        }
-        plan
+        let source = table(self.value(Name::Source))?;
+        // Of a table elsewhere nothing is known here.
+        let target = table(self.value(Name::To)).filter(|_| self.is_here());
+        let spec = self.spec();
+        let mut plan = plan::of(&spec, source, target, false);
+        plan.streams.extend(needed(source, &spec).in_words(&source.name));
+        Some(plan)
     }
 }
 
-/// What is done to the source's stream.
-fn stream_words(source: &Table) -> String {
-    match source.stream.as_deref() {
-        Some("NEW_IMAGE" | "NEW_AND_OLD_IMAGES") => "is on".to_owned(),
-        Some(other) => format!("{other}: switched"),
-        None => "off: begun".to_owned(),
+/// What has to be done to the source's stream.
+fn needed(source: &Table, spec: &ReplicateSpec) -> Needed {
+    Changes { arn: None, view: source.stream.clone() }.needed(spec)
+}
+
+/// A plan as names and values.
+pub fn figures(plan: &Plan) -> Vec<(&'static str, String)> {
+    let seconds = |seconds: f64| duration(seconds * 1000.0);
+    let mut figures = vec![
+        ("items", format!("about {}", count(plan.items as f64))),
+        ("bytes", format!("about {}", bytes(plan.bytes as f64))),
+    ];
+    if !plan.bootstrap {
+        figures.push(("bootstrap", "none".to_owned()));
+        return figures;
     }
+    let budget = plan.read_budget.map_or("no cap".to_owned(), |rcu| format!("{} RCU/s", rate(rcu)));
+    figures.push(("reads", format!("{} RCU at {budget}", count(plan.rcu))));
+    figures.push(("reading takes", format!("about {}", seconds(plan.read_seconds))));
+    if let Some(capacity) = plan.write_capacity {
+        figures.push(("writes", format!("{} WCU at {} WCU/s", count(plan.wcu), rate(capacity))));
+        figures.push(("writing takes", format!("about {}", seconds(plan.write_seconds))));
+    }
+    figures.push(("a change stays", "24 h on the stream".to_owned()));
+    figures
 }
 
 impl App {
@@ -316,15 +293,24 @@ fn review(app: &mut App) {
         app.say(error, true);
         return;
     }
-    let replicate = form.spec();
+    let mut replicate = form.spec();
+    let source = known.tables.iter().find(|table| table.name == replicate.table);
+    // The review says that it is switched.
+    replicate.switch_stream = source.is_some_and(|source| matches!(needed(source, &replicate), Needed::Switch { .. }));
     let mut facts = vec![("replicate", replicate.title())];
-    facts.extend(form.plan(known));
+    if let Some(plan) = form.plan(known) {
+        facts.extend(figures(&plan));
+        facts.extend(plan.streams.iter().map(|words| ("stream", words.clone())));
+        facts.extend(plan.warnings.iter().map(|words| ("beware", words.clone())));
+    }
+    // What else reads the stream loses its place.
+    let token = if replicate.switch_stream { Token::Name(replicate.table.clone()) } else { Token::Again };
     facts.push(("overwrites", format!("items of the same keys in {}", replicate.target)));
     let question = Confirm {
         title: "Start this replica".to_owned(),
         facts,
         undo: "cancel (x) ends it; what it wrote stays, and the source's stream stays on".to_owned(),
-        token: Token::Again,
+        token,
         typed: Input::default(),
         effect: Effect::Start { spec: Box::new(Spec::Replicate(replicate)), parent: None },
     };

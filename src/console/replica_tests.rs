@@ -50,21 +50,21 @@ fn each_field_says_what_is_wrong_while_it_is_typed() {
 }
 
 #[test]
-fn the_plan_tells_what_binds_and_that_a_bootstrap_outlasts_the_stream() {
+fn the_plan_tells_what_it_takes_what_is_done_to_the_stream_and_that_a_bootstrap_outlasts_it() {
     let (names, mut tables) = (names(), fixture::tables());
     let quotes = tables.iter_mut().find(|table| table.name == "quotes").unwrap();
     (quotes.items, quotes.bytes) = (1_000_000, 4096 * 10_000);
-    let plan = |tables: &[Table], fields: &[(Name, &str)]| filled(fields).plan(Known { names: Some(&names), tables });
+    let plan = |fields: &[(Name, &str)]| filled(fields).plan(Known { names: Some(&names), tables: &tables }).unwrap();
     // 10,000 RCU at half of 10, and a million WCU at 500.
-    let by_default = plan(&tables, &[(Name::To, "copy")]);
-    assert!(by_default.contains(&("bootstrap", format!("about {}", duration(2_000_000.0)))), "{by_default:?}");
-    assert!(!by_default.iter().any(|(name, _)| *name == "beyond 24 h"));
-    let capped = plan(&tables, &[(Name::To, "copy"), (Name::MaxWcu, "10")]);
-    assert!(capped.contains(&("limit", "the replica's write capacity".to_owned())), "{capped:?}");
-    assert!(capped.iter().any(|(name, _)| *name == "beyond 24 h"), "{capped:?}");
-    let none = plan(&tables, &[(Name::To, "copy"), (Name::Bootstrap, "none")]);
-    assert!(!none.iter().any(|(name, _)| *name == "limit"), "{none:?}");
-    assert!(plan(&tables, &[(Name::Source, "historical")]).contains(&("stream", "off: begun".to_owned())));
+    let by_default = plan(&[(Name::To, "copy")]);
+    assert_eq!((by_default.read_seconds, by_default.write_seconds, by_default.streams.len()), (2_000.0, 2_000.0, 0));
+    assert!(by_default.warnings.is_empty(), "{:?}", by_default.warnings);
+    assert!(figures(&by_default).contains(&("reading takes", format!("about {}", duration(2_000_000.0)))));
+    assert!(plan(&[(Name::To, "copy"), (Name::MaxWcu, "10")]).outlasts_the_stream());
+    // Where the replica is there, its own capacity counts: 130 WCU.
+    assert_eq!(plan(&[(Name::To, "historical")]).write_capacity, Some(130.0));
+    assert!(!plan(&[(Name::To, "copy"), (Name::Bootstrap, "none")]).bootstrap);
+    assert_eq!(plan(&[(Name::Source, "historical"), (Name::To, "copy")]).streams.len(), 1);
 }
 
 /// A replicate job of `quotes` into `copy`.

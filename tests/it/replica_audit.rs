@@ -1,12 +1,14 @@
 //! A replica's audit by the real binary: drift made by hand is found and repaired, and a table that is written has none.
 
 use std::collections::HashMap;
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::Value;
+use sluicegate::jobs::{Audited, JobId, Journal, Kind};
 
-use crate::running::{Ended, Server, Sluice, block_on, count, create_table};
+use crate::running::{Ended, Server, Sluice, block_on, count, create_table, signal, until};
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -230,4 +232,86 @@ fn a_table_that_is_written_has_no_false_drift() {
         }
     });
     assert_eq!(scene.verify(&[]).expect(0).last_json()["missing"], 0);
+}
+
+/// A replicate job in the background, ended with the test.
+struct Replicator(Child);
+
+impl Replicator {
+    fn start(sluice: &Sluice) -> Self {
+        let args = [
+            "replicate",
+            "-t",
+            "quotes",
+            "--to",
+            "copy",
+            "--rename",
+            "text=words",
+            "--audit-rcu",
+            "100",
+            "--yes",
+            "--json",
+        ];
+        Self(sluice.command().args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Replicator {
+    fn drop(&mut self) {
+        // Already gone where the test killed it.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The newest replicate job, and what its audit found.
+fn audited(sluice: &Sluice) -> Option<(JobId, Audited)> {
+    let journal = Journal::open(&sluice.state.path().join("journal.sqlite")).ok()?;
+    let job = journal.jobs().ok()?.into_iter().find(|job| job.kind() == Kind::Replicate)?;
+    Some((job.id.clone(), Audited::of(&journal, &job.id)?))
+}
+
+#[test]
+fn the_audit_beside_a_replica_finds_what_drifts_and_goes_on_where_a_killed_job_stopped() {
+    let scene = Scene::new(&["--limits", "off"]);
+    for n in 0..120 {
+        scene.put("quotes", plain(n, n));
+    }
+    let mut replicator = Replicator::start(&scene.sluice);
+    let clean = |audit: &Audited| audit.before.is_some_and(|found| found.checked >= 240 && found.drift() == 0);
+    until("a pass found nothing", || audited(&scene.sluice).filter(|(_, audit)| clean(audit)));
+
+    // Behind the replicator's back.
+    scene.delete("copy", "p7");
+    scene.put("copy", item("stranger", [("n", n("1"))]));
+    scene.put("copy", item("p9", [("n", n("9")), ("words", s("other"))]));
+    let (id, found) = until("all of it is found in one pass", || {
+        audited(&scene.sluice).filter(|(_, audit)| audit.before.is_some_and(|found| found.drift() == 3))
+    });
+    let before = found.before.unwrap();
+    assert_eq!((before.missing, before.extra, before.different), (1, 1, 1));
+
+    // A job that was killed is followed by one that knows what was found.
+    signal(replicator.0.id(), "KILL");
+    replicator.0.wait().unwrap();
+    replicator = Replicator::start(&scene.sluice);
+    let (next, audit) = until("the next job audits", || audited(&scene.sluice).filter(|(next, _)| *next != id));
+    assert!(audit.pass >= found.pass && audit.drift() == 3, "{audit:?} after {found:?}");
+
+    let whole = scene.sluice.run(&["verify", "--job", &next.0, "--json"]).expect(4);
+    assert_eq!(counts(&whole.last_json()), [118, 1, 1, 1]);
+    let printed = scene.sluice.run(&["verify", "--job", &next.0, "--listed", "--repair", "--dry-run"]).expect(4);
+    assert_eq!(printed.out.matches("would_send").count(), 3, "{}", printed.out);
+    let repaired = scene.sluice.run(&["verify", "--job", &next.0, "--listed", "--repair", "--yes", "--json"]).expect(0);
+    let line = repaired.last_json();
+    assert_eq!((&line["checked"], &line["repaired"], &line["deleted"]), (&3.into(), &3.into(), &1.into()));
+    assert_eq!(
+        counts(&scene.sluice.run(&["verify", "--job", &next.0, "--json"]).expect(0).last_json()),
+        [120, 0, 0, 0]
+    );
+    assert_eq!(scene.get("copy", "p9").unwrap()["words"], s("quote"));
+    until("a pass is clean again", || {
+        audited(&scene.sluice).filter(|(_, audit)| audit.before.is_some_and(|found| found.drift() == 0)).map(drop)
+    });
+    drop(replicator);
 }

@@ -108,7 +108,7 @@ fn draw_essential(buf: &mut Buffer, area: Rect, app: &App, job: &Job, progress: 
         lines.push(Line::from(spans));
     }
     lines.push(Line::raw(format!("{} records/s", progress.per_second.map_or("-".to_owned(), rate))));
-    let of_a_replica = super::replica::essentials(app, app.histories.get(&job.id));
+    let of_a_replica = super::replica::essentials(app, job);
     lines.extend(of_a_replica.into_iter().map(|(words, style)| Line::styled(words, style)));
     lines.push(Line::raw(
         progress.left_ms.map_or("time left unknown".to_owned(), |ms| format!("{} left", duration(ms))),

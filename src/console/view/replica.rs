@@ -130,7 +130,8 @@ impl Fact {
 }
 
 /// The lag, and the time to trim: what is said of a replica where there is room for nothing else.
-pub fn essentials(app: &App, past: Option<&History>) -> Vec<(String, Style)> {
+pub fn essentials(app: &App, job: &Job) -> Vec<(String, Style)> {
+    let past = app.histories.get(&job.id).filter(|_| job.kind() == Kind::Replicate);
     let Some(past) = past else { return Vec::new() };
     let lag = past.worst_lag_ms().map(|ms| {
         let style = if ms >= BEHIND_MS { app.theme.warn } else { Style::new() };

@@ -56,6 +56,12 @@ pub(super) async fn compare(
     let folder = tempfile::Builder::new().prefix(&spill_prefix(&session.job.id)).tempdir_in(beside)?;
     let progress = Progress::new(session, spec, pair.source.table.items + pair.replica.table.items);
     let behind = Behind::new(session, replica);
+    if let Some(job) = replica.job.as_ref().filter(|_| replica.lag.is_none() && behind.by_its_job().is_none()) {
+        session.note(
+            "warn",
+            &format!("{job} does not run, is paused or still copies: what it has not written yet counts as different"),
+        );
+    }
     let mut looks = Looks::create(folder.path(), &differences_path(journal, &session.job.id))?;
     let (mut tally, met) = match &replica.job {
         Some(job) if replica.listed => {

@@ -75,8 +75,7 @@ impl Pair {
     /// Finds both tables, and checks that a key of one can be found in the other.
     pub async fn open(session: &Session<'_>, spec: &VerifySpec, replica: &ReplicaSpec) -> Result<Self, JobError> {
         let here = session.cloud.clone();
-        if replica.target.table == spec.table && replica.target.context(&here.place()).is_same_place(&here.place())
-        {
+        if replica.target.table == spec.table && replica.target.context(&here.place()).is_same_place(&here.place()) {
             return Err(JobError::Unfit(format!(
                 "{} would be compared with itself: name another table with --replica, or where it is with --to-region, \
                  --to-profile or --to-endpoint-url",

@@ -96,9 +96,8 @@ pub struct TableStreams {
 
 impl Default for TableStreams {
     fn default() -> Self {
-        const HOUR: Duration = Duration::from_secs(3600);
         // AWS rolls shards over about every four hours.
-        Self { shards: None, retention: 24 * HOUR, roll: Roll::After(4 * HOUR) }
+        Self { shards: None, retention: Duration::from_hours(24), roll: Roll::After(Duration::from_hours(4)) }
     }
 }
 

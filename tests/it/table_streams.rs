@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use aws_sdk_dynamodb::types::{AttributeValue, StreamSpecification, StreamViewType};
 use aws_sdk_dynamodbstreams::config::retry::RetryConfig;
 use aws_sdk_dynamodbstreams::config::{BehaviorVersion, Region};
-use aws_sdk_dynamodbstreams::types::{AttributeValue as Streamed, Record, Shard, ShardIteratorType};
+use aws_sdk_dynamodbstreams::types::{AttributeValue as Streamed, Record, Shard, ShardIteratorType, StreamRecord};
 use aws_sdk_dynamodbstreams::{Client, Config};
 use sluicegate::cloud::Cloud;
 
@@ -96,7 +96,7 @@ fn records(reader: &Client, arn: &str, shard: &Shard) -> Vec<Record> {
 }
 
 fn number(record: &Record) -> u128 {
-    let number = record.dynamodb().and_then(|it| it.sequence_number()).expect("every record is numbered");
+    let number = record.dynamodb().and_then(StreamRecord::sequence_number).expect("every record is numbered");
     number.parse().expect("digits")
 }
 

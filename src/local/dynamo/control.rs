@@ -48,6 +48,15 @@ struct Units {
     write: u64,
 }
 
+/// What an `UpdateTable` says of the stream.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum StreamChange {
+    /// Nothing.
+    None,
+    Enable(View),
+    Disable,
+}
+
 /// What an `UpdateTable` says of throughput.
 #[derive(Debug, Default, PartialEq)]
 struct Wanted {
@@ -169,7 +178,7 @@ impl Dynamo {
         };
         let stream = stream_of(&mut request)?;
         // With nothing but a stream to change there is nothing for the engine.
-        let is_stream_alone = stream.is_some() && says_nothing_more(&request);
+        let is_stream_alone = stream != StreamChange::None && says_nothing_more(&request);
         let (wanted, rest) = if is_stream_alone { (Wanted::default(), None) } else { split(request)? };
         let settings = {
             let mut table = lock(&handle);
@@ -190,9 +199,7 @@ impl Dynamo {
             let reply = self.engine.run(move |database| database.update_table(request)).await?;
             lock(&handle).follow(&reply.table_description, &wanted.created, self.now());
         }
-        if let Some(view) = stream {
-            self.change_stream(&handle, view).await?;
-        }
+        self.change_stream(&handle, stream).await?;
         self.forget_description(&name);
         if let Some(mut settings) = settings {
             let mut table = lock(&handle);
@@ -208,17 +215,22 @@ impl Dynamo {
         written(&json!({ "TableDescription": self.description(name).await? }))
     }
 
-    /// Enables the stream of a table, with this view, or disables it.
-    async fn change_stream(&self, handle: &Handle, view: Option<View>) -> Result<(), Failure> {
+    /// Enables or disables the stream of a table.
+    async fn change_stream(&self, handle: &Handle, change: StreamChange) -> Result<(), Failure> {
         let table_name = lock(handle).name.clone();
-        match view {
-            Some(view) => {
+        let view = match change {
+            StreamChange::None => return Ok(()),
+            StreamChange::Enable(view) => {
                 let request = DescribeTableRequest { table_name: table_name.clone() };
                 let keys = self.engine.run(move |database| database.describe_table(request)).await?.table.key_schema;
                 self.streams.enable(&table_name, view, keys, lock(handle).settled().partitions());
+                Some(view)
             }
-            None => self.streams.disable(&table_name),
-        }
+            StreamChange::Disable => {
+                self.streams.disable(&table_name);
+                None
+            }
+        };
         lock(handle).set_stream(view, self.now() + CHANGE_MS);
         Ok(())
     }
@@ -253,12 +265,12 @@ impl Dynamo {
     }
 }
 
-/// Takes out of an `UpdateTable` what it says of the stream: `Some(None)` disables it.
-fn stream_of(request: &mut Value) -> Result<Option<Option<View>>, Failure> {
+/// Takes out of an `UpdateTable` what it says of the stream.
+fn stream_of(request: &mut Value) -> Result<StreamChange, Failure> {
     let specification = request.as_object_mut().and_then(|members| members.remove("StreamSpecification"));
-    let Some(specification) = specification.filter(|it| !it.is_null()) else { return Ok(None) };
+    let Some(specification) = specification.filter(|it| !it.is_null()) else { return Ok(StreamChange::None) };
     let specification: StreamSpecification = parse("UpdateTable", specification.to_string().as_bytes())?;
-    View::wanted(&specification).map(Some)
+    Ok(View::wanted(&specification)?.map_or(StreamChange::Disable, StreamChange::Enable))
 }
 
 fn says_nothing_more(request: &Value) -> bool {
@@ -270,15 +282,13 @@ fn says_nothing_more(request: &Value) -> bool {
 }
 
 /// A stream is enabled once, and disabled once.
-fn check_stream(table: &Table, wanted: Option<Option<View>>) -> Result<(), Failure> {
-    let name = &table.name;
-    match (wanted, table.settings.stream) {
-        (Some(Some(_)), Some(_)) => {
-            Err(Failure::invalid(&format!("Table already has an enabled stream: TableName: {name}")))
-        }
-        (Some(None), None) => Err(Failure::invalid(&format!("Table has no stream to disable: TableName: {name}"))),
-        _ => Ok(()),
-    }
+fn check_stream(table: &Table, change: StreamChange) -> Result<(), Failure> {
+    let refusal = match (change, table.settings.stream) {
+        (StreamChange::Enable(_), Some(_)) => "Table already has an enabled stream",
+        (StreamChange::Disable, None) => "Table has no stream to disable",
+        _ => return Ok(()),
+    };
+    Err(Failure::invalid(&format!("{refusal}: TableName: {}", table.name)))
 }
 
 /// Splits an `UpdateTable` into what it says of throughput and the rest, if that changes anything.

@@ -68,7 +68,7 @@ impl Engine {
     /// Runs `step` when its turn comes, and again behind those who came meanwhile, until it returns false. Nobody waits
     /// for it.
     pub(super) fn post_until_done(&self, step: impl FnMut(&Database) -> bool + Send + 'static) {
-        again(self.calls.clone(), step);
+        again(&self.calls, step);
     }
 
     /// Waits for the calls before it and closes the database.
@@ -82,11 +82,11 @@ impl Engine {
     }
 }
 
-fn again(calls: mpsc::Sender<Call>, mut step: impl FnMut(&Database) -> bool + Send + 'static) {
+fn again(calls: &mpsc::Sender<Call>, mut step: impl FnMut(&Database) -> bool + Send + 'static) {
     let queue = calls.clone();
     let call = move |database: &Database| {
         if step(database) {
-            again(queue, step);
+            again(&queue, step);
         }
     };
     // With the database closed there is nothing left to do.

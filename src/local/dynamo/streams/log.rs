@@ -84,9 +84,9 @@ impl Log {
     pub(super) fn new(shards: usize, after: Sequence, roll: Roll, seed: u64, now: Millis) -> Self {
         let mut log = Self { seed, last_id: 0, shards: Vec::new(), roll, last_ms: 0, advanced_ms: 0, ended_ms: None };
         // A stream that follows another one of its table goes on above it.
-        let generation = (0..).find(|generation| opening(*generation, 0) > after || *generation > MOST_DIGITS);
+        let generation = (0..MOST_DIGITS).find(|generation| opening(*generation, 0) > after);
         for hashes in pieces(&(0..=u64::MAX), shards.max(1) as u64) {
-            log.open(None, hashes, generation.unwrap_or_default(), after, now);
+            log.open(None, hashes, generation.unwrap_or(MOST_DIGITS), after, now);
         }
         log
     }

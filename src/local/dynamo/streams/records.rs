@@ -205,7 +205,7 @@ mod tests {
             sequence: 10_u128.pow(30) + u128::from(n) * 7,
             created_ms: i64::from(n) * 10,
             change: [Change::Insert, Change::Modify, Change::Remove][n as usize % 3],
-            expired: n % 3 == 2 && n % 2 == 0,
+            expired: n % 3 == 2 && n.is_multiple_of(2),
             size: n,
             images: format!("\"Keys\":{{\"id\":{{\"S\":\"{n}\"}}}}").into_bytes().into(),
         }

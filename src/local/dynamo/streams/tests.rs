@@ -434,7 +434,7 @@ async fn an_iterator_expires_after_fifteen_minutes() {
 
 #[tokio::test]
 async fn what_is_older_than_the_retention_is_trimmed_and_asking_for_it_is_an_error() {
-    let options = TableStreams { retention: Duration::from_secs(60), ..TableStreams::default() };
+    let options = TableStreams { retention: Duration::from_mins(1), ..TableStreams::default() };
     let bench = Bench::streaming(options, true, "NEW_IMAGE").await;
     let arn = bench.arn().await;
     let shard = bench.shards(&arn).await.remove(0);

@@ -1,6 +1,6 @@
 //! Replicas in BigQuery: whole jobs into our own double, and what bqemulator does into bqemulator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::primitives::Blob;
@@ -253,15 +253,21 @@ fn write(cloud: &Cloud, dice: &mut SmallRng, there: &mut BTreeMap<String, Json>,
     for _ in 0..count {
         let id = dice.random_range(0..60);
         let key = format!("k{id}");
+        // Under faults the SDK's three tries may not be enough.
         if dice.random_bool(0.2) {
-            block_on(cloud.dynamodb.delete_item().table_name("games").key("id", AttributeValue::S(key.clone())).send())
-                .expect("a delete is taken");
+            until("a delete is taken", || {
+                let delete = cloud.dynamodb.delete_item().table_name("games").key("id", AttributeValue::S(key.clone()));
+                block_on(delete.send()).ok()
+            });
             there.remove(&key);
         } else {
             let item = random_item(dice, id);
-            let attributes = item.as_object().unwrap().iter().map(|(name, value)| (name.clone(), attribute(value)));
-            block_on(cloud.dynamodb.put_item().table_name("games").set_item(Some(attributes.collect())).send())
-                .expect("a put is taken");
+            let entries = item.as_object().unwrap().iter().map(|(name, value)| (name.clone(), attribute(value)));
+            let attributes: HashMap<String, AttributeValue> = entries.collect();
+            until("a put is taken", || {
+                let put = cloud.dynamodb.put_item().table_name("games").set_item(Some(attributes.clone()));
+                block_on(put.send()).ok()
+            });
             there.insert(key, row_of(&item));
         }
     }

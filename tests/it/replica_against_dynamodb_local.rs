@@ -102,7 +102,7 @@ fn is_replicated(from: &str, to: &str, embedded: Option<&str>) {
     let mut chance = StdRng::seed_from_u64(7);
     let source = cloud(from);
     let (table, replica) = (format!("source-{}", std::process::id()), format!("replica-{}", std::process::id()));
-    create_table(&source, &table, 10_000);
+    create_table(&source, &table, 1_000);
     enable_stream(&source, &table, StreamViewType::NewAndOldImages);
     (0..150).for_each(|_| change(&source, &table, &mut chance));
 

@@ -133,7 +133,11 @@ def table_stream_tells_what_changed(endpoint):
         for _ in range(2):
             dynamodb.put_item(TableName="streamed", Item={**key, "n": {"N": str(n)}, "b": {"B": bytes([n])}})
     dynamodb.delete_item(TableName="streamed", Key=key)
-    described = streams.describe_stream(StreamArn=arn)["StreamDescription"]
+    for _ in range(100):
+        described = streams.describe_stream(StreamArn=arn)["StreamDescription"]
+        if described["StreamStatus"] == "ENABLED":
+            break
+        time.sleep(0.2)
     expect("status", described["StreamStatus"], "ENABLED")
     changes, last = {}, {}
     for shard in described["Shards"]:

@@ -131,7 +131,7 @@ impl<'a, 'l> Desk<'a, 'l> {
                 trim_ms,
                 changes: self.changes(),
                 bootstrap: self.bootstrap(),
-                gap: row.gap,
+                gap: self.directions.gap(),
             }),
             ..Sample::default()
         };
@@ -161,8 +161,10 @@ impl<'a, 'l> Desk<'a, 'l> {
                 let shard = words.strip_prefix("shard ").and_then(|rest| rest.split(':').next()).unwrap_or_default();
                 let tip = self.directions.row().tips.get(shard).copied();
                 if tip.is_some_and(|tip| tip > kept_since) {
-                    let words =
-                        format!("{words}. It had been read to its end within the last 24 hours, so nothing is missing");
+                    let words = format!(
+                        "shard {shard}: the change where reading stopped has left the stream. All up to the end had been read \
+                         within the last 24 hours, so nothing is missing"
+                    );
                     self.session.note("info", &words);
                     continue;
                 }

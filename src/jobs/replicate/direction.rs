@@ -77,7 +77,9 @@ impl Directions {
 
     /// What may be missing in the replica, in words.
     pub fn gap(&self) -> Option<String> {
-        self.row().gap.clone()
+        let row = self.row();
+        let repairing = || row.bootstrap.as_ref().filter(|begun| !begun.done)?.repairs.clone();
+        row.gap.clone().or_else(repairing)
     }
 }
 
@@ -102,7 +104,7 @@ pub(super) async fn open(
     target::fits(spec, &source.key).map_err(JobError::Unfit)?;
     let shape = Shape::new(&spec.shape).map_err(|error| JobError::Unfit(error.to_string()))?;
     let mut left = position::find(session, spec)?;
-    let deletes = spec.two_way.as_ref().map(|_| Arc::new(Deletes::load(std::mem::take(&mut left.deletes))));
+    let deletes = spec.two_way.as_ref().map(|_| Arc::new(Deletes::load(left.deletes.clone())));
     // Everything is looked at before anything is changed.
     let looked = looked_at(spec, &session.cloud, &spec.table).await?;
     let Opened { replica, table, key, name } = target::open(session, spec, &source, clock).await?;
@@ -160,7 +162,9 @@ pub(super) async fn open(
     }
     session.note("info", &format!("replicates {}, {}", spec.title(), begins.words));
     let mut row = begins.row;
-    row.gap = row.gap.or(left.row.gap.take());
+    if begins.keeps_places {
+        row.gap = row.gap.or(left.row.gap.take());
+    }
     let before = left.row.counters;
     let directions = Directions { list, row: Mutex::new(row), left, deletes, before };
     if let Some(gap) = directions.gap() {
@@ -232,6 +236,7 @@ fn begins(session: &Session<'_>, spec: &ReplicateSpec, left: &Left, arns: &[Stri
         at_ms: now,
         segments: spec.segments.unwrap_or_else(|| segments(bytes)).max(1),
         sweeps: sweeps && can_sweep,
+        repairs: None,
         done: false,
     };
     // Rebootstrapping is done once by a job, however often it is taken up.
@@ -241,6 +246,7 @@ fn begins(session: &Session<'_>, spec: &ReplicateSpec, left: &Left, arns: &[Stri
         Some(before) if !other_stream && now - before.at_ms < RESUMABLE_MS => {
             // What the stream said since the bootstrap began is read again: an item scanned before must not undo it.
             row.since_ms = before.at_ms - CLOCKS_DIFFER_MS;
+            let before = Begun { sweeps: before.sweeps || (spec.rebootstrap && can_sweep), ..before };
             (Some(before), "goes on with its bootstrap; the changes since it began are read again".to_owned(), true)
         }
         Some(_) => {
@@ -282,6 +288,10 @@ fn begins(session: &Session<'_>, spec: &ReplicateSpec, left: &Left, arns: &[Stri
         row.tips.clear();
     }
     row.bootstrap = bootstrap;
+    if let Some(begun) = row.bootstrap.as_mut().filter(|_| !goes_on) {
+        let before = || left.row.bootstrap.as_ref().filter(|before| !before.done)?.repairs.clone();
+        begun.repairs = row.gap.take().or_else(before);
+    }
     Begins { row, from, keeps_places: false, goes_on, words }
 }
 
@@ -364,8 +374,9 @@ pub(super) async fn bootstrap(
         if let Some(bootstrap) = &mut row.bootstrap {
             bootstrap.done = true;
         }
-        if row.gap.take().is_some() && !begun.sweeps && spec.two_way.is_none() {
-            row.gap = Some("what was removed from the source in the gap may still be in the replica".to_owned());
+        if begun.repairs.is_some() && !begun.sweeps && spec.two_way.is_none() {
+            let words = "what was removed from the source in the gap may still be in the replica".to_owned();
+            row.gap.get_or_insert(words);
         }
     }
     session.note("info", "the bootstrap is through: from now on the replica follows the changes");

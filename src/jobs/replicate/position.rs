@@ -31,6 +31,9 @@ pub(super) struct Begun {
     /// What the source does not have is removed from the replica.
     #[serde(default)]
     pub sweeps: bool,
+    /// The gap that it repairs, in words: what is lost while it is on is another one.
+    #[serde(default)]
+    pub repairs: Option<String>,
     /// It is through.
     #[serde(default)]
     pub done: bool,

@@ -160,7 +160,7 @@ impl Rule {
                 return Err("the stream carries no old images: a two-way replica needs NEW_AND_OLD_IMAGES".to_owned());
             }
             let (rank, unranked_too) = match self.by {
-                TwoWay::LastWriter(_) => (before, true),
+                TwoWay::LastWriter(_) => (before.clone(), true),
                 // Where a version without a time was deleted, one without a time may go.
                 TwoWay::Arrival => (Rank::S(self.stamp(at_ms, sequence, &before)), before == Rank::None),
             };

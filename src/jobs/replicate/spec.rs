@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cloud::Context;
 use crate::item::ShapeSpec;
 
 /// The changes of a table into its replica.

@@ -269,10 +269,10 @@ async fn time_that_runs_out_and_a_gap_are_said_with_what_helps() {
 #[tokio::test]
 async fn a_replica_is_paused_and_goes_on() {
     let mut tester = following((120, 40), 79_800_000, None);
-    tester.press("p").await;
+    tester.press("p y").await;
     assert_eq!(tester.changed(), [Effect::Control(JobId("c-11aa".into()), Control::Pause)]);
     tester.send(Msg::Jobs(vec![Job { state: State::Paused, control: Control::Pause, ..job() }], Vec::new()));
-    tester.press("p").await;
+    tester.press("p y").await;
     assert_eq!(tester.changed(), [Effect::Control(JobId("c-11aa".into()), Control::Run)]);
 }
 

@@ -241,10 +241,11 @@ fn following(size: (u16, u16), trim_ms: u64, gap: Option<&str>) -> Tester {
 }
 
 #[tokio::test]
-async fn a_replica_at_every_size() {
+async fn a_replica_tells_its_lag_at_every_size_that_has_room_for_it() {
     for size in [(120, 40), (110, 30), (80, 24), (60, 15), (40, 12), (1, 1)] {
         let mut tester = following(size, 79_800_000, None);
-        insta::assert_snapshot!(format!("a_replica_{}x{}", size.0, size.1), tester.look().await);
+        let drawn = tester.look().await;
+        assert!(size.0 < 40 || drawn.contains("12.3 s"), "{size:?}\n{drawn}");
     }
 }
 

@@ -48,7 +48,7 @@ pub struct ReplicaArgs {
     #[arg(long, value_name = "ID", conflicts_with_all = ["source", "format", "until", "keep_going", "filter", "rename", "set", "skip_expired", "replica"])]
     pub job: Option<String>,
     /// Only look at the keys that the job's own audit found to differ.
-    #[arg(long, requires = "job")]
+    #[arg(long, requires = "job", conflicts_with_all = ["source", "replica"])]
     pub listed: bool,
     /// Region of the replica [else the table's]
     #[arg(long, value_name = "REGION", requires = "replica")]

@@ -12,7 +12,7 @@ use crate::jobs::spec::Spec;
 const LIST_MS: i64 = 5000;
 /// How often while something is being changed, ms.
 const CHANGING_MS: i64 = 1000;
-/// How often the shards of a table's changes are listed, ms: DescribeStream is ten a second for the account.
+/// How often the shards of a table's changes are listed, ms: `DescribeStream` is ten a second for the account.
 const SHARDS_MS: i64 = 15_000;
 /// So many tables are described all, for sorting and for the form; of more, those on screen.
 const FEW: usize = 100;

@@ -130,8 +130,8 @@ mod tests {
 
     #[test]
     fn shards_and_workers_are_counted() {
-        let mut past = History::default();
-        past.holders = vec![holder(Some("a"), true), holder(None, false)];
+        let holders = vec![holder(Some("a"), true), holder(None, false)];
+        let past = History { holders, ..History::default() };
         assert_eq!(summary(&past), "2 shards, 1 worker");
     }
 }

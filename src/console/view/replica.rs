@@ -175,15 +175,17 @@ fn facts(app: &App, job: &Job, past: &History, width: usize) -> Vec<Fact> {
     facts
 }
 
+/// A kind of change, and how many there were.
+type KindOf = (&'static str, fn(&ChangeCounts) -> u64);
+
 /// What was changed, by kind: in all, and each second.
 fn kinds(past: &History, changes: &ChangeCounts, runs: bool) -> Vec<Fact> {
     let kind = |name, of: fn(&ChangeCounts) -> u64| {
         let speed = past.change_rate(of).filter(|_| runs).map_or(String::new(), |speed| format!("{}/s", rate(speed)));
         Fact::Value(name, format!("{:>13}  {speed:>8}", exact(of(changes))), Style::new())
     };
-    let always: [(&'static str, fn(&ChangeCounts) -> u64); 3] =
-        [("inserted", |c| c.inserted), ("modified", |c| c.modified), ("removed", |c| c.removed)];
-    let sometimes: [(&'static str, fn(&ChangeCounts) -> u64); 5] = [
+    let always: [KindOf; 3] = [("inserted", |c| c.inserted), ("modified", |c| c.modified), ("removed", |c| c.removed)];
+    let sometimes: [KindOf; 5] = [
         ("  expired", |c| c.expired),
         ("copied", |c| c.scanned),
         ("  superseded", |c| c.superseded),

@@ -19,7 +19,7 @@ const SLACK: Duration = Duration::from_secs(5);
 const STALE: Duration = Duration::from_secs(15);
 
 /// How long a replica that falls behind is waited for.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// Tells up to when a replica follows.
 pub(super) struct Behind<'s, 'l> {

@@ -49,10 +49,10 @@ const LEAST: f64 = 0.5;
 const LOOK: Duration = Duration::from_secs(2);
 
 /// How long one key that never stands still is looked at.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// How long it waits after it could not go on.
-const AFTER_TROUBLE: Duration = Duration::from_secs(60);
+const AFTER_TROUBLE: Duration = Duration::from_mins(1);
 
 /// Which table is read page by page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

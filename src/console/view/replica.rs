@@ -21,7 +21,7 @@ use crate::console::history::{GAP_MS, History};
 use crate::console::keymap::{Action, Scope};
 use crate::console::widget::chart::{Series, Shape};
 use crate::console::widget::quantity::{clock, count, duration, exact, percent, rate};
-use crate::console::widget::text::{shown, wrap};
+use crate::console::widget::text::{clip, shown, wrap};
 use crate::console::widget::{write, write_right};
 use crate::jobs::Audited;
 use crate::jobs::journal::{ChangeCounts, Job, ReplicaSample, State};
@@ -94,12 +94,15 @@ fn draw_shards(buf: &mut Buffer, area: Rect, app: &App, job: &Job, past: &Histor
             Some(_) => Style::new(),
         };
         let branch = drawn(&row.branch, theme.glyphs.braille);
-        write(buf, area, n as u16, &Line::styled(format!(" {branch}{}", shown(&row.name)), style));
         let lag = match row.lag_ms {
             None => format!("{} ", row.life.as_str()),
             Some(0) => "0 s ".to_owned(),
             Some(ms) => format!("{} ", duration(ms as f64)),
         };
+        // A shard's name is long: its lag stands clear of it.
+        let room = usize::from(area.width).saturating_sub(lag.chars().count() + 1);
+        let name = clip(&format!(" {branch}{}", shown(&row.name)), room);
+        write(buf, area, n as u16, &Line::styled(name, style));
         write_right(buf, area, n as u16, &Line::styled(lag, style));
     }
     if hidden > 0 {

@@ -47,6 +47,17 @@ impl Session {
             })?,
             None => default_state_folder()?,
         };
+        // The SDK takes an empty one for an address, and breaks down over it.
+        let empty = |name: &str| {
+            name.starts_with("AWS_ENDPOINT_URL") && std::env::var_os(name).is_some_and(|url| url.is_empty())
+        };
+        if let Some(name) = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).find(|name| empty(name))
+        {
+            return Err(Report::bad_arguments(
+                format!("the environment variable {name} is set and empty"),
+                "unset it, or give it an address such as http://127.0.0.1:4566",
+            ));
+        }
         let context = Context {
             profile: global.profile.clone(),
             region: global.region.clone(),

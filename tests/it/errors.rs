@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
-use crate::running::{Server, Sluice, create_table};
+use crate::running::{Server, Sluice, create_table, ended};
 
 #[test]
 fn an_unknown_command_is_a_bad_argument_and_the_nearest_is_named() {
@@ -23,6 +23,15 @@ fn a_restore_without_a_backup_or_a_table_is_a_bad_argument() {
 fn an_endpoint_that_is_no_url_is_a_bad_argument() {
     let ended = Sluice::at("127.0.0.1:4566").run(&["tables"]).expect(2);
     assert!(ended.err.contains("http://127.0.0.1:4566"), "{}", ended.err);
+}
+
+#[test]
+fn an_endpoint_variable_that_is_empty_is_named_and_not_taken_for_an_address() {
+    for name in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"] {
+        let ended = ended(Sluice::new().command().arg("tables").env(name, ""));
+        assert_eq!(ended.code, 2, "{ended:?}");
+        assert!(ended.err.contains(&format!("{name} is set and empty")), "{}", ended.err);
+    }
 }
 
 #[test]

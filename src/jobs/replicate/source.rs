@@ -124,6 +124,12 @@ async fn set(cloud: &Cloud, table: &str, view: Option<&str>, clock: &dyn Clock) 
             Err(error) if error.class == Class::InUse && clock.now().saturating_sub(began) < PATIENCE => {
                 clock.sleep(LOOK).await;
             }
+            // The reply to our own request was lost, or another replica of the table did the same at the same time.
+            Err(error) if error.class == Class::Invalid => {
+                let described = cloud.dynamodb.describe_table().table_name(table).send().await;
+                let now = described.ok().and_then(|reply| reply.table).map(|table| Changes::read(&table).view);
+                return if now.is_some_and(|now| now.as_deref() == view) { Ok(()) } else { Err(error) };
+            }
             other => return other.map(drop),
         }
     }

@@ -138,6 +138,12 @@ pub async fn like(cloud: &Cloud, spec: &ReplicateSpec, target: &TableTarget) -> 
             None
         }
     };
+    let expires = if spec.skip_ttl_deletes && expires.is_some() {
+        left_out.push("its TTL: what expires in the source stays, as --skip-ttl-deletes asks".to_owned());
+        None
+    } else {
+        expires
+    };
     let expires = expires.map(|name| renames.iter().find(|(old, _)| *old == name).map_or(name, |(_, new)| new.clone()));
     Ok(NewTable { schema, expires, from, left_out })
 }

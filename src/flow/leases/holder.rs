@@ -205,7 +205,9 @@ impl Leases {
         tokio::select! {
             _ = standing.wait_for(|_| self.shared.gone.load(Ordering::Acquire)) => {}
             _ = self.failed() => {}
-            () = self.shared.clock.sleep(self.shared.options.failover / 2) => {}
+            () = self.shared.clock.sleep(self.shared.options.failover / 2) => {
+                self.shared.say("not every lease could be given up in time: others wait for what is left".to_owned());
+            }
         }
     }
 }
@@ -219,13 +221,18 @@ impl Shared {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn leaving(&self) -> Option<HashSet<String>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn say(&self, words: String) {
         self.words.lock().unwrap_or_else(PoisonError::into_inner).push(words);
     }
 
-    /// How often the table is looked at: several renewals fit into the time that a fence holds.
+    /// How often the table is looked at: several renewals fit into the time that a fence holds, and several attempts to
+    /// leave into the time that one waits for them.
     fn every(&self) -> Duration {
-        self.options.failover / 8
+        self.options.failover / if self.leaving().is_some() { 64 } else { 8 }
     }
 
     /// How long what was read may be written after a renewal that was sent at `sent`: less than others wait, so that what
@@ -257,6 +264,8 @@ struct Keeper {
     shared: Arc<Shared>,
     sightings: Sightings,
     mine: HashMap<String, Mine>,
+    /// Shards whose lease could not be renewed in time: what was begun of them may still be on its way.
+    lapsed: HashSet<String>,
     /// Leases that another worker was asked for, and when.
     asked: HashMap<String, Duration>,
     listing: Vec<Shard>,
@@ -273,6 +282,7 @@ async fn keep(shared: Arc<Shared>) {
         sightings: Sightings::new(&shared.options.worker, shared.options.failover),
         shared: Arc::clone(&shared),
         mine: HashMap::new(),
+        lapsed: HashSet::new(),
         asked: HashMap::new(),
         listing: Vec::new(),
         listed: None,
@@ -317,10 +327,8 @@ impl Keeper {
         self.sightings.observe(now, &leases);
         self.compare(&leases);
         self.publish_held();
-        let unfinished = shared.leaving.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(unfinished) = unfinished {
-            self.leave(&unfinished).await;
-            return Ok(());
+        if let Some(unfinished) = shared.leaving() {
+            return self.leave(&unfinished, &leases).await;
         }
         // One request that fails must not keep the others, nor what they change, from being known.
         let renewed = self.renew(&mut leases).await;
@@ -374,6 +382,10 @@ impl Keeper {
         }
         for (shard, to) in lost {
             self.drop_lease(&shard);
+            // Who leaves gave it up, by an answer that was lost.
+            if self.shared.leaving().is_some() {
+                continue;
+            }
             self.shared.say(format!("lost {shard} to {to}: what it had begun is left to the new holder"));
         }
     }
@@ -387,6 +399,10 @@ impl Keeper {
 
     /// Drops what was not renewed in time.
     fn lapse(&mut self) {
+        // Who leaves has revoked them all by himself, once nothing was on its way.
+        if self.shared.leaving().is_some() {
+            return;
+        }
         let lapsed: Vec<String> =
             self.mine.iter().filter(|(_, mine)| !mine.held.fence.holds()).map(|(shard, _)| shard.clone()).collect();
         if lapsed.is_empty() {
@@ -394,6 +410,7 @@ impl Keeper {
         }
         for shard in lapsed {
             self.drop_lease(&shard);
+            self.lapsed.insert(shard.clone());
             self.shared.say(format!("the lease of {shard} could not be renewed in time: writing it stops"));
         }
         self.shared.standing.send_modify(|standing| standing.placed = false);
@@ -612,6 +629,7 @@ impl Keeper {
     /// A lease is ours to read, by a request that was sent at `sent`.
     fn begin(&mut self, lease: Lease, sent: Duration) {
         self.asked.remove(&lease.shard);
+        self.lapsed.remove(&lease.shard);
         self.shared.noted().remove(&lease.shard);
         let held = Held {
             shard: lease.shard.clone(),
@@ -652,35 +670,48 @@ impl Keeper {
         self.shared.standing.send_replace(Standing { held, leases, placed, at: now });
     }
 
-    /// Gives up everything that is finished.
-    async fn leave(&mut self, unfinished: &HashSet<String>) {
+    /// Gives up everything that is finished; called again until all of it is.
+    async fn leave(&mut self, unfinished: &HashSet<String>, leases: &[Lease]) -> Result<(), CloudError> {
         let shared = Arc::clone(&self.shared);
+        let me = &shared.options.worker;
         let noted = shared.noted().clone();
-        let give_up = |(shard, mine): (&String, &Mine)| {
+        let mut changes = Vec::new();
+        for (shard, mine) in &self.mine {
             mine.held.fence.revoke();
             let checkpoint = noted.get(shard).and_then(|noted| noted.checkpoint.clone());
             let change = match (mine.held.hand_over, unfinished.contains(shard)) {
                 (false, false) => Change::give_up(&mine.lease),
                 (false, true) => Change::renew(&mine.lease),
-                (true, false) => Change::handed_over(&mine.lease, &shared.options.worker),
-                (true, true) => return None,
+                (true, false) => Change::handed_over(&mine.lease, me),
+                (true, true) => continue,
             };
-            Some(change.at(checkpoint))
-        };
-        let changes: Vec<Change> = self.mine.iter().filter_map(give_up).collect();
-        let send = |change: &Change| {
-            let (shared, change) = (Arc::clone(&shared), change.clone());
+            changes.push(change.at(checkpoint));
+        }
+        // What was asked for, or just handed over, and not begun: who is asked to finish it does so for whoever comes next.
+        let never_begun = leases.iter().filter(|lease| {
+            let begun = [self.mine.contains_key(&lease.shard), self.lapsed.contains(&lease.shard)];
+            lease.owner.as_ref() == Some(me) && begun == [false; 2] && !unfinished.contains(&lease.shard)
+        });
+        changes.extend(never_begun.map(|lease| Change { leaving: Worker::Same, ..Change::give_up(lease) }));
+        let send = |change: Change| {
+            let shared = Arc::clone(&shared);
             async move { (shared.soon(shared.store.update(&change)).await, change.shard) }
         };
-        for (reply, shard) in join_all(changes.iter().map(send)).await {
-            if let Err(error) = reply
-                && error.class != Class::Condition
-            {
-                shared.say(format!("the lease of {shard} could not be given up, others wait for it: {error}"));
+        let mut outcome = Ok(true);
+        for (reply, shard) in join_all(changes.into_iter().map(send)).await {
+            match reply {
+                Ok(()) => self.drop_lease(&shard),
+                // Somebody took it, or our own reply was lost: the next look tells.
+                Err(error) if error.class == Class::Condition => outcome = outcome.map(|_| false),
+                Err(error) => outcome = Err(error),
             }
         }
-        self.mine.clear();
+        if !outcome? {
+            shared.wake.notify_one();
+            return Ok(());
+        }
         shared.gone.store(true, Ordering::Release);
         shared.standing.send_replace(Standing::default());
+        Ok(())
     }
 }

@@ -231,11 +231,17 @@ type Table = Arc<Mutex<BTreeMap<String, Lease>>>;
 struct Way {
     table: Table,
     is_cut: AtomicBool,
+    refuses_changes: AtomicBool,
     loses_replies: AtomicBool,
 }
 
 fn way(table: &Table) -> Arc<Way> {
-    Arc::new(Way { table: Arc::clone(table), is_cut: AtomicBool::new(false), loses_replies: AtomicBool::new(false) })
+    Arc::new(Way {
+        table: Arc::clone(table),
+        is_cut: AtomicBool::new(false),
+        refuses_changes: AtomicBool::new(false),
+        loses_replies: AtomicBool::new(false),
+    })
 }
 
 impl Way {
@@ -283,6 +289,9 @@ impl LeaseStore for Way {
     fn update<'a>(&'a self, change: &'a Change) -> BoxFuture<'a, Result<(), CloudError>> {
         async move {
             self.there()?;
+            if self.refuses_changes.load(Ordering::Relaxed) {
+                return Err(CloudError::new(Class::Transient, "not now", ""));
+            }
             let mut table = self.table.lock().unwrap();
             let lease = table.get_mut(&change.shard).filter(|lease| change.applies(lease)).ok_or_else(condition)?;
             change.apply(lease);
@@ -422,6 +431,37 @@ fn a_worker_that_leaves_gives_its_leases_up_at_once() {
         assert_eq!(table.lock().unwrap()[&shard].checkpoint, LeaseCheckpoint::After(SequenceNumber("99".into())));
         let took = until(&clock, &[&two], || held(&two).len() == 4).await;
         assert!(took < s(5), "{took:?}");
+    });
+}
+
+#[test]
+fn a_worker_that_leaves_tries_again_when_the_table_fails_and_gives_up_what_it_only_asked_for() {
+    let (clock, table, stream) = (ManualClock::default(), Table::default(), stream(4));
+    clock.run(async {
+        let (first, second) = (way(&table), way(&table));
+        let one = join("one", &first, &stream, &clock);
+        until(&clock, &[&one], || held(&one).len() == 4).await;
+        let two = join("two", &second, &stream, &clock);
+        let owned = |by: &str| table.lock().unwrap().values().filter(|l| l.owner.as_deref() == Some(by)).count();
+        // Nobody finishes what two asks for.
+        until(&clock, &[&two], || owned("two") == 1).await;
+        assert!(held(&two).is_empty());
+        two.leave(Vec::new()).await;
+        assert_eq!(owned("two"), 0);
+        first.is_cut.store(true, Ordering::Relaxed);
+        let mends = async {
+            clock.sleep(s(1)).await;
+            first.is_cut.store(false, Ordering::Relaxed);
+            first.refuses_changes.store(true, Ordering::Relaxed);
+            clock.sleep(s(1)).await;
+            first.refuses_changes.store(false, Ordering::Relaxed);
+            first.loses_replies.store(true, Ordering::Relaxed);
+            clock.sleep(s(1)).await;
+            first.loses_replies.store(false, Ordering::Relaxed);
+        };
+        futures::join!(one.leave(Vec::new()), mends);
+        let table = table.lock().unwrap();
+        assert!(table.values().all(|lease| lease.owner.is_none() && lease.leaving.is_none()), "{table:?}");
     });
 }
 

@@ -13,9 +13,10 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::app::{App, update};
+use super::app::App;
 use super::effect::{Draft, Effect};
 use super::msg::Msg;
+use super::update::update;
 use super::view;
 
 /// At most 30 frames a second.

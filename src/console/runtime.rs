@@ -109,8 +109,18 @@ where
         if let Ok(size) = terminal.size() {
             app.size = (size.width, size.height);
         }
-        let mut runtime =
-            Self { terminal, app, input, mailbox, performer, frame, drawn: None, editing: None, frames: 0, took: frame_times() };
+        let mut runtime = Self {
+            terminal,
+            app,
+            input,
+            mailbox,
+            performer,
+            frame,
+            drawn: None,
+            editing: None,
+            frames: 0,
+            took: frame_times(),
+        };
         let effects = runtime.app.begin();
         runtime.perform(effects)?;
         Ok(runtime)

@@ -275,6 +275,9 @@ mod tests {
         let context = Context { profile: Some("prod".into()), ..here() };
         store(state.path(), &context, &seen()).unwrap();
         let whole = fs::read_to_string(path(state.path(), &context)).unwrap().to_lowercase();
-        assert!(!["secret", "token", "password", "access_key", "akid"].iter().any(|word| whole.contains(word)), "{whole}");
+        assert!(
+            !["secret", "token", "password", "access_key", "akid"].iter().any(|word| whole.contains(word)),
+            "{whole}"
+        );
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn pressed(app: &mut App, key: &KeyEvent) -> Vec<Effect> {
     match app.keymap.action(scope, key) {
         Some(Action::Quit) => {
             app.done = true;
-            Vec::new()
+            app.due_to_keep().into_iter().collect()
         }
         Some(Action::Suspend) => vec![Effect::Suspend],
         Some(action) if app.overlay.is_some() => on_overlay(app, action),

@@ -14,6 +14,7 @@ use super::form::{Known, RestoreForm};
 use super::history::History;
 use super::keymap::{Keymap, Scope};
 use super::listing::{Listing, Loaded};
+use super::pending::Pending;
 use super::playback::Scrubber;
 use super::playback::form::ReplayForm;
 use super::replica::ReplicaForm;
@@ -148,6 +149,8 @@ pub struct App {
     pub behind: Vec<Screen>,
     /// What lies over it.
     pub overlay: Option<Overlay>,
+    /// Keys of a sequence that waits for the next.
+    pub pending: Pending,
     /// Words above the footer.
     pub notice: Option<Notice>,
     /// AWS can't be reached, or refuses the credentials: what is shown is as of before.
@@ -182,6 +185,10 @@ pub struct App {
     /// Minutes of refused writes by table.
     pub throttled: HashMap<String, Minutes>,
     pub(super) table_minutes_ms: Option<i64>,
+    /// When CloudWatch last answered about each table, ms since epoch.
+    pub(super) tables_measured_ms: HashMap<String, i64>,
+    /// When it was last asked about tables of which the filter must know, ms since epoch.
+    pub(super) tables_measuring_ms: Option<i64>,
     /// The streams.
     pub streams: Loaded<Stream>,
     /// How the streams are listed.
@@ -195,6 +202,10 @@ pub struct App {
     /// Minutes of records read by stream.
     pub stream_read: HashMap<String, Minutes>,
     pub(super) stream_minutes_ms: Option<i64>,
+    /// When CloudWatch last answered about each stream, ms since epoch.
+    pub(super) streams_measured_ms: HashMap<String, i64>,
+    /// When it was last asked about streams of which the filter must know, ms since epoch.
+    pub(super) streams_measuring_ms: Option<i64>,
     /// The stream on screen.
     pub at_stream: StreamState,
     /// The jobs, newest first; `None` until the journal was read.
@@ -213,8 +224,8 @@ pub struct App {
     pub letters: Option<(JobId, Vec<DeadLetter>, u64)>,
     /// What the verify on screen found to differ: the first lines of its list.
     pub differences: Option<(JobId, Vec<String>)>,
-    /// The selected dead letter.
-    pub letter_at: usize,
+    /// How the dead letters are listed.
+    pub letters_list: Listing,
     /// The autoscalers' last decisions, oldest first, while one is on screen.
     pub decisions: Vec<Decision>,
     /// The selected decision, counted from the newest.
@@ -246,8 +257,8 @@ pub struct App {
     pub scrubber: Option<Scrubber>,
     /// The form that sends a range of events on.
     pub replay_form: Option<ReplayForm>,
-    /// Which event table is selected.
-    pub event_table_at: usize,
+    /// How the event tables are listed.
+    pub event_tables_list: Listing,
     /// Where the console was started: exports go there unless told otherwise.
     pub folder: PathBuf,
     /// True when the screen no longer shows the state.
@@ -268,6 +279,7 @@ impl App {
             screen,
             behind,
             overlay: None,
+            pending: Pending::default(),
             notice: None,
             trouble: None,
             journal_trouble: None,
@@ -287,6 +299,8 @@ impl App {
             consumed: HashMap::new(),
             throttled: HashMap::new(),
             table_minutes_ms: None,
+            tables_measured_ms: HashMap::new(),
+            tables_measuring_ms: None,
             streams: Loaded::default(),
             streams_list: Listing::default(),
             stream_records: HashMap::new(),
@@ -294,6 +308,8 @@ impl App {
             stream_lag: HashMap::new(),
             stream_read: HashMap::new(),
             stream_minutes_ms: None,
+            streams_measured_ms: HashMap::new(),
+            streams_measuring_ms: None,
             at_stream: StreamState::default(),
             jobs: None,
             jobs_list: Listing::default(),
@@ -303,7 +319,7 @@ impl App {
             histories: HashMap::new(),
             letters: None,
             differences: None,
-            letter_at: 0,
+            letters_list: Listing::default(),
             decisions: Vec::new(),
             decision_at: 0,
             charts: HashMap::new(),
@@ -321,7 +337,7 @@ impl App {
             look_request: Request::default(),
             scrubber: None,
             replay_form: None,
-            event_table_at: 0,
+            event_tables_list: Listing::default(),
             folder: PathBuf::from("/"),
             dirty: true,
             done: false,
@@ -438,7 +454,7 @@ impl App {
 
     fn arrived(&mut self) -> Vec<Effect> {
         self.frozen_ms = None;
-        self.letter_at = 0;
+        self.letters_list.select_first();
         self.decision_at = 0;
         self.index_at = 0;
         let mut effects = vec![self.watch()];

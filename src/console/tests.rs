@@ -65,11 +65,17 @@ impl Perform for World {
                 Effect::Stream(effect) => super::stream_tests::answer(effect),
                 Effect::LoadStreams(request, _) => Some(Msg::Streams(*request, Ok(fixture::streams()))),
                 Effect::Identify => Some(Msg::Account(Ok("111122223333".into()))),
-                Effect::LoadTableMinutes(..) => Some(Msg::TableMinutes(Ok(vec![TableMinutes {
-                    table: "quotes".into(),
-                    consumed: (1..6).map(|m| (NOW_MS / 60_000 * 60_000 - m * 60_000, 120.0 * m as f64)).collect(),
-                    throttled: Vec::new(),
-                }]))),
+                Effect::LoadTableMinutes(tables, ..) => {
+                    let minutes = |m: i64| (NOW_MS / 60_000 * 60_000 - m * 60_000, 120.0 * m as f64);
+                    let consumed =
+                        |table: &str| if table == "quotes" { (1..6).map(minutes).collect() } else { Vec::new() };
+                    let of = |table: &String| TableMinutes {
+                        table: table.clone(),
+                        consumed: consumed(table),
+                        throttled: Vec::new(),
+                    };
+                    Some(Msg::TableMinutes(Ok(tables.iter().map(of).collect())))
+                }
                 Effect::Look(request, spec) => Some(Msg::Looked(
                     *request,
                     if spec.source.sources[0].starts_with("s3://") {

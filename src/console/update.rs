@@ -126,6 +126,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
         }
         Msg::TableMinutes(answer) => {
             for minutes in app.answered(answer).into_iter().flatten() {
+                app.tables_measured_ms.insert(minutes.table.clone(), app.now_ms);
                 keep(&mut app.consumed, &minutes.table, minutes.consumed, app.now_ms);
                 keep(&mut app.throttled, &minutes.table, minutes.throttled, app.now_ms);
             }
@@ -150,6 +151,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
         Msg::Stream(msg) => return super::stream::took(app, msg),
         Msg::StreamMinutes(answer) => {
             for minutes in app.answered(answer).into_iter().flatten() {
+                app.streams_measured_ms.insert(minutes.stream.clone(), app.now_ms);
                 keep(&mut app.stream_records, &minutes.stream, minutes.records, app.now_ms);
                 keep(&mut app.stream_bytes, &minutes.stream, minutes.bytes, app.now_ms);
                 keep(&mut app.stream_read, &minutes.stream, minutes.read, app.now_ms);
@@ -183,8 +185,6 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             known.extend(notes.into_iter().filter(|note| note.number > last));
         }
         Msg::Letters(id, letters, total) => {
-            // Of a list that grew shorter the last one is selected.
-            app.letter_at = app.letter_at.min(letters.len().saturating_sub(1));
             app.letters = Some((id, letters, total));
         }
         Msg::Decisions(decisions) => app.decisions = decisions,
@@ -250,6 +250,9 @@ fn tick(app: &mut App, now_ms: i64, requests: u64) -> Vec<Effect> {
         app.dirty = true;
     }
     app.now_ms = now_ms;
+    if app.pending.tick(now_ms) {
+        app.dirty = true;
+    }
     super::playback::tick(app);
     match app.requests_seen {
         Some((at, seen)) if now_ms - at >= 2000 => {

@@ -41,7 +41,10 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Widget as _};
 
 use super::app::{App, Overlay, Purpose, Screen};
+use super::columns::List;
+use super::keymap::Action;
 use super::theme::Theme;
+use super::widget::table::{self as rows, Column};
 use super::widget::text::{clip, shown, wrap};
 use super::widget::{below, write};
 
@@ -183,6 +186,7 @@ fn hint_lines(app: &App, width: u16) -> Vec<Line<'static>> {
         return Vec::new();
     }
     let (words, style) = match &app.notice {
+        _ if !app.pending.chords.is_empty() => (app.can_follow(&app.pending.chords), app.theme.accent),
         Some(notice) if notice.is_bad => (format!("{} {}", app.theme.glyphs.warn, notice.words), app.theme.bad),
         Some(notice) => (notice.words.clone(), app.theme.accent),
         None => match hint::hint(app) {
@@ -227,6 +231,37 @@ fn boxed(buf: &mut Buffer, area: Rect, theme: &Theme, left: Line<'_>, right: Lin
     let inner = block.inner(area);
     block.render(area, buf);
     inner
+}
+
+/// What a list's box says to the right: its filter, how many rows that leaves open, and what it is sorted by. Also its
+/// columns, with that one marked.
+fn listed<const N: usize>(app: &App, list: List, columns: [Column; N], unknown: usize) -> (Line<'static>, [Column; N]) {
+    let (listing, theme) = (app.listing(list), &app.theme);
+    let field = list.sorted_by(listing);
+    let glyph = theme.glyphs.sorted[usize::from(!list.is_falling(listing))];
+    let mut columns = columns;
+    rows::mark_sorted(&mut columns, field.title, glyph);
+    let mut spans = Vec::new();
+    if !listing.filter.is_empty() {
+        let style = if listing.filter.wrong().is_some() { theme.warn } else { theme.accent };
+        spans.push(Span::styled(format!(" /{}", shown(listing.filter.text())), style));
+    }
+    if unknown > 0 {
+        spans.push(Span::styled(format!("  {unknown} not known yet"), theme.warn));
+    }
+    spans.push(Span::raw(format!(" sort: {} {glyph} ", field.name)));
+    (Line::from(spans), columns)
+}
+
+/// What stands where a filter leaves no row.
+fn none_match(app: &App, list: List, all: usize, unknown: usize) -> String {
+    let filter = shown(app.listing(list).filter.text());
+    let scope = app.screen_scope();
+    let key = |action| app.keymap.chord(scope, action).unwrap_or_default();
+    let (edit, clear) = (key(Action::Filter), key(Action::Back));
+    let (count, name) = (all - unknown.min(all), list.name());
+    let open = if unknown > 0 { format!(" {unknown} more are being looked at.") } else { String::new() };
+    format!("None of {count} {name} matches {filter}: {edit} changes that, {clear} shows all.{open}")
 }
 
 /// Words in the middle of an empty body: what is happening, and what to do.

@@ -59,7 +59,7 @@ fn draw_help(buf: &mut Buffer, area: Rect, app: &App, at: u16) {
             lines.push(Line::styled(title, theme.strong));
         }
         lines.push(Line::from(vec![
-            Span::styled(format!("  {:<14}", row.chords.join(" ")), theme.accent),
+            Span::styled(format!("  {:<14}", row.chords.join(", ")), theme.accent),
             Span::raw(row.help),
         ]));
     }

@@ -11,10 +11,10 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line;
 
-use super::{boxed, say};
+use super::{boxed, listed, none_match, say};
 use crate::cloud::inventory::Stream;
 use crate::console::app::App;
-use crate::console::load::STREAM_SORTS;
+use crate::console::columns::{Arranged, List};
 use crate::console::widget::quantity::{bytes, duration, exact, rate};
 use crate::console::widget::table::{self, Cell, Column, left, right};
 use crate::console::widget::text::shown;
@@ -38,17 +38,17 @@ pub const BEHIND_MS: u64 = 10_000;
 /// Draws it.
 pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
     let theme = &app.theme;
-    let rows = app.shown_streams();
+    let Arranged { rows, unknown } = app.arranged_streams();
+    let (rows, unknown): (Vec<&Stream>, usize) = (rows.iter().map(|row| row.stream).collect(), unknown.len());
     let known = app.streams.rows.as_ref().map(Vec::len);
     let list = &app.streams_list;
-    let sort = STREAM_SORTS[list.sort % STREAM_SORTS.len()];
-    let filter = if list.filter.is_empty() { String::new() } else { format!("/{} ", shown(&list.filter)) };
+    let (right, columns) = listed(app, List::Streams, COLUMNS, unknown);
     let inner = boxed(
         buf,
         area,
         theme,
         Line::styled(format!(" streams {} ", known.map_or(String::new(), |n| n.to_string())), theme.strong),
-        Line::raw(format!(" {filter}sort: {sort} {} ", theme.glyphs.sorted[usize::from(sort == "name")])),
+        right,
     );
     match known {
         None if app.trouble.is_some() => say(buf, inner, theme, "The streams can't be listed: see above."),
@@ -59,17 +59,12 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
             say(buf, inner, theme, &words);
         }
         Some(n) if rows.is_empty() => {
-            say(
-                buf,
-                inner,
-                theme,
-                &format!("None of the {n} streams contains {:?}: / then esc shows all.", list.filter),
-            );
+            say(buf, inner, theme, &none_match(app, List::Streams, n, unknown));
         }
         Some(_) => {
             let selected = list.index(rows.iter().map(|stream| stream.name.as_str()));
             let cells: Vec<Vec<Cell>> = rows.iter().map(|stream| cells(app, stream)).collect();
-            table::draw(buf, inner, theme, &COLUMNS, &cells, Some(selected));
+            table::draw(buf, inner, theme, &columns, &cells, Some(selected));
         }
     }
 }

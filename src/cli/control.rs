@@ -45,6 +45,29 @@ pub fn per_second(text: &str) -> Result<f64, String> {
     }
 }
 
+/// `20%`, or `0.2`.
+pub fn share(text: &str) -> Result<f64, String> {
+    let parsed = match text.strip_suffix('%') {
+        Some(percent) => percent.trim().parse::<f64>().map(|n| n / 100.0),
+        None => text.parse(),
+    };
+    parsed.ok().filter(|share| (0.0..1.0).contains(share)).ok_or_else(|| format!("{text:?} is no share: write 20%"))
+}
+
+/// What a job that writes a table is held to.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Brakes {
+    /// Write at most so many items per second.
+    #[arg(long, value_name = "N", value_parser = per_second)]
+    pub rate: Option<f64>,
+    /// Consume at most so much write capacity of the table that is written, WCU.
+    #[arg(long, value_name = "WCU", value_parser = per_second)]
+    pub max_wcu: Option<f64>,
+    /// Leave this share of that table's write capacity to others, such as 20%.
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub leave: Option<f64>,
+}
+
 /// Lets a job write nothing until it is resumed.
 pub fn pause(args: &JobArgs, session: &Session) -> Result<Exit, Report> {
     control(args, session, Control::Pause, "pauses")

@@ -50,24 +50,12 @@ pub struct LocalArgs {
     pub bigquery: bool,
     /// Where its REST API listens [else on a free port]
     #[cfg(feature = "bigquery")]
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:0",
-        hide_default_value = true,
-        requires = "bigquery"
-    )]
-    pub bigquery_listen: SocketAddr,
+    #[arg(long, value_name = "ADDRESS", requires = "bigquery")]
+    pub bigquery_listen: Option<SocketAddr>,
     /// Where its gRPC API listens [else on a free port]
     #[cfg(feature = "bigquery")]
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:0",
-        hide_default_value = true,
-        requires = "bigquery"
-    )]
-    pub bigquery_grpc_listen: SocketAddr,
+    #[arg(long, value_name = "ADDRESS", requires = "bigquery")]
+    pub bigquery_grpc_listen: Option<SocketAddr>,
 }
 
 /// On or off.
@@ -126,8 +114,13 @@ pub async fn run(args: LocalArgs) -> Result<Exit, Report> {
 
 /// Starts the BigQuery double.
 #[cfg(feature = "bigquery")]
-async fn bigquery(rest: SocketAddr, grpc: SocketAddr) -> Result<crate::bigquery::double::Double, Report> {
+async fn bigquery(
+    rest: Option<SocketAddr>,
+    grpc: Option<SocketAddr>,
+) -> Result<crate::bigquery::double::Double, Report> {
     use crate::bigquery::double::{Double, Faults};
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let (rest, grpc) = (rest.unwrap_or(any), grpc.unwrap_or(any));
     Double::start_on(rest, grpc, Faults::default()).await.map_err(|error| {
         Report::failed(format!("could not serve BigQuery on {rest} and {grpc}: {error}"), "choose other ports")
     })

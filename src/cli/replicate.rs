@@ -4,11 +4,10 @@ use std::io::{IsTerminal as _, Write as _};
 
 use clap::Args;
 
-use super::control::per_second;
+use super::control::{Brakes, per_second};
 use super::print;
 use super::progress;
 use super::report::{Exit, Report};
-use super::restore::share;
 use super::resume;
 use super::session::Session;
 use super::work::from;
@@ -99,15 +98,9 @@ pub struct ReplicateArgs {
     /// Give an attribute another name.
     #[arg(long, value_name = "OLD=NEW")]
     pub rename: Vec<String>,
-    /// Write at most so many rows per second.
-    #[arg(long, value_name = "N", value_parser = per_second)]
-    pub rate: Option<f64>,
-    /// Consume at most so much write capacity of the target, WCU.
-    #[arg(long, value_name = "WCU", value_parser = per_second)]
-    pub max_wcu: Option<f64>,
-    /// Leave this share of the target's write capacity to others, such as 20%.
-    #[arg(long, value_name = "SHARE", value_parser = share)]
-    pub leave: Option<f64>,
+    /// What it is held to in the replica.
+    #[command(flatten)]
+    pub brakes: Brakes,
     /// Read capacity of the source that the bootstrap may consume, RCU a second [else half of what is provisioned]
     #[arg(long, value_name = "RCU", value_parser = per_second)]
     pub read_budget: Option<f64>,
@@ -175,9 +168,9 @@ impl ReplicateArgs {
                 set: self.set.clone(),
                 ..ShapeSpec::default()
             },
-            rate: self.rate,
-            max_wcu: self.max_wcu,
-            leave: self.leave,
+            rate: self.brakes.rate,
+            max_wcu: self.brakes.max_wcu,
+            leave: self.brakes.leave,
             read_budget: self.read_budget,
             segments: self.segments,
             audit_rcu: if self.to.is_some() { self.audit_rcu.0 } else { None },

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::control::per_second;
+use super::control::Brakes;
 use super::plan;
 use super::preview;
 use super::progress;
@@ -46,15 +46,9 @@ pub struct RestoreArgs {
     /// How the backup is read.
     #[command(flatten)]
     pub source_args: SourceArgs,
-    /// Write at most so many items per second.
-    #[arg(long, value_name = "N", value_parser = per_second)]
-    pub rate: Option<f64>,
-    /// Consume at most so much write capacity, WCU.
-    #[arg(long, value_name = "WCU", value_parser = per_second)]
-    pub max_wcu: Option<f64>,
-    /// Leave this share of the table's write capacity to others, such as 20%.
-    #[arg(long, value_name = "SHARE", value_parser = share)]
-    pub leave: Option<f64>,
+    /// What it is held to.
+    #[command(flatten)]
+    pub brakes: Brakes,
     /// Keep to the provisioned rate from the first second; the capacity that the table saved up is left alone.
     #[arg(long)]
     pub no_burst: bool,
@@ -137,12 +131,12 @@ impl RestoreArgs {
             },
             table,
             stream: self.kinesis_stream.clone(),
-            rate: self.rate,
-            max_wcu: self.max_wcu,
+            rate: self.brakes.rate,
+            max_wcu: self.brakes.max_wcu,
             if_not_exists: self.if_not_exists,
             no_workers: self.no_workers,
             no_aggregate: self.no_aggregate,
-            leave: self.leave,
+            leave: self.brakes.leave,
             no_burst: self.no_burst,
             raise: None,
             producers: self.producers,
@@ -150,15 +144,6 @@ impl RestoreArgs {
             shuffle_bytes: self.shuffle,
         })
     }
-}
-
-/// `20%`, or `0.2`.
-pub fn share(text: &str) -> Result<f64, String> {
-    let parsed = match text.strip_suffix('%') {
-        Some(percent) => percent.trim().parse::<f64>().map(|n| n / 100.0),
-        None => text.parse(),
-    };
-    parsed.ok().filter(|share| (0.0..1.0).contains(share)).ok_or_else(|| format!("{text:?} is no share: write 20%"))
 }
 
 /// `64MiB`, `500k`, or a number of bytes.

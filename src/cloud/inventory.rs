@@ -2,13 +2,14 @@
 
 use aws_sdk_dynamodb::types::{BillingMode, IndexStatus, KeyType, ScalarAttributeType, TableDescription, TableStatus};
 use aws_sdk_kinesis::types::StreamMode;
+use serde::{Deserialize, Serialize};
 
 use super::context::Cloud;
 use super::error::{Class, CloudError};
 use crate::item::{KeyAttr, KeyKind, KeySchema};
 
 /// A table, as `DescribeTable` tells it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Table {
     /// Its name.
     pub name: String,
@@ -29,7 +30,7 @@ pub struct Table {
 }
 
 /// Provisioned throughput of a table or an index.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provisioned {
     /// Read capacity, RCU.
     pub read: u64,
@@ -42,7 +43,7 @@ pub struct Provisioned {
 }
 
 /// A global secondary index.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Index {
     /// Its name.
     pub name: String,
@@ -90,7 +91,7 @@ impl Stream {
 }
 
 /// A stream, as `DescribeStreamSummary` and `ListShards` tell it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stream {
     /// Its name.
     pub name: String,
@@ -108,7 +109,8 @@ pub struct Stream {
     pub consumers: u32,
     /// CloudWatch has metrics of each shard: enhanced monitoring is on.
     pub has_shard_metrics: bool,
-    /// Shards, open and closed; empty where they were not asked for.
+    /// Shards, open and closed; empty where they were not asked for, and never stored.
+    #[serde(skip)]
     pub shards: Vec<Shard>,
 }
 

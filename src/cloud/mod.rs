@@ -2,6 +2,7 @@
 //! its class once.
 
 pub mod budget;
+pub mod cache;
 pub mod context;
 pub mod error;
 pub mod guard;

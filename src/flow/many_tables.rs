@@ -59,7 +59,12 @@ impl TablePut for OneTable {
 }
 
 fn writer(table: &Arc<OneTable>, name: &str, clock: &ManualClock, change: impl FnOnce(&mut WriterOptions)) -> Writer {
-    let mut options = WriterOptions { one_of_many: true, queue: 100_000, ..WriterOptions::new(name, "id") };
+    let mut options = WriterOptions {
+        outlives_table: true,
+        letters_name_table: true,
+        queue: 100_000,
+        ..WriterOptions::new(name, "id")
+    };
     change(&mut options);
     let clock: Arc<dyn Clock> = Arc::new(clock.clone());
     let pacer = Arc::new(Pacer::new(Arc::clone(&clock)));

@@ -43,10 +43,9 @@ pub struct WriterOptions {
     /// Writes that may wait for each lane, beside those that it holds: with `memory`, how much of a table that is slow may
     /// wait before its source does.
     pub queue: usize,
-    /// Its table is one of many that a stream's requests name: its dead letters are whole requests, and when it is gone,
-    /// its records become dead letters instead of the end of all.
-    pub one_of_many: bool,
-    /// Its dead letters are whole requests that name the table, as those of one of many are.
+    /// When its table is gone, its records become dead letters instead of the end of all: there are other tables.
+    pub outlives_table: bool,
+    /// Its dead letters are whole requests that name the table.
     pub letters_name_table: bool,
     /// Seeds the jitter of the backoffs.
     pub seed: u64,
@@ -62,7 +61,7 @@ impl WriterOptions {
             if_not_exists: false,
             memory: 32 << 20,
             queue: INBOX,
-            one_of_many: false,
+            outlives_table: false,
             letters_name_table: false,
             seed: 0,
         }
@@ -244,8 +243,7 @@ impl Shared {
     /// Settles `write` as refused for good, and gives what is to be written in its place.
     fn refused(&self, write: Write, reason: String) -> Vec<Write> {
         self.outcomes.lock().unwrap_or_else(PoisonError::into_inner).dead += 1;
-        let named = self.options.one_of_many || self.options.letters_name_table;
-        let table = named.then_some(self.options.table.as_str());
+        let table = self.options.letters_name_table.then_some(self.options.table.as_str());
         write.refused(reason, table).into_iter().collect()
     }
 
@@ -537,7 +535,7 @@ impl Shared {
                 self.put_back_failed(&error, batch, queues);
                 After::BackOff
             }
-            Class::NotFound if self.options.one_of_many => {
+            Class::NotFound if self.options.outlives_table => {
                 self.health.patience.answered();
                 if self.gone.is_over(sent, self.health.clock.now()) {
                     let reason = format!("there is no table {} any more", self.options.table);

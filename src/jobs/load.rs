@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 use super::journal::{Commit, Control, Sample, State, now_ms, to_json};
 use super::onto::{BYTES, Onto, RECORDS};
-use super::progress::{Line, Said};
+use super::progress::Line;
 use super::restore::last_line;
 use super::spec::LoadSpec;
 use super::worker::{CONTROLS, End, Halt, JobError, Session};
@@ -219,17 +219,14 @@ fn commit(session: &Session<'_>, spec: &LoadSpec, tally: &Tally, began: Instant)
         &session.job.id,
         &Commit { counters, total, limit: &limit, sample: Some(&sample), ..Commit::default() },
     )?;
-    session.listener.send_replace(Some(Said::Progress(Line {
-        job: session.job.id.clone(),
-        kind: session.job.kind().as_str(),
-        state: State::Running,
-        counters,
+    session.say(Line {
         seconds,
         total,
         per_second: Some(per_second),
         eta_seconds: total.map(|total| total.saturating_sub(counters.read) as f64 / spec.rate),
         limit: Some(limit),
-    })));
+        ..Line::running(&session.job, seconds, counters)
+    });
     Ok(())
 }
 

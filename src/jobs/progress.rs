@@ -3,7 +3,7 @@
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::journal::State;
+use super::journal::{Job, State};
 use super::spec::JobId;
 use crate::flow::Counters;
 
@@ -33,6 +33,23 @@ pub struct Line {
     /// What binds now, in words. Only while running.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<String>,
+}
+
+impl Line {
+    /// What a worker of `job`, begun `seconds` ago, says of it each second; what it knows beyond that is put in its place.
+    pub fn running(job: &Job, seconds: f64, counters: Counters) -> Self {
+        Self {
+            job: job.id.clone(),
+            kind: job.kind().as_str(),
+            state: State::Running,
+            counters,
+            seconds: job.active_ms as f64 / 1000.0 + seconds,
+            total: None,
+            per_second: None,
+            eta_seconds: None,
+            limit: None,
+        }
+    }
 }
 
 /// The last line of a verify.

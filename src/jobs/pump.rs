@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::journal::{Commit, Control, Job, Journal, JournalError, Sample, ShardSample, State, now_ms, to_json};
-use super::progress::{Line, Said};
+use super::progress::Line;
 use super::restore::last_line;
 use super::spec::{JobId, PumpSpec, Spec};
 use super::speed::Speed;
@@ -426,17 +426,9 @@ impl Pump<'_, '_> {
     fn say(&self, live: Counters, limit: String) {
         let per_second = self.standing().speed.next(Instant::now(), live.written + live.dead);
         let job = &self.session.job;
-        self.session.listener.send_replace(Some(Said::Progress(Line {
-            job: job.id.clone(),
-            kind: job.kind().as_str(),
-            state: State::Running,
-            counters: live,
-            seconds: (now_ms() - job.created_ms).max(0) as f64 / 1000.0,
-            total: None,
-            per_second,
-            eta_seconds: None,
-            limit: Some(limit),
-        })));
+        let seconds = (now_ms() - job.created_ms).max(0) as f64 / 1000.0;
+        let line = Line::running(job, seconds, live);
+        self.session.say(Line { seconds, per_second, limit: Some(limit), ..line });
     }
 
     /// Does what the operator asked. `change` is false for what held at the start.

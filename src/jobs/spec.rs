@@ -218,18 +218,16 @@ impl Spec {
 
 /// What is read of a backup, and as what: a restore and the verify that proves it share one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SourceSpec {
     /// Files, folders, globs, `-` or `s3://bucket/prefix`; an export by its folder, a chain of exports as a list or by
     /// the prefix above them.
     pub sources: Vec<String>,
     /// Forced format of the files; detected from content when `None`.
-    #[serde(default)]
     pub format: Option<crate::backup::Format>,
     /// A chain of exports is applied up to the increment that ends here; `None` applies all.
-    #[serde(default)]
     pub until: Option<jiff::Timestamp>,
     /// Files that don't pass their check are left out, and said; otherwise nothing is begun.
-    #[serde(default)]
     pub keep_going: bool,
     /// Which items are taken, and as what.
     #[serde(flatten)]
@@ -238,6 +236,7 @@ pub struct SourceSpec {
 
 /// A restore: items of a backup into a table, direct or through a stream.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RestoreSpec {
     /// What is read.
     #[serde(flatten)]
@@ -247,47 +246,36 @@ pub struct RestoreSpec {
     /// The Kinesis stream that the put requests travel over; `None` writes straight into the table.
     pub stream: Option<String>,
     /// Cap on items per second.
-    #[serde(default)]
     pub rate: Option<f64>,
     /// Cap on consumed write capacity, WCU.
-    #[serde(default)]
     pub max_wcu: Option<f64>,
     /// Share of the table's write capacity that is left to others, 0 to 1: their use and ours together stay below the rest.
-    #[serde(default)]
     pub leave: Option<f64>,
     /// Keep to the provisioned rate from the first second: the capacity that the table has saved up is not touched.
-    #[serde(default)]
     pub no_burst: bool,
     /// Capacity to raise to at the beginning, and to give back at the end.
-    #[serde(default)]
     pub raise: Option<Raise>,
     /// Leave items alone whose key exists already.
-    #[serde(default)]
     pub if_not_exists: bool,
     /// Only produce onto the stream; the table is written by workers elsewhere.
-    #[serde(default)]
     pub no_workers: bool,
     /// Send each put request as a record of its own, for workers that can't take an aggregated one apart.
-    #[serde(default)]
     pub no_aggregate: bool,
     /// How many parts of the source are read and checked at the same time; `None` is as many as there are processors.
-    #[serde(default)]
     pub producers: Option<u32>,
     /// The share of the source that this machine takes; `None` is all of it.
-    #[serde(default)]
     pub part: Option<Part>,
     /// Memory in which records are shuffled, bytes; `None` is the default, 0 keeps the order of the files.
-    #[serde(default)]
     pub shuffle_bytes: Option<u64>,
 }
 
 /// Write capacity to have while a job runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Raise {
     /// Of the table, WCU.
     pub table: u64,
     /// Of each index that needs more than it has, WCU.
-    #[serde(default)]
     pub indexes: Vec<(String, u64)>,
 }
 
@@ -320,6 +308,7 @@ impl std::str::FromStr for Part {
 
 /// A comparison of a backup with a table, key by key.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct VerifySpec {
     /// What is read.
     #[serde(flatten)]
@@ -327,13 +316,10 @@ pub struct VerifySpec {
     /// The table that is read.
     pub table: String,
     /// Compare only this many keys, evenly spread; `None` compares all, and finds extra ones.
-    #[serde(default)]
     pub sample: Option<u64>,
     /// Cap on consumed read capacity, RCU; of each of the two tables where a replica is compared.
-    #[serde(default)]
     pub read_budget: Option<f64>,
     /// The replica that `table` is compared with; `None` compares it with a backup.
-    #[serde(default)]
     pub replica: Option<ReplicaSpec>,
 }
 
@@ -371,24 +357,20 @@ impl VerifySpec {
 
 /// A replica, and what is done about what differs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ReplicaSpec {
     /// The replica, and where it is.
     pub target: TableTarget,
     /// The replicate job that keeps it: its lag is waited for.
-    #[serde(default)]
     pub job: Option<JobId>,
     /// How far the replica may be behind its source, s: a difference that lasts longer counts. `None` is what its job
     /// says, or a default.
-    #[serde(default)]
     pub lag: Option<f64>,
     /// Items that differ are put again as the source has them, and extra ones deleted.
-    #[serde(default)]
     pub repair: bool,
     /// Only the keys that the job's own audit found to differ are looked at, not all of both tables.
-    #[serde(default)]
     pub listed: bool,
     /// Items that expired in the source are kept by the replica: they are not extra.
-    #[serde(default)]
     pub keeps_expired: bool,
 }
 
@@ -417,61 +399,55 @@ pub struct BackupSpec {
 
 /// Rules that follow the load of tables with their capacity.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct AutoscaleSpec {
     /// The configuration file, for titles; empty for the defaults.
     pub config: String,
     /// The configuration itself, as TOML: the job does what it said when it was started.
     pub rules: String,
     /// Look once, decide, and end.
-    #[serde(default)]
     pub once: bool,
 }
 
 /// Put workers: the put requests of a stream into the tables that they name.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct WorkSpec {
     /// The stream.
     pub stream: String,
     /// Where shards begin that have no checkpoint; `None` is the oldest record.
-    #[serde(default)]
     pub from: Option<crate::flow::StartAt>,
     /// End once everything that was on the stream is in its tables.
-    #[serde(default)]
     pub drain: bool,
     /// The DynamoDB table with KCL's leases that several hosts share; `None` reads every shard alone.
-    #[serde(default)]
     pub lease_table: Option<String>,
     /// Read by enhanced fan-out, as the consumer of this name.
-    #[serde(default)]
     pub fan_out: Option<String>,
     /// Cap on items per second into each table.
-    #[serde(default)]
     pub rate: Option<f64>,
     /// Cap on the write capacity consumed in each table, WCU.
-    #[serde(default)]
     pub max_wcu: Option<f64>,
 }
 
 /// Made-up events onto a stream.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LoadSpec {
     /// The stream.
     pub stream: String,
     /// Events per second.
     pub rate: f64,
     /// Ends after so many events.
-    #[serde(default)]
     pub count: Option<u64>,
     /// Ends after so long, seconds.
-    #[serde(default)]
     pub seconds: Option<f64>,
     /// The body of each event; `None` makes the original's claps.
-    #[serde(default)]
     pub body: Option<String>,
 }
 
 /// Events of a stream into the buffer, and from the buffer into the event table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PumpSpec {
     /// The stream that events arrive on.
     pub stream: String,
@@ -480,44 +456,36 @@ pub struct PumpSpec {
     /// The event table.
     pub events: String,
     /// Length of a slot.
-    #[serde(default)]
     pub slot: crate::event::SlotLength,
     /// Seconds between two passes over the buffer.
     pub every: f64,
     /// How rows of the event table are keyed.
-    #[serde(default)]
     pub layout: crate::event::Layout,
     /// One pass, then end.
-    #[serde(default)]
     pub once: bool,
 }
 
 /// Events of the event table, in order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PlaybackSpec {
     /// The event table.
     pub events: String,
     /// Events from this time on.
     pub from: jiff::Timestamp,
     /// Events before this time; `None` is all that is complete when it begins.
-    #[serde(default)]
     pub to: Option<jiff::Timestamp>,
     /// Times the speed at which they happened; `None` is as fast as can be.
-    #[serde(default)]
     pub speed: Option<f64>,
     /// Where they go, as `SinkSpec` spells it: `-`, a file, `stream:NAME`, or `puts:STREAM/TABLE`.
     pub sink: String,
     /// Wait for more behind the watermark instead of ending.
-    #[serde(default)]
     pub follow: bool,
     /// Only events whose partition key or payload contains this text.
-    #[serde(default)]
     pub filter: Option<String>,
     /// Each put request is a record of its own, for readers that can't take aggregated ones apart.
-    #[serde(default)]
     pub no_aggregate: bool,
     /// Read every slot of this length instead of those that the directory lists.
-    #[serde(default)]
     pub every_slot: Option<crate::event::SlotLength>,
 }
 

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::bump::BumpError;
 use super::journal::{Control, Job, Journal, JournalError, State};
-use super::progress::{Ended, Listener};
+use super::progress::{Ended, Line, Listener, Said};
 use super::spec::{JobId, RestoreSpec, Spec};
 use super::{audit, autoscale, backup, bump, load, playback, policy, pump, replicate, restore, verify, work};
 use crate::backup::BackupError;
@@ -106,6 +106,24 @@ impl Session<'_> {
         tracing::info!(job = %self.job.id, level, words);
         if let Err(error) = self.journal().note(&self.job.id, level, words) {
             tracing::error!(%error, "a note could not be written");
+        }
+    }
+
+    /// Says how it stands to whoever ran it.
+    pub fn say(&self, line: Line) {
+        self.listener.send_replace(Some(Said::Progress(line)));
+    }
+
+    /// Writes down that the job does as it was told: `held` or not, at most `rate` of `unit`. `change` is false for what
+    /// held at the start.
+    pub fn obeyed(&self, held: bool, rate: Option<f64>, change: bool, unit: &str) {
+        let state = if held { State::Paused } else { State::Running };
+        if let Err(error) = self.journal().set_state(&self.job.id, state) {
+            tracing::error!(%error, "the job's state could not be written");
+        }
+        if change {
+            let rate = rate.map_or(String::from("no rate cap"), |r| format!("at most {r:.0} {unit}"));
+            self.note("info", &format!("told to {}, {rate}", if held { "pause" } else { "run" }));
         }
     }
 

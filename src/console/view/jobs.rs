@@ -72,8 +72,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
             // What the job is about gets what the other columns leave.
             let mut columns = columns;
             columns[2].most = usize::from(inner.width).saturating_sub(78).max(24);
-            let cells: Vec<Vec<Cell>> = rows.iter().map(|job| cells(app, job)).collect();
-            table::draw(buf, inner, theme, &columns, &cells, Some(selected));
+            table::draw_page(buf, inner, theme, &columns, rows.len(), selected, |at| cells(app, rows[at]));
         }
     }
 }

@@ -72,16 +72,9 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, name: &str) {
         return say(buf, body, theme, &none_match(app, List::Shards, state.family.len(), 0));
     }
     let selected = list.index(rows.iter().map(|(_, shard)| shard.id.as_str()));
-    // Ten thousand shards are ten thousand rows, of which only those on screen are made.
-    let height = usize::from(body.height.saturating_sub(u16::from(body.height > 2))).max(1);
-    let first = selected.saturating_sub(height - 1);
-    let cells: Vec<Vec<Cell>> = rows
-        .iter()
-        .skip(first)
-        .take(height)
-        .map(|(relative, shard)| cells(app, relative, shard, &readings, &leases))
-        .collect();
-    table::draw(buf, body, theme, &columns, &cells, Some(selected - first));
+    table::draw_page(buf, body, theme, &columns, rows.len(), selected, |at| {
+        cells(app, rows[at].0, rows[at].1, &readings, &leases)
+    });
 }
 
 /// What goes in and out of the whole stream.

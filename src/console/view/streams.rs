@@ -63,8 +63,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
         }
         Some(_) => {
             let selected = list.index(rows.iter().map(|stream| stream.name.as_str()));
-            let cells: Vec<Vec<Cell>> = rows.iter().map(|stream| cells(app, stream)).collect();
-            table::draw(buf, inner, theme, &columns, &cells, Some(selected));
+            table::draw_page(buf, inner, theme, &columns, rows.len(), selected, |at| cells(app, rows[at]));
         }
     }
 }

@@ -84,14 +84,10 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
         }
         Some(_) => {
             let selected = list.index(rows.iter().map(|row| row.name));
-            let cells: Vec<Vec<Cell>> = rows
-                .iter()
-                .map(|row| match row.table {
-                    Some(table) => cells(app, table, &row.load),
-                    None => vec![(shown(row.name), theme.dim), ("…".to_owned(), theme.dim)],
-                })
-                .collect();
-            table::draw(buf, inner, theme, &columns, &cells, Some(selected));
+            table::draw_page(buf, inner, theme, &columns, rows.len(), selected, |at| match rows[at].table {
+                Some(table) => cells(app, table, &rows[at].load),
+                None => vec![(shown(rows[at].name), theme.dim), ("…".to_owned(), theme.dim)],
+            });
         }
     }
 }

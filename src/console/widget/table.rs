@@ -83,6 +83,22 @@ pub fn draw(
     }
 }
 
+/// Draws a list of `count` rows of which only those that are visible are made, by `row`: a list may be ten thousand long.
+pub fn draw_page(
+    buf: &mut Buffer,
+    area: Rect,
+    theme: &Theme,
+    columns: &[Column],
+    count: usize,
+    selected: usize,
+    row: impl FnMut(usize) -> Vec<Cell>,
+) {
+    let height = usize::from(area.height - u16::from(area.height > 2)).max(1);
+    let first = selected.saturating_sub(height - 1);
+    let rows: Vec<Vec<Cell>> = (first..count.min(first + height)).map(row).collect();
+    draw(buf, area, theme, columns, &rows, Some(selected - first));
+}
+
 fn widths(columns: &[Column], rows: &[Vec<Cell>], room: usize) -> Vec<Option<usize>> {
     let mut widths: Vec<Option<usize>> = columns
         .iter()

@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::super::binding::{Binding, ReadLimits, Reads, Recent};
 use super::super::journal::{Commit, Control, Sample, State, now_ms, to_json};
-use super::super::progress::{Line, Said};
+use super::super::progress::Line;
 use super::super::spec::BackupSpec;
 use super::super::speed::Speed;
 use super::super::worker::{CONTROLS, End, Halt, JobError, Session};
@@ -224,18 +224,9 @@ impl<'a, 'l> Desk<'a, 'l> {
             (Some(total), Some(rate)) if rate > 0.0 => Some(total.saturating_sub(live.read) as f64 / rate),
             _ => None,
         };
-        let job = &self.session.job;
-        self.session.listener.send_replace(Some(Said::Progress(Line {
-            job: job.id.clone(),
-            kind: job.kind().as_str(),
-            state: if self.held { State::Paused } else { State::Running },
-            counters: live,
-            seconds: job.active_ms as f64 / 1000.0 + self.began.elapsed().as_secs_f64(),
-            total,
-            per_second,
-            eta_seconds,
-            limit: Some(self.limit.clone()),
-        })));
+        let state = if self.held { State::Paused } else { State::Running };
+        let line = Line::running(&self.session.job, self.began.elapsed().as_secs_f64(), live);
+        self.session.say(Line { state, total, per_second, eta_seconds, limit: Some(self.limit.clone()), ..line });
     }
 
     /// Ends the files, proves that the counts add up, and gives the backup its name.

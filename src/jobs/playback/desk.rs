@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::super::journal::{Commit, Control, Sample, State, now_ms, to_json};
-use super::super::progress::{Line, Said};
+use super::super::progress::Line;
 use super::super::spec::PlaybackSpec;
 use super::super::speed::Speed;
 use super::super::worker::{CONTROLS, End, Halt, JobError, Session};
@@ -415,18 +415,9 @@ impl<'a, 'l> Desk<'a, 'l> {
 
     fn say(&mut self, live: Counters) {
         let per_second = self.speed.next(Instant::now(), live.read);
-        let job = &self.session.job;
-        self.session.listener.send_replace(Some(Said::Progress(Line {
-            job: job.id.clone(),
-            kind: job.kind().as_str(),
-            state: if self.held { State::Paused } else { State::Running },
-            counters: live,
-            seconds: job.active_ms as f64 / 1000.0 + self.began.elapsed().as_secs_f64(),
-            total: None,
-            per_second,
-            eta_seconds: None,
-            limit: Some(self.limit.clone()),
-        })));
+        let state = if self.held { State::Paused } else { State::Running };
+        let line = Line::running(&self.session.job, self.began.elapsed().as_secs_f64(), live);
+        self.session.say(Line { state, per_second, limit: Some(self.limit.clone()), ..line });
     }
 
     /// Everything is stored, and counts.

@@ -188,14 +188,7 @@ fn obey(
             bootstrap.scanner().hold(held);
         }
     }
-    let state = if held { State::Paused } else { State::Running };
-    if let Err(error) = session.journal().set_state(&session.job.id, state) {
-        tracing::error!(%error, "the job's state could not be written");
-    }
-    if change {
-        let rate = rate.map_or(String::from("no rate cap"), |r| format!("at most {r:.0} rows/s"));
-        session.note("info", &format!("told to {}, {rate}", if held { "pause" } else { "run" }));
-    }
+    session.obeyed(held, rate, change, "rows/s");
 }
 
 /// Why it ended, in words that name what is gone.

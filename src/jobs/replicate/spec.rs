@@ -9,59 +9,45 @@ use crate::item::ShapeSpec;
 
 /// The changes of a table into its replica.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ReplicateSpec {
     /// The table whose changes are read.
     pub table: String,
     /// Where they go.
     pub target: ReplicaTarget,
     /// Make the target if it is not there.
-    #[serde(default)]
     pub create: bool,
     /// What of the items that are there when it begins.
-    #[serde(default)]
     pub bootstrap: Bootstrap,
     /// Without a bootstrap and without a checkpoint: where the changes begin; `None` is the oldest that the stream holds.
-    #[serde(default)]
     pub from: Option<crate::flow::StartAt>,
     /// Copy the whole table again, and remove from the replica what the source does not have: after a gap.
-    #[serde(default)]
     pub rebootstrap: bool,
     /// End once everything that was changed before is in the replica.
-    #[serde(default)]
     pub until_caught_up: bool,
     /// Changes go both ways; who wins where both sides changed an item.
-    #[serde(default)]
     pub two_way: Option<TwoWay>,
     /// Items that expired in the source stay in the replica.
-    #[serde(default)]
     pub skip_ttl_deletes: bool,
     /// The operator agreed that a stream is begun on the source (and with `two_way` on the target) where it has none.
-    #[serde(default)]
     pub may_change_stream: bool,
     /// The operator agreed that a stream that carries too little is ended, and another one begun.
-    #[serde(default)]
     pub switch_stream: bool,
     /// Which items are taken, and as what.
     #[serde(flatten)]
     pub shape: ShapeSpec,
     /// Cap on rows per second.
-    #[serde(default)]
     pub rate: Option<f64>,
     /// Cap on the write capacity consumed in the target, WCU.
-    #[serde(default)]
     pub max_wcu: Option<f64>,
     /// Share of the target's write capacity that is left to others, 0 to 1.
-    #[serde(default)]
     pub leave: Option<f64>,
     /// Cap on the read capacity that the bootstrap's scan consumes of the source, RCU a second; `None` is half of what it
     /// has provisioned.
-    #[serde(default)]
     pub read_budget: Option<f64>,
     /// Parts that the bootstrap's scan reads at the same time; `None` is by the table's size.
-    #[serde(default)]
     pub segments: Option<u32>,
     /// What the replica's audit beside the work may read of both tables together, RCU a second; `None` is no audit.
-    #[serde(default)]
     pub audit_rcu: Option<f64>,
 }
 
@@ -77,22 +63,21 @@ pub enum ReplicaTarget {
 
 /// A DynamoDB table as a replica.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct TableTarget {
     /// Its name.
     pub table: String,
     /// Its region; `None` is the source's.
-    #[serde(default)]
     pub region: Option<String>,
     /// The profile of the AWS configuration that reaches it (with its role chain); `None` is the source's.
-    #[serde(default)]
     pub profile: Option<String>,
     /// Its endpoint; `None` is the source's where no profile and no region is named either, else AWS.
-    #[serde(default)]
     pub endpoint_url: Option<String>,
 }
 
 /// A table in BigQuery as a replica.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct BigQueryTarget {
     /// The project.
     pub project: String,
@@ -101,25 +86,18 @@ pub struct BigQueryTarget {
     /// The table.
     pub table: String,
     /// Keep a log of the changes instead of the rows as they are.
-    #[serde(default)]
     pub append_only: bool,
     /// The JSON column that attributes go into that have no column; `None` adds a column for each.
-    #[serde(default)]
     pub json_column: Option<String>,
     /// How old what a query sees may be at most, for a table that is made, s; `None` is BigQuery's default, always fresh.
-    #[serde(default)]
     pub max_staleness_s: Option<u64>,
     /// Where the dataset is made if it is not there, such as `EU`; `None` is BigQuery's default.
-    #[serde(default)]
     pub location: Option<String>,
     /// A file with Google credentials (service account, external account); `None` is what the environment has.
-    #[serde(default)]
     pub credentials: Option<String>,
     /// Endpoint of the REST API; `None` is Google's.
-    #[serde(default)]
     pub rest_endpoint: Option<String>,
     /// Endpoint of the Storage Write API (gRPC); `None` is Google's.
-    #[serde(default)]
     pub grpc_endpoint: Option<String>,
 }
 

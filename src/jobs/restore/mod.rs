@@ -27,7 +27,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::binding::{Names, Recent, Stage, Stages};
 use super::journal::{Commit, Control, Sample, ShardSample, State, now_ms, to_json};
-use super::progress::{Line, Said};
+use super::progress::Line;
 use super::spec::RestoreSpec;
 use super::speed::Speed;
 use super::worker::{CONTROLS, End, Halt, JobError, Session};
@@ -331,14 +331,7 @@ fn obey(
     let held = control == Control::Pause;
     pacer.set_caps(Caps { items_per_second: rate.or(spec.rate), wcu: spec.max_wcu });
     way.hold(held);
-    let state = if held { State::Paused } else { State::Running };
-    if let Err(error) = session.journal().set_state(&session.job.id, state) {
-        tracing::error!(%error, "the job's state could not be written");
-    }
-    if change {
-        let rate = rate.map_or(String::from("no rate cap"), |r| format!("at most {r:.0} items/s"));
-        session.note("info", &format!("told to {}, {rate}", if held { "pause" } else { "run" }));
-    }
+    session.obeyed(held, rate, change, "items/s");
 }
 
 fn message(
@@ -455,17 +448,7 @@ impl Desk<'_, '_> {
             (Some(total), Some(rate)) if rate > 0.0 => Some(total.saturating_sub(settled) as f64 / rate),
             _ => None,
         };
-        let job = &self.session.job;
-        self.session.listener.send_replace(Some(Said::Progress(Line {
-            job: job.id.clone(),
-            kind: job.kind().as_str(),
-            state: State::Running,
-            counters: live,
-            seconds: job.active_ms as f64 / 1000.0 + self.began.elapsed().as_secs_f64(),
-            total,
-            per_second,
-            eta_seconds,
-            limit: Some(limit),
-        })));
+        let line = Line::running(&self.session.job, self.began.elapsed().as_secs_f64(), live);
+        self.session.say(Line { total, per_second, eta_seconds, limit: Some(limit), ..line });
     }
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use super::super::journal::{Commit, State, to_json};
-use super::super::progress::{Line, Said};
+use super::super::journal::{Commit, to_json};
+use super::super::progress::Line;
 use super::super::spec::{Part, RestoreSpec};
 use super::super::worker::{Halt, JobError, Session};
 use super::source::{Mark, Start};
@@ -357,17 +357,7 @@ fn commit(session: &Session<'_>, limit: &str, checkpoints: &[(String, Vec<u8>)])
 }
 
 fn say(session: &Session<'_>, limit: String) {
-    session.listener.send_replace(Some(Said::Progress(Line {
-        job: session.job.id.clone(),
-        kind: session.job.kind().as_str(),
-        state: State::Running,
-        counters: session.job.counters,
-        seconds: session.job.active_ms as f64 / 1000.0,
-        total: None,
-        per_second: None,
-        eta_seconds: None,
-        limit: Some(limit),
-    })));
+    session.say(Line { limit: Some(limit), ..Line::running(&session.job, 0.0, session.job.counters) });
 }
 
 /// `pieces` of `inputs`, by the number of their file.

@@ -14,7 +14,7 @@ use crate::flow::{Consumer, Counters, Limit};
 use crate::jobs::binding::{Binding, Names, Recent, Stages};
 use crate::jobs::consuming;
 use crate::jobs::journal::{Commit, Holder, Sample, State, now_ms, to_json};
-use crate::jobs::progress::{Line, Said};
+use crate::jobs::progress::Line;
 use crate::jobs::restore::{accounted, ended_line, stage_of};
 use crate::jobs::speed::Speed;
 use crate::jobs::worker::{JobError, Session};
@@ -192,19 +192,9 @@ impl<'a, 'l> Desk<'a, 'l> {
     }
 
     fn say(&mut self, live: Counters, limit: String) {
-        let job = &self.session.job;
         let per_second = self.speed.next(Instant::now(), accounted(&live));
-        self.session.listener.send_replace(Some(Said::Progress(Line {
-            job: job.id.clone(),
-            kind: job.kind().as_str(),
-            state: State::Running,
-            counters: live,
-            seconds: job.active_ms as f64 / 1000.0 + self.began.elapsed().as_secs_f64(),
-            total: None,
-            per_second,
-            eta_seconds: None,
-            limit: Some(limit),
-        })));
+        let line = Line::running(&self.session.job, self.began.elapsed().as_secs_f64(), live);
+        self.session.say(Line { per_second, limit: Some(limit), ..line });
     }
 
     /// The job's last line.

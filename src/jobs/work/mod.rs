@@ -146,14 +146,7 @@ fn obey(
 ) {
     let held = control == Control::Pause;
     tables.set(rate.or(spec.rate), spec.max_wcu, held);
-    let state = if held { State::Paused } else { State::Running };
-    if let Err(error) = session.journal().set_state(&session.job.id, state) {
-        tracing::error!(%error, "the job's state could not be written");
-    }
-    if change {
-        let rate = rate.map_or(String::from("no rate cap"), |r| format!("at most {r:.0} items/s into each table"));
-        session.note("info", &format!("told to {}, {rate}", if held { "pause" } else { "run" }));
-    }
+    session.obeyed(held, rate, change, "items/s into each table");
 }
 
 /// Why it ended, in words that name what is gone.

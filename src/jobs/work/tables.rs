@@ -142,7 +142,8 @@ impl Tables for ManyTables {
             let options = WriterOptions {
                 memory: QUEUE,
                 queue: WINDOW,
-                one_of_many: true,
+                outlives_table: true,
+                letters_name_table: true,
                 ..WriterOptions::new(&found.name, &found.key.partition.name)
             };
             let put = AwsTable::new(self.cloud.bulk.dynamodb.clone(), &found.name, found.key.clone());

@@ -14,17 +14,20 @@ use super::form::{Known, RestoreForm};
 use super::history::History;
 use super::keymap::{Keymap, Scope};
 use super::listing::{Listing, Loaded};
+use super::memory::Remembered;
+use super::palette::Palette;
 use super::pending::Pending;
 use super::playback::Scrubber;
 use super::playback::form::ReplayForm;
 use super::replica::ReplicaForm;
 use super::stream::StreamState;
 use super::theme::Theme;
+use super::trail::Trail;
+use super::words::{Reading, Words};
 use crate::capacity::{Resource, Step};
 use crate::cloud::inventory::{Shard, Stream, Table};
 use crate::cloud::{CloudError, Context, Mode};
 use crate::jobs::journal::{Bump, DeadLetter, Decision, Job};
-use crate::jobs::spec::Kind;
 use crate::jobs::{Audited, JobId};
 
 /// What is on screen below the overlay.
@@ -67,8 +70,12 @@ pub enum Screen {
 /// What lies over the screen.
 #[derive(Clone, Debug)]
 pub enum Overlay {
-    /// Every key that works here; scrolled by that many lines.
-    Help(u16),
+    /// Every key that works here.
+    Help(Reading),
+    /// What the words on screen mean.
+    Words(Box<Words>),
+    /// A line, and what it could mean.
+    Palette(Box<Palette>),
     /// Something to read: title, lines, scrolled by that many lines.
     Text(String, Vec<String>, u16),
     /// A question.
@@ -147,6 +154,12 @@ pub struct App {
     pub screen: Screen,
     /// What `back` goes to.
     pub behind: Vec<Screen>,
+    /// What was visited before and after the screen.
+    pub trail: Trail,
+    /// What is remembered from one start to the next.
+    pub remembered: Remembered,
+    /// The six lines of the first start are shown, unless something is asked.
+    pub tour: bool,
     /// What lies over it.
     pub overlay: Option<Overlay>,
     /// Keys of a sequence that waits for the next.
@@ -278,6 +291,9 @@ impl App {
             theme,
             screen,
             behind,
+            trail: Trail::default(),
+            remembered: Remembered::default(),
+            tour: false,
             overlay: None,
             pending: Pending::default(),
             notice: None,
@@ -360,7 +376,10 @@ impl App {
                 Token::Name(_) => Scope::Prompt,
             },
             Some(Overlay::Prompt(_)) => Scope::Prompt,
-            Some(Overlay::Help(_) | Overlay::Text(..)) => Scope::Global,
+            Some(Overlay::Palette(_)) => Scope::Palette,
+            Some(Overlay::Help(reading)) => reading.scope(),
+            Some(Overlay::Words(words)) => words.reading.scope(),
+            Some(Overlay::Text(..)) => Scope::Global,
             None => self.screen_scope(),
         }
     }
@@ -426,33 +445,30 @@ impl App {
             return Vec::new();
         }
         let top = matches!(screen, Screen::Tables | Screen::Streams | Screen::Jobs | Screen::EventTables);
-        let before = std::mem::replace(&mut self.screen, screen);
-        if top {
-            self.behind.clear();
-        } else {
-            self.behind.push(before);
+        let mut behind = Vec::new();
+        if !top {
+            behind.clone_from(&self.behind);
+            behind.push(self.screen.clone());
         }
-        self.arrived()
+        self.show(screen, behind)
     }
 
     /// Shows a job, on the screen of its kind.
     pub(super) fn go_to_job(&mut self, id: JobId) -> Vec<Effect> {
-        let is_scaler = self.job(&id).is_some_and(|job| job.kind() == Kind::Autoscale);
-        self.go(if is_scaler { Screen::Autoscale(id) } else { Screen::Job(id) })
+        let screen = self.screen_of_job(&id);
+        self.go(screen)
     }
 
     /// Shows what was there before. On a list, nothing is behind.
     pub(super) fn back(&mut self) -> Vec<Effect> {
-        match self.behind.pop() {
-            Some(screen) => {
-                self.screen = screen;
-                self.arrived()
-            }
+        let mut behind = self.behind.clone();
+        match behind.pop() {
+            Some(screen) => self.show(screen, behind),
             None => Vec::new(),
         }
     }
 
-    fn arrived(&mut self) -> Vec<Effect> {
+    pub(super) fn arrived(&mut self, _from: &Screen) -> Vec<Effect> {
         self.frozen_ms = None;
         self.letters_list.select_first();
         self.decision_at = 0;

@@ -33,6 +33,9 @@ impl App {
             self.identified_ms = Some(self.now_ms);
             effects.push(Effect::Identify);
         }
+        if let Some(table) = self.table_in_palette() {
+            self.due_description(&table, &mut effects);
+        }
         match self.screen.clone() {
             Screen::Tables => self.due_tables(&mut effects),
             Screen::Streams => self.due_streams(&mut effects),
@@ -180,12 +183,16 @@ impl App {
 
     /// What the screen of one table or of a job on it needs.
     fn due_table(&mut self, table: &str, effects: &mut Vec<Effect>) {
+        self.due_description(table, effects);
+        self.due_chart(effects);
+    }
+
+    fn due_description(&mut self, table: &str, effects: &mut Vec<Effect>) {
         let asked = self.table_asked.as_ref().filter(|(name, _)| name == table).map(|(_, at)| *at);
         if self.is_description_old(table) && asked.is_none_or(|at| self.now_ms - at >= CHANGING_MS) {
             self.table_asked = Some((table.to_owned(), self.now_ms));
             effects.push(Effect::LoadTable(table.to_owned()));
         }
-        self.due_chart(effects);
     }
 
     /// The family of the shards that a replica is read from.

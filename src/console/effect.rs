@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::memory::News;
 use super::playback::Question;
 use super::stream::StreamEffect;
 use crate::capacity::Resource;
@@ -111,6 +112,8 @@ pub enum Effect {
     Drop(JobId, i64),
     /// Read an event table.
     Playback(Request, Question),
+    /// Write something into the console's memory.
+    Remember(News),
     /// Stop this process as the shell's ctrl-z does.
     Suspend,
 }

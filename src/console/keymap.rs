@@ -49,6 +49,10 @@ pub enum Scope {
     Mappings,
     /// A tail of a stream.
     Tail,
+    /// The palette: plain characters are typed.
+    Palette,
+    /// Help and words.
+    Reading,
 }
 
 /// What a key does.
@@ -125,6 +129,13 @@ pub enum Action {
     Detail,
     Send,
     Export,
+    Palette,
+    Complete,
+    Words,
+    Bookmark,
+    Bookmarks,
+    Older,
+    Newer,
 }
 
 /// Something that can be bound.
@@ -293,9 +304,27 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Confirm, "no", Action::No, "leave it", "leave everything as it is"),
     bindable(Scope::Review, "yes", Action::Yes, "start", "start what the form says"),
     bindable(Scope::Review, "no", Action::No, "change", "go back to the form"),
+    bindable(Scope::Palette, "accept", Action::Accept, "run", "run the line, or what is selected"),
+    bindable(Scope::Palette, "complete", Action::Complete, "complete", "take the selected entry into the line"),
+    bindable(Scope::Palette, "next", Action::Next, "next", "the next entry, or the line that was run after it"),
+    bindable(
+        Scope::Palette,
+        "previous",
+        Action::Previous,
+        "previous",
+        "the entry before, or the line that was run before",
+    ),
+    bindable(Scope::Palette, "back", Action::Back, "leave", "close the palette"),
+    bindable(Scope::Reading, "filter", Action::Filter, "search", "show only what holds a text"),
     bindable(Scope::Global, "back", Action::Back, "back", "close what is on top, or go back"),
     bindable(Scope::Global, "help", Action::Help, "help", "this list"),
     bindable(Scope::Global, "quit", Action::Quit, "quit", "leave the console; jobs go on"),
+    bindable(Scope::Global, "palette", Action::Palette, "", "find anything, and run commands with arguments"),
+    bindable(Scope::Global, "words", Action::Words, "", "what the words on screen mean"),
+    bindable(Scope::Global, "older", Action::Older, "", "back to what was visited before"),
+    bindable(Scope::Global, "newer", Action::Newer, "", "forward again"),
+    bindable(Scope::Global, "bookmark", Action::Bookmark, "", "bookmark what is selected or on screen, or no more"),
+    bindable(Scope::Global, "bookmarks", Action::Bookmarks, "", "the bookmarks of this context"),
     bindable(Scope::Global, "tables", Action::Tables, "", "the list of tables"),
     bindable(Scope::Global, "streams", Action::Streams, "", "the list of streams"),
     bindable(Scope::Global, "jobs", Action::Jobs, "", "the list of jobs"),
@@ -319,7 +348,7 @@ const BINDABLE: &[Bindable] = &[
     ),
 ];
 
-const SCOPES: [(&str, Scope); 17] = [
+const SCOPES: [(&str, Scope); 19] = [
     ("global", Scope::Global),
     ("tables", Scope::Tables),
     ("table", Scope::Table),
@@ -335,6 +364,8 @@ const SCOPES: [(&str, Scope); 17] = [
     ("confirm", Scope::Confirm),
     ("review", Scope::Review),
     ("autoscale", Scope::Autoscale),
+    ("palette", Scope::Palette),
+    ("reading", Scope::Reading),
     ("event_tables", Scope::EventTables),
     ("playback", Scope::Playback),
 ];
@@ -347,7 +378,7 @@ impl Scope {
 
     /// True where plain characters are typed into a field.
     pub fn is_typed_into(self) -> bool {
-        matches!(self, Self::Form | Self::Prompt)
+        matches!(self, Self::Form | Self::Prompt | Self::Palette)
     }
 }
 
@@ -560,6 +591,17 @@ impl Keymap {
             .filter(|(b, _)| !b.short.is_empty())
             .filter_map(|(b, chords)| Some((chords.first()?.to_string(), b.short)))
             .collect()
+    }
+
+    /// Every action that works in `scope`, once, its own first: name, first key, help.
+    pub fn actions(&self, scope: Scope) -> Vec<(String, String, &'static str, Action)> {
+        let mut actions: Vec<(String, String, &'static str, Action)> = Vec::new();
+        for (b, sequence) in self.holding(scope) {
+            if !actions.iter().any(|(.., known)| *known == b.action) {
+                actions.push((b.name.replace('_', " "), sequence.to_string(), b.help, b.action));
+            }
+        }
+        actions
     }
 
     /// Everything that can be bound, with its chords.

@@ -9,7 +9,8 @@ use super::confirm::{Confirm, Token};
 use super::effect::Effect;
 use super::keymap::{Action, Pressed, Scope};
 use super::stream;
-use super::{backup, controls, forms, playback, raise, replica, view};
+use super::words::{Reading, Words};
+use super::{backup, controls, forms, palette, playback, raise, replica, view, words};
 use crate::capacity::Resource;
 use crate::cloud::Mode;
 
@@ -18,6 +19,19 @@ pub(super) fn pressed(app: &mut App, key: &KeyEvent) -> Vec<Effect> {
     if key.kind == KeyEventKind::Release {
         return Vec::new();
     }
+    // The tour gives way to any key. Those that would close or open something only close it.
+    let mut effects: Vec<Effect> = Vec::new();
+    if app.tour && app.overlay.is_none() {
+        effects.extend(app.close_tour());
+        if matches!(key.code, KeyCode::Enter | KeyCode::Esc | KeyCode::Char(' ')) {
+            return effects;
+        }
+    }
+    effects.extend(pressed_on(app, key));
+    effects
+}
+
+fn pressed_on(app: &mut App, key: &KeyEvent) -> Vec<Effect> {
     let scope = app.scope();
     let before = std::mem::take(&mut app.pending.chords);
     let action = match app.keymap.pressed(scope, &before, key) {
@@ -36,14 +50,7 @@ pub(super) fn pressed(app: &mut App, key: &KeyEvent) -> Vec<Effect> {
         }
     };
     match action {
-        Some(Action::Quit) => {
-            app.done = true;
-            Vec::new()
-        }
-        Some(Action::Suspend) => vec![Effect::Suspend],
-        Some(action) if app.overlay.is_some() => on_overlay(app, action),
-        Some(action) if app.screen.is_form() => forms::act(app, action),
-        Some(action) => on_screen(app, action),
+        Some(action) => act(app, action),
         None => {
             if let Some(request) = typed(key) {
                 edit(app, |input| {
@@ -52,6 +59,21 @@ pub(super) fn pressed(app: &mut App, key: &KeyEvent) -> Vec<Effect> {
             }
             Vec::new()
         }
+    }
+}
+
+/// Does what a key does.
+pub(super) fn act(app: &mut App, action: Action) -> Vec<Effect> {
+    match action {
+        Action::Quit => {
+            app.done = true;
+            Vec::new()
+        }
+        Action::Suspend => vec![Effect::Suspend],
+        action if app.overlay.is_some() => on_overlay(app, action),
+        Action::Older | Action::Newer => app.revisit(action == Action::Newer),
+        action if app.screen.is_form() => forms::act(app, action),
+        action => on_screen(app, action),
     }
 }
 
@@ -102,6 +124,12 @@ fn edit(app: &mut App, change: impl FnOnce(&mut Input)) {
             }
         }
         Some(Overlay::Confirm(question)) if matches!(question.token, Token::Name(_)) => change(&mut question.typed),
+        Some(Overlay::Palette(palette)) => {
+            change(&mut palette.input);
+            palette.typed();
+        }
+        Some(Overlay::Help(reading)) if reading.is_typed => reading.edit(change),
+        Some(Overlay::Words(words)) if words.reading.is_typed => words.reading.edit(change),
         None => forms::edit(app, change),
         _ => {}
     }
@@ -110,8 +138,18 @@ fn edit(app: &mut App, change: impl FnOnce(&mut Input)) {
 fn on_overlay(app: &mut App, action: Action) -> Vec<Effect> {
     // What stays open is put back.
     match (app.overlay.take(), action) {
-        (Some(Overlay::Help(_)), Action::Back | Action::Help) | (Some(Overlay::Text(..)), Action::Back) => {}
-        (Some(Overlay::Help(at)), action) => app.overlay = Some(Overlay::Help(scrolled(at, action))),
+        (Some(Overlay::Help(reading)), Action::Help) if !reading.is_typed => {}
+        (Some(Overlay::Words(words)), Action::Words) if !words.reading.is_typed => {}
+        (Some(Overlay::Text(..)), Action::Back) => {}
+        (Some(Overlay::Help(_) | Overlay::Text(..)), Action::Words) => words::open(app, None),
+        (Some(Overlay::Words(_)), Action::Help) => app.overlay = Some(Overlay::Help(Reading::default())),
+        (Some(Overlay::Help(reading)), action) => app.overlay = reading.act(action).map(Overlay::Help),
+        (Some(Overlay::Words(words)), action) => {
+            let Words { here, reading } = *words;
+            let reading = reading.act(action);
+            app.overlay = reading.map(|reading| Overlay::Words(Box::new(Words { here, reading })));
+        }
+        (Some(Overlay::Palette(palette)), action) => return palette::act(app, palette, action),
         (Some(Overlay::Text(title, lines, at)), action) => {
             let last = lines.len().saturating_sub(1) as u16;
             app.overlay = Some(Overlay::Text(title, lines, scrolled(at, action).min(last)));
@@ -149,7 +187,8 @@ fn scrolled(at: u16, action: Action) -> u16 {
     }
 }
 
-fn accept(app: &mut App, mut prompt: Prompt) -> Vec<Effect> {
+/// What was typed is accepted, or told what is wrong with it.
+pub(super) fn accept(app: &mut App, mut prompt: Prompt) -> Vec<Effect> {
     let text = prompt.input.value().trim().to_owned();
     let id = match prompt.purpose.clone() {
         Purpose::Filter if prompt.error.is_some() => {
@@ -212,7 +251,10 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
             }
             return app.back();
         }
-        Action::Help => app.overlay = Some(Overlay::Help(0)),
+        Action::Help => app.overlay = Some(Overlay::Help(Reading::default())),
+        Action::Words => words::open(app, None),
+        Action::Palette | Action::Bookmarks => palette::open(app, action == Action::Bookmarks),
+        Action::Bookmark => return app.toggle_bookmark(),
         Action::Tables => return app.go(Screen::Tables),
         Action::Streams => return app.go(Screen::Streams),
         Action::Jobs => return app.go(Screen::Jobs),

@@ -12,6 +12,7 @@ use super::effect::{Effect, Request};
 use super::keymap::Action;
 use super::keys::ask;
 use super::listing::{Listing, Sort};
+use super::spot::Spot;
 use super::view;
 use super::widget::text::shown;
 use crate::cloud::CloudError;
@@ -456,6 +457,10 @@ pub(super) fn took(app: &mut App, msg: StreamMsg) -> Vec<Effect> {
             if request == app.at_stream.request {
                 app.at_stream.asked_ms = None;
                 app.at_stream.at_ms = Some(app.now_ms);
+                if answer.as_ref().is_err_and(|error| error.class == Class::NotFound) {
+                    app.answered(answer);
+                    return app.reopened_is_gone(|spot| matches!(spot, Spot::Stream(_) | Spot::Mappings(_)));
+                }
                 if let Some(described) = app.answered(answer) {
                     let (stream, readable) = *described;
                     if let Some(row) = app.streams.rows.iter_mut().flatten().find(|row| row.name == stream.name) {
@@ -557,7 +562,7 @@ fn go_on(app: &mut App) -> Vec<Effect> {
     vec![Effect::Stream(StreamEffect::Tail(request, TailQuestion { stream, shard, positions }))]
 }
 
-fn type_retention(app: &mut App, stream: &str) {
+pub(super) fn type_retention(app: &mut App, stream: &str) {
     let Some(described) = app.stream(stream).filter(|stream| !stream.status.is_empty()) else {
         return app.say(format!("{stream} is not known yet: try again in a moment"), true);
     };

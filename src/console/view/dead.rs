@@ -49,7 +49,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, id: &JobId) {
                 inner,
                 theme,
                 "None is open: every record that was read has been written or will be, or was given up on purpose. \
-                 sluice dead list --all shows those that are settled.",
+                 sluice dead list --all shows those that are settled; esc goes back to the job.",
             );
         }
         Some((_, all, _)) => {

@@ -16,6 +16,7 @@ use super::{boxed, listed, none_match, say};
 use crate::console::app::App;
 use crate::console::columns::List;
 use crate::console::keymap::{Action, Scope};
+use crate::console::spot::Spot;
 use crate::console::theme::Theme;
 use crate::console::widget::quantity::{count, date, duration, percent, rate};
 use crate::console::widget::table::{self, Cell, Column, left, right};
@@ -86,7 +87,7 @@ fn cells(app: &App, job: &Job) -> Vec<Cell> {
         _ => count(progress.settled as f64),
     };
     vec![
-        (job.id.0.clone(), plain),
+        (app.marked(job.id.0.clone(), || Spot::Job(job.id.0.clone())), plain),
         (job.state.as_str().to_owned(), state_style(&app.theme, job)),
         (shown(&job.spec.title()), plain),
         (done, plain),

@@ -21,6 +21,7 @@ pub mod job;
 mod jobs;
 mod leases;
 mod overlay;
+mod palette;
 pub mod playback;
 mod replay;
 mod replica;
@@ -33,6 +34,7 @@ pub mod streams;
 mod table;
 pub mod tables;
 mod verify;
+mod words;
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
@@ -60,6 +62,16 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) {
     }
 }
 
+/// What is on screen now, as text.
+pub fn text(app: &App) -> String {
+    let area = Rect::new(0, 0, app.size.0, app.size.1);
+    let mut buf = Buffer::empty(area);
+    paint(&mut buf, area, app);
+    let rows = buf.content().chunks(usize::from(area.width).max(1));
+    let rows = rows.map(|row| row.iter().map(ratatui::buffer::Cell::symbol).collect::<String>());
+    rows.collect::<Vec<_>>().join("\n")
+}
+
 /// Draws the state into `buf`; returns where the cursor stands while something is typed.
 fn paint(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
     if area.is_empty() {
@@ -85,6 +97,9 @@ fn paint(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
     }
     for (i, line) in footer.iter().enumerate() {
         write(buf, hint, bottom - footer.len() as u16 + i as u16, line);
+    }
+    if app.tour && app.overlay.is_none() {
+        words::draw_tour(buf, body, app);
     }
     match &app.overlay {
         Some(Overlay::Prompt(_)) | None => cursor,
@@ -115,7 +130,11 @@ fn paint_small(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
         }
     }
     let body = below(area, top);
-    draw_screen(buf, Rect { height: body.height - bottom, ..body }, app);
+    let body = Rect { height: body.height - bottom, ..body };
+    draw_screen(buf, body, app);
+    if app.tour && app.overlay.is_none() {
+        words::draw_tour(buf, body, app);
+    }
     cursor
 }
 
@@ -262,6 +281,11 @@ fn none_match(app: &App, list: List, all: usize, unknown: usize) -> String {
     let (count, name) = (all - unknown.min(all), list.name());
     let open = if unknown > 0 { format!(" {unknown} more are being looked at.") } else { String::new() };
     format!("None of {count} {name} matches {filter}: {edit} changes that, {clear} shows all.{open}")
+}
+
+/// The key that goes back.
+fn back_key(app: &App) -> String {
+    app.keymap.chord(app.screen_scope(), Action::Back).unwrap_or_default()
 }
 
 /// Words in the middle of an empty body: what is happening, and what to do.

@@ -21,6 +21,7 @@ use crate::console::app::App;
 use crate::console::columns::List;
 use crate::console::keymap::{Action, Scope};
 use crate::console::playback::{Scrubber, event_tables, keys, time};
+use crate::console::spot::Spot;
 use crate::console::widget::quantity::{bytes, count, exact};
 use crate::console::widget::table::{self, Cell, Column, left, right};
 use crate::console::widget::text::{clip, shown, shown_bytes};
@@ -62,7 +63,7 @@ pub fn draw_list(buf: &mut Buffer, area: Rect, app: &App) {
         .iter()
         .map(|(table, layout)| {
             vec![
-                (shown(&table.name), Style::new()),
+                (app.marked(shown(&table.name), || Spot::Playback(table.name.clone())), Style::new()),
                 (layout.to_string(), theme.dim),
                 (count(table.items as f64), Style::new()),
                 (bytes(table.bytes as f64), theme.dim),
@@ -176,11 +177,13 @@ fn draw_events(buf: &mut Buffer, area: Rect, app: &App, scrubber: &Scrubber) {
                 shown(&scrubber.table)
             ),
             Some(covered) if scrubber.filter.is_empty() => format!(
-                "No events from {:.0} to {:.0}. {} looks further on, {} back; g goes to a time, z widens the time line.",
+                "No events from {:.0} to {:.0}. {} looks further on, {} back; {} goes to a time, {} widens the time line.",
                 covered.from(),
                 covered.to(),
                 app.keymap.chord(Scope::Playback, Action::NextEvent).unwrap_or_default(),
-                app.keymap.chord(Scope::Playback, Action::PreviousEvent).unwrap_or_default()
+                app.keymap.chord(Scope::Playback, Action::PreviousEvent).unwrap_or_default(),
+                app.keymap.chord(Scope::Playback, Action::GoTo).unwrap_or_default(),
+                app.keymap.chord(Scope::Playback, Action::Zoom).unwrap_or_default()
             ),
             Some(covered) => format!(
                 "None of {} events from {:.0} to {:.0} contains {:?}. {} looks further on, {} back.",

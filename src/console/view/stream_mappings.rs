@@ -44,7 +44,12 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, name: &str) {
         }
         Some(Err(error)) => say(buf, inner, theme, &format!("Not known: {}.", shown(&error.to_string()))),
         Some(Ok(all)) if all.is_empty() => {
-            let words = format!("No Lambda function of this account reads {} by an event source mapping.", shown(name));
+            let words = format!(
+                "No Lambda function of this account reads {} by an event source mapping. sluice-lambda can be one \
+                 (deploy/template.yaml); sluice work -k {0} reads it from here. {} goes back.",
+                shown(name),
+                super::back_key(app)
+            );
             say(buf, inner, theme, &words);
         }
         Some(Ok(all)) => {

@@ -15,6 +15,8 @@ use super::{boxed, listed, none_match, say};
 use crate::cloud::inventory::Stream;
 use crate::console::app::App;
 use crate::console::columns::{Arranged, List};
+use crate::console::keymap::{Action, Scope};
+use crate::console::spot::Spot;
 use crate::console::widget::quantity::{bytes, duration, exact, rate};
 use crate::console::widget::table::{self, Cell, Column, left, right};
 use crate::console::widget::text::shown;
@@ -54,8 +56,12 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
         None if app.trouble.is_some() => say(buf, inner, theme, "The streams can't be listed: see above."),
         None => say(buf, inner, theme, &format!("Listing the streams of {}…", app.place.region)),
         Some(0) => {
-            let words =
-                format!("No streams in {}. A restore without one writes straight into its table.", app.place.region);
+            let words = format!(
+                "No streams in {}. A restore needs none: without one it writes straight into its table ({} shows the \
+                     tables). sluice demo shows one with a stream.",
+                app.place.region,
+                app.keymap.chord(Scope::Streams, Action::Tables).unwrap_or_default()
+            );
             say(buf, inner, theme, &words);
         }
         Some(n) if rows.is_empty() => {
@@ -89,7 +95,7 @@ fn cells(app: &App, stream: &Stream) -> Vec<Cell> {
     let number = |n: Option<f64>| n.map_or(("-".to_owned(), app.theme.dim), |n| (rate(n), plain));
     let byte_rate = app.stream_byte_rate(&stream.name);
     vec![
-        (shown(&stream.name), plain),
+        (app.marked(shown(&stream.name), || Spot::Stream(stream.name.clone())), plain),
         (stream.status.clone(), if stream.status == "ACTIVE" { plain } else { app.theme.accent }),
         (stream.mode.to_lowercase().replace('_', " "), plain),
         (exact(stream.open_shards()), plain),

@@ -19,6 +19,7 @@ use crate::cloud::price;
 use crate::console::app::App;
 use crate::console::columns::{Arranged, List};
 use crate::console::load::TableLoad;
+use crate::console::spot::Spot;
 use crate::console::widget::bar::bar;
 use crate::console::widget::quantity::{bytes, count, dollars, duration, exact, rate};
 use crate::console::widget::sparkline::sparkline;
@@ -111,7 +112,7 @@ fn cells(app: &App, table: &Table, load: &TableLoad) -> Vec<Cell> {
         .map(|p| bar(theme, load.used, p as f64, 10, plain, false).iter().map(|s| s.content.to_string()).collect())
         .unwrap_or_default();
     vec![
-        (shown(&table.name), plain),
+        (app.marked(shown(&table.name), || Spot::Table(table.name.clone())), plain),
         (table.status.clone(), if table.status == "ACTIVE" { plain } else { theme.accent }),
         (count(table.items as f64), plain),
         (bytes(table.bytes as f64), plain),

@@ -63,13 +63,39 @@ pub fn draw(
     if area.is_empty() {
         return;
     }
-    let widths = widths(columns, rows, usize::from(area.width).saturating_sub(1));
-    let header: Vec<Cell> = columns.iter().map(|c| (c.header(), theme.dim)).collect();
     let has_header = area.height > 2;
     if has_header {
+        let header: Vec<Cell> = columns.iter().map(|c| (c.header(), theme.dim)).collect();
+        let widths = widths(columns, rows, usize::from(area.width).saturating_sub(1));
         write(buf, area, 0, &row_line(columns, &widths, &header, " ", theme.dim));
     }
-    let top = u16::from(has_header);
+    draw_rows(buf, area, theme, columns, rows, selected, u16::from(has_header));
+}
+
+/// Draws rows without headers.
+pub fn draw_bare(
+    buf: &mut Buffer,
+    area: Rect,
+    theme: &Theme,
+    columns: &[Column],
+    rows: &[Vec<Cell>],
+    selected: Option<usize>,
+) {
+    if !area.is_empty() {
+        draw_rows(buf, area, theme, columns, rows, selected, 0);
+    }
+}
+
+fn draw_rows(
+    buf: &mut Buffer,
+    area: Rect,
+    theme: &Theme,
+    columns: &[Column],
+    rows: &[Vec<Cell>],
+    selected: Option<usize>,
+    top: u16,
+) {
+    let widths = widths(columns, rows, usize::from(area.width).saturating_sub(1));
     let visible = usize::from(area.height - top);
     let first = selected.unwrap_or(0).saturating_sub(visible.saturating_sub(1));
     for (i, row) in rows.iter().enumerate().skip(first).take(visible) {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::memory::News;
 use super::playback::Question;
 use super::stream::StreamEffect;
 use crate::capacity::Resource;
@@ -114,6 +115,8 @@ pub enum Effect {
     Playback(Request, Question),
     /// Keep what was seen for the next time.
     Keep(Box<Inventory>),
+    /// Write something into the console's memory.
+    Remember(News),
     /// Stop this process as the shell's ctrl-z does.
     Suspend,
 }

@@ -14,10 +14,13 @@ pub mod app;
 mod backup;
 mod charts;
 mod chord;
+mod columns;
+mod commands;
 mod confirm;
 mod controls;
 mod due;
 mod effect;
+mod filter;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod form;
@@ -30,11 +33,15 @@ mod keys;
 mod letters;
 mod listing;
 mod load;
+mod memory;
 mod msg;
+mod palette;
+mod pending;
 mod playback;
 mod raise;
 mod replica;
 mod runtime;
+mod spot;
 mod stream;
 mod stream_hands;
 #[cfg(test)]
@@ -43,10 +50,12 @@ pub mod term;
 #[cfg(test)]
 mod tests;
 mod theme;
+mod trail;
 mod update;
 mod view;
 mod watcher;
 mod widget;
+mod words;
 
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
@@ -90,7 +99,7 @@ pub struct Options {
     pub journal_path: PathBuf,
     /// What becomes of changes.
     pub mode: guard::Mode,
-    /// What it shows first; the tables when `None`.
+    /// What it shows first; when `None`, where it was left in this context.
     pub open: Option<Place>,
     /// Questions to AWS a second; the console's own when `None`.
     pub api_rate: Option<f64>,
@@ -140,6 +149,7 @@ pub async fn run(options: Options) -> Result<(), ConsoleError> {
         context: cloud.context.clone(),
         mode: options.mode,
     };
+    let is_free = options.open.is_none();
     let screen = match options.open {
         None | Some(Place::Tables) => Screen::Tables,
         Some(Place::Streams) => Screen::Streams,
@@ -155,6 +165,12 @@ pub async fn run(options: Options) -> Result<(), ConsoleError> {
         app.recall(kept);
     }
     app.folder = std::env::current_dir().unwrap_or_default();
+    let (memory, unreadable) = memory::load(options.journal_path.parent().unwrap_or(&options.journal_path));
+    app.tour = !memory.tour_seen;
+    app.recall(memory, is_free);
+    if let Some(words) = unreadable {
+        app.say(words, true);
+    }
 
     let (interests, interested) = std::sync::mpsc::channel();
     let watched = Watcher::new(&options.journal_path);

@@ -12,6 +12,7 @@ use super::confirm::{Confirm, Token};
 use super::effect::{Effect, Request};
 use super::form::{Known, RestoreForm};
 use super::history::History;
+use super::kept::Kept;
 use super::keymap::{Keymap, Scope};
 use super::listing::{Listing, Loaded};
 use super::memory::Remembered;
@@ -170,6 +171,8 @@ pub struct App {
     pub trouble: Option<CloudError>,
     /// The journal can't be read.
     pub journal_trouble: Option<String>,
+    /// What is shown as it was kept from another time.
+    pub kept: Kept,
     /// The account of the credentials.
     pub account: Option<String>,
     /// When the credentials expire, ms since epoch.
@@ -299,6 +302,7 @@ impl App {
             notice: None,
             trouble: None,
             journal_trouble: None,
+            kept: Kept::default(),
             account: None,
             credentials_expire_ms: None,
             requests_per_second: 0.0,

@@ -58,6 +58,7 @@ impl App {
             Screen::Stream(name) | Screen::Mappings(name) => self.due_stream(&name, &mut effects),
             Screen::Jobs | Screen::Dead(_) | Screen::Autoscale(_) | Screen::Tail(..) => {}
         }
+        effects.extend(self.due_to_keep());
         effects
     }
 

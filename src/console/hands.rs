@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::charts::{Lines, TableChart};
 use super::effect::{ChartQuestion, Draft, Effect};
 use super::form::Unseen;
+use super::kept;
 use super::letters::{self, Drafts};
 use super::memory::Keeper;
 use super::msg::{Msg, TableMinutes};
@@ -113,6 +114,14 @@ impl Perform for Hands {
             Effect::Watch { job, letters } => {
                 // The watcher lives as long as its channel, which ends with these hands.
                 drop(self.interests.send(Interest { job, letters }));
+            }
+            Effect::Keep(seen) => {
+                let (path, context) = (self.journal.clone(), self.cloud.context.clone());
+                tokio::task::spawn_blocking(move || {
+                    if let Some(state) = path.parent() {
+                        kept::keep(state, &context, *seen);
+                    }
+                });
             }
             Effect::Identify => {
                 self.ask(|cloud| async move { Msg::Account(inventory::account(&cloud).await) });

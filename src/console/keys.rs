@@ -67,7 +67,7 @@ pub(super) fn act(app: &mut App, action: Action) -> Vec<Effect> {
     match action {
         Action::Quit => {
             app.done = true;
-            Vec::new()
+            app.due_to_keep().into_iter().collect()
         }
         Action::Suspend => vec![Effect::Suspend],
         action if app.overlay.is_some() => on_overlay(app, action),

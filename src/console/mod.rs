@@ -27,6 +27,7 @@ mod form;
 mod forms;
 mod hands;
 mod history;
+mod kept;
 pub mod keymap;
 mod keys;
 mod letters;
@@ -65,7 +66,7 @@ use ratatui::backend::CrosstermBackend;
 use tokio::sync::mpsc;
 
 use crate::capacity::Step;
-use crate::cloud::{Cloud, CloudError, Guard, budget, guard};
+use crate::cloud::{Cloud, CloudError, Guard, budget, cache, guard};
 use crate::jobs::JobId;
 use crate::jobs::journal::now_ms;
 use app::{App, Screen};
@@ -158,6 +159,11 @@ pub async fn run(options: Options) -> Result<(), ConsoleError> {
     let theme = Theme::from_environment(|name| std::env::var_os(name));
     let mut app = App::new(place, keymap, theme, screen, now_ms());
     app.step = options.step;
+    if let Some(state) = options.journal_path.parent()
+        && let Some(kept) = cache::load(state, &options.cloud.context)
+    {
+        app.recall(kept);
+    }
     app.folder = std::env::current_dir().unwrap_or_default();
     let (memory, unreadable) = memory::load(options.journal_path.parent().unwrap_or(&options.journal_path));
     app.tour = !memory.tour_seen;

@@ -100,6 +100,7 @@ fn taken(app: &mut App, msg: Msg) -> Vec<Effect> {
                 app.table_names.asked_ms = None;
                 app.table_names.at_ms = app.now_ms;
                 if let Some(names) = app.answered(answer) {
+                    app.kept.tables_ms = None;
                     if let Some(rows) = &mut app.tables.rows {
                         rows.retain(|table| names.binary_search(&table.name).is_ok());
                     }
@@ -150,6 +151,7 @@ fn taken(app: &mut App, msg: Msg) -> Vec<Effect> {
                 app.streams.asked_ms = None;
                 app.streams.at_ms = app.now_ms;
                 if let Some(mut rows) = app.answered(answer) {
+                    app.kept.streams_ms = None;
                     let known = app.streams.rows.take().unwrap_or_default();
                     // What was not on screen is as it was described before.
                     for row in rows.iter_mut().filter(|row| row.status.is_empty()) {

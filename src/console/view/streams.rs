@@ -9,8 +9,9 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 
+use super::tables::kept_age;
 use super::{boxed, listed, none_match, say};
 use crate::cloud::inventory::Stream;
 use crate::console::app::App;
@@ -49,7 +50,10 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
         buf,
         area,
         theme,
-        Line::styled(format!(" streams {} ", known.map_or(String::new(), |n| n.to_string())), theme.strong),
+        Line::from(vec![
+            Span::styled(format!(" streams {} ", known.map_or(String::new(), |n| n.to_string())), theme.strong),
+            Span::styled(app.kept.streams_ms.map_or(String::new(), |at| kept_age(app, at)), theme.warn),
+        ]),
         right,
     );
     match known {

@@ -95,8 +95,16 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
 
 /// How old what is on screen is, where the budget or AWS keeps it waiting.
 fn age(app: &App) -> String {
+    if let Some(at) = app.kept.tables_ms {
+        return kept_age(app, at);
+    }
     let old = app.oldest_shown_ms().map_or(0, |at| app.now_ms - at);
     if old >= OLD_MS { format!("as of {} ago ", duration(old as f64)) } else { String::new() }
+}
+
+/// How old what was kept from another time is.
+pub(super) fn kept_age(app: &App, at_ms: i64) -> String {
+    format!("as of {} ago, asking AWS ", duration((app.now_ms - at_ms).max(0) as f64))
 }
 
 fn cells(app: &App, table: &Table, load: &TableLoad) -> Vec<Cell> {

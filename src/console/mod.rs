@@ -38,7 +38,7 @@ mod stream_tests;
 pub mod term;
 #[cfg(test)]
 mod tests;
-mod theme;
+pub(crate) mod theme;
 mod view;
 mod watcher;
 mod widget;

@@ -1,4 +1,4 @@
-//! The console's state, and what each message makes of it. Pure: no I/O, no clock; time comes in messages.
+//! The console's state. No I/O, no clock; time comes in messages.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -12,20 +12,23 @@ use super::confirm::{Confirm, Token};
 use super::effect::{Effect, Request};
 use super::form::{Known, RestoreForm};
 use super::history::History;
+use super::kept::Kept;
 use super::keymap::{Keymap, Scope};
 use super::listing::{Listing, Loaded};
-use super::msg::Msg;
+use super::memory::Remembered;
+use super::palette::Palette;
+use super::pending::Pending;
 use super::playback::Scrubber;
 use super::playback::form::ReplayForm;
 use super::replica::ReplicaForm;
 use super::stream::StreamState;
 use super::theme::Theme;
-use super::widget::text::shown;
+use super::trail::Trail;
+use super::words::{Reading, Words};
 use crate::capacity::{Resource, Step};
 use crate::cloud::inventory::{Shard, Stream, Table};
-use crate::cloud::{Class, CloudError, Context, Mode};
-use crate::jobs::journal::{Bump, DeadLetter, Decision, Job, State};
-use crate::jobs::spec::Kind;
+use crate::cloud::{CloudError, Context, Mode};
+use crate::jobs::journal::{Bump, DeadLetter, Decision, Job};
 use crate::jobs::{Audited, JobId};
 
 /// What is on screen below the overlay.
@@ -68,8 +71,12 @@ pub enum Screen {
 /// What lies over the screen.
 #[derive(Clone, Debug)]
 pub enum Overlay {
-    /// Every key that works here; scrolled by that many lines.
-    Help(u16),
+    /// Every key that works here.
+    Help(Reading),
+    /// What the words on screen mean.
+    Words(Box<Words>),
+    /// A line, and what it could mean.
+    Palette(Box<Palette>),
     /// Something to read: title, lines, scrolled by that many lines.
     Text(String, Vec<String>, u16),
     /// A question.
@@ -117,11 +124,6 @@ pub struct Notice {
     pub words: String,
 }
 
-/// How long a notice stays, ms.
-const NOTICE_MS: i64 = 12_000;
-/// How far back minutes of CloudWatch are kept, ms.
-const KEPT_MS: i64 = 24 * 3_600_000;
-
 /// Where the console acts, and how.
 #[derive(Clone, Debug, Default)]
 pub struct Place {
@@ -153,14 +155,24 @@ pub struct App {
     pub screen: Screen,
     /// What `back` goes to.
     pub behind: Vec<Screen>,
+    /// What was visited before and after the screen.
+    pub trail: Trail,
+    /// What is remembered from one start to the next.
+    pub remembered: Remembered,
+    /// The six lines of the first start are shown, unless something is asked.
+    pub tour: bool,
     /// What lies over it.
     pub overlay: Option<Overlay>,
+    /// Keys of a sequence that waits for the next.
+    pub pending: Pending,
     /// Words above the footer.
     pub notice: Option<Notice>,
     /// AWS can't be reached, or refuses the credentials: what is shown is as of before.
     pub trouble: Option<CloudError>,
     /// The journal can't be read.
     pub journal_trouble: Option<String>,
+    /// What is shown as it was kept from another time.
+    pub kept: Kept,
     /// The account of the credentials.
     pub account: Option<String>,
     /// When the credentials expire, ms since epoch.
@@ -189,6 +201,10 @@ pub struct App {
     /// Minutes of refused writes by table.
     pub throttled: HashMap<String, Minutes>,
     pub(super) table_minutes_ms: Option<i64>,
+    /// When CloudWatch last answered about each table, ms since epoch.
+    pub(super) tables_measured_ms: HashMap<String, i64>,
+    /// When it was last asked about tables of which the filter must know, ms since epoch.
+    pub(super) tables_measuring_ms: Option<i64>,
     /// The streams.
     pub streams: Loaded<Stream>,
     /// How the streams are listed.
@@ -202,6 +218,10 @@ pub struct App {
     /// Minutes of records read by stream.
     pub stream_read: HashMap<String, Minutes>,
     pub(super) stream_minutes_ms: Option<i64>,
+    /// When CloudWatch last answered about each stream, ms since epoch.
+    pub(super) streams_measured_ms: HashMap<String, i64>,
+    /// When it was last asked about streams of which the filter must know, ms since epoch.
+    pub(super) streams_measuring_ms: Option<i64>,
     /// The stream on screen.
     pub at_stream: StreamState,
     /// The jobs, newest first; `None` until the journal was read.
@@ -220,8 +240,8 @@ pub struct App {
     pub letters: Option<(JobId, Vec<DeadLetter>, u64)>,
     /// What the verify on screen found to differ: the first lines of its list.
     pub differences: Option<(JobId, Vec<String>)>,
-    /// The selected dead letter.
-    pub letter_at: usize,
+    /// How the dead letters are listed.
+    pub letters_list: Listing,
     /// The autoscalers' last decisions, oldest first, while one is on screen.
     pub decisions: Vec<Decision>,
     /// The selected decision, counted from the newest.
@@ -253,8 +273,8 @@ pub struct App {
     pub scrubber: Option<Scrubber>,
     /// The form that sends a range of events on.
     pub replay_form: Option<ReplayForm>,
-    /// Which event table is selected.
-    pub event_table_at: usize,
+    /// How the event tables are listed.
+    pub event_tables_list: Listing,
     /// Where the console was started: exports go there unless told otherwise.
     pub folder: PathBuf,
     /// True when the screen no longer shows the state.
@@ -274,10 +294,15 @@ impl App {
             theme,
             screen,
             behind,
+            trail: Trail::default(),
+            remembered: Remembered::default(),
+            tour: false,
             overlay: None,
+            pending: Pending::default(),
             notice: None,
             trouble: None,
             journal_trouble: None,
+            kept: Kept::default(),
             account: None,
             credentials_expire_ms: None,
             requests_per_second: 0.0,
@@ -294,6 +319,8 @@ impl App {
             consumed: HashMap::new(),
             throttled: HashMap::new(),
             table_minutes_ms: None,
+            tables_measured_ms: HashMap::new(),
+            tables_measuring_ms: None,
             streams: Loaded::default(),
             streams_list: Listing::default(),
             stream_records: HashMap::new(),
@@ -301,6 +328,8 @@ impl App {
             stream_lag: HashMap::new(),
             stream_read: HashMap::new(),
             stream_minutes_ms: None,
+            streams_measured_ms: HashMap::new(),
+            streams_measuring_ms: None,
             at_stream: StreamState::default(),
             jobs: None,
             jobs_list: Listing::default(),
@@ -310,7 +339,7 @@ impl App {
             histories: HashMap::new(),
             letters: None,
             differences: None,
-            letter_at: 0,
+            letters_list: Listing::default(),
             decisions: Vec::new(),
             decision_at: 0,
             charts: HashMap::new(),
@@ -328,7 +357,7 @@ impl App {
             look_request: Request::default(),
             scrubber: None,
             replay_form: None,
-            event_table_at: 0,
+            event_tables_list: Listing::default(),
             folder: PathBuf::from("/"),
             dirty: true,
             done: false,
@@ -351,7 +380,10 @@ impl App {
                 Token::Name(_) => Scope::Prompt,
             },
             Some(Overlay::Prompt(_)) => Scope::Prompt,
-            Some(Overlay::Help(_) | Overlay::Text(..)) => Scope::Global,
+            Some(Overlay::Palette(_)) => Scope::Palette,
+            Some(Overlay::Help(reading)) => reading.scope(),
+            Some(Overlay::Words(words)) => words.reading.scope(),
+            Some(Overlay::Text(..)) => Scope::Global,
             None => self.screen_scope(),
         }
     }
@@ -417,35 +449,32 @@ impl App {
             return Vec::new();
         }
         let top = matches!(screen, Screen::Tables | Screen::Streams | Screen::Jobs | Screen::EventTables);
-        let before = std::mem::replace(&mut self.screen, screen);
-        if top {
-            self.behind.clear();
-        } else {
-            self.behind.push(before);
+        let mut behind = Vec::new();
+        if !top {
+            behind.clone_from(&self.behind);
+            behind.push(self.screen.clone());
         }
-        self.arrived()
+        self.show(screen, behind)
     }
 
     /// Shows a job, on the screen of its kind.
     pub(super) fn go_to_job(&mut self, id: JobId) -> Vec<Effect> {
-        let is_scaler = self.job(&id).is_some_and(|job| job.kind() == Kind::Autoscale);
-        self.go(if is_scaler { Screen::Autoscale(id) } else { Screen::Job(id) })
+        let screen = self.screen_of_job(&id);
+        self.go(screen)
     }
 
     /// Shows what was there before. On a list, nothing is behind.
     pub(super) fn back(&mut self) -> Vec<Effect> {
-        match self.behind.pop() {
-            Some(screen) => {
-                self.screen = screen;
-                self.arrived()
-            }
+        let mut behind = self.behind.clone();
+        match behind.pop() {
+            Some(screen) => self.show(screen, behind),
             None => Vec::new(),
         }
     }
 
-    fn arrived(&mut self) -> Vec<Effect> {
+    pub(super) fn arrived(&mut self, _from: &Screen) -> Vec<Effect> {
         self.frozen_ms = None;
-        self.letter_at = 0;
+        self.letters_list.select_first();
         self.decision_at = 0;
         self.index_at = 0;
         let mut effects = vec![self.watch()];
@@ -453,257 +482,4 @@ impl App {
         effects.extend(self.due());
         effects
     }
-
-    pub(super) fn answered<T>(&mut self, answer: Result<T, CloudError>) -> Option<T> {
-        match answer {
-            Ok(value) => {
-                self.trouble = None;
-                Some(value)
-            }
-            Err(error) => {
-                if matches!(error.class, Class::Auth | Class::Transient | Class::Unknown) {
-                    self.trouble = Some(error);
-                } else {
-                    self.say(error.to_string(), true);
-                }
-                None
-            }
-        }
-    }
-}
-
-impl App {
-    /// A table was described.
-    fn describe(&mut self, table: Table) {
-        self.described_ms.insert(table.name.clone(), self.now_ms);
-        let rows = self.tables.rows.get_or_insert_default();
-        match rows.iter_mut().find(|known| known.name == table.name) {
-            Some(known) => *known = table,
-            None => rows.push(table),
-        }
-    }
-
-    /// Everything is asked for again without waiting for its turn.
-    pub(super) fn ask_again(&mut self) {
-        for at_ms in [&mut self.table_names.at_ms, &mut self.streams.at_ms] {
-            *at_ms = i64::MIN;
-        }
-        self.tables.asked_ms = None;
-        self.table_names.asked_ms = None;
-        self.streams.asked_ms = None;
-        self.described_ms.clear();
-        self.table_asked = None;
-        self.table_minutes_ms = None;
-        self.stream_minutes_ms = None;
-        self.at_stream.ask_again();
-        self.chart_asked = None;
-    }
-}
-
-fn keep(all: &mut HashMap<String, Minutes>, name: &str, points: Vec<(i64, f64)>, now_ms: i64) {
-    let minutes = all.entry(name.to_owned()).or_default();
-    minutes.extend(points);
-    *minutes = minutes.split_off(&(now_ms - KEPT_MS));
-}
-
-/// What `msg` makes of the state, and what is to be done about it.
-pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
-    // Only a tick may leave the screen as it is.
-    if !matches!(msg, Msg::Tick { .. } | Msg::Api(..)) {
-        app.dirty = true;
-    }
-    match msg {
-        Msg::Key(key) => return super::keys::pressed(app, &key),
-        Msg::Paste(text) => return super::keys::pasted(app, &text),
-        Msg::Resized => {}
-        Msg::Shutdown => app.done = true,
-        Msg::Tick { now_ms, requests } => return tick(app, now_ms, requests),
-        Msg::Account(answer) => {
-            if let Ok(account) = answer {
-                app.account = Some(account).filter(|a| !a.is_empty());
-            }
-        }
-        Msg::CredentialsExpire(at_ms) => app.credentials_expire_ms = at_ms,
-        Msg::Api(asked, budget) => app.api.take(app.now_ms, asked, budget),
-        Msg::TableNames(request, answer) => {
-            if request == app.table_names.request {
-                app.table_names.asked_ms = None;
-                app.table_names.at_ms = app.now_ms;
-                if let Some(names) = app.answered(answer) {
-                    if let Some(rows) = &mut app.tables.rows {
-                        rows.retain(|table| names.binary_search(&table.name).is_ok());
-                    }
-                    if names.is_empty() {
-                        app.tables.rows = Some(Vec::new());
-                    }
-                    app.table_names.rows = Some(names);
-                    return app.due();
-                }
-            }
-        }
-        Msg::Tables(request, answer) => {
-            if request == app.tables.request {
-                app.tables.asked_ms = None;
-                app.tables.at_ms = app.now_ms;
-                if let Some(tables) = app.answered(answer) {
-                    app.tables.rows.get_or_insert_default();
-                    tables.into_iter().for_each(|table| app.describe(table));
-                    return app.due();
-                }
-            }
-        }
-        Msg::Table(answer) => {
-            if let Some(table) = app.answered(answer) {
-                app.describe(table);
-            }
-        }
-        Msg::Chart(request, answer) => {
-            if request == app.chart_request
-                && let Some(chart) = app.answered(answer)
-            {
-                app.charts.insert(chart.table.clone(), chart);
-            }
-        }
-        Msg::TableMinutes(answer) => {
-            for minutes in app.answered(answer).into_iter().flatten() {
-                keep(&mut app.consumed, &minutes.table, minutes.consumed, app.now_ms);
-                keep(&mut app.throttled, &minutes.table, minutes.throttled, app.now_ms);
-            }
-        }
-        Msg::Streams(request, answer) => {
-            if request == app.streams.request {
-                app.streams.asked_ms = None;
-                app.streams.at_ms = app.now_ms;
-                if let Some(mut rows) = app.answered(answer) {
-                    let known = app.streams.rows.take().unwrap_or_default();
-                    // What was not on screen is as it was described before.
-                    for row in rows.iter_mut().filter(|row| row.status.is_empty()) {
-                        if let Some(before) = known.iter().find(|before| before.name == row.name) {
-                            row.clone_from(before);
-                        }
-                    }
-                    app.streams.rows = Some(rows);
-                    return app.due();
-                }
-            }
-        }
-        Msg::Stream(msg) => return super::stream::took(app, msg),
-        Msg::StreamMinutes(answer) => {
-            for minutes in app.answered(answer).into_iter().flatten() {
-                keep(&mut app.stream_records, &minutes.stream, minutes.records, app.now_ms);
-                keep(&mut app.stream_bytes, &minutes.stream, minutes.bytes, app.now_ms);
-                keep(&mut app.stream_read, &minutes.stream, minutes.read, app.now_ms);
-                keep(&mut app.stream_lag, &minutes.stream, minutes.lag_ms, app.now_ms);
-            }
-        }
-        Msg::Jobs(jobs, bumps) => {
-            app.journal_trouble = None;
-            for job in &jobs {
-                let before = app.job(&job.id).map(|known| known.state);
-                if before.is_some_and(State::is_live) && !job.state.is_live() {
-                    let is_bad = job.state != State::Done;
-                    let message =
-                        if job.message.is_empty() { String::new() } else { format!(": {}", shown(&job.message)) };
-                    app.notice = Some(Notice {
-                        at_ms: app.now_ms,
-                        is_bad,
-                        words: format!("{} {}{message}", job.id, job.state.as_str()),
-                    });
-                }
-            }
-            app.jobs = Some(jobs);
-            app.bumps = bumps;
-            super::keys::ask_owed(app);
-            return app.due();
-        }
-        Msg::Samples(id, samples) => app.histories.entry(id).or_default().extend(samples),
-        Msg::Notes(id, notes) => {
-            let known = &mut app.histories.entry(id).or_default().notes;
-            let last = known.last().map_or(i64::MIN, |note| note.number);
-            known.extend(notes.into_iter().filter(|note| note.number > last));
-        }
-        Msg::Letters(id, letters, total) => {
-            // Of a list that grew shorter the last one is selected.
-            app.letter_at = app.letter_at.min(letters.len().saturating_sub(1));
-            app.letters = Some((id, letters, total));
-        }
-        Msg::Decisions(decisions) => app.decisions = decisions,
-        // Without them the shards are shown as a list.
-        Msg::TableShards(id, Ok(shards)) => {
-            app.trouble = None;
-            app.table_shards.insert(id, shards);
-        }
-        Msg::TableShards(_, Err(error)) => tracing::debug!(%error, "the shards of a replica's source are not known"),
-        Msg::Audited(id, audited) => {
-            app.audits.insert(id, audited);
-        }
-        Msg::Differences(id, lines) => app.differences = Some((id, lines)),
-        Msg::Draft(draft) => return vec![Effect::Edit(draft)],
-        Msg::Edited(draft) => return vec![Effect::CheckDraft(draft)],
-        Msg::JournalLost(words) => app.journal_trouble = Some(words),
-        Msg::Looked(request, answer) => {
-            if let Some(form) = app.form.as_mut().filter(|_| request == app.look_request) {
-                form.looked = Some(answer);
-            }
-        }
-        Msg::Started(id) => {
-            app.say(format!("{id} was started; it goes on when the console is closed"), false);
-            app.form = None;
-            app.backup_form = None;
-            app.replica_form = None;
-            app.replay_form = None;
-            let is_form =
-                |screen: &Screen| matches!(screen, Screen::Restore | Screen::Backup | Screen::Replica | Screen::Replay);
-            app.behind.retain(|screen| !is_form(screen));
-            if is_form(&app.screen) {
-                app.screen = app.behind.pop().unwrap_or(Screen::Jobs);
-            }
-            return app.go_to_job(id);
-        }
-        Msg::Done(words) => {
-            app.say(words, false);
-            // What was changed is looked at again without waiting for its turn.
-            app.described_ms.clear();
-            app.table_asked = None;
-            app.streams.at_ms = i64::MIN;
-            app.at_stream.ask_again();
-            return app.due();
-        }
-        Msg::Refused(words) => app.say(words, true),
-        Msg::Playback(request, answer) => return super::playback::answered(app, request, answer),
-        Msg::WouldSend(change) => {
-            let lines = vec![
-                format!("{} {} on {}", change.service, change.operation, shown(&change.target)),
-                String::new(),
-                shown(&change.request),
-                String::new(),
-                "The same as:".to_owned(),
-                shown(&change.as_aws_command()),
-            ];
-            app.overlay = Some(Overlay::Text("dry run: this would have been sent".to_owned(), lines, 0));
-        }
-    }
-    Vec::new()
-}
-
-fn tick(app: &mut App, now_ms: i64, requests: u64) -> Vec<Effect> {
-    // Everything that a tick alone moves is shown to the second.
-    if now_ms / 1000 != app.now_ms / 1000 {
-        app.dirty = true;
-    }
-    app.now_ms = now_ms;
-    super::playback::tick(app);
-    match app.requests_seen {
-        Some((at, seen)) if now_ms - at >= 2000 => {
-            app.requests_per_second = requests.saturating_sub(seen) as f64 * 1000.0 / (now_ms - at) as f64;
-            app.requests_seen = Some((now_ms, requests));
-        }
-        Some(_) => {}
-        None => app.requests_seen = Some((now_ms, requests)),
-    }
-    if app.notice.as_ref().is_some_and(|notice| now_ms - notice.at_ms > NOTICE_MS) {
-        app.notice = None;
-        app.dirty = true;
-    }
-    app.due()
 }

@@ -5,7 +5,6 @@ use tui_input::Input;
 use super::app::{App, Screen};
 use super::confirm::{Confirm, Token};
 use super::effect::Effect;
-use super::keymap::Action;
 use super::widget::form::{Field, Fields};
 use super::widget::quantity::{bytes, count, duration};
 use crate::backup::Format;
@@ -128,27 +127,12 @@ pub(super) fn open(app: &mut App, table: Option<String>) -> Vec<Effect> {
     app.go(Screen::Backup)
 }
 
-/// An action on the form.
-pub(super) fn on_form(app: &mut App, action: Action) -> Vec<Effect> {
-    let Some(form) = &mut app.backup_form else { return app.back() };
-    match action {
-        Action::Next => form.fields.next(),
-        Action::Previous => form.fields.previous(),
-        Action::Back => return app.back(),
-        Action::Accept => review(app),
-        _ => {}
-    }
-    Vec::new()
-}
-
 /// Enter on the form: the first error is shown, or what would start.
-fn review(app: &mut App) {
+pub(super) fn review(app: &mut App) {
     let (names, tables) = (app.table_names.rows.as_deref(), app.tables.rows.as_deref());
-    let Some(form) = &mut app.backup_form else { return };
+    let Some(form) = &app.backup_form else { return };
     if let Some((at, error)) = form.fields.first_error(|name| form.error(name, names)) {
-        form.fields.at = at;
-        app.say(error, true);
-        return;
+        return app.wrong_field(at, error);
     }
     let spec = Spec::Backup(form.spec());
     let mut facts = vec![("backup", spec.title())];

@@ -6,7 +6,6 @@ use tui_input::Input;
 use super::app::{App, Screen};
 use super::confirm::{Confirm, Token};
 use super::effect::Effect;
-use super::keymap::Action;
 use super::widget::form::{Field, Fields};
 use super::widget::quantity::{bytes, count, duration, rate};
 use crate::cloud::inventory::{Table, nearest};
@@ -269,29 +268,12 @@ pub(super) fn open(app: &mut App, table: Option<String>) -> Vec<Effect> {
     app.go(Screen::Replica)
 }
 
-/// An action on the form.
-pub(super) fn on_form(app: &mut App, action: Action) -> Vec<Effect> {
-    let Some(form) = &mut app.replica_form else { return app.back() };
-    match action {
-        Action::Next => form.fields.next(),
-        Action::Previous => form.fields.previous(),
-        Action::Back => return app.back(),
-        Action::Accept => review(app),
-        _ => {}
-    }
-    Vec::new()
-}
-
 /// Enter on the form: the first error is shown, or what would start.
-fn review(app: &mut App) {
+pub(super) fn review(app: &mut App) {
     let known = app.known_to_replicas();
     let Some(form) = &app.replica_form else { return };
     if let Some((at, error)) = form.fields.first_error(|name| form.error(name, known)) {
-        if let Some(form) = &mut app.replica_form {
-            form.fields.at = at;
-        }
-        app.say(error, true);
-        return;
+        return app.wrong_field(at, error);
     }
     let mut replicate = form.spec();
     let source = known.tables.iter().find(|table| table.name == replicate.table);

@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use crossterm::event::Event;
 use futures::{FutureExt as _, Stream, StreamExt as _};
+use hdrhistogram::Histogram;
 use ratatui::Terminal;
 use ratatui::backend::Backend;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::app::{App, update};
+use super::app::App;
 use super::effect::{Draft, Effect};
 use super::msg::Msg;
+use super::update::update;
 use super::view;
 
 /// At most 30 frames a second.
@@ -78,6 +80,13 @@ pub struct Runtime<B: Backend, I, P> {
     editing: Option<Editing>,
     /// Frames drawn so far.
     pub frames: u64,
+    /// What each took to be made and handed to the terminal, µs.
+    took: Histogram<u64>,
+}
+
+/// From 1 µs to a minute, to the percent.
+fn frame_times() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 60_000_000, 2).expect("1 µs to a minute with two digits is a histogram")
 }
 
 impl<B, I, P> Runtime<B, I, P>
@@ -100,8 +109,18 @@ where
         if let Ok(size) = terminal.size() {
             app.size = (size.width, size.height);
         }
-        let mut runtime =
-            Self { terminal, app, input, mailbox, performer, frame, drawn: None, editing: None, frames: 0 };
+        let mut runtime = Self {
+            terminal,
+            app,
+            input,
+            mailbox,
+            performer,
+            frame,
+            drawn: None,
+            editing: None,
+            frames: 0,
+            took: frame_times(),
+        };
         let effects = runtime.app.begin();
         runtime.perform(effects)?;
         Ok(runtime)
@@ -116,6 +135,14 @@ where
     /// Runs until the console is left or the input ends.
     pub async fn run(&mut self) -> io::Result<()> {
         while self.step().await? {}
+        let took = &self.took;
+        tracing::info!(
+            frames = self.frames,
+            median_us = took.value_at_quantile(0.5),
+            p99_us = took.value_at_quantile(0.99),
+            longest_us = took.max(),
+            "drawn"
+        );
         Ok(())
     }
 
@@ -162,7 +189,9 @@ where
         self.terminal.backend_mut().begin_frame()?;
         let app = &self.app;
         self.terminal.draw(|frame| view::draw(frame, app)).map_err(io::Error::other)?;
-        self.terminal.backend_mut().end_frame()
+        self.terminal.backend_mut().end_frame()?;
+        self.took.saturating_record(self.drawn.map_or(0, |at| at.elapsed().as_micros() as u64));
+        Ok(())
     }
 
     fn on_event(&mut self, event: Option<io::Result<Event>>) -> io::Result<()> {

@@ -16,6 +16,7 @@ mod iam;
 mod lambda;
 mod leases;
 mod local;
+mod night;
 mod pacing;
 mod peers;
 mod plan;
@@ -32,5 +33,6 @@ mod table_streams;
 #[cfg(unix)]
 mod terminal;
 mod track;
+mod twin;
 mod verify;
 mod work;

@@ -170,7 +170,8 @@ fn killed_three_times(stream: bool) {
             let job = job(&scene, &id);
             assert_ne!(job.state, State::Done, "the worker was too fast to be killed");
             let more = job.counters.written > (kill - 1) * 2_000;
-            (job.state == State::Running && more).then(|| job.pid.unwrap())
+            // A worker has the lock of its job a moment before it writes down its own pid.
+            (job.state == State::Running && u64::from(job.runs) == kill && more).then(|| job.pid.unwrap())
         });
         signal(pid, "KILL");
         until("the journal knows that the worker is gone", || {

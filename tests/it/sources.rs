@@ -138,7 +138,8 @@ fn killed_ten_times(stream: bool) {
             let job = scene.job(&id);
             assert_ne!(job.state, State::Done, "the worker was too fast to be killed ten times");
             looks = looks.saturating_sub(1);
-            (job.state == State::Running && job.counters.written >= more && looks == 0).then(|| job.pid.unwrap())
+            (job.state == State::Running && job.runs == killed + 1 && job.counters.written >= more && looks == 0)
+                .then(|| job.pid.unwrap())
         });
         signal(pid, "KILL");
         killed += 1;
@@ -420,12 +421,12 @@ fn a_chain_killed_in_every_stage_ends_as_its_newest_export() {
             args.extend(["-k", "restore"]);
         }
         let id = scene.sluice.run(&args).expect(0).last_json()["job"].as_str().unwrap().to_owned();
-        for at in [500, 1_500, 2_100, 2_600, 3_000] {
+        for (run, at) in (1..).zip([500, 1_500, 2_100, 2_600, 3_000]) {
             let pid = until("the worker is that far", || {
                 let job = scene.job(&id);
                 assert_ne!(job.state, State::Done, "the worker was too fast to be killed");
                 let settled = job.counters.written + job.counters.deleted;
-                (job.state == State::Running && settled >= at).then(|| job.pid.unwrap())
+                (job.state == State::Running && job.runs == run && settled >= at).then(|| job.pid.unwrap())
             });
             signal(pid, "KILL");
             until("the journal knows that it is gone", || (scene.job(&id).state == State::Interrupted).then_some(()));

@@ -9,7 +9,6 @@ use crate::cloud::inventory::{Stream, nearest};
 use crate::console::app::App;
 use crate::console::confirm::{Confirm, Token};
 use crate::console::effect::Effect;
-use crate::console::keymap::Action;
 use crate::console::widget::form::{Field, Fields};
 use crate::console::widget::quantity::{count, duration};
 use crate::event::{Range, moment};
@@ -172,29 +171,13 @@ impl ReplayForm {
     }
 }
 
-/// An action on the form.
-pub(in crate::console) fn on_form(app: &mut App, action: Action) -> Vec<Effect> {
-    let Some(form) = &mut app.replay_form else { return app.back() };
-    match action {
-        Action::Next => form.fields.next(),
-        Action::Previous => form.fields.previous(),
-        Action::Back => return app.back(),
-        Action::Accept => review(app),
-        _ => {}
-    }
-    Vec::new()
-}
-
 /// Enter on the form: the first error is shown, or what would start.
-fn review(app: &mut App) {
+pub(in crate::console) fn review(app: &mut App) {
     let (streams, now_ms) = (app.streams.rows.as_deref(), app.now_ms);
-    let Some(form) = &mut app.replay_form else { return };
-    if let Some((at, error)) = form.fields.first_error(|name| form.error(name, streams, now_ms)) {
-        form.fields.at = at;
-        app.say(error, true);
-        return;
-    }
     let Some(form) = &app.replay_form else { return };
+    if let Some((at, error)) = form.fields.first_error(|name| form.error(name, streams, now_ms)) {
+        return app.wrong_field(at, error);
+    }
     let Some(spec) = form.spec(now_ms) else { return };
     let mut facts = vec![
         ("from", format!("{:.6}", spec.from)),

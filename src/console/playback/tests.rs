@@ -9,10 +9,11 @@ use ratatui::backend::TestBackend;
 use super::read::answer;
 use super::*;
 use crate::cloud::{Class, Mode};
-use crate::console::app::{Place as Where, update};
+use crate::console::app::Place as Where;
 use crate::console::fixture::{self, NOW_MS};
 use crate::console::msg::Msg;
 use crate::console::theme::Theme;
+use crate::console::update::update;
 use crate::console::{keymap, view};
 use crate::event::read::EventRead as _;
 use crate::event::read::fake::{Fake, event};
@@ -136,7 +137,7 @@ impl Desk {
     }
 
     fn go_to(&mut self, at: &str) {
-        self.press("g");
+        self.press("t");
         self.press(at);
         self.press("enter");
     }

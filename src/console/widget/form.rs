@@ -44,6 +44,36 @@ pub struct Fields<N> {
     pub at: usize,
 }
 
+/// What keys do to the fields of any form.
+pub trait Typing {
+    /// On to the next field; from the last to the first.
+    fn next(&mut self);
+    /// Back to the field before; from the first to the last.
+    fn previous(&mut self);
+    /// To field number `at`.
+    fn go_to(&mut self, at: usize);
+    /// What is typed into.
+    fn input(&mut self) -> &mut Input;
+}
+
+impl<N> Typing for Fields<N> {
+    fn next(&mut self) {
+        self.at = (self.at + 1) % self.all.len();
+    }
+
+    fn previous(&mut self) {
+        self.at = (self.at + self.all.len() - 1) % self.all.len();
+    }
+
+    fn go_to(&mut self, at: usize) {
+        self.at = at;
+    }
+
+    fn input(&mut self) -> &mut Input {
+        &mut self.all[self.at].input
+    }
+}
+
 impl<N: Copy + PartialEq> Fields<N> {
     /// Fields, top to bottom, of which number `at` is typed into.
     pub fn new(all: Vec<Field<N>>, at: usize) -> Self {
@@ -70,16 +100,6 @@ impl<N: Copy + PartialEq> Fields<N> {
     /// The field that is typed into.
     pub fn here(&mut self) -> &mut Field<N> {
         &mut self.all[self.at]
-    }
-
-    /// On to the next field; from the last to the first.
-    pub fn next(&mut self) {
-        self.at = (self.at + 1) % self.all.len();
-    }
-
-    /// Back to the field before; from the first to the last.
-    pub fn previous(&mut self) {
-        self.at = (self.at + self.all.len() - 1) % self.all.len();
     }
 
     /// The first field with an error, by its number, and the error.

@@ -70,6 +70,7 @@ alter table audit add column before text;
 alter table audit add column undoes integer;
 create index audit_by_job on audit(job, number);
 create index audit_by_target on audit(target, number);
+create index audit_by_undoes on audit(undoes) where undoes is not null;
 ",
 ];
 

@@ -1,0 +1,119 @@
+//! What keys do to the job at hand: pause it, cap it, end it, verify what it did.
+
+use tui_input::Input;
+
+use super::app::{App, Overlay, Prompt, Purpose, Screen};
+use super::confirm::{Confirm, Token};
+use super::effect::Effect;
+use super::keymap::Action;
+use super::keys::ask;
+use super::replica;
+use crate::cloud::Mode;
+use crate::jobs::journal::{Control, State};
+use crate::jobs::spec::{Kind, Spec, VerifySpec};
+
+/// A key that acts on the job at hand.
+pub(super) fn act(app: &mut App, action: Action) {
+    match action {
+        Action::Pause => pause(app),
+        Action::Cancel => cancel(app),
+        Action::Rate => rate(app),
+        _ => verify(app),
+    }
+}
+
+/// The autoscaler of this context: the live one, else the last.
+pub(super) fn go_to_scaler(app: &mut App) -> Vec<Effect> {
+    let here = app.jobs.iter().flatten().filter(|job| job.kind() == Kind::Autoscale && app.is_here(&job.context));
+    let scalers: Vec<_> = here.collect();
+    let best = scalers.iter().find(|job| job.state.is_live()).or_else(|| scalers.first()).map(|job| job.id.clone());
+    if let Some(id) = best {
+        app.go(Screen::Autoscale(id))
+    } else {
+        app.say("no autoscaler has run here yet: sluice autoscale starts one", true);
+        Vec::new()
+    }
+}
+
+fn pause(app: &mut App) {
+    let Some(job) = app.selected_job().and_then(|id| app.job(&id)) else { return };
+    let question = match (job.state, job.control) {
+        (State::Paused, _) | (State::Running, Control::Pause) => Confirm::control(job, Control::Run),
+        (State::Running, _) => Confirm::control(job, Control::Pause),
+        (state, _) if state.can_resume() => {
+            let mut question = Confirm::control(job, Control::Run);
+            question.title = format!("Take {} up again where its last checkpoint was", job.id);
+            question.effect = Effect::Resume(job.id.clone());
+            question
+        }
+        (state, _) => {
+            let words = format!("{} is {}: there is nothing to pause or resume", job.id, state.as_str());
+            app.say(words, true);
+            return;
+        }
+    };
+    ask(app, question);
+}
+
+fn cancel(app: &mut App) {
+    let Some(job) = app.selected_job().and_then(|id| app.job(&id)) else { return };
+    if job.state.is_live() {
+        let question = Confirm::control(job, Control::Cancel);
+        ask(app, question);
+    } else {
+        let words = format!("{} is {}: there is nothing to cancel", job.id, job.state.as_str());
+        app.say(words, true);
+    }
+}
+
+fn rate(app: &mut App) {
+    let Some(job) = app.selected_job().and_then(|id| app.job(&id)) else { return };
+    if app.place.mode == Mode::ReadOnly {
+        app.say("read-only: a rate is refused; start sluice without --read-only", true);
+        return;
+    }
+    if !job.state.is_live() {
+        let words = format!("{} is {}: it has no rate", job.id, job.state.as_str());
+        app.say(words, true);
+        return;
+    }
+    let capped = job.rate.or(match &job.spec {
+        Spec::Restore(spec) => spec.rate,
+        _ => None,
+    });
+    let input = Input::new(capped.map_or(String::new(), |rate| rate.to_string()));
+    app.overlay = Some(Overlay::Prompt(Prompt { purpose: Purpose::Rate(job.id.clone()), input, error: None }));
+}
+
+fn verify(app: &mut App) {
+    let Some(job) = app.selected_job().and_then(|id| app.job(&id)) else { return };
+    if let Spec::Replicate(replicate) = &job.spec {
+        let (job, replicate) = (job.clone(), replicate.clone());
+        return replica::ask_verify(app, &job, &replicate);
+    }
+    let Spec::Restore(restore) = &job.spec else {
+        app.say(format!("{} is a {}: a restore or a replica can be verified", job.id, job.kind()), true);
+        return;
+    };
+    let spec = Spec::Verify(VerifySpec {
+        source: restore.source.clone(),
+        table: restore.table.clone(),
+        ..VerifySpec::default()
+    });
+    let mut facts = vec![("verify", spec.title()), ("reads", "the whole backup and the whole table".to_owned())];
+    if job.state.is_live() {
+        facts.push((
+            "but",
+            format!("{} is still {}: what it has not written yet counts as missing", job.id, job.state.as_str()),
+        ));
+    }
+    let question = Confirm {
+        title: "Compare the backup with the table, key by key".to_owned(),
+        facts,
+        undo: "it changes nothing; cancel (x) ends it".to_owned(),
+        token: Token::Yes,
+        typed: Input::default(),
+        effect: Effect::Start { spec: Box::new(spec), parent: Some(job.id.clone()) },
+    };
+    ask(app, question);
+}

@@ -49,7 +49,7 @@ mod stream_tests;
 pub mod term;
 #[cfg(test)]
 mod tests;
-mod theme;
+pub(crate) mod theme;
 mod trail;
 mod update;
 mod view;

@@ -33,5 +33,6 @@ mod table_streams;
 #[cfg(unix)]
 mod terminal;
 mod track;
+mod twin;
 mod verify;
 mod work;

@@ -144,6 +144,7 @@ async fn a_dry_run_shows_what_would_be_sent() {
         operation: "UpdateTable".into(),
         target: "historical".into(),
         request: r#"{"TableName":"historical"}"#.into(),
+        ..Change::default()
     }));
     tester.sees("dry run: this would have been sent").await;
     tester.sees("aws dynamodb update-table --cli-input-json").await;

@@ -162,7 +162,7 @@ pub async fn run(options: Options) -> Result<(), ConsoleError> {
     if let Some(state) = options.journal_path.parent()
         && let Some(kept) = cache::load(state, &options.cloud.context)
     {
-        app.recall(kept);
+        app.show_kept(kept);
     }
     app.folder = std::env::current_dir().unwrap_or_default();
     let (memory, unreadable) = memory::load(options.journal_path.parent().unwrap_or(&options.journal_path));

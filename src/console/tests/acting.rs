@@ -302,7 +302,7 @@ async fn a_form_with_an_error_starts_nothing_and_says_what_is_wrong() {
 async fn a_sequence_waits_for_its_second_key_and_says_which_there_are() {
     let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 30));
     tester.press("G g").await;
-    tester.sees("after g come g first").await;
+    tester.sees("g first").await;
     tester.press("g").await;
     assert_eq!(tester.runtime.app.selected_table().as_deref(), Some("historical"));
     tester.misses("after g come").await;

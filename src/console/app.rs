@@ -9,18 +9,23 @@ use super::api::Api;
 use super::backup::BackupForm;
 use super::charts::TableChart;
 use super::confirm::{Confirm, Token};
-use super::effect::{Effect, Request};
+use super::context::Picker;
+use super::effect::{Effect, PlaceId, Request};
 use super::form::{Known, RestoreForm};
+use super::guardrails::{Guardrails, Rules};
 use super::history::History;
 use super::keymap::{Keymap, Scope};
 use super::listing::{Listing, Loaded};
+use super::lost::Lost;
+use super::places::{Entering, KnownPlace, Limits};
 use super::playback::Scrubber;
 use super::playback::form::ReplayForm;
 use super::replica::ReplicaForm;
 use super::stream::StreamState;
-use super::theme::Theme;
+use super::theme::{Theme, Themes};
 use crate::capacity::{Resource, Step};
 use crate::cloud::inventory::{Shard, Stream, Table};
+use crate::cloud::profiles::{Profile, Renewal};
 use crate::cloud::{CloudError, Context, Mode};
 use crate::jobs::journal::{Bump, DeadLetter, Decision, Job};
 use crate::jobs::spec::Kind;
@@ -74,6 +79,8 @@ pub enum Overlay {
     Confirm(Box<Confirm>),
     /// A line that is typed.
     Prompt(Prompt),
+    /// The choice of profile and regions.
+    Contexts(Box<Picker>),
 }
 
 /// A line that is typed below the screen.
@@ -118,6 +125,8 @@ pub struct Notice {
 /// Where the console acts, and how.
 #[derive(Clone, Debug, Default)]
 pub struct Place {
+    /// Its number while the console runs.
+    pub id: PlaceId,
     /// The profile, or `default`.
     pub profile: String,
     /// The region.
@@ -126,6 +135,10 @@ pub struct Place {
     pub context: Context,
     /// What the guard does with changes.
     pub mode: Mode,
+    /// What `config.toml` says of it.
+    pub guardrails: Guardrails,
+    /// How its credentials are renewed.
+    pub renewal: Renewal,
 }
 
 /// Minutes of one metric, by their start in ms since epoch.
@@ -142,6 +155,22 @@ pub struct App {
     pub keymap: Keymap,
     /// What colours and glyphs mean.
     pub theme: Theme,
+    /// What decides that.
+    pub themes: Themes,
+    /// What the command line asked for, whatever the context.
+    pub limits: Limits,
+    /// What `config.toml` says of contexts.
+    pub rules: Rules,
+    /// Regions that `config.toml` names.
+    pub regions: Vec<String>,
+    /// The other contexts that are known.
+    pub places: Vec<KnownPlace>,
+    pub(super) last_place: PlaceId,
+    pub(super) entering: Option<Entering>,
+    /// It does something as if it stood in another context.
+    pub(super) visiting: bool,
+    /// The profiles of the AWS configuration files, once they were read.
+    pub profiles: Option<Result<Vec<Profile>, CloudError>>,
     /// What is on screen.
     pub screen: Screen,
     /// What `back` goes to.
@@ -152,6 +181,8 @@ pub struct App {
     pub notice: Option<Notice>,
     /// AWS can't be reached, or refuses the credentials: what is shown is as of before.
     pub trouble: Option<CloudError>,
+    /// AWS refuses the credentials themselves: nothing else is asked until it takes them.
+    pub lost: Option<Lost>,
     /// The journal can't be read.
     pub journal_trouble: Option<String>,
     /// The account of the credentials.
@@ -260,16 +291,27 @@ impl App {
     /// A console that knows nothing yet.
     pub fn new(place: Place, keymap: Keymap, theme: Theme, screen: Screen, now_ms: i64) -> Self {
         let behind = if matches!(screen, Screen::Job(_)) { vec![Screen::Jobs] } else { Vec::new() };
+        let mode = place.mode;
         Self {
             now_ms,
             place,
             keymap,
             theme,
+            themes: Themes::only(&theme),
+            limits: Limits { mode, ..Limits::default() },
+            rules: Rules::default(),
+            regions: Vec::new(),
+            places: Vec::new(),
+            last_place: PlaceId::default(),
+            entering: None,
+            visiting: false,
+            profiles: None,
             screen,
             behind,
             overlay: None,
             notice: None,
             trouble: None,
+            lost: None,
             journal_trouble: None,
             account: None,
             credentials_expire_ms: None,
@@ -345,6 +387,7 @@ impl App {
             },
             Some(Overlay::Prompt(_)) => Scope::Prompt,
             Some(Overlay::Help(_) | Overlay::Text(..)) => Scope::Global,
+            Some(Overlay::Contexts(_)) => Scope::Contexts,
             None => self.screen_scope(),
         }
     }

@@ -8,6 +8,8 @@ use super::replica;
 use crate::jobs::JobId;
 use crate::jobs::spec::Spec;
 
+/// How often it is asked who the credentials belong to while that is not known, or while they end soon, ms.
+const IDENTIFY_MS: i64 = 60_000;
 /// How often lists are asked for, ms.
 const LIST_MS: i64 = 5000;
 /// How often while something is being changed, ms.
@@ -22,8 +24,23 @@ const TYPING_MS: i64 = 500;
 impl App {
     /// The questions whose time has come.
     pub(super) fn due(&mut self) -> Vec<Effect> {
+        if let Some(mut effects) = self.due_while_lost() {
+            if !self.visiting {
+                effects.extend(self.due_beside());
+            }
+            return effects;
+        }
         let mut effects = Vec::new();
-        if self.identified_ms.is_none_or(|at| self.now_ms - at >= 60_000) {
+        if self.visiting {
+            // Beside the one at hand, a context is listed and nothing else.
+            match self.screen {
+                Screen::Tables => self.due_tables(&mut effects),
+                Screen::Streams => self.due_streams(&mut effects),
+                _ => {}
+            }
+            return effects;
+        }
+        if self.identified_ms.is_none_or(|at| self.now_ms - at >= self.identify_every()) {
             self.identified_ms = Some(self.now_ms);
             effects.push(Effect::Identify);
         }
@@ -49,7 +66,15 @@ impl App {
             Screen::Stream(name) | Screen::Mappings(name) => self.due_stream(&name, &mut effects),
             Screen::Jobs | Screen::Dead(_) | Screen::Autoscale(_) | Screen::Tail(..) => {}
         }
+        effects.extend(self.due_beside());
         effects
+    }
+
+    /// Who the credentials belong to does not change; when they end is looked at oftener the nearer it is, since asking may
+    /// start a program or a login service.
+    fn identify_every(&self) -> i64 {
+        let ends_soon = self.credentials_expire_ms.is_some_and(|at| at - self.now_ms < 15 * IDENTIFY_MS);
+        if self.account.is_none() || ends_soon { IDENTIFY_MS } else { 10 * IDENTIFY_MS }
     }
 
     /// Names are listed; of the tables, those on screen are described, and of few all: a thousand tables are a page of

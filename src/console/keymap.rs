@@ -49,6 +49,8 @@ pub enum Scope {
     Mappings,
     /// A tail of a stream.
     Tail,
+    /// The choice of profile and regions: plain characters are typed, but for space.
+    Contexts,
 }
 
 /// What a key does.
@@ -123,6 +125,8 @@ pub enum Action {
     Detail,
     Send,
     Export,
+    Contexts,
+    Mark,
 }
 
 /// Something that can be bound.
@@ -271,6 +275,10 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Confirm, "no", Action::No, "leave it", "leave everything as it is"),
     bindable(Scope::Review, "yes", Action::Yes, "start", "start what the form says"),
     bindable(Scope::Review, "no", Action::No, "change", "go back to the form"),
+    bindable(Scope::Contexts, "accept", Action::Accept, "go there", "go to the profile, in the marked regions"),
+    bindable(Scope::Contexts, "next", Action::Next, "profiles/regions", "type into the other side"),
+    bindable(Scope::Contexts, "mark", Action::Mark, "mark", "mark the region, to list it beside others"),
+    bindable(Scope::Contexts, "back", Action::Back, "leave", "stay where the console is"),
     bindable(Scope::Global, "back", Action::Back, "back", "close what is on top, or go back"),
     bindable(Scope::Global, "help", Action::Help, "help", "this list"),
     bindable(Scope::Global, "quit", Action::Quit, "quit", "leave the console; jobs go on"),
@@ -281,13 +289,26 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Global, "autoscale", Action::Autoscale, "", "the autoscaler's rules and last decisions"),
     bindable(Scope::Global, "next_screen", Action::NextScreen, "", "the next list"),
     bindable(Scope::Global, "previous_screen", Action::PreviousScreen, "", "the list before"),
+    bindable(
+        Scope::Global,
+        "contexts",
+        Action::Contexts,
+        "",
+        "go to another profile or region, or list several regions",
+    ),
     bindable(Scope::Global, "up", Action::Up, "", "up"),
     bindable(Scope::Global, "down", Action::Down, "", "down"),
     bindable(Scope::Global, "page_up", Action::PageUp, "", "ten up"),
     bindable(Scope::Global, "page_down", Action::PageDown, "", "ten down"),
     bindable(Scope::Global, "first", Action::First, "", "the first row"),
     bindable(Scope::Global, "last", Action::Last, "", "the last row"),
-    bindable(Scope::Global, "refresh", Action::Refresh, "", "ask AWS again now"),
+    bindable(
+        Scope::Global,
+        "refresh",
+        Action::Refresh,
+        "",
+        "ask AWS again now, with credentials read anew if it refused them",
+    ),
     bindable(
         Scope::Global,
         "suspend",
@@ -297,7 +318,7 @@ const BINDABLE: &[Bindable] = &[
     ),
 ];
 
-const SCOPES: [(&str, Scope); 17] = [
+const SCOPES: [(&str, Scope); 18] = [
     ("global", Scope::Global),
     ("tables", Scope::Tables),
     ("table", Scope::Table),
@@ -305,6 +326,7 @@ const SCOPES: [(&str, Scope); 17] = [
     ("stream", Scope::Stream),
     ("mappings", Scope::Mappings),
     ("tail", Scope::Tail),
+    ("contexts", Scope::Contexts),
     ("jobs", Scope::Jobs),
     ("job", Scope::Job),
     ("dead", Scope::Dead),
@@ -325,7 +347,7 @@ impl Scope {
 
     /// True where plain characters are typed into a field.
     pub fn is_typed_into(self) -> bool {
-        matches!(self, Self::Form | Self::Prompt)
+        matches!(self, Self::Form | Self::Prompt | Self::Contexts)
     }
 }
 
@@ -409,7 +431,9 @@ impl Keymap {
                 self.bound[number].clear();
                 for chord in chords.get_ref() {
                     let parsed = Chord::parse(chord.get_ref()).map_err(|reason| wrong(chord.span(), reason))?;
-                    if scope.is_typed_into() && parsed.is_typed() {
+                    // No profile worth finding by one, and no region, has a space in its name.
+                    let is_free = *scope == Scope::Contexts && chord.get_ref() == "space";
+                    if scope.is_typed_into() && parsed.is_typed() && !is_free {
                         let reason = format!("[{}] types plain characters: {parsed} can't be bound", scope.name());
                         return Err(wrong(chord.span(), reason));
                     }

@@ -1,9 +1,13 @@
 //! What follows from the state: which rows a list shows, what a table bears now, how far a job is.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::app::{App, Screen};
+use super::app::{App, Place, Screen};
+use super::effect::PlaceId;
 use super::history::{History, settled};
+use super::listing::Listing;
+use super::places::Seen;
 use super::widget::sparkline::bins;
 use crate::capacity::Resource;
 use crate::cloud::Context;
@@ -14,9 +18,9 @@ use crate::jobs::journal::{Bump, Job, State};
 use crate::jobs::spec::Kind;
 
 /// What is shown of tables, in the order that `sort` goes through.
-pub const TABLE_SORTS: [&str; 5] = ["name", "used", "throttled", "items", "size"];
+pub const TABLE_SORTS: [&str; 6] = ["name", "used", "throttled", "items", "size", "region"];
 /// What is shown of streams, in the order that `sort` goes through.
-pub const STREAM_SORTS: [&str; 4] = ["name", "records", "lag", "shards"];
+pub const STREAM_SORTS: [&str; 5] = ["name", "records", "lag", "shards", "region"];
 /// What is shown of jobs, in the order that `sort` goes through.
 pub const JOB_SORTS: [&str; 3] = ["newest", "state", "name"];
 
@@ -41,10 +45,69 @@ pub struct TableLoad {
 pub struct TableRow<'a> {
     /// The table.
     pub name: &'a str,
+    /// Its region.
+    pub region: &'a str,
+    /// Its context.
+    pub place: PlaceId,
+    /// That is the one at hand.
+    pub is_here: bool,
     /// What it is; `None` until it was described.
     pub table: Option<&'a Table>,
     /// What it bears now.
     pub load: TableLoad,
+}
+
+/// What a stream bears now.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StreamLoad {
+    /// Records put each second.
+    pub records: Option<f64>,
+    /// Bytes put each second.
+    pub bytes: Option<f64>,
+    /// Records read each second.
+    pub read: Option<f64>,
+    /// How far its readers are behind, ms.
+    pub lag_ms: Option<u64>,
+}
+
+/// A row of the list of streams.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamRow<'a> {
+    /// The stream.
+    pub stream: &'a Stream,
+    /// Its region.
+    pub region: &'a str,
+    /// Its context.
+    pub place: PlaceId,
+    /// That is the one at hand.
+    pub is_here: bool,
+    /// What it bears now.
+    pub load: StreamLoad,
+}
+
+/// Where the selected row is among those keys.
+fn selected<'a>(list: &Listing, keys: impl Iterator<Item = Cow<'a, str>>) -> usize {
+    let keys: Vec<Cow<'a, str>> = keys.collect();
+    list.index(keys.iter().map(AsRef::as_ref))
+}
+
+impl TableRow<'_> {
+    /// What tells it from the other rows.
+    pub fn key(&self) -> Cow<'_, str> {
+        key(self.name, self.region, self.is_here)
+    }
+}
+
+impl StreamRow<'_> {
+    /// What tells it from the other rows.
+    pub fn key(&self) -> Cow<'_, str> {
+        key(&self.stream.name, self.region, self.is_here)
+    }
+}
+
+/// In the context at hand a name is enough; names hold no slash.
+fn key<'a>(name: &'a str, region: &str, is_here: bool) -> Cow<'a, str> {
+    if is_here { Cow::Borrowed(name) } else { Cow::Owned(format!("{region}/{name}")) }
 }
 
 /// How far a job is.
@@ -67,28 +130,32 @@ pub struct Progress {
 impl App {
     /// True when `context` is where this console acts, as far as both say where that is.
     pub fn is_here(&self, context: &Context) -> bool {
-        let here = &self.place;
+        Self::is_at(&self.place, context)
+    }
+
+    /// True when `context` is that place, as far as both say where that is.
+    fn is_at(here: &Place, context: &Context) -> bool {
         let same = |a: Option<&String>, b: Option<&String>| a.is_none() || b.is_none() || a == b;
         context.endpoint_url == here.context.endpoint_url
             && same(context.region.as_ref(), Some(&here.region))
             && same(context.profile.as_ref(), here.context.profile.as_ref())
     }
 
-    /// Live restores of this context.
-    fn live_restores(&self) -> impl Iterator<Item = &Job> {
+    /// Live restores of a context.
+    fn live_restores<'a>(&'a self, place: &'a Place) -> impl Iterator<Item = &'a Job> {
         let jobs = self.jobs.iter().flatten();
-        jobs.filter(|job| job.state.is_live() && job.kind() == Kind::Restore && self.is_here(&job.context))
+        jobs.filter(move |job| job.state.is_live() && job.kind() == Kind::Restore && Self::is_at(place, &job.context))
     }
 
-    /// Jobs of ours that write `table` now, with their pasts.
-    fn writers<'a>(&'a self, table: &'a str) -> impl Iterator<Item = (&'a Job, &'a History)> {
-        let live = self.live_restores().filter(move |job| job.spec.table() == table);
+    /// Jobs of ours that write `table` of a context now, with their pasts.
+    fn writers<'a>(&'a self, place: &'a Place, table: &'a str) -> impl Iterator<Item = (&'a Job, &'a History)> {
+        let live = self.live_restores(place).filter(move |job| job.spec.table() == table);
         live.filter_map(|job| Some((job, self.histories.get(&job.id)?)))
     }
 
     /// The live job of ours that writes `table`.
     pub fn writer(&self, table: &str) -> Option<&Job> {
-        self.live_restores().find(|job| job.spec.table() == table)
+        self.live_restores(&self.place).find(|job| job.spec.table() == table)
     }
 
     /// The newest raise of `resource` that is to be given back.
@@ -98,11 +165,15 @@ impl App {
 
     /// What `table` bears now.
     pub fn table_load(&self, table: &str) -> TableLoad {
+        self.load_at(self.seen(), table)
+    }
+
+    fn load_at(&self, seen: Seen<'_>, table: &str) -> TableLoad {
         let now = self.now_ms;
-        let ours = |of: fn(&Counters) -> f64| {
-            self.writers(table).filter_map(|(_, past)| past.rate(now, RATE_MS, of)).sum::<f64>()
-        };
-        let is_ours = self.writers(table).next().is_some();
+        let writers = || self.writers(seen.place, table);
+        let ours =
+            |of: fn(&Counters) -> f64| writers().filter_map(|(_, past)| past.rate(now, RATE_MS, of)).sum::<f64>();
+        let is_ours = writers().next().is_some();
         // The newest complete minute, unless it is so old that it says nothing of now.
         let minute = |all: &std::collections::HashMap<String, super::app::Minutes>| {
             let minutes = all.get(table)?;
@@ -115,14 +186,14 @@ impl App {
                 let rates = past.rates(at, of);
                 rates.iter().filter(|(t, _)| *t <= at + 60_000).map(|(_, rate)| rate).sum::<f64>() / 60.0
             };
-            let ours: f64 = self.writers(table).map(|(_, past)| in_that_minute(past)).sum();
+            let ours: f64 = writers().map(|(_, past)| in_that_minute(past)).sum();
             // A tenth is the difference of two clocks, not somebody else's traffic.
             if is_ours && per_second - ours < per_second * 0.1 { 0.0 } else { (per_second - ours).max(0.0) }
         };
         let (from, columns) = (now - SPARK.0, SPARK.1);
-        let minutes = self.consumed.get(table).into_iter().flatten().map(|(at, sum)| (*at, sum / 60.0));
+        let minutes = seen.consumed.get(table).into_iter().flatten().map(|(at, sum)| (*at, sum / 60.0));
         let mut recent = bins(minutes, from, now, columns, 60_000);
-        for (_, past) in self.writers(table) {
+        for (_, past) in writers() {
             for (bin, ours) in recent.iter_mut().zip(bins(past.rates(from, |c| c.wcu), from, now, columns, 0)) {
                 *bin = match (*bin, ours) {
                     (Some(all), Some(ours)) => Some(all.max(ours)),
@@ -131,8 +202,8 @@ impl App {
             }
         }
         TableLoad {
-            used: ours(|c| c.wcu) + beside(minute(&self.consumed), |c| c.wcu),
-            throttled: ours(|c| c.throttled as f64) + beside(minute(&self.throttled), |c| c.throttled as f64),
+            used: ours(|c| c.wcu) + beside(minute(seen.consumed), |c| c.wcu),
+            throttled: ours(|c| c.throttled as f64) + beside(minute(seen.throttled), |c| c.throttled as f64),
             recent,
         }
     }
@@ -144,39 +215,59 @@ impl App {
 
     /// The rows of the list of tables, in their order; by anything but the name, those not described come last.
     pub fn table_rows(&self) -> Vec<TableRow<'_>> {
-        let known: HashMap<&str, &Table> =
-            self.tables.rows.iter().flatten().map(|table| (table.name.as_str(), table)).collect();
-        let names: Vec<&str> = match &self.table_names.rows {
-            Some(names) => names.iter().map(String::as_str).collect(),
-            None => self.tables.rows.iter().flatten().map(|table| table.name.as_str()).collect(),
-        };
-        let row = |name| {
-            let table: Option<&Table> = known.get(name).copied();
-            TableRow { name, table, load: table.map(|_| self.table_load(name)).unwrap_or_default() }
-        };
-        let mut rows: Vec<TableRow<'_>> =
-            names.into_iter().filter(|name| self.tables_list.shows(name)).map(row).collect();
+        let mut rows: Vec<TableRow<'_>> = self.all_seen().into_iter().flat_map(|seen| self.rows_of(seen)).collect();
         rows.sort_by(|a, b| {
             let number = |of: fn(&Table) -> u64| b.table.map_or(0, of).cmp(&a.table.map_or(0, of));
+            let by_name = || a.name.cmp(b.name).then_with(|| a.region.cmp(b.region));
             let by = match TABLE_SORTS[self.tables_list.sort % TABLE_SORTS.len()] {
                 "used" => b.load.used.total_cmp(&a.load.used),
                 "throttled" => b.load.throttled.total_cmp(&a.load.throttled),
                 "items" => number(|table| table.items),
                 "size" => number(|table| table.bytes),
-                _ => return a.name.cmp(b.name),
+                "region" => return a.region.cmp(b.region).then_with(by_name),
+                _ => return by_name(),
             };
-            a.table.is_none().cmp(&b.table.is_none()).then(by).then_with(|| a.name.cmp(b.name))
+            a.table.is_none().cmp(&b.table.is_none()).then(by).then_with(by_name)
         });
         rows
     }
 
-    /// Names of the tables whose rows are on screen: a few more at most.
+    fn rows_of<'a>(&'a self, seen: Seen<'a>) -> Vec<TableRow<'a>> {
+        let known: HashMap<&str, &Table> =
+            seen.tables.rows.iter().flatten().map(|table| (table.name.as_str(), table)).collect();
+        let names: Vec<&str> = match &seen.table_names.rows {
+            Some(names) => names.iter().map(String::as_str).collect(),
+            None => seen.tables.rows.iter().flatten().map(|table| table.name.as_str()).collect(),
+        };
+        let (region, place) = (seen.place.region.as_str(), seen.place.id);
+        let row = |name| {
+            let table: Option<&Table> = known.get(name).copied();
+            let load = table.map(|_| self.load_at(seen, name)).unwrap_or_default();
+            TableRow { name, region, place, is_here: place == self.place.id, table, load }
+        };
+        names.into_iter().filter(|name| self.is_listed(&self.tables_list, name, region)).map(row).collect()
+    }
+
+    /// True when the filter of a list shows that name, or its region where there are several.
+    fn is_listed(&self, list: &Listing, name: &str, region: &str) -> bool {
+        list.shows(name) || self.is_many() && list.shows(&format!("{region}/{name}"))
+    }
+
+    /// The selected row of the list of tables.
+    pub fn selected_row(&self) -> Option<TableRow<'_>> {
+        let mut rows = self.table_rows();
+        let at = selected(&self.tables_list, rows.iter().map(TableRow::key));
+        if at < rows.len() { Some(rows.swap_remove(at)) } else { None }
+    }
+
+    /// Names of the tables of this context whose rows are on screen: a few more at most.
     pub fn visible_tables(&self) -> Vec<String> {
         let rows = self.table_rows();
-        let at = self.tables_list.index(rows.iter().map(|row| row.name));
+        let at = selected(&self.tables_list, rows.iter().map(TableRow::key));
         let height = usize::from(self.size.1).max(1);
         let (first, after) = (at.saturating_sub(height - 1), (at + 1).max(height));
-        rows.iter().take(after).skip(first).map(|row| row.name.to_owned()).collect()
+        let seen = rows.iter().take(after).skip(first).filter(|row| row.is_here);
+        seen.map(|row| row.name.to_owned()).collect()
     }
 
     /// When the oldest of what is on screen was described, ms since epoch.
@@ -191,13 +282,14 @@ impl App {
         }
     }
 
-    /// Names of the streams whose rows are on screen: a few more at most.
+    /// Names of the streams of this context whose rows are on screen: a few more at most.
     pub fn visible_streams(&self) -> Vec<String> {
-        let rows = self.shown_streams();
-        let at = self.streams_list.index(rows.iter().map(|stream| stream.name.as_str()));
+        let rows = self.stream_rows();
+        let at = selected(&self.streams_list, rows.iter().map(StreamRow::key));
         let height = usize::from(self.size.1).max(1);
         let (first, after) = (at.saturating_sub(height - 1), (at + 1).max(height));
-        rows.iter().take(after).skip(first).map(|stream| stream.name.clone()).collect()
+        let seen = rows.iter().take(after).skip(first).filter(|row| row.is_here);
+        seen.map(|row| row.stream.name.clone()).collect()
     }
 
     /// What `of` says of a stream each second, in the newest complete minute.
@@ -206,58 +298,102 @@ impl App {
         newest.map(|(_, sum)| sum / 60.0)
     }
 
+    /// What a stream of this context bears now.
+    pub fn stream_load(&self, stream: &str) -> StreamLoad {
+        self.stream_load_at(self.seen(), stream)
+    }
+
+    fn stream_load_at(&self, seen: Seen<'_>, stream: &str) -> StreamLoad {
+        let readers = || self.readers_at(seen.place, stream);
+        let ours: Vec<f64> = readers()
+            .flat_map(|(_, past)| {
+                let shards = past.newest.iter().flat_map(|sample| &sample.shards);
+                shards.filter_map(|shard| past.shard_rate(&shard.shard))
+            })
+            .collect();
+        let read = self.stream_per_second(seen.stream_read, stream);
+        let behind = readers().filter_map(|(_, past)| past.worst_lag_ms()).max();
+        StreamLoad {
+            records: self.stream_per_second(seen.stream_records, stream),
+            bytes: self.stream_per_second(seen.stream_bytes, stream),
+            // By our live jobs, else by all polling readers in the newest complete minute.
+            read: if ours.is_empty() { read } else { Some(ours.iter().sum::<f64>().max(read.unwrap_or_default())) },
+            // Each shard of our live jobs, else CloudWatch's last minutes.
+            lag_ms: behind.or_else(|| {
+                let minutes = seen.stream_lag.get(stream)?;
+                minutes.range(self.now_ms - 240_000..).next_back().map(|(_, ms)| *ms as u64)
+            }),
+        }
+    }
+
     /// Records put on a stream each second, in the newest complete minute.
     pub fn stream_rate(&self, stream: &str) -> Option<f64> {
-        self.stream_per_second(&self.stream_records, stream)
+        self.stream_load(stream).records
     }
 
     /// Bytes put on a stream each second, in the newest complete minute.
     pub fn stream_byte_rate(&self, stream: &str) -> Option<f64> {
-        self.stream_per_second(&self.stream_bytes, stream)
+        self.stream_load(stream).bytes
     }
 
-    /// Records read from a stream each second: by our live jobs, else by all polling readers in the newest complete minute.
+    /// Records read from a stream each second.
     pub fn stream_read_rate(&self, stream: &str) -> Option<f64> {
-        let ours: Vec<f64> = self.readings(stream).values().filter_map(|reading| reading.per_second).collect();
-        let seen = self.stream_per_second(&self.stream_read, stream);
-        if ours.is_empty() { seen } else { Some(ours.iter().sum::<f64>().max(seen.unwrap_or_default())) }
+        self.stream_load(stream).read
     }
 
-    /// How far the readers of a stream are behind, ms: each shard of our live jobs, else CloudWatch's last minutes.
+    /// How far the readers of a stream are behind, ms.
     pub fn stream_lag_ms(&self, stream: &str) -> Option<u64> {
-        let ours = self.stream_readers(stream).filter_map(|(_, past)| past.worst_lag_ms()).max();
-        ours.or_else(|| {
-            let minutes = self.stream_lag.get(stream)?;
-            minutes.range(self.now_ms - 240_000..).next_back().map(|(_, ms)| *ms as u64)
-        })
+        self.stream_load(stream).lag_ms
     }
 
     /// Live jobs of this context that read `stream`, with their pasts.
     pub(super) fn stream_readers<'a>(&'a self, stream: &'a str) -> impl Iterator<Item = (&'a Job, &'a History)> {
+        self.readers_at(&self.place, stream)
+    }
+
+    fn readers_at<'a>(&'a self, place: &'a Place, stream: &'a str) -> impl Iterator<Item = (&'a Job, &'a History)> {
         let jobs = self.jobs.iter().flatten();
         jobs.filter(move |job| {
-            job.state.is_live() && job.spec.reads_stream() == Some(stream) && self.is_here(&job.context)
+            job.state.is_live() && job.spec.reads_stream() == Some(stream) && Self::is_at(place, &job.context)
         })
         .filter_map(|job| Some((job, self.histories.get(&job.id)?)))
     }
 
     /// The streams that are shown, in their order.
     pub fn shown_streams(&self) -> Vec<&Stream> {
-        let rows = self.streams.rows.iter().flatten();
-        let mut rows: Vec<&Stream> = rows.filter(|stream| self.streams_list.shows(&stream.name)).collect();
+        self.stream_rows().into_iter().map(|row| row.stream).collect()
+    }
+
+    /// The rows of the list of streams, in their order.
+    pub fn stream_rows(&self) -> Vec<StreamRow<'_>> {
+        let mut rows: Vec<StreamRow<'_>> = Vec::new();
+        for seen in self.all_seen() {
+            let (region, place) = (seen.place.region.as_str(), seen.place.id);
+            let streams = seen.streams.rows.iter().flatten();
+            let shown = streams.filter(|stream| self.is_listed(&self.streams_list, &stream.name, region));
+            rows.extend(shown.map(|stream| {
+                let load = self.stream_load_at(seen, &stream.name);
+                StreamRow { stream, region, place, is_here: place == self.place.id, load }
+            }));
+        }
         rows.sort_by(|a, b| {
             let by = match STREAM_SORTS[self.streams_list.sort % STREAM_SORTS.len()] {
-                "records" => {
-                    let rate = |s: &Stream| self.stream_rate(&s.name).unwrap_or_default();
-                    rate(b).total_cmp(&rate(a))
-                }
-                "lag" => self.stream_lag_ms(&b.name).cmp(&self.stream_lag_ms(&a.name)),
-                "shards" => b.open_shards().cmp(&a.open_shards()),
+                "records" => b.load.records.unwrap_or_default().total_cmp(&a.load.records.unwrap_or_default()),
+                "lag" => b.load.lag_ms.cmp(&a.load.lag_ms),
+                "shards" => b.stream.open_shards().cmp(&a.stream.open_shards()),
+                "region" => a.region.cmp(b.region),
                 _ => std::cmp::Ordering::Equal,
             };
-            by.then_with(|| a.name.cmp(&b.name))
+            by.then_with(|| a.stream.name.cmp(&b.stream.name)).then_with(|| a.region.cmp(b.region))
         });
         rows
+    }
+
+    /// The selected row of the list of streams.
+    pub fn selected_stream_row(&self) -> Option<StreamRow<'_>> {
+        let rows = self.stream_rows();
+        let at = selected(&self.streams_list, rows.iter().map(StreamRow::key));
+        rows.get(at).copied()
     }
 
     /// The jobs that are shown, in their order.
@@ -318,15 +454,13 @@ impl App {
         if let Some(described) = self.table(table) {
             return described.provisioned.map(|p| p.write);
         }
-        let sampled = self.writers(table).find_map(|(_, past)| past.newest.as_ref()?.provisioned_wcu);
+        let sampled = self.writers(&self.place, table).find_map(|(_, past)| past.newest.as_ref()?.provisioned_wcu);
         sampled.map(|wcu| wcu as u64)
     }
 
     /// The selected table's name.
     pub fn selected_table(&self) -> Option<String> {
-        let rows = self.table_rows();
-        let at = self.tables_list.index(rows.iter().map(|row| row.name));
-        rows.get(at).map(|row| row.name.to_owned())
+        self.selected_row().map(|row| row.name.to_owned())
     }
 
     /// The index that is selected on a table's screen; `None` is the table itself.
@@ -345,8 +479,7 @@ impl App {
 
     /// The selected stream.
     pub fn selected_stream(&self) -> Option<&Stream> {
-        let rows = self.shown_streams();
-        rows.get(self.streams_list.index(rows.iter().map(|stream| stream.name.as_str()))).copied()
+        self.selected_stream_row().map(|row| row.stream)
     }
 
     /// The job that keys act on: the one on screen, or the selected one.

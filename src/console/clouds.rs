@@ -1,32 +1,37 @@
 //! The clients of every context that the console knows. They are shared with tasks, since making them waits for files.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::effect::PlaceId;
 use super::places::Connected;
 use crate::cloud::profiles::{self, Renewal};
-use crate::cloud::{Cloud, CloudError, Context, Guard, inventory};
+use crate::cloud::{Cloud, CloudError, Context, Guard, cache, inventory};
 
 /// The clients, by the number of their context.
 #[derive(Clone, Debug, Default)]
-pub struct Clouds(Arc<Mutex<HashMap<PlaceId, Cloud>>>);
+pub struct Clouds {
+    all: Arc<Mutex<HashMap<PlaceId, Cloud>>>,
+    /// Where what was seen is kept from one time to the next.
+    state: PathBuf,
+}
 
 impl Clouds {
     /// With those that the console was started with.
-    pub fn with(cloud: &Cloud) -> Self {
-        let all = Self::default();
-        all.put(PlaceId::default(), cloud.clone());
-        all
+    pub fn with(cloud: &Cloud, state: &Path) -> Self {
+        let clouds = Self { state: state.to_owned(), ..Self::default() };
+        clouds.put(PlaceId::default(), cloud.clone());
+        clouds
     }
 
     fn put(&self, place: PlaceId, cloud: Cloud) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(place, cloud);
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).insert(place, cloud);
     }
 
     /// Those of a context, once they were made.
     pub fn get(&self, place: PlaceId) -> Option<Cloud> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&place).cloned()
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).get(&place).cloned()
     }
 
     /// Makes those of a context, or makes them anew.
@@ -37,7 +42,8 @@ impl Clouds {
         let cloud = Cloud::connect(context, guard).await?;
         let region = cloud.region.clone();
         self.put(place, cloud);
-        Ok(Connected { region, renewal: renewal(context).await })
+        let kept = cache::load(&self.state, context).map(Box::new);
+        Ok(Connected { region, renewal: renewal(context).await, kept })
     }
 
     /// Whether AWS takes the credentials of a context. That they may not ask who they are says that it knows them.

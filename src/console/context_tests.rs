@@ -50,7 +50,7 @@ fn asked_for(tester: &Tester) -> (PlaceId, Context, Mode) {
 }
 
 fn connected(region: &str) -> Connected {
-    Connected { region: region.into(), renewal: Renewal::default() }
+    Connected { region: region.into(), renewal: Renewal::default(), kept: None }
 }
 
 /// In which context each list of names was asked for; `None` is the one at hand.
@@ -220,9 +220,12 @@ async fn tables_of_two_regions_stand_side_by_side_in_one_list() {
     ];
     assert_eq!(rows, expected.map(|(name, region)| (name.to_owned(), region.to_owned())));
     // By region, and only one of them.
-    tester.runtime.app.tables_list.sort = 5;
+    tester.runtime.app.tables_list.sort.by = Some("region");
     assert_eq!(tester.runtime.app.table_rows()[3].region, "us-east-1");
-    tester.runtime.app.tables_list.filter = "us-east".into();
+    let fields = crate::console::columns::List::Tables.fields();
+    tester.runtime.app.tables_list.filter.set("region:us-east-1", fields);
+    assert_eq!(tester.runtime.app.table_rows().len(), 2);
+    tester.runtime.app.tables_list.filter.set("us-east", fields);
     assert_eq!(tester.runtime.app.table_rows().len(), 2);
 }
 
@@ -359,4 +362,24 @@ fn a_region_is_what_an_endpoint_is_named_after() {
     for wrong in ["", "eu", "eu-west", "EU-west-1", "eu-west-x", "1-1-1"] {
         assert!(!is_region(wrong), "{wrong}");
     }
+}
+
+#[tokio::test]
+async fn the_palette_goes_to_regions_profiles_and_themes() {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 40));
+    tester.send(Msg::Profiles(Ok(profiles())));
+    tester.press(":region space us-east-1 space eu-central-1 enter").await;
+    let did = tester.did();
+    let regions: Vec<Option<String>> = did
+        .into_iter()
+        .filter_map(|effect| match effect {
+            Effect::Connect(_, context, _) => Some(context.region),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(regions, [Some("us-east-1".to_owned()), Some("eu-central-1".to_owned())]);
+    tester.press(":profile space dev enter").await;
+    assert_eq!(asked_for(&tester).1.profile.as_deref(), Some("dev"));
+    tester.press(":theme space light enter").await;
+    assert_eq!(tester.runtime.app.theme.name.as_str(), "light");
 }

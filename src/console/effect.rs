@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use super::memory::News;
 use super::playback::Question;
 use super::stream::StreamEffect;
 use crate::capacity::Resource;
+use crate::cloud::cache::Inventory;
 use crate::cloud::{Context, Mode};
 use crate::jobs::JobId;
 use crate::jobs::journal::{Bump, Control};
@@ -128,6 +130,10 @@ pub enum Effect {
     Drop(JobId, i64),
     /// Read an event table.
     Playback(Request, Question),
+    /// Keep what was seen for the next time.
+    Keep(Box<Inventory>),
+    /// Write something into the console's memory.
+    Remember(News),
     /// Stop this process as the shell's ctrl-z does.
     Suspend,
 }

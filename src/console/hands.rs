@@ -13,7 +13,9 @@ use super::charts::{Lines, TableChart};
 use super::clouds::Clouds;
 use super::effect::{ChartQuestion, Draft, Effect, PlaceId};
 use super::form::Unseen;
+use super::kept;
 use super::letters::{self, Drafts};
+use super::memory::Keeper;
 use super::msg::{Msg, TableMinutes};
 use super::playback::read::Readers;
 use super::runtime::Perform;
@@ -47,6 +49,8 @@ pub struct Hands {
     interests: std::sync::mpsc::Sender<Interest>,
     pub(super) to: Sender<Msg>,
     drafts: Drafts,
+    /// Writes what the console remembers; it ends with what it was given written.
+    keeper: Keeper,
     readers: Readers,
     /// Ends the tail that runs.
     pub(super) tail: Option<CancellationToken>,
@@ -55,13 +59,18 @@ pub struct Hands {
 impl Hands {
     /// Hands that act in `cloud` and write controls into the journal at `journal`.
     pub fn new(cloud: Cloud, journal: &Path, interests: std::sync::mpsc::Sender<Interest>, to: Sender<Msg>) -> Self {
+        let told = to.clone();
+        let folder = journal.parent().unwrap_or(journal).to_owned();
+        // A console that ends needs not be told.
+        let keeper = Keeper::new(folder, move |words| drop(told.try_send(Msg::Refused(words))));
         Self {
-            clouds: Clouds::with(&cloud),
+            clouds: Clouds::with(&cloud, journal.parent().unwrap_or(Path::new("."))),
             cloud,
             here: PlaceId::default(),
             journal: journal.to_owned(),
             interests,
             to,
+            keeper,
             drafts: Drafts::beside(journal),
             readers: Readers::default(),
             tail: None,
@@ -161,6 +170,14 @@ impl Perform for Hands {
                 // The watcher lives as long as its channel, which ends with these hands.
                 drop(self.interests.send(Interest { job, letters }));
             }
+            Effect::Keep(seen) => {
+                let (path, context) = (self.journal.clone(), self.cloud.context.clone());
+                tokio::task::spawn_blocking(move || {
+                    if let Some(state) = path.parent() {
+                        kept::keep(state, &context, *seen);
+                    }
+                });
+            }
             Effect::Identify => {
                 self.ask(|cloud| async move { Msg::Account(inventory::account(&cloud).await) });
                 self.ask(|cloud| async move { Msg::CredentialsExpire(expiry_ms(&cloud).await) });
@@ -258,6 +275,7 @@ impl Perform for Hands {
                     letters::give_up(journal, &id, number).map(Msg::Done)
                 });
             }
+            Effect::Remember(news) => self.keeper.keep(news),
             // The loop does them itself: it holds the terminal.
             Effect::Suspend | Effect::Edit(_) => {}
         }

@@ -1,12 +1,11 @@
 //! What follows from the state: which rows a list shows, what a table bears now, how far a job is.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::app::{App, Place, Screen};
+use super::columns::{Arranged, JobRow, List, StreamRow, arrange};
 use super::effect::PlaceId;
 use super::history::{History, settled};
-use super::listing::Listing;
 use super::places::Seen;
 use super::widget::sparkline::bins;
 use crate::capacity::Resource;
@@ -17,12 +16,9 @@ use crate::jobs::JobId;
 use crate::jobs::journal::{Bump, Job, State};
 use crate::jobs::spec::Kind;
 
-/// What is shown of tables, in the order that `sort` goes through.
-pub const TABLE_SORTS: [&str; 6] = ["name", "used", "throttled", "items", "size", "region"];
-/// What is shown of streams, in the order that `sort` goes through.
-pub const STREAM_SORTS: [&str; 5] = ["name", "records", "lag", "shards", "region"];
-/// What is shown of jobs, in the order that `sort` goes through.
-pub const JOB_SORTS: [&str; 3] = ["newest", "state", "name"];
+/// Minutes of CloudWatch that were asked for so long ago, ms, say nothing of now: those older than four minutes are not
+/// shown.
+pub const MEASURED_MS: i64 = 240_000;
 
 /// Rates are means over so many ms.
 pub const RATE_MS: i64 = 5000;
@@ -45,7 +41,7 @@ pub struct TableLoad {
 pub struct TableRow<'a> {
     /// The table.
     pub name: &'a str,
-    /// Its region.
+    /// Its region, where the list holds several.
     pub region: &'a str,
     /// Its context.
     pub place: PlaceId,
@@ -55,6 +51,8 @@ pub struct TableRow<'a> {
     pub table: Option<&'a Table>,
     /// What it bears now.
     pub load: TableLoad,
+    /// Whether that is known: CloudWatch was asked about it, or a job of ours writes it.
+    pub is_measured: bool,
 }
 
 /// What a stream bears now.
@@ -68,46 +66,6 @@ pub struct StreamLoad {
     pub read: Option<f64>,
     /// How far its readers are behind, ms.
     pub lag_ms: Option<u64>,
-}
-
-/// A row of the list of streams.
-#[derive(Clone, Copy, Debug)]
-pub struct StreamRow<'a> {
-    /// The stream.
-    pub stream: &'a Stream,
-    /// Its region.
-    pub region: &'a str,
-    /// Its context.
-    pub place: PlaceId,
-    /// That is the one at hand.
-    pub is_here: bool,
-    /// What it bears now.
-    pub load: StreamLoad,
-}
-
-/// Where the selected row is among those keys.
-fn selected<'a>(list: &Listing, keys: impl Iterator<Item = Cow<'a, str>>) -> usize {
-    let keys: Vec<Cow<'a, str>> = keys.collect();
-    list.index(keys.iter().map(AsRef::as_ref))
-}
-
-impl TableRow<'_> {
-    /// What tells it from the other rows.
-    pub fn key(&self) -> Cow<'_, str> {
-        key(self.name, self.region, self.is_here)
-    }
-}
-
-impl StreamRow<'_> {
-    /// What tells it from the other rows.
-    pub fn key(&self) -> Cow<'_, str> {
-        key(&self.stream.name, self.region, self.is_here)
-    }
-}
-
-/// In the context at hand a name is enough; names hold no slash.
-fn key<'a>(name: &'a str, region: &str, is_here: bool) -> Cow<'a, str> {
-    if is_here { Cow::Borrowed(name) } else { Cow::Owned(format!("{region}/{name}")) }
 }
 
 /// How far a job is.
@@ -215,21 +173,26 @@ impl App {
 
     /// The rows of the list of tables, in their order; by anything but the name, those not described come last.
     pub fn table_rows(&self) -> Vec<TableRow<'_>> {
+        self.arranged_tables().rows
+    }
+
+    /// The rows of the list of tables, and those of which it is not known yet whether the filter shows them.
+    pub fn arranged_tables(&self) -> Arranged<TableRow<'_>> {
         let mut rows: Vec<TableRow<'_>> = self.all_seen().into_iter().flat_map(|seen| self.rows_of(seen)).collect();
-        rows.sort_by(|a, b| {
-            let number = |of: fn(&Table) -> u64| b.table.map_or(0, of).cmp(&a.table.map_or(0, of));
-            let by_name = || a.name.cmp(b.name).then_with(|| a.region.cmp(b.region));
-            let by = match TABLE_SORTS[self.tables_list.sort % TABLE_SORTS.len()] {
-                "used" => b.load.used.total_cmp(&a.load.used),
-                "throttled" => b.load.throttled.total_cmp(&a.load.throttled),
-                "items" => number(|table| table.items),
-                "size" => number(|table| table.bytes),
-                "region" => return a.region.cmp(b.region).then_with(by_name),
-                _ => return by_name(),
-            };
-            a.table.is_none().cmp(&b.table.is_none()).then(by).then_with(by_name)
-        });
-        rows
+        if self.is_many() {
+            rows.sort_by(|a, b| a.name.cmp(b.name).then_with(|| a.region.cmp(b.region)));
+        }
+        arrange(List::Tables, &self.tables_list, rows.into_iter())
+    }
+
+    fn is_table_measured(&self, seen: Seen<'_>, name: &str) -> bool {
+        let asked = seen.tables_measured_ms.get(name);
+        asked.is_some_and(|at| self.now_ms - at < MEASURED_MS) || self.writers(seen.place, name).next().is_some()
+    }
+
+    /// Whether CloudWatch was asked about a stream of a context lately.
+    pub fn is_stream_measured(&self, seen: Seen<'_>, name: &str) -> bool {
+        seen.streams_measured_ms.get(name).is_some_and(|at| self.now_ms - at < MEASURED_MS)
     }
 
     fn rows_of<'a>(&'a self, seen: Seen<'a>) -> Vec<TableRow<'a>> {
@@ -239,31 +202,32 @@ impl App {
             Some(names) => names.iter().map(String::as_str).collect(),
             None => seen.tables.rows.iter().flatten().map(|table| table.name.as_str()).collect(),
         };
-        let (region, place) = (seen.place.region.as_str(), seen.place.id);
+        let (region, place) = (self.region_among(seen.place), seen.place.id);
         let row = |name| {
             let table: Option<&Table> = known.get(name).copied();
             let load = table.map(|_| self.load_at(seen, name)).unwrap_or_default();
-            TableRow { name, region, place, is_here: place == self.place.id, table, load }
+            let is_measured = self.is_table_measured(seen, name);
+            TableRow { name, region, place, is_here: place == self.place.id, table, load, is_measured }
         };
-        names.into_iter().filter(|name| self.is_listed(&self.tables_list, name, region)).map(row).collect()
+        names.into_iter().map(row).collect()
     }
 
-    /// True when the filter of a list shows that name, or its region where there are several.
-    fn is_listed(&self, list: &Listing, name: &str, region: &str) -> bool {
-        list.shows(name) || self.is_many() && list.shows(&format!("{region}/{name}"))
+    /// The region of a place, where lists hold several.
+    fn region_among<'a>(&self, place: &'a Place) -> &'a str {
+        if self.is_many() { &place.region } else { "" }
     }
 
     /// The selected row of the list of tables.
     pub fn selected_row(&self) -> Option<TableRow<'_>> {
         let mut rows = self.table_rows();
-        let at = selected(&self.tables_list, rows.iter().map(TableRow::key));
+        let at = self.tables_list.index(rows.iter().map(TableRow::key));
         if at < rows.len() { Some(rows.swap_remove(at)) } else { None }
     }
 
     /// Names of the tables of this context whose rows are on screen: a few more at most.
     pub fn visible_tables(&self) -> Vec<String> {
         let rows = self.table_rows();
-        let at = selected(&self.tables_list, rows.iter().map(TableRow::key));
+        let at = self.tables_list.index(rows.iter().map(TableRow::key));
         let height = usize::from(self.size.1).max(1);
         let (first, after) = (at.saturating_sub(height - 1), (at + 1).max(height));
         let seen = rows.iter().take(after).skip(first).filter(|row| row.is_here);
@@ -285,7 +249,7 @@ impl App {
     /// Names of the streams of this context whose rows are on screen: a few more at most.
     pub fn visible_streams(&self) -> Vec<String> {
         let rows = self.stream_rows();
-        let at = selected(&self.streams_list, rows.iter().map(StreamRow::key));
+        let at = self.streams_list.index(rows.iter().map(StreamRow::key));
         let height = usize::from(self.size.1).max(1);
         let (first, after) = (at.saturating_sub(height - 1), (at + 1).max(height));
         let seen = rows.iter().take(after).skip(first).filter(|row| row.is_here);
@@ -366,48 +330,40 @@ impl App {
 
     /// The rows of the list of streams, in their order.
     pub fn stream_rows(&self) -> Vec<StreamRow<'_>> {
+        self.arranged_streams().rows
+    }
+
+    /// The rows of the list of streams, and those of which it is not known yet whether the filter shows them.
+    pub fn arranged_streams(&self) -> Arranged<StreamRow<'_>> {
         let mut rows: Vec<StreamRow<'_>> = Vec::new();
         for seen in self.all_seen() {
-            let (region, place) = (seen.place.region.as_str(), seen.place.id);
-            let streams = seen.streams.rows.iter().flatten();
-            let shown = streams.filter(|stream| self.is_listed(&self.streams_list, &stream.name, region));
-            rows.extend(shown.map(|stream| {
-                let load = self.stream_load_at(seen, &stream.name);
-                StreamRow { stream, region, place, is_here: place == self.place.id, load }
+            let (region, place) = (self.region_among(seen.place), seen.place.id);
+            rows.extend(seen.streams.rows.iter().flatten().map(|stream| StreamRow {
+                stream,
+                region,
+                place,
+                is_here: place == self.place.id,
+                is_measured: self.is_stream_measured(seen, &stream.name),
+                load: self.stream_load_at(seen, &stream.name),
             }));
         }
-        rows.sort_by(|a, b| {
-            let by = match STREAM_SORTS[self.streams_list.sort % STREAM_SORTS.len()] {
-                "records" => b.load.records.unwrap_or_default().total_cmp(&a.load.records.unwrap_or_default()),
-                "lag" => b.load.lag_ms.cmp(&a.load.lag_ms),
-                "shards" => b.stream.open_shards().cmp(&a.stream.open_shards()),
-                "region" => a.region.cmp(b.region),
-                _ => std::cmp::Ordering::Equal,
-            };
-            by.then_with(|| a.stream.name.cmp(&b.stream.name)).then_with(|| a.region.cmp(b.region))
-        });
-        rows
+        if self.is_many() {
+            rows.sort_by(|a, b| a.stream.name.cmp(&b.stream.name).then_with(|| a.region.cmp(b.region)));
+        }
+        arrange(List::Streams, &self.streams_list, rows.into_iter())
     }
 
     /// The selected row of the list of streams.
     pub fn selected_stream_row(&self) -> Option<StreamRow<'_>> {
         let rows = self.stream_rows();
-        let at = selected(&self.streams_list, rows.iter().map(StreamRow::key));
+        let at = self.streams_list.index(rows.iter().map(StreamRow::key));
         rows.get(at).copied()
     }
 
     /// The jobs that are shown, in their order.
     pub fn shown_jobs(&self) -> Vec<&Job> {
-        let list = &self.jobs_list;
-        let rows = self.jobs.iter().flatten();
-        let mut rows: Vec<&Job> =
-            rows.filter(|job| list.shows(&format!("{} {} {}", job.id, job.spec.title(), job.state.as_str()))).collect();
-        match JOB_SORTS[list.sort % JOB_SORTS.len()] {
-            "state" => rows.sort_by_key(|job| (!job.state.is_live(), job.state.as_str())),
-            "name" => rows.sort_by(|a, b| a.id.cmp(&b.id)),
-            _ => {}
-        }
-        rows
+        let rows = self.jobs.iter().flatten().map(|job| JobRow { app: self, job });
+        arrange(List::Jobs, &self.jobs_list, rows).rows.into_iter().map(|row| row.job).collect()
     }
 
     /// How many jobs are live.

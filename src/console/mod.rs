@@ -17,11 +17,14 @@ mod backup;
 mod charts;
 mod chord;
 mod clouds;
+mod columns;
+mod commands;
 mod confirm;
 mod context;
 mod controls;
 mod due;
 mod effect;
+mod filter;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod form;
@@ -29,18 +32,23 @@ mod forms;
 pub mod guardrails;
 mod hands;
 mod history;
+mod kept;
 pub mod keymap;
 mod keys;
 mod letters;
 mod listing;
 mod load;
 mod lost;
+mod memory;
 mod msg;
+mod palette;
+mod pending;
 mod places;
 mod playback;
 mod raise;
 mod replica;
 mod runtime;
+mod spot;
 mod stream;
 mod stream_hands;
 #[cfg(test)]
@@ -49,10 +57,12 @@ pub mod term;
 #[cfg(test)]
 mod tests;
 pub mod theme;
+mod trail;
 mod update;
 mod view;
 mod watcher;
 mod widget;
+mod words;
 
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
@@ -64,7 +74,7 @@ use ratatui::backend::CrosstermBackend;
 use tokio::sync::mpsc;
 
 use crate::capacity::Step;
-use crate::cloud::{Budget, Cloud, CloudError, Guard, budget, guard};
+use crate::cloud::{Budget, Cloud, CloudError, Guard, budget, cache, guard};
 use crate::jobs::JobId;
 use crate::jobs::journal::now_ms;
 use app::{App, Screen};
@@ -99,7 +109,7 @@ pub struct Options {
     pub journal_path: PathBuf,
     /// What becomes of changes.
     pub mode: guard::Mode,
-    /// What it shows first; the tables when `None`.
+    /// What it shows first; when `None`, where it was left in this context.
     pub open: Option<Place>,
     /// Questions to AWS a second; the console's own when `None`.
     pub api_rate: Option<f64>,
@@ -158,6 +168,7 @@ pub async fn run(options: Options) -> Result<(), ConsoleError> {
     let context = cloud.context.clone();
     let renewal = clouds::renewal(&context).await;
     let place = app::Place { profile, region, context, mode, guardrails, renewal, ..app::Place::default() };
+    let is_free = options.open.is_none();
     let screen = match options.open {
         None | Some(Place::Tables) => Screen::Tables,
         Some(Place::Streams) => Screen::Streams,
@@ -177,7 +188,18 @@ pub async fn run(options: Options) -> Result<(), ConsoleError> {
     app.rules = options.rules;
     app.regions = options.regions;
     app.step = options.step;
+    if let Some(state) = options.journal_path.parent()
+        && let Some(kept) = cache::load(state, &options.cloud.context)
+    {
+        app.show_kept(kept);
+    }
     app.folder = std::env::current_dir().unwrap_or_default();
+    let (memory, unreadable) = memory::load(options.journal_path.parent().unwrap_or(&options.journal_path));
+    app.tour = !memory.tour_seen;
+    app.recall(memory, is_free);
+    if let Some(words) = unreadable {
+        app.say(words, true);
+    }
 
     let (interests, interested) = std::sync::mpsc::channel();
     let watched = Watcher::new(&options.journal_path);

@@ -6,8 +6,10 @@ use std::collections::HashMap;
 use super::app::{App, Minutes, Notice, Overlay, Place, Screen};
 use super::backup::BackupForm;
 use super::charts::{Shown, TableChart};
+use super::columns::List;
 use super::effect::{Effect, PlaceId, Request};
 use super::form::RestoreForm;
+use super::kept::Kept;
 use super::listing::Loaded;
 use super::lost::Lost;
 use super::msg::Msg;
@@ -17,6 +19,7 @@ use super::replica::ReplicaForm;
 use super::stream::StreamState;
 use super::update::update;
 use super::widget::quantity::duration;
+use crate::cloud::cache::Inventory;
 use crate::cloud::inventory::{Shard, Stream, Table};
 use crate::cloud::profiles::Renewal;
 use crate::cloud::{CloudError, Context, Mode};
@@ -64,6 +67,9 @@ pub struct KnownPlace {
     pub(super) stream_lag: HashMap<String, Minutes>,
     pub(super) stream_read: HashMap<String, Minutes>,
     pub(super) stream_minutes_ms: Option<i64>,
+    pub(super) tables_measured_ms: HashMap<String, i64>,
+    pub(super) streams_measured_ms: HashMap<String, i64>,
+    pub(super) kept: Kept,
     pub(super) at_stream: StreamState,
     pub(super) charts: HashMap<String, TableChart>,
     pub(super) chart_asked: Option<(Shown, i64)>,
@@ -73,7 +79,6 @@ pub struct KnownPlace {
     pub(super) replica_form: Option<ReplicaForm>,
     pub(super) replay_form: Option<ReplayForm>,
     pub(super) scrubber: Option<Scrubber>,
-    pub(super) event_table_at: usize,
     pub(super) table_shards: HashMap<JobId, Vec<Shard>>,
     pub(super) table_shards_asked: Option<(JobId, i64)>,
     pub(super) look_request: Request,
@@ -103,6 +108,10 @@ pub struct Seen<'a> {
     pub stream_lag: &'a HashMap<String, Minutes>,
     /// Minutes of records read by stream.
     pub stream_read: &'a HashMap<String, Minutes>,
+    /// When CloudWatch was asked about each table, ms since epoch.
+    pub tables_measured_ms: &'a HashMap<String, i64>,
+    /// The same of streams.
+    pub streams_measured_ms: &'a HashMap<String, i64>,
 }
 
 macro_rules! seen {
@@ -118,6 +127,8 @@ macro_rules! seen {
             stream_bytes: &$of.stream_bytes,
             stream_lag: &$of.stream_lag,
             stream_read: &$of.stream_read,
+            tables_measured_ms: &$of.tables_measured_ms,
+            streams_measured_ms: &$of.streams_measured_ms,
         }
     };
 }
@@ -132,12 +143,14 @@ pub struct Entering {
 }
 
 /// A context that clients were made for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Connected {
     /// The region that came of it.
     pub region: String,
     /// How its credentials are renewed.
     pub renewal: Renewal,
+    /// What was seen of it the last time, by another console perhaps.
+    pub kept: Option<Box<Inventory>>,
 }
 
 impl KnownPlace {
@@ -194,13 +207,13 @@ impl App {
         swap!(
             place trouble lost account credentials_expire_ms identified_ms table_names tables table_asked described_ms
             consumed throttled table_minutes_ms streams stream_records stream_bytes stream_lag stream_read
-            stream_minutes_ms at_stream charts chart_asked chart_request form backup_form replica_form replay_form scrubber
-            event_table_at table_shards table_shards_asked look_request asked_owed
+            stream_minutes_ms tables_measured_ms streams_measured_ms kept at_stream charts chart_asked chart_request form backup_form replica_form replay_form scrubber
+            table_shards table_shards_asked look_request asked_owed
         );
     }
 
     /// Does something as if the console stood in another context, without its screen showing it.
-    fn visit(&mut self, at: usize, act: impl FnOnce(&mut Self) -> Vec<Effect>) -> Vec<Effect> {
+    fn in_place(&mut self, at: usize, act: impl FnOnce(&mut Self) -> Vec<Effect>) -> Vec<Effect> {
         let notice = self.notice.take();
         self.exchange(at);
         self.visiting = true;
@@ -223,7 +236,7 @@ impl App {
         }
         let asked = |known: &KnownPlace| known.is_beside && known.is_connected;
         let at: Vec<usize> = (0..self.places.len()).filter(|at| asked(&self.places[*at])).collect();
-        at.into_iter().flat_map(|at| self.visit(at, Self::due)).collect()
+        at.into_iter().flat_map(|at| self.in_place(at, Self::due)).collect()
     }
 
     /// Goes to `contexts`: the first is stood in, the others are listed beside it.
@@ -302,12 +315,28 @@ impl App {
     /// Stands where it was about to, with the others beside it.
     fn arrive(&mut self) -> Vec<Effect> {
         let Some(Entering { main, beside }) = self.entering.take() else { return Vec::new() };
+        let is_other = main != self.place.id;
         let mut effects = self.stand(main);
+        if is_other {
+            self.recall_lists();
+        }
         for known in &mut self.places {
             known.is_beside = beside.contains(&known.place.id);
         }
         effects.extend(self.due());
         effects
+    }
+
+    /// Filters and sorts the lists of tables and streams as they were left in this context.
+    fn recall_lists(&mut self) {
+        for list in [List::Tables, List::Streams, List::EventTables] {
+            self.listing_mut(list).filter.clear();
+        }
+        let notice = self.notice.take();
+        let memory = self.remembered.memory.clone();
+        self.recall(memory, false);
+        // Where the console is now is worth more than how its lists are filtered.
+        self.notice = notice.or(self.notice.take());
     }
 
     /// Stands in another context that is known: its lists are shown as they were seen last. Those listed beside stay, and
@@ -324,13 +353,18 @@ impl App {
             Screen::EventTables | Screen::Playback | Screen::Replay => Screen::EventTables,
             Screen::Jobs | Screen::Job(_) | Screen::Dead(_) | Screen::Autoscale(_) => self.screen.clone(),
         };
-        let mut effects = if self.screen == list { Vec::new() } else { self.go(list) };
+        let mut effects = Vec::new();
+        effects.extend(self.due_memory(true));
+        if self.screen != list {
+            effects.extend(self.show(list, Vec::new()));
+        }
         let was_beside = self.places[at].is_beside;
         self.exchange(at);
         self.places[at].is_beside = was_beside;
         self.places[at].is_connected = true;
-        // First of all: what is asked from now on is asked there.
-        effects.retain(|effect| !matches!(effect, Effect::At(..)));
+        // Another context has other tables to go back to.
+        self.trail.clear();
+        // What is asked from now on is asked there.
         effects.push(Effect::Stand(self.place.id, self.limits.rate(&self.place)));
         self.draw_in_theme();
         let age = Some(self.table_names.at_ms.max(self.streams.at_ms)).filter(|at| *at > 0);
@@ -355,7 +389,7 @@ impl App {
         let Some((id, name)) = selected.filter(|(id, _)| *id != self.place.id) else { return Vec::new() };
         let effects = self.stand(id);
         let list = if self.screen == Screen::Tables { &mut self.tables_list } else { &mut self.streams_list };
-        list.selected = Some(name);
+        list.select(name);
         effects
     }
 }
@@ -372,7 +406,7 @@ pub(super) fn connected(app: &mut App, id: PlaceId, answer: Result<Connected, Cl
     let Some(at) = app.places.iter().position(|known| known.place.id == id) else { return Vec::new() };
     let is_main = app.entering.as_ref().is_some_and(|entering| entering.main == id);
     match answer {
-        Ok(Connected { region, renewal }) => {
+        Ok(Connected { region, renewal, kept }) => {
             let mut place = std::mem::take(&mut app.places[at].place);
             place.region = region;
             place.renewal = renewal;
@@ -381,6 +415,14 @@ pub(super) fn connected(app: &mut App, id: PlaceId, answer: Result<Connected, Cl
             let mode = place.mode;
             app.places[at].place = place;
             app.places[at].is_connected = true;
+            if let Some(kept) = kept {
+                app.in_place(at, |app| {
+                    app.show_kept(*kept);
+                    // The account is what its guardrails wait for: AWS itself has to say it.
+                    app.account = None;
+                    Vec::new()
+                });
+            }
             let mut effects = Vec::new();
             if mode != before {
                 effects.push(Effect::At(id, Box::new(Effect::Hold(mode))));
@@ -420,7 +462,7 @@ pub(super) fn from(app: &mut App, id: PlaceId, msg: Msg) -> Vec<Effect> {
             app.say(format!("{title}: the letter was not opened, since the console went on from there"), true)
         }
         shown @ (Msg::WouldSend(_) | Msg::WouldDo(..)) => return update(app, shown),
-        msg => return app.visit(at, |app| update(app, msg)),
+        msg => return app.in_place(at, |app| update(app, msg)),
     }
     Vec::new()
 }

@@ -135,6 +135,18 @@ impl Name {
         }
     }
 
+    /// What it is for, in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Dark => "for a dark background",
+            Self::Light => "for a light background",
+            Self::ColourBlind => "told apart by colour-blind eyes, for a dark background",
+            Self::ColourBlindLight => "told apart by colour-blind eyes, for a light background",
+            Self::Mono => "no colour: weight and inversion",
+            Self::Terminal => "the terminal's own sixteen colours",
+        }
+    }
+
     /// Accent, warn, bad, good: of xterm's 256 colours, whose tones are the same everywhere.
     const fn colours(self) -> [Color; 4] {
         match self {

@@ -19,6 +19,7 @@ mod iam;
 mod lambda;
 mod leases;
 mod local;
+mod night;
 mod pacing;
 mod peers;
 mod plan;

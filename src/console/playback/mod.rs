@@ -12,7 +12,8 @@ use jiff::Timestamp;
 
 use super::app::{App, Screen};
 use super::effect::{Effect, Request};
-use crate::cloud::CloudError;
+use super::spot::Spot;
+use crate::cloud::{Class, CloudError};
 use crate::event::{Around, Event, Layout, Place, Range, Slot};
 pub use hours::{HourSummary, Hours};
 
@@ -505,10 +506,15 @@ impl Scrubber {
 
 /// Shows the scrubber of `table`; what it showed before stays.
 pub(super) fn open(app: &mut App, table: &str) -> Vec<Effect> {
+    take(app, table);
+    app.go(Screen::Playback)
+}
+
+/// Puts the scrubber onto an event table.
+pub(super) fn take(app: &mut App, table: &str) {
     if app.scrubber.as_ref().is_none_or(|scrubber| scrubber.table != table) {
         app.scrubber = Some(Scrubber::new(table, app.now_ms));
     }
-    app.go(Screen::Playback)
 }
 
 /// What is to be read for the screen.
@@ -542,7 +548,11 @@ pub(super) fn tick(app: &mut App) {
 pub(super) fn answered(app: &mut App, request: Request, answer: Result<Answer, CloudError>) -> Vec<Effect> {
     let now_ms = app.now_ms;
     let Some(scrubber) = &mut app.scrubber else { return Vec::new() };
+    let is_gone = answer.as_ref().is_err_and(|error| error.class == Class::NotFound);
     scrubber.answered(request, answer, now_ms);
+    if is_gone {
+        return app.reopened_is_gone(|spot| matches!(spot, Spot::Playback(_)));
+    }
     app.due()
 }
 

@@ -5,16 +5,20 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 
 use crate::console::app::App;
+use crate::console::columns::List;
 use crate::console::places::Seen;
-use crate::console::widget::table::{Column, left};
+use crate::console::widget::table::{self, Column, left};
 use crate::console::widget::text::{clip, shown};
 use crate::console::widget::{below, write};
 
 /// Those columns, with the region after the name where there are several.
-pub fn columns(columns: &[Column], is_many: bool) -> Vec<Column> {
+pub fn columns(app: &App, list: List, columns: &[Column]) -> Vec<Column> {
     let mut columns = columns.to_vec();
-    if is_many {
+    if app.is_many() {
         columns.insert(1, left("REGION", 16, 1));
+        let listing = app.listing(list);
+        let glyph = app.theme.glyphs.sorted[usize::from(!list.is_falling(listing))];
+        table::mark_sorted(&mut columns[1..2], list.sorted_by(listing).title, glyph);
     }
     columns
 }

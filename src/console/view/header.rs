@@ -14,7 +14,7 @@ use crate::cloud::Mode;
 use crate::console::app::{App, Screen};
 use crate::console::keymap::{Action, Scope};
 use crate::console::widget::quantity::{clock, dollars, duration, rate};
-use crate::console::widget::text::shown;
+use crate::console::widget::text::{clip, shown};
 use crate::console::widget::{write, write_right};
 
 /// A part of the line, and when it leaves where there is no room: those with the largest number first, 0 never.
@@ -180,8 +180,34 @@ pub fn draw_tabs(buf: &mut Buffer, area: Rect, app: &App) {
         }
         spans.push(Span::raw("  "));
     }
-    write(buf, area, 0, &Line::from(spans));
-    if let Some(chord) = app.keymap.chord(Scope::Global, Action::Help) {
-        write_right(buf, area, 0, &Line::styled(format!("{chord} help "), theme.dim));
+    let tabs = Line::from(spans);
+    write(buf, area, 0, &tabs);
+    let keys = [(Action::Palette, "palette"), (Action::Help, "help")].into_iter().filter_map(|(action, name)| {
+        let chord = app.keymap.chord(Scope::Global, action)?;
+        Some(format!("{chord} {name} "))
+    });
+    let keys = Line::styled(keys.collect::<Vec<_>>().join("  "), theme.dim);
+    write_right(buf, area, 0, &keys);
+    let between = usize::from(area.width).saturating_sub(tabs.width() + keys.width() + 2);
+    let crumbs = Line::styled(crumbs(app, between), theme.dim);
+    write(buf, Rect { x: area.x + tabs.width() as u16, width: between as u16, ..area }, 0, &crumbs);
+}
+
+/// The way down to what is on screen, clipped from the left; nothing on a list, which the tabs show.
+fn crumbs(app: &App, width: usize) -> String {
+    if app.behind.is_empty() || width < 12 {
+        return String::new();
     }
+    let arrow = if app.theme.glyphs.braille { " › " } else { " > " };
+    let mut names: Vec<String> = app.crumbs().iter().map(|name| shown(name)).collect();
+    // Room for the mark of a bookmark and of what was left out.
+    let room = width.saturating_sub(4);
+    let mut is_clipped = false;
+    while names.len() > 1 && Span::raw(names.join(arrow)).width() > room {
+        names.remove(0);
+        is_clipped = true;
+    }
+    let words = names.join(arrow);
+    let marked = app.marked(clip(&words, room), || app.spot());
+    if is_clipped { format!("…{marked}") } else { marked }
 }

@@ -9,11 +9,14 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 
-use super::{beside, boxed, say};
+use super::tables::kept_age;
+use super::{beside, boxed, listed, none_match, say};
 use crate::console::app::App;
-use crate::console::load::{STREAM_SORTS, StreamRow};
+use crate::console::columns::{Arranged, List, StreamRow};
+use crate::console::keymap::{Action, Scope};
+use crate::console::spot::Spot;
 use crate::console::widget::quantity::{bytes, duration, exact, rate};
 use crate::console::widget::table::{self, Cell, Column, left, right};
 use crate::console::widget::text::shown;
@@ -37,53 +40,50 @@ pub const BEHIND_MS: u64 = 10_000;
 /// Draws it.
 pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
     let theme = &app.theme;
-    let rows = app.stream_rows();
+    let Arranged { rows, unknown } = app.arranged_streams();
+    let unknown = unknown.len();
     let is_many = app.is_many();
     let known = app.streams.rows.as_ref().map(Vec::len);
     let everywhere = || app.all_seen().iter().map(|seen| seen.streams.rows.as_ref().map_or(0, Vec::len)).sum();
     let known = if is_many { known.map(|_| everywhere()) } else { known };
-    let list = &app.streams_list;
-    let sort = STREAM_SORTS[list.sort % STREAM_SORTS.len()];
-    let filter = if list.filter.is_empty() { String::new() } else { format!("/{} ", shown(&list.filter)) };
+    let (right, columns) = listed(app, List::Streams, COLUMNS, unknown);
     let inner = boxed(
         buf,
         area,
         theme,
-        Line::styled(format!(" streams {} ", known.map_or(String::new(), |n| n.to_string())), theme.strong),
-        Line::raw(format!(
-            " {filter}sort: {sort} {} ",
-            theme.glyphs.sorted[usize::from(matches!(sort, "name" | "region"))]
-        )),
+        Line::from(vec![
+            Span::styled(format!(" streams {} ", known.map_or(String::new(), |n| n.to_string())), theme.strong),
+            Span::styled(app.kept.streams_ms.map_or(String::new(), |at| kept_age(app, at)), theme.warn),
+        ]),
+        right,
     );
     let inner = beside::draw(buf, inner, app, |seen| seen.streams.rows.is_some());
     match known {
-        None if is_many && !rows.is_empty() => draw_rows(buf, inner, app, &rows),
+        None if is_many && !rows.is_empty() => draw_rows(buf, inner, app, &rows, &columns),
         None if app.trouble.is_some() => say(buf, inner, theme, "The streams can't be listed: see above."),
         None => say(buf, inner, theme, &format!("Listing the streams of {}…", app.place.region)),
         Some(0) => {
-            let words =
-                format!("No streams in {}. A restore without one writes straight into its table.", app.place.region);
+            let words = format!(
+                "No streams in {}. A restore needs none: without one it writes straight into its table ({} shows the \
+                     tables). sluice demo shows one with a stream.",
+                app.place.region,
+                app.keymap.chord(Scope::Streams, Action::Tables).unwrap_or_default()
+            );
             say(buf, inner, theme, &words);
         }
         Some(n) if rows.is_empty() => {
-            say(
-                buf,
-                inner,
-                theme,
-                &format!("None of the {n} streams contains {:?}: / then esc shows all.", list.filter),
-            );
+            say(buf, inner, theme, &none_match(app, List::Streams, n, unknown));
         }
         Some(_) => {
-            draw_rows(buf, inner, app, &rows);
+            draw_rows(buf, inner, app, &rows, &columns);
         }
     }
 }
 
-fn draw_rows(buf: &mut Buffer, area: Rect, app: &App, rows: &[StreamRow<'_>]) {
-    let keys: Vec<_> = rows.iter().map(StreamRow::key).collect();
-    let selected = app.streams_list.index(keys.iter().map(AsRef::as_ref));
+fn draw_rows(buf: &mut Buffer, area: Rect, app: &App, rows: &[StreamRow<'_>], columns: &[Column]) {
+    let selected = app.streams_list.index(rows.iter().map(StreamRow::key));
     let is_many = app.is_many();
-    let columns = beside::columns(&COLUMNS, is_many);
+    let columns = beside::columns(app, List::Streams, columns);
     table::draw_page(buf, area, &app.theme, &columns, rows.len(), selected, |at| {
         let mut cells = cells(app, &rows[at]);
         if is_many {
@@ -114,7 +114,7 @@ fn cells(app: &App, row: &StreamRow<'_>) -> Vec<Cell> {
     }
     let number = |n: Option<f64>| n.map_or(("-".to_owned(), app.theme.dim), |n| (rate(n), plain));
     vec![
-        (shown(&stream.name), plain),
+        (app.marked(shown(&stream.name), || Spot::Stream(stream.name.clone())), plain),
         (stream.status.clone(), if stream.status == "ACTIVE" { plain } else { app.theme.accent }),
         (stream.mode.to_lowercase().replace('_', " "), plain),
         (exact(stream.open_shards()), plain),

@@ -3,19 +3,22 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
+use ratatui::layout::Rect;
 use tui_input::Input;
 
 use super::api::Api;
 use super::backup::BackupForm;
 use super::charts::TableChart;
 use super::confirm::{Confirm, Token};
-use super::effect::{Effect, Request};
+use super::effect::{Effect, PastQuestion, Request};
 use super::form::{Known, RestoreForm};
 use super::history::History;
 use super::keymap::{Keymap, Scope};
 use super::listing::{Listing, Loaded};
+use super::mouse::{Drag, Target};
 use super::playback::Scrubber;
 use super::playback::form::ReplayForm;
+use super::range::TimeRange;
 use super::replica::ReplicaForm;
 use super::stream::StreamState;
 use super::theme::Theme;
@@ -102,6 +105,8 @@ pub enum Purpose {
     EventFilter,
     /// How long records of a stream stay, hours.
     Retention(String),
+    /// The file that the view, or its picture, is written to.
+    Export,
 }
 
 /// Words that come and go above the footer.
@@ -223,12 +228,12 @@ pub struct App {
     pub charts: HashMap<String, TableChart>,
     pub(super) chart_asked: Option<(super::charts::Shown, i64)>,
     pub(super) chart_request: Request,
+    /// The part of a job's past that was asked for last.
+    pub(super) past_asked: Option<(Request, PastQuestion)>,
     /// Which row of a table's screen is selected: 0 is the table itself, then its indexes.
     pub index_at: usize,
-    /// Which of [`super::charts::WINDOWS`] the charts show; `None` until a key chose one.
-    pub window: Option<usize>,
-    /// The charts are held still at this moment, ms since epoch.
-    pub frozen_ms: Option<i64>,
+    /// The time that all charts show.
+    pub time: TimeRange,
     /// The restore form, kept when it is left.
     pub form: Option<RestoreForm>,
     /// The backup form, kept when it is left.
@@ -248,6 +253,12 @@ pub struct App {
     pub replay_form: Option<ReplayForm>,
     /// Which event table is selected.
     pub event_table_at: usize,
+    /// What of the frame on screen can be pointed at.
+    pub targets: Vec<(Rect, Target)>,
+    /// The chart that is dragged.
+    pub(super) drag: Option<Drag>,
+    /// The mouse is the console's, where that makes sense.
+    pub mouse: bool,
     /// Where the console was started: exports go there unless told otherwise.
     pub folder: PathBuf,
     /// True when the screen no longer shows the state.
@@ -309,9 +320,9 @@ impl App {
             charts: HashMap::new(),
             chart_asked: None,
             chart_request: Request::default(),
+            past_asked: None,
             index_at: 0,
-            window: None,
-            frozen_ms: None,
+            time: TimeRange::default(),
             form: None,
             backup_form: None,
             replica_form: None,
@@ -322,6 +333,9 @@ impl App {
             scrubber: None,
             replay_form: None,
             event_table_at: 0,
+            targets: Vec::new(),
+            drag: None,
+            mouse: true,
             folder: PathBuf::from("/"),
             dirty: true,
             done: false,
@@ -409,14 +423,14 @@ impl App {
         if self.screen == screen {
             return Vec::new();
         }
-        let top = matches!(screen, Screen::Tables | Screen::Streams | Screen::Jobs | Screen::EventTables);
+        let top = screen.is_list();
         let before = std::mem::replace(&mut self.screen, screen);
         if top {
             self.behind.clear();
         } else {
-            self.behind.push(before);
+            self.behind.push(before.clone());
         }
-        self.arrived()
+        self.arrived(&before)
     }
 
     /// Shows a job, on the screen of its kind.
@@ -429,15 +443,15 @@ impl App {
     pub(super) fn back(&mut self) -> Vec<Effect> {
         match self.behind.pop() {
             Some(screen) => {
-                self.screen = screen;
-                self.arrived()
+                let before = std::mem::replace(&mut self.screen, screen);
+                self.arrived(&before)
             }
             None => Vec::new(),
         }
     }
 
-    fn arrived(&mut self) -> Vec<Effect> {
-        self.frozen_ms = None;
+    fn arrived(&mut self, from: &Screen) -> Vec<Effect> {
+        self.bring_time(from);
         self.letter_at = 0;
         self.decision_at = 0;
         self.index_at = 0;

@@ -18,16 +18,8 @@ pub(super) fn pressed(app: &mut App, key: &KeyEvent) -> Vec<Effect> {
     if key.kind == KeyEventKind::Release {
         return Vec::new();
     }
-    let scope = app.scope();
-    match app.keymap.action(scope, key) {
-        Some(Action::Quit) => {
-            app.done = true;
-            Vec::new()
-        }
-        Some(Action::Suspend) => vec![Effect::Suspend],
-        Some(action) if app.overlay.is_some() => on_overlay(app, action),
-        Some(action) if app.screen.is_form() => forms::act(app, action),
-        Some(action) => on_screen(app, action),
+    match app.keymap.action(app.scope(), key) {
+        Some(action) => act(app, action),
         None => {
             if let Some(request) = typed(key) {
                 edit(app, |input| {
@@ -36,6 +28,37 @@ pub(super) fn pressed(app: &mut App, key: &KeyEvent) -> Vec<Effect> {
             }
             Vec::new()
         }
+    }
+}
+
+/// Does what a key, or what stands for one, asks for.
+pub(super) fn act(app: &mut App, action: Action) -> Vec<Effect> {
+    match action {
+        Action::Quit => {
+            app.done = true;
+            Vec::new()
+        }
+        Action::Suspend => vec![Effect::Suspend],
+        Action::Mouse => {
+            app.mouse = !app.mouse;
+            let words = if app.mouse {
+                "the mouse selects, scrolls and points here; the terminal selects text with shift held"
+            } else {
+                "the mouse is the terminal's"
+            };
+            app.say(words, false);
+            Vec::new()
+        }
+        Action::Copy | Action::CopyWhole if !app.scope().is_question() => {
+            super::copy::act(app, action == Action::CopyWhole)
+        }
+        Action::Picture | Action::ExportView if app.overlay.is_none() => {
+            super::export::ask(app, action == Action::Picture);
+            Vec::new()
+        }
+        action if app.overlay.is_some() => on_overlay(app, action),
+        action if app.screen.is_form() => forms::act(app, action),
+        action => on_screen(app, action),
     }
 }
 
@@ -143,6 +166,7 @@ fn accept(app: &mut App, mut prompt: Prompt) -> Vec<Effect> {
     let id = match prompt.purpose.clone() {
         Purpose::Filter => return Vec::new(),
         Purpose::Moment | Purpose::EventFilter => return playback::keys::accept(app, prompt),
+        Purpose::Export => return super::export::accept(app, prompt, &text),
         Purpose::Rate(id) => id,
         Purpose::Retention(name) => {
             if let Err(words) = stream::typed_retention(app, &name, &text) {
@@ -174,6 +198,37 @@ fn accept(app: &mut App, mut prompt: Prompt) -> Vec<Effect> {
     vec![Effect::SetRate(id, rate)]
 }
 
+/// Sorts the list on screen by the column with this header, where it can be sorted by it.
+pub(super) fn sort_by(app: &mut App, title: &str) {
+    let sorts: &[&str] = match app.screen {
+        Screen::Tables => &TABLE_SORTS,
+        Screen::Streams => &STREAM_SORTS,
+        Screen::Jobs => &JOB_SORTS,
+        Screen::Stream(_) => &SHARD_SORTS,
+        _ => return,
+    };
+    let by = match title {
+        "TABLE" | "STREAM" if matches!(app.screen, Screen::Tables | Screen::Streams) => "name",
+        "WCU USED" | "/ PROV" => "used",
+        "THROTTLED/S" => "throttled",
+        "ITEMS" => "items",
+        "SIZE" => "size",
+        "IN/S" => "records",
+        "LAG" => "lag",
+        "SHARDS" => "shards",
+        "JOB" => "name",
+        "STATE" => "state",
+        "STARTED" => "newest",
+        "SHARD" => "family",
+        "READ/S" => "read",
+        "KEYS %" => "share",
+        _ => return,
+    };
+    if let (Some(sort), Some(list)) = (sorts.iter().position(|sort| *sort == by), list(app)) {
+        list.sort = sort;
+    }
+}
+
 /// Asks before anything changes; refuses where nothing may, and says what a dry run would do.
 pub(super) fn ask(app: &mut App, question: Confirm) {
     match app.place.mode {
@@ -187,6 +242,7 @@ pub(super) fn ask(app: &mut App, question: Confirm) {
 
 fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
     match action {
+        Action::Back if app.has_charts() && app.time.cursor_ms.take().is_some() => app.time.hovers = false,
         Action::Back => return app.back(),
         Action::Help => app.overlay = Some(Overlay::Help(0)),
         Action::Tables => return app.go(Screen::Tables),
@@ -282,9 +338,21 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
             }
         }
         Action::Zoom | Action::ZoomIn => return app.zoom(action == Action::Zoom),
-        Action::Freeze => {
-            app.frozen_ms = if app.frozen_ms.is_some() { None } else { Some(app.now_ms) };
+        Action::Freeze => return app.freeze(),
+        Action::PanBack | Action::PanOn => return app.pan(action == Action::PanOn),
+        Action::Live => return app.go_live(),
+        Action::Crosshair => app.crosshair(),
+        Action::AnomalyBack | Action::AnomalyOn => return app.step_anomaly(action == Action::AnomalyOn),
+        Action::Anomalies => {
+            let lines = view::charts::anomaly_lines(app);
+            if lines.is_empty() {
+                app.say("nothing stands out in what is known of it", false);
+            } else {
+                let last = (lines.len() as u16).saturating_sub(10);
+                app.overlay = Some(Overlay::Text("what stands out".to_owned(), lines, last));
+            }
         }
+        Action::PointBack | Action::PointOn => return app.step_cursor(action == Action::PointOn),
         _ => {}
     }
     Vec::new()

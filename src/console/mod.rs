@@ -9,6 +9,7 @@
 //! `update` is pure; `hands` do what it asks for; the `watcher` tells what workers wrote into the journal. Nothing here
 //! talks to a worker but through the journal.
 
+mod anomaly;
 mod api;
 pub mod app;
 mod backup;
@@ -16,8 +17,10 @@ mod charts;
 mod chord;
 mod confirm;
 mod controls;
+mod copy;
 mod due;
 mod effect;
+mod export;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod form;
@@ -29,9 +32,12 @@ mod keys;
 mod letters;
 mod listing;
 mod load;
+mod mouse;
 mod msg;
+pub mod picture;
 mod playback;
 mod raise;
+mod range;
 mod replica;
 mod runtime;
 mod stream;
@@ -148,6 +154,7 @@ pub async fn run(options: Options) -> Result<(), ConsoleError> {
     let theme = Theme::from_environment(|name| std::env::var_os(name));
     let mut app = App::new(place, keymap, theme, screen, now_ms());
     app.step = options.step;
+    app.mouse = std::env::var_os("SLUICE_NO_MOUSE").is_none();
     app.folder = std::env::current_dir().unwrap_or_default();
 
     let (interests, interested) = std::sync::mpsc::channel();

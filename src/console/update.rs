@@ -68,12 +68,13 @@ fn keep(all: &mut HashMap<String, Minutes>, name: &str, points: Vec<(i64, f64)>,
 
 /// What `msg` makes of the state, and what is to be done about it.
 pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
-    // Only a tick may leave the screen as it is.
-    if !matches!(msg, Msg::Tick { .. } | Msg::Api(..)) {
+    // Only a tick and the mouse may leave the screen as it is.
+    if !matches!(msg, Msg::Tick { .. } | Msg::Api(..) | Msg::Mouse(_)) {
         app.dirty = true;
     }
     match msg {
         Msg::Key(key) => return super::keys::pressed(app, &key),
+        Msg::Mouse(event) => return super::mouse::act(app, event),
         Msg::Paste(text) => return super::keys::pasted(app, &text),
         Msg::Resized => {}
         Msg::Shutdown => app.done = true,
@@ -176,7 +177,8 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             super::raise::ask_owed(app);
             return app.due();
         }
-        Msg::Samples(id, samples) => app.histories.entry(id).or_default().extend(samples),
+        Msg::Samples(id, samples, step_ms) => app.histories.entry(id).or_default().extend_by(samples, step_ms),
+        Msg::Past(request, question, answer) => app.took_past(request, &question, answer),
         Msg::Notes(id, notes) => {
             let known = &mut app.histories.entry(id).or_default().notes;
             let last = known.last().map_or(i64::MIN, |note| note.number);
@@ -227,6 +229,8 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             app.at_stream.ask_again();
             return app.due();
         }
+        Msg::Told(words) => app.say(words, false),
+        Msg::FileExists(export) => super::export::ask_replace(app, *export),
         Msg::Refused(words) => app.say(words, true),
         Msg::Playback(request, answer) => return super::playback::answered(app, request, answer),
         Msg::WouldSend(change) => {

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use super::app::{App, Screen};
 use super::effect::{Effect, Request};
+use super::range::End;
 use crate::cloud::CloudError;
 use crate::event::{Around, Event, Layout, Place, Range, Slot};
 pub use hours::{HourSummary, Hours};
@@ -218,6 +219,15 @@ impl Scrubber {
     /// How long the window is, µs.
     pub fn span_us(&self) -> i64 {
         ZOOMS[self.zoom].0
+    }
+
+    /// Shows the narrowest window that holds `span_us` from `from_us` on, with the playhead at its start, µs.
+    pub fn show(&mut self, from_us: i64, span_us: i64) {
+        self.pause();
+        let fits = ZOOMS.iter().position(|(zoom, _)| *zoom >= span_us).unwrap_or(ZOOMS.len() - 1);
+        self.zoom_to(fits);
+        self.from_us = from_us;
+        self.move_to(from_us, None);
     }
 
     /// End of the window, µs since epoch.
@@ -507,6 +517,15 @@ impl Scrubber {
 pub(super) fn open(app: &mut App, table: &str) -> Vec<Effect> {
     if app.scrubber.as_ref().is_none_or(|scrubber| scrubber.table != table) {
         app.scrubber = Some(Scrubber::new(table, app.now_ms));
+    }
+    // A past that the charts were held at is what is to be seen here too.
+    if app.time.end != End::Live
+        && let Some(scrubber) = &mut app.scrubber
+    {
+        let span = app.time.window_ms.zip(app.time.held_ms());
+        if let Some((window_ms, to_ms)) = span {
+            scrubber.show((to_ms - window_ms) * 1000, window_ms * 1000);
+        }
     }
     app.go(Screen::Playback)
 }

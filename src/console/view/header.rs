@@ -13,6 +13,7 @@ use ratatui::text::{Line, Span};
 use crate::cloud::Mode;
 use crate::console::app::{App, Screen};
 use crate::console::keymap::{Action, Scope};
+use crate::console::mouse::{Target, mark};
 use crate::console::widget::quantity::{clock, dollars, duration, rate};
 use crate::console::widget::text::shown;
 use crate::console::widget::{write, write_right};
@@ -116,6 +117,7 @@ pub fn draw_tabs(buf: &mut Buffer, area: Rect, app: &App) {
                     | (Screen::Stream(_) | Screen::Mappings(_) | Screen::Tail(..), Screen::Streams)
             );
         let chord = app.keymap.chord(Scope::Global, action).unwrap_or_default();
+        let from = Line::from(spans.clone()).width() as u16;
         let style = if is_here { theme.selected } else { Style::new() };
         spans.push(Span::raw(" "));
         spans.push(Span::styled(chord, theme.dim));
@@ -123,10 +125,15 @@ pub fn draw_tabs(buf: &mut Buffer, area: Rect, app: &App) {
         if screen == Screen::Jobs && app.live_jobs() > 0 {
             spans.push(Span::styled(format!(" {}{}", theme.glyphs.dot, app.live_jobs()), theme.accent));
         }
+        let width = (Line::from(spans.clone()).width() as u16).saturating_sub(from);
+        mark(Rect { x: area.x + from, width, ..area }.intersection(area), Target::Does(action));
         spans.push(Span::raw("  "));
     }
     write(buf, area, 0, &Line::from(spans));
     if let Some(chord) = app.keymap.chord(Scope::Global, Action::Help) {
-        write_right(buf, area, 0, &Line::styled(format!("{chord} help "), theme.dim));
+        let words = format!("{chord} help ");
+        let width = (words.len() as u16).min(area.width);
+        mark(Rect { x: area.right() - width, width, ..area }, Target::Does(Action::Help));
+        write_right(buf, area, 0, &Line::styled(words, theme.dim));
     }
 }

@@ -37,7 +37,7 @@ pub fn run(args: &KeymapArgs, session: &Session) -> Result<Exit, Report> {
         if session.global.json {
             print::json(&json!({ "scope": row.scope, "action": row.action, "chords": row.chords, "help": row.help }))?;
         } else {
-            columns.row(&[row.scope.to_owned(), row.action.to_owned(), row.chords.join(" "), row.help.to_owned()]);
+            columns.row(&[row.scope.to_owned(), row.action.to_owned(), row.chords.join(", "), row.help.to_owned()]);
         }
     }
     if !session.global.json {

@@ -13,20 +13,25 @@ use super::confirm::{Confirm, Token};
 use super::effect::{Effect, PastQuestion, Request};
 use super::form::{Known, RestoreForm};
 use super::history::History;
+use super::kept::Kept;
 use super::keymap::{Keymap, Scope};
 use super::listing::{Listing, Loaded};
+use super::memory::Remembered;
 use super::mouse::{Drag, Target};
+use super::palette::Palette;
+use super::pending::Pending;
 use super::playback::Scrubber;
 use super::playback::form::ReplayForm;
 use super::range::TimeRange;
 use super::replica::ReplicaForm;
 use super::stream::StreamState;
 use super::theme::Theme;
+use super::trail::Trail;
+use super::words::{Reading, Words};
 use crate::capacity::{Resource, Step};
 use crate::cloud::inventory::{Shard, Stream, Table};
 use crate::cloud::{CloudError, Context, Mode};
 use crate::jobs::journal::{Bump, DeadLetter, Decision, Job};
-use crate::jobs::spec::Kind;
 use crate::jobs::{Audited, JobId};
 
 /// What is on screen below the overlay.
@@ -69,8 +74,12 @@ pub enum Screen {
 /// What lies over the screen.
 #[derive(Clone, Debug)]
 pub enum Overlay {
-    /// Every key that works here; scrolled by that many lines.
-    Help(u16),
+    /// Every key that works here.
+    Help(Reading),
+    /// What the words on screen mean.
+    Words(Box<Words>),
+    /// A line, and what it could mean.
+    Palette(Box<Palette>),
     /// Something to read: title, lines, scrolled by that many lines.
     Text(String, Vec<String>, u16),
     /// A question.
@@ -151,14 +160,24 @@ pub struct App {
     pub screen: Screen,
     /// What `back` goes to.
     pub behind: Vec<Screen>,
+    /// What was visited before and after the screen.
+    pub trail: Trail,
+    /// What is remembered from one start to the next.
+    pub remembered: Remembered,
+    /// The six lines of the first start are shown, unless something is asked.
+    pub tour: bool,
     /// What lies over it.
     pub overlay: Option<Overlay>,
+    /// Keys of a sequence that waits for the next.
+    pub pending: Pending,
     /// Words above the footer.
     pub notice: Option<Notice>,
     /// AWS can't be reached, or refuses the credentials: what is shown is as of before.
     pub trouble: Option<CloudError>,
     /// The journal can't be read.
     pub journal_trouble: Option<String>,
+    /// What is shown as it was kept from another time.
+    pub kept: Kept,
     /// The account of the credentials.
     pub account: Option<String>,
     /// When the credentials expire, ms since epoch.
@@ -187,6 +206,10 @@ pub struct App {
     /// Minutes of refused writes by table.
     pub throttled: HashMap<String, Minutes>,
     pub(super) table_minutes_ms: Option<i64>,
+    /// When CloudWatch last answered about each table, ms since epoch.
+    pub(super) tables_measured_ms: HashMap<String, i64>,
+    /// When it was last asked about tables of which the filter must know, ms since epoch.
+    pub(super) tables_measuring_ms: Option<i64>,
     /// The streams.
     pub streams: Loaded<Stream>,
     /// How the streams are listed.
@@ -200,6 +223,10 @@ pub struct App {
     /// Minutes of records read by stream.
     pub stream_read: HashMap<String, Minutes>,
     pub(super) stream_minutes_ms: Option<i64>,
+    /// When CloudWatch last answered about each stream, ms since epoch.
+    pub(super) streams_measured_ms: HashMap<String, i64>,
+    /// When it was last asked about streams of which the filter must know, ms since epoch.
+    pub(super) streams_measuring_ms: Option<i64>,
     /// The stream on screen.
     pub at_stream: StreamState,
     /// The jobs, newest first; `None` until the journal was read.
@@ -218,8 +245,8 @@ pub struct App {
     pub letters: Option<(JobId, Vec<DeadLetter>, u64)>,
     /// What the verify on screen found to differ: the first lines of its list.
     pub differences: Option<(JobId, Vec<String>)>,
-    /// The selected dead letter.
-    pub letter_at: usize,
+    /// How the dead letters are listed.
+    pub letters_list: Listing,
     /// The autoscalers' last decisions, oldest first, while one is on screen.
     pub decisions: Vec<Decision>,
     /// The selected decision, counted from the newest.
@@ -251,14 +278,14 @@ pub struct App {
     pub scrubber: Option<Scrubber>,
     /// The form that sends a range of events on.
     pub replay_form: Option<ReplayForm>,
-    /// Which event table is selected.
-    pub event_table_at: usize,
     /// What of the frame on screen can be pointed at.
     pub targets: Vec<(Rect, Target)>,
     /// The chart that is dragged.
     pub(super) drag: Option<Drag>,
     /// The mouse is the console's, where that makes sense.
     pub mouse: bool,
+    /// How the event tables are listed.
+    pub event_tables_list: Listing,
     /// Where the console was started: exports go there unless told otherwise.
     pub folder: PathBuf,
     /// True when the screen no longer shows the state.
@@ -278,10 +305,15 @@ impl App {
             theme,
             screen,
             behind,
+            trail: Trail::default(),
+            remembered: Remembered::default(),
+            tour: false,
             overlay: None,
+            pending: Pending::default(),
             notice: None,
             trouble: None,
             journal_trouble: None,
+            kept: Kept::default(),
             account: None,
             credentials_expire_ms: None,
             requests_per_second: 0.0,
@@ -298,6 +330,8 @@ impl App {
             consumed: HashMap::new(),
             throttled: HashMap::new(),
             table_minutes_ms: None,
+            tables_measured_ms: HashMap::new(),
+            tables_measuring_ms: None,
             streams: Loaded::default(),
             streams_list: Listing::default(),
             stream_records: HashMap::new(),
@@ -305,6 +339,8 @@ impl App {
             stream_lag: HashMap::new(),
             stream_read: HashMap::new(),
             stream_minutes_ms: None,
+            streams_measured_ms: HashMap::new(),
+            streams_measuring_ms: None,
             at_stream: StreamState::default(),
             jobs: None,
             jobs_list: Listing::default(),
@@ -314,7 +350,7 @@ impl App {
             histories: HashMap::new(),
             letters: None,
             differences: None,
-            letter_at: 0,
+            letters_list: Listing::default(),
             decisions: Vec::new(),
             decision_at: 0,
             charts: HashMap::new(),
@@ -332,10 +368,10 @@ impl App {
             look_request: Request::default(),
             scrubber: None,
             replay_form: None,
-            event_table_at: 0,
             targets: Vec::new(),
             drag: None,
             mouse: true,
+            event_tables_list: Listing::default(),
             folder: PathBuf::from("/"),
             dirty: true,
             done: false,
@@ -358,7 +394,10 @@ impl App {
                 Token::Name(_) => Scope::Prompt,
             },
             Some(Overlay::Prompt(_)) => Scope::Prompt,
-            Some(Overlay::Help(_) | Overlay::Text(..)) => Scope::Global,
+            Some(Overlay::Palette(_)) => Scope::Palette,
+            Some(Overlay::Help(reading)) => reading.scope(),
+            Some(Overlay::Words(words)) => words.reading.scope(),
+            Some(Overlay::Text(..)) => Scope::Global,
             None => self.screen_scope(),
         }
     }
@@ -424,35 +463,32 @@ impl App {
             return Vec::new();
         }
         let top = screen.is_list();
-        let before = std::mem::replace(&mut self.screen, screen);
-        if top {
-            self.behind.clear();
-        } else {
-            self.behind.push(before.clone());
+        let mut behind = Vec::new();
+        if !top {
+            behind.clone_from(&self.behind);
+            behind.push(self.screen.clone());
         }
-        self.arrived(&before)
+        self.show(screen, behind)
     }
 
     /// Shows a job, on the screen of its kind.
     pub(super) fn go_to_job(&mut self, id: JobId) -> Vec<Effect> {
-        let is_scaler = self.job(&id).is_some_and(|job| job.kind() == Kind::Autoscale);
-        self.go(if is_scaler { Screen::Autoscale(id) } else { Screen::Job(id) })
+        let screen = self.screen_of_job(&id);
+        self.go(screen)
     }
 
     /// Shows what was there before. On a list, nothing is behind.
     pub(super) fn back(&mut self) -> Vec<Effect> {
-        match self.behind.pop() {
-            Some(screen) => {
-                let before = std::mem::replace(&mut self.screen, screen);
-                self.arrived(&before)
-            }
+        let mut behind = self.behind.clone();
+        match behind.pop() {
+            Some(screen) => self.show(screen, behind),
             None => Vec::new(),
         }
     }
 
-    fn arrived(&mut self, from: &Screen) -> Vec<Effect> {
+    pub(super) fn arrived(&mut self, from: &Screen) -> Vec<Effect> {
         self.bring_time(from);
-        self.letter_at = 0;
+        self.letters_list.select_first();
         self.decision_at = 0;
         self.index_at = 0;
         let mut effects = vec![self.watch()];

@@ -99,6 +99,47 @@ impl Chord {
     }
 }
 
+/// One or more chords, pressed one after the other.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Sequence(Vec<Chord>);
+
+impl Sequence {
+    /// The chords that `text` writes, separated by spaces, or the reason why it writes none.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let chords: Result<Vec<Chord>, String> = text.split_whitespace().map(Chord::parse).collect();
+        match chords?.as_slice() {
+            [] => Chord::parse(text).map(|chord| Self(vec![chord])),
+            chords => Ok(Self(chords.to_vec())),
+        }
+    }
+
+    /// Its chords.
+    pub fn chords(&self) -> &[Chord] {
+        &self.0
+    }
+
+    /// True when it goes on after `chords`.
+    pub fn goes_on_after(&self, chords: &[Chord]) -> bool {
+        self.0.len() > chords.len() && self.0.starts_with(chords)
+    }
+
+    /// True when its first chord is a plain character.
+    pub fn is_typed(&self) -> bool {
+        self.0.first().is_some_and(|chord| chord.is_typed())
+    }
+}
+
+impl fmt::Display for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&spelt(&self.0))
+    }
+}
+
+/// Chords as people write them, separated by spaces.
+pub fn spelt(chords: &[Chord]) -> String {
+    chords.iter().map(Chord::to_string).collect::<Vec<_>>().join(" ")
+}
+
 fn unknown(chord: &str, part: &str, known: &[&str]) -> String {
     format!("{chord:?} is no chord{}", nearest(part, known))
 }
@@ -139,6 +180,16 @@ mod tests {
         for text in ["q", "ctrl-c", "shift-tab", "+", "-", "ctrl--", "space", "f12", "G", "alt-enter", "?"] {
             assert_eq!(Chord::parse(text).unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn a_sequence_is_chords_separated_by_spaces() {
+        for text in ["g g", "ctrl-x s", "space", "g ?"] {
+            assert_eq!(Sequence::parse(text).unwrap().to_string(), text);
+        }
+        assert_eq!(Sequence::parse(" ").unwrap().to_string(), "space");
+        assert_eq!(Sequence::parse("").unwrap_err(), "an empty chord binds no key");
+        assert_eq!(Sequence::parse("g entr").unwrap_err(), "\"entr\" is no chord: did you mean \"enter\"?");
     }
 
     #[test]

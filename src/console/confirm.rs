@@ -93,7 +93,7 @@ impl Confirm {
         let undo = match job {
             Some(id) if to > from => format!("it is given back when {id} ends"),
             Some(_) => "raise it again (+): a lowered table stays lowered when the job ends".to_owned(),
-            None if to > from => "what it was is remembered: give back (g) sets it back".to_owned(),
+            None if to > from => "what it was is remembered: give back (u) sets it back".to_owned(),
             None => "raise it again (+)".to_owned(),
         };
         let what = match resource {

@@ -198,7 +198,7 @@ fn text(app: &App, whole: bool) -> Option<String> {
             )
         }
         Screen::Dead(_) => {
-            let letter = app.letters.as_ref().and_then(|(_, letters, _)| letters.get(app.letter_at))?;
+            let letter = app.selected_letter()?;
             if whole {
                 // What is no text can't be copied exactly.
                 return String::from_utf8(letter.letter.payload.to_vec()).ok();
@@ -213,10 +213,7 @@ fn text(app: &App, whole: bool) -> Option<String> {
             let decision = super::view::autoscale::decisions(app, job).nth(app.decision_at)?;
             if whole { serde_json::to_string(decision).ok() } else { Some(decision.table.clone()) }
         }
-        Screen::EventTables => {
-            let tables = super::playback::event_tables(app);
-            table(app, &tables.get(app.event_table_at)?.0.name, whole)
-        }
+        Screen::EventTables => table(app, &app.selected_event_table()?, whole),
         Screen::Playback => {
             let scrubber = app.scrubber.as_ref()?;
             let event = scrubber.events.get(scrubber.selected()?)?;

@@ -2,6 +2,7 @@
 
 use super::app::{App, Screen};
 use super::backup;
+use super::columns::{Arranged, List};
 use super::effect::Effect;
 use super::form::Name;
 use super::replica;
@@ -16,6 +17,11 @@ const CHANGING_MS: i64 = 1000;
 const SHARDS_MS: i64 = 15_000;
 /// So many tables are described all, for sorting and for the form; of more, those on screen.
 const FEW: usize = 100;
+/// So many tables or streams are described at once because a filter or an order must know them: they take their turn in the
+/// budget, and the next follow when these are there.
+const PAGE: usize = 20;
+/// So many are asked about in CloudWatch at once for the same reason: two metrics each, 500 a call.
+const MEASURED_PAGE: usize = 200;
 /// How long the form waits for the next letter before it looks at the source, ms.
 const TYPING_MS: i64 = 500;
 
@@ -26,6 +32,9 @@ impl App {
         if self.identified_ms.is_none_or(|at| self.now_ms - at >= 60_000) {
             self.identified_ms = Some(self.now_ms);
             effects.push(Effect::Identify);
+        }
+        if let Some(table) = self.table_in_palette() {
+            self.due_description(&table, &mut effects);
         }
         match self.screen.clone() {
             Screen::Tables => self.due_tables(&mut effects),
@@ -50,6 +59,7 @@ impl App {
             Screen::Stream(name) | Screen::Mappings(name) => self.due_stream(&name, &mut effects),
             Screen::Jobs | Screen::Dead(_) | Screen::Autoscale(_) | Screen::Tail(..) => {}
         }
+        effects.extend(self.due_to_keep());
         effects
     }
 
@@ -74,6 +84,38 @@ impl App {
             self.table_minutes_ms = Some(self.now_ms);
             effects.push(Effect::LoadTableMinutes(visible, self.now_ms - 8 * 60_000, self.now_ms));
         }
+        if self.screen == Screen::Tables && self.tables_measuring_ms.is_none_or(|at| self.now_ms - at >= LIST_MS) {
+            let unmeasured = self.arranged_tables().unknown.into_iter().filter(|row| row.table.is_some());
+            let page: Vec<String> = unmeasured.take(MEASURED_PAGE).map(|row| row.name.to_owned()).collect();
+            if !page.is_empty() {
+                self.tables_measuring_ms = Some(self.now_ms);
+                effects.push(Effect::LoadTableMinutes(page, self.now_ms - 8 * 60_000, self.now_ms));
+            }
+        }
+    }
+
+    /// The next tables that the filter or the order on screen must know, and that are not described yet.
+    fn undescribed_tables(&self) -> Vec<String> {
+        if self.screen != Screen::Tables {
+            return Vec::new();
+        }
+        let Arranged { rows, unknown } = self.arranged_tables();
+        let is_sorted_by_name = List::Tables.sorted_by(&self.tables_list).name == "name";
+        let rows = rows.into_iter().filter(|_| !is_sorted_by_name);
+        let undescribed = unknown.into_iter().chain(rows).filter(|row| !self.described_ms.contains_key(row.name));
+        undescribed.take(PAGE).map(|row| row.name.to_owned()).collect()
+    }
+
+    /// The same of the streams.
+    fn undescribed_streams(&self) -> Vec<String> {
+        if self.screen != Screen::Streams {
+            return Vec::new();
+        }
+        let Arranged { rows, unknown } = self.arranged_streams();
+        let is_sorted_by_name = List::Streams.sorted_by(&self.streams_list).name == "name";
+        let rows = rows.into_iter().filter(|_| !is_sorted_by_name);
+        let undescribed = unknown.into_iter().chain(rows).filter(|row| row.stream.status.is_empty());
+        undescribed.take(PAGE).map(|row| row.stream.name.clone()).collect()
     }
 
     /// Asks for what is to be described: what is visible again and again, what the form names, of few tables all once.
@@ -95,9 +137,12 @@ impl App {
         let unknown = few.iter().map(String::as_str).chain(typed).filter(|name| {
             !self.described_ms.contains_key(*name) && names.binary_search_by(|known| known.as_str().cmp(name)).is_ok()
         });
-        let unknown: Vec<String> =
-            unknown.filter(|name| !wanted.iter().any(|w| w == name)).map(str::to_owned).collect();
-        wanted.extend(unknown);
+        let unknown: Vec<String> = unknown.map(str::to_owned).chain(self.undescribed_tables()).collect();
+        for name in unknown {
+            if !wanted.contains(&name) {
+                wanted.push(name);
+            }
+        }
         if wanted.is_empty() {
             return;
         }
@@ -120,7 +165,17 @@ impl App {
         if self.streams.is_due(self.now_ms, every) {
             self.streams.asked_ms = Some(self.now_ms);
             self.streams.request = self.next_request();
-            effects.push(Effect::LoadStreams(self.streams.request, names.clone()));
+            let more: Vec<String> =
+                self.undescribed_streams().into_iter().filter(|name| !names.contains(name)).collect();
+            effects.push(Effect::LoadStreams(self.streams.request, [names.as_slice(), more.as_slice()].concat()));
+        }
+        if self.screen == Screen::Streams && self.streams_measuring_ms.is_none_or(|at| self.now_ms - at >= LIST_MS) {
+            let unmeasured = self.arranged_streams().unknown.into_iter().filter(|row| !row.stream.status.is_empty());
+            let page: Vec<String> = unmeasured.take(MEASURED_PAGE / 2).map(|row| row.stream.name.clone()).collect();
+            if !page.is_empty() {
+                self.streams_measuring_ms = Some(self.now_ms);
+                effects.push(Effect::LoadStreamMinutes(page, self.now_ms - 8 * 60_000, self.now_ms));
+            }
         }
         if !names.is_empty() && self.stream_minutes_ms.is_none_or(|at| self.now_ms - at >= self.minutes_every()) {
             self.stream_minutes_ms = Some(self.now_ms);
@@ -130,12 +185,16 @@ impl App {
 
     /// What the screen of one table or of a job on it needs.
     fn due_table(&mut self, table: &str, effects: &mut Vec<Effect>) {
+        self.due_description(table, effects);
+        self.due_chart(effects);
+    }
+
+    fn due_description(&mut self, table: &str, effects: &mut Vec<Effect>) {
         let asked = self.table_asked.as_ref().filter(|(name, _)| name == table).map(|(_, at)| *at);
         if self.is_description_old(table) && asked.is_none_or(|at| self.now_ms - at >= CHANGING_MS) {
             self.table_asked = Some((table.to_owned(), self.now_ms));
             effects.push(Effect::LoadTable(table.to_owned()));
         }
-        self.due_chart(effects);
     }
 
     /// The family of the shards that a replica is read from.

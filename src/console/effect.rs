@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use super::export::Export;
+use super::memory::News;
 use super::playback::Question;
 use super::stream::StreamEffect;
 use crate::capacity::Resource;
+use crate::cloud::cache::Inventory;
 use crate::jobs::JobId;
 use crate::jobs::journal::{Bump, Control};
 use crate::jobs::spec::{RestoreSpec, Spec};
@@ -131,6 +133,10 @@ pub enum Effect {
     Export(Export),
     /// Hand a text to the clipboards: the terminal's, and this machine's.
     Copy(String),
+    /// Keep what was seen for the next time.
+    Keep(Box<Inventory>),
+    /// Write something into the console's memory.
+    Remember(News),
     /// Stop this process as the shell's ctrl-z does.
     Suspend,
 }

@@ -105,7 +105,7 @@ fn content(app: &App) -> Option<(String, Content)> {
         Screen::Mappings(name) => sheet(&format!("{name}-mappings"), &MAPPINGS, mappings(app)),
         Screen::Tail(name, _) => sheet(&format!("{name}-records"), &RECORDS, records(app)),
         Screen::EventTables => {
-            let tables = playback::event_tables(app).into_iter();
+            let tables = app.shown_event_tables().into_iter();
             let row = |(table, layout): (&crate::cloud::inventory::Table, _)| {
                 vec![json!(table.name), json!(format!("{layout}")), json!(table.items), json!(table.bytes)]
             };
@@ -294,7 +294,7 @@ fn shards(app: &App, stream: &str) -> Vec<Vec<Value>> {
             json!(Some(App::holder(shard, &readings, &leases)).filter(|holder| holder != "-")),
         ]
     };
-    app.at_stream.rows(&readings).into_iter().map(|(_, shard)| row(shard)).collect()
+    app.at_stream.rows(&readings, &leases).into_iter().map(|(_, shard)| row(shard)).collect()
 }
 
 const MAPPINGS: [&str; 9] = [

@@ -199,6 +199,7 @@ pub fn binding() -> Binding {
         lanes: 16,
         reply_ms: 4.2,
         late_ms: 12_300,
+        follows: false,
     }
 }
 

@@ -14,7 +14,9 @@ use super::copy;
 use super::effect::{ChartQuestion, Draft, Effect, PastQuestion};
 use super::export::{self, Written};
 use super::form::Unseen;
+use super::kept;
 use super::letters::{self, Drafts};
+use super::memory::Keeper;
 use super::msg::{Msg, TableMinutes};
 use super::playback::read::Readers;
 use super::runtime::Perform;
@@ -45,6 +47,8 @@ pub struct Hands {
     interests: std::sync::mpsc::Sender<Interest>,
     pub(super) to: Sender<Msg>,
     drafts: Drafts,
+    /// Writes what the console remembers; it ends with what it was given written.
+    keeper: Keeper,
     readers: Readers,
     /// Ends the tail that runs.
     pub(super) tail: Option<CancellationToken>,
@@ -53,11 +57,16 @@ pub struct Hands {
 impl Hands {
     /// Hands that act in `cloud` and write controls into the journal at `journal`.
     pub fn new(cloud: Cloud, journal: &Path, interests: std::sync::mpsc::Sender<Interest>, to: Sender<Msg>) -> Self {
+        let told = to.clone();
+        let folder = journal.parent().unwrap_or(journal).to_owned();
+        // A console that ends needs not be told.
+        let keeper = Keeper::new(folder, move |words| drop(told.try_send(Msg::Refused(words))));
         Self {
             cloud,
             journal: journal.to_owned(),
             interests,
             to,
+            keeper,
             drafts: Drafts::beside(journal),
             readers: Readers::default(),
             tail: None,
@@ -107,6 +116,14 @@ impl Perform for Hands {
             Effect::Watch { job, letters } => {
                 // The watcher lives as long as its channel, which ends with these hands.
                 drop(self.interests.send(Interest { job, letters }));
+            }
+            Effect::Keep(seen) => {
+                let (path, context) = (self.journal.clone(), self.cloud.context.clone());
+                tokio::task::spawn_blocking(move || {
+                    if let Some(state) = path.parent() {
+                        kept::keep(state, &context, *seen);
+                    }
+                });
             }
             Effect::Identify => {
                 self.ask(|cloud| async move { Msg::Account(inventory::account(&cloud).await) });
@@ -217,6 +234,7 @@ impl Perform for Hands {
                 let (words, is_bad) = copy::words(&text, to_terminal, copy::natively(&text).await);
                 if is_bad { Msg::Refused(words) } else { Msg::Told(words) }
             }),
+            Effect::Remember(news) => self.keeper.keep(news),
             // The loop does them itself: it holds the terminal.
             Effect::Suspend | Effect::Edit(_) => {}
         }

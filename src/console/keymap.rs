@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crossterm::event::KeyEvent;
 use toml::Spanned;
 
-use super::chord::{Chord, nearest};
+use super::chord::{Chord, Sequence, nearest, spelt};
 
 const SHIPPED: &str = include_str!("../../keymap.toml");
 
@@ -49,6 +49,10 @@ pub enum Scope {
     Mappings,
     /// A tail of a stream.
     Tail,
+    /// The palette: plain characters are typed.
+    Palette,
+    /// Help and words.
+    Reading,
 }
 
 /// What a key does.
@@ -83,6 +87,8 @@ pub enum Action {
     Indexes,
     Autoscale,
     Sort,
+    SortBack,
+    SortReverse,
     Filter,
     Pause,
     Cancel,
@@ -137,6 +143,13 @@ pub enum Action {
     Copy,
     CopyWhole,
     Mouse,
+    Palette,
+    Complete,
+    Words,
+    Bookmark,
+    Bookmarks,
+    Older,
+    Newer,
 }
 
 /// Something that can be bound.
@@ -170,8 +183,10 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Tables, "lower", Action::Lower, "less", "lower the table's write capacity by a step"),
     bindable(Scope::Tables, "give_back", Action::GiveBack, "give back", "set the capacity back to what it was"),
     bindable(Scope::Tables, "set", Action::SetCapacity, "set", "type the table's write capacity"),
+    bindable(Scope::Tables, "filter", Action::Filter, "filter", "words, !not, column>value: which rows are shown"),
     bindable(Scope::Tables, "sort", Action::Sort, "sort", "sort by the next column"),
-    bindable(Scope::Tables, "filter", Action::Filter, "filter", "show only names that contain a text"),
+    bindable(Scope::Tables, "sort_back", Action::SortBack, "", "sort by the column before"),
+    bindable(Scope::Tables, "sort_reverse", Action::SortReverse, "", "sort the other way round"),
     bindable(
         Scope::Tables,
         "playback",
@@ -180,6 +195,10 @@ const BINDABLE: &[Bindable] = &[
         "scrub through the table's events, if it is an event table",
     ),
     bindable(Scope::EventTables, "open", Action::Open, "open", "scrub through the table's events"),
+    bindable(Scope::EventTables, "filter", Action::Filter, "filter", "words, !not, column>value: which rows are shown"),
+    bindable(Scope::EventTables, "sort", Action::Sort, "sort", "sort by the next column"),
+    bindable(Scope::EventTables, "sort_back", Action::SortBack, "", "sort by the column before"),
+    bindable(Scope::EventTables, "sort_reverse", Action::SortReverse, "", "sort the other way round"),
     bindable(Scope::Playback, "play", Action::Play, "play", "play from the playhead on, or stop"),
     bindable(Scope::Playback, "previous_event", Action::PreviousEvent, "event back", "the event before"),
     bindable(Scope::Playback, "next_event", Action::NextEvent, "event", "the next event"),
@@ -230,8 +249,10 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Streams, "lower", Action::Lower, "less", "lower the number of shards by a step"),
     bindable(Scope::Streams, "set", Action::SetCapacity, "set", "type the number of shards"),
     bindable(Scope::Streams, "give_back", Action::GiveBack, "give back", "set the shards back to what they were"),
+    bindable(Scope::Streams, "filter", Action::Filter, "filter", "words, !not, column>value: which rows are shown"),
     bindable(Scope::Streams, "sort", Action::Sort, "sort", "sort by the next column"),
-    bindable(Scope::Streams, "filter", Action::Filter, "filter", "show only names that contain a text"),
+    bindable(Scope::Streams, "sort_back", Action::SortBack, "", "sort by the column before"),
+    bindable(Scope::Streams, "sort_reverse", Action::SortReverse, "", "sort the other way round"),
     bindable(Scope::Streams, "retention", Action::Retention, "", "change how long its records stay"),
     bindable(Scope::Stream, "open", Action::Open, "exact", "the selected shard: hash keys, parents, who has it"),
     bindable(Scope::Stream, "tail", Action::Tail, "tail", "look at the shard's records as they arrive; costs reads"),
@@ -242,8 +263,8 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Stream, "set", Action::SetCapacity, "set", "type the number of shards"),
     bindable(Scope::Stream, "give_back", Action::GiveBack, "give back", "set the shards back to what they were"),
     bindable(Scope::Stream, "retention", Action::Retention, "hours kept", "change how long records stay"),
+    bindable(Scope::Stream, "filter", Action::Filter, "filter", "words, !not, column>value: which rows are shown"),
     bindable(Scope::Stream, "sort", Action::Sort, "sort", "sort by the next column"),
-    bindable(Scope::Stream, "filter", Action::Filter, "filter", "show only shards that contain a text"),
     bindable(Scope::Stream, "zoom", Action::Zoom, "", "a wider window, up to 15 days"),
     bindable(Scope::Stream, "zoom_in", Action::ZoomIn, "", "a narrower window, down to one minute"),
     bindable(Scope::Stream, "freeze", Action::Freeze, "", "hold the charts still; collecting goes on"),
@@ -253,7 +274,13 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Stream, "crosshair", Action::Crosshair, "", "mark a moment in every chart, and show its values"),
     bindable(Scope::Stream, "point_back", Action::PointBack, "", "the crosshair a point back"),
     bindable(Scope::Stream, "point_on", Action::PointOn, "", "the crosshair a point on"),
+    bindable(Scope::Stream, "sort_back", Action::SortBack, "", "sort by the column before"),
+    bindable(Scope::Stream, "sort_reverse", Action::SortReverse, "", "sort the other way round"),
     bindable(Scope::Mappings, "pause", Action::Pause, "pause/resume", "pause the function's reading, or let it go on"),
+    bindable(Scope::Mappings, "filter", Action::Filter, "filter", "words, !not, column>value: which rows are shown"),
+    bindable(Scope::Mappings, "sort", Action::Sort, "sort", "sort by the next column"),
+    bindable(Scope::Mappings, "sort_back", Action::SortBack, "", "sort by the column before"),
+    bindable(Scope::Mappings, "sort_reverse", Action::SortReverse, "", "sort the other way round"),
     bindable(Scope::Mappings, "open", Action::Open, "exact", "everything about the mapping"),
     bindable(Scope::Tail, "go_on", Action::GoOn, "stop/go on", "stop the tail, or let it go on where it stopped"),
     bindable(Scope::Tail, "open", Action::Open, "whole record", "the whole record, decoded"),
@@ -261,8 +288,10 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Jobs, "restore", Action::Restore, "restore", "start a restore"),
     bindable(Scope::Jobs, "pause", Action::Pause, "pause/resume", "pause the job, or let it go on"),
     bindable(Scope::Jobs, "cancel", Action::Cancel, "cancel", "end the job for good"),
+    bindable(Scope::Jobs, "filter", Action::Filter, "filter", "words, !not, column>value: which rows are shown"),
     bindable(Scope::Jobs, "sort", Action::Sort, "sort", "sort by the next column"),
-    bindable(Scope::Jobs, "filter", Action::Filter, "filter", "show only jobs that contain a text"),
+    bindable(Scope::Jobs, "sort_back", Action::SortBack, "", "sort by the column before"),
+    bindable(Scope::Jobs, "sort_reverse", Action::SortReverse, "", "sort the other way round"),
     bindable(Scope::Job, "raise", Action::Raise, "more WCU", "raise the write capacity of the job's table by a step"),
     bindable(Scope::Job, "lower", Action::Lower, "less", "lower the write capacity of the job's table by a step"),
     bindable(Scope::Job, "set", Action::SetCapacity, "set", "type the write capacity of the job's table"),
@@ -308,8 +337,12 @@ const BINDABLE: &[Bindable] = &[
         "edit the item in $VISUAL or $EDITOR; it is checked when saved",
     ),
     bindable(Scope::Dead, "replay", Action::Replay, "replay", "put the item where its key is not in the table"),
-    bindable(Scope::Dead, "replay_all", Action::ReplayAll, "replay all", "the same with all letters of the job"),
+    bindable(Scope::Dead, "replay_all", Action::ReplayAll, "replay all", "the same with all letters that are shown"),
     bindable(Scope::Dead, "drop", Action::Drop, "drop", "give the letter up: it counts as skipped"),
+    bindable(Scope::Dead, "filter", Action::Filter, "filter", "words, !not, column>value: which rows are shown"),
+    bindable(Scope::Dead, "sort", Action::Sort, "sort", "sort by the next column"),
+    bindable(Scope::Dead, "sort_back", Action::SortBack, "", "sort by the column before"),
+    bindable(Scope::Dead, "sort_reverse", Action::SortReverse, "", "sort the other way round"),
     bindable(Scope::Form, "accept", Action::Accept, "review", "review, then start"),
     bindable(Scope::Form, "next", Action::Next, "next", "next field"),
     bindable(Scope::Form, "previous", Action::Previous, "previous", "previous field"),
@@ -324,9 +357,27 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Confirm, "no", Action::No, "leave it", "leave everything as it is"),
     bindable(Scope::Review, "yes", Action::Yes, "start", "start what the form says"),
     bindable(Scope::Review, "no", Action::No, "change", "go back to the form"),
+    bindable(Scope::Palette, "accept", Action::Accept, "run", "run the line, or what is selected"),
+    bindable(Scope::Palette, "complete", Action::Complete, "complete", "take the selected entry into the line"),
+    bindable(Scope::Palette, "next", Action::Next, "next", "the next entry, or the line that was run after it"),
+    bindable(
+        Scope::Palette,
+        "previous",
+        Action::Previous,
+        "previous",
+        "the entry before, or the line that was run before",
+    ),
+    bindable(Scope::Palette, "back", Action::Back, "leave", "close the palette"),
+    bindable(Scope::Reading, "filter", Action::Filter, "search", "show only what holds a text"),
     bindable(Scope::Global, "back", Action::Back, "back", "close what is on top, or go back"),
     bindable(Scope::Global, "help", Action::Help, "help", "this list"),
     bindable(Scope::Global, "quit", Action::Quit, "quit", "leave the console; jobs go on"),
+    bindable(Scope::Global, "palette", Action::Palette, "", "find anything, and run commands with arguments"),
+    bindable(Scope::Global, "words", Action::Words, "", "what the words on screen mean"),
+    bindable(Scope::Global, "older", Action::Older, "", "back to what was visited before"),
+    bindable(Scope::Global, "newer", Action::Newer, "", "forward again"),
+    bindable(Scope::Global, "bookmark", Action::Bookmark, "", "bookmark what is selected or on screen, or no more"),
+    bindable(Scope::Global, "bookmarks", Action::Bookmarks, "", "the bookmarks of this context"),
     bindable(Scope::Global, "tables", Action::Tables, "", "the list of tables"),
     bindable(Scope::Global, "streams", Action::Streams, "", "the list of streams"),
     bindable(Scope::Global, "jobs", Action::Jobs, "", "the list of jobs"),
@@ -367,7 +418,7 @@ const BINDABLE: &[Bindable] = &[
     ),
 ];
 
-const SCOPES: [(&str, Scope); 17] = [
+const SCOPES: [(&str, Scope); 19] = [
     ("global", Scope::Global),
     ("tables", Scope::Tables),
     ("table", Scope::Table),
@@ -383,6 +434,8 @@ const SCOPES: [(&str, Scope); 17] = [
     ("confirm", Scope::Confirm),
     ("review", Scope::Review),
     ("autoscale", Scope::Autoscale),
+    ("palette", Scope::Palette),
+    ("reading", Scope::Reading),
     ("event_tables", Scope::EventTables),
     ("playback", Scope::Playback),
 ];
@@ -395,7 +448,7 @@ impl Scope {
 
     /// True where plain characters are typed into a field.
     pub fn is_typed_into(self) -> bool {
-        matches!(self, Self::Form | Self::Prompt)
+        matches!(self, Self::Form | Self::Prompt | Self::Palette)
     }
 }
 
@@ -430,10 +483,21 @@ pub struct Row {
     pub help: &'static str,
 }
 
-/// Chords by scope and action.
+/// What a key makes of the keys before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pressed {
+    /// They are bound to this.
+    Act(Action),
+    /// A longer sequence begins with them.
+    Begun,
+    /// They are bound to nothing.
+    Nothing,
+}
+
+/// Sequences of chords by scope and action.
 #[derive(Clone, Debug)]
 pub struct Keymap {
-    bound: Vec<Vec<Chord>>,
+    bound: Vec<Vec<Sequence>>,
 }
 
 type File = BTreeMap<Spanned<String>, BTreeMap<Spanned<String>, Spanned<Vec<Spanned<String>>>>>;
@@ -478,7 +542,7 @@ impl Keymap {
                 };
                 self.bound[number].clear();
                 for chord in chords.get_ref() {
-                    let parsed = Chord::parse(chord.get_ref()).map_err(|reason| wrong(chord.span(), reason))?;
+                    let parsed = Sequence::parse(chord.get_ref()).map_err(|reason| wrong(chord.span(), reason))?;
                     if scope.is_typed_into() && parsed.is_typed() {
                         let reason = format!("[{}] types plain characters: {parsed} can't be bound", scope.name());
                         return Err(wrong(chord.span(), reason));
@@ -492,32 +556,90 @@ impl Keymap {
         }
         said.sort_by_key(|(_, span)| span.start);
         for (number, span) in said.iter().rev() {
-            for chord in &self.bound[*number] {
-                let clash = BINDABLE.iter().enumerate().find(|(other, b)| {
-                    *other != *number && b.scope == BINDABLE[*number].scope && self.bound[*other].contains(chord)
-                });
-                if let Some((_, other)) = clash {
-                    let reason = format!(
-                        "[{}] {} and {} are both bound to {chord}: unbind one with []",
-                        other.scope.name(),
-                        other.name,
-                        BINDABLE[*number].name
-                    );
-                    return Err(wrong(span.clone(), reason));
-                }
+            if let Some(reason) = self.clash(*number) {
+                return Err(wrong(span.clone(), reason));
             }
         }
         Ok(())
     }
 
-    /// What `key` does in `scope`: its own binding, else the global one unless characters are typed there.
-    pub fn action(&self, scope: Scope, key: &KeyEvent) -> Option<Action> {
-        let chord = Chord::of(key);
-        let find = |scope: Scope| {
-            let here = BINDABLE.iter().zip(&self.bound).filter(|(b, _)| b.scope == scope);
-            here.into_iter().find(|(_, chords)| chords.contains(&chord)).map(|(b, _)| b.action)
+    /// What is wrong with what a binding is bound to: the same as another of its scope, or the begin of a longer one.
+    fn clash(&self, number: usize) -> Option<String> {
+        let this = &BINDABLE[number];
+        let others = || BINDABLE.iter().zip(&self.bound).enumerate();
+        for sequence in &self.bound[number] {
+            for (at, (other, theirs)) in others() {
+                if at != number && other.scope == this.scope && theirs.contains(sequence) {
+                    let (scope, a, b) = (this.scope.name(), other.name, this.name);
+                    return Some(format!("[{scope}] {a} and {b} are both bound to {sequence}: unbind one with []"));
+                }
+                if other.scope != this.scope && other.scope != Scope::Global && this.scope != Scope::Global {
+                    continue;
+                }
+                let begins = |a: &Sequence, b: &Sequence| b.goes_on_after(a.chords());
+                let longer = theirs.iter().find(|theirs| begins(sequence, theirs) || begins(theirs, sequence));
+                if let Some(theirs) = longer {
+                    let (mut short, mut long) = ((this, sequence), (other, theirs));
+                    if begins(theirs, sequence) {
+                        (short, long) = (long, short);
+                    }
+                    return Some(format!(
+                        "[{}] {} is bound to {}, which begins {} of [{}] {}: unbind one with []",
+                        short.0.scope.name(),
+                        short.0.name,
+                        short.1,
+                        long.1,
+                        long.0.scope.name(),
+                        long.0.name
+                    ));
+                }
+            }
+        }
+        None
+    }
+
+    /// The bindings that hold in `scope`, its own first: global ones are left out where their characters are typed.
+    fn holding(&self, scope: Scope) -> impl Iterator<Item = (&'static Bindable, &Sequence)> {
+        let of = move |wanted: Scope| {
+            let these = BINDABLE.iter().zip(&self.bound).filter(move |(b, _)| b.scope == wanted);
+            these.flat_map(|(b, bound)| bound.iter().map(move |sequence| (b, sequence)))
         };
-        find(scope).or_else(|| find(Scope::Global).filter(|_| !(scope.is_typed_into() && chord.is_typed())))
+        let global = of(Scope::Global).filter(move |(_, s)| !(scope.is_typed_into() && s.is_typed()));
+        of(scope).chain(global.filter(move |_| scope != Scope::Global))
+    }
+
+    /// What `key` does in `scope` after the chords `before`: its own binding, else the global one unless characters are
+    /// typed there.
+    pub fn pressed(&self, scope: Scope, before: &[Chord], key: &KeyEvent) -> Pressed {
+        let mut chords = before.to_vec();
+        chords.push(Chord::of(key));
+        if let Some((b, _)) = self.holding(scope).find(|(_, sequence)| sequence.chords() == chords) {
+            return Pressed::Act(b.action);
+        }
+        let is_begun = self.holding(scope).any(|(_, sequence)| sequence.goes_on_after(&chords));
+        if is_begun { Pressed::Begun } else { Pressed::Nothing }
+    }
+
+    /// What can follow the chords `before`: the rest of each sequence, and the name of what it does.
+    pub fn follows(&self, scope: Scope, before: &[Chord]) -> Vec<(String, String)> {
+        let going_on = self.holding(scope).filter(|(_, sequence)| sequence.goes_on_after(before));
+        let mut follows: Vec<(String, String)> = Vec::new();
+        for (b, sequence) in going_on {
+            let rest = spelt(&sequence.chords()[before.len()..]);
+            if !follows.iter().any(|(known, _)| *known == rest) {
+                follows.push((rest, b.name.replace('_', " ")));
+            }
+        }
+        follows
+    }
+
+    /// What `key` does in `scope` by itself.
+    #[cfg(test)]
+    pub fn action(&self, scope: Scope, key: &KeyEvent) -> Option<Action> {
+        match self.pressed(scope, &[], key) {
+            Pressed::Act(action) => Some(action),
+            _ => None,
+        }
     }
 
     /// The first chord of `action` in `scope`, as hints name it.
@@ -545,6 +667,17 @@ impl Keymap {
     pub fn does(&self, scope: Scope, short: &str) -> Option<Action> {
         let named = |of: Scope| BINDABLE.iter().find(|b| b.scope == of && b.short == short).map(|b| b.action);
         named(scope).or_else(|| named(Scope::Global))
+    }
+
+    /// Every action that works in `scope`, once, its own first: name, first key, help.
+    pub fn actions(&self, scope: Scope) -> Vec<(String, String, &'static str, Action)> {
+        let mut actions: Vec<(String, String, &'static str, Action)> = Vec::new();
+        for (b, sequence) in self.holding(scope) {
+            if !actions.iter().any(|(.., known)| *known == b.action) {
+                actions.push((b.name.replace('_', " "), sequence.to_string(), b.help, b.action));
+            }
+        }
+        actions
     }
 
     /// Everything that can be bound, with its chords.
@@ -615,10 +748,33 @@ mod tests {
                 "[job]\nzoom = [\"1\"]\nlog = [\n \"1\"]",
                 "4: [job] zoom and log are both bound to 1: unbind one with []",
             ),
+            (
+                "[tables]\nsort = [\"g\"]",
+                "2: [tables] sort is bound to g, which begins g g of [global] first: unbind one with []",
+            ),
+            (
+                "[job]\nlog = [\"l\", \"l x\"]",
+                "2: [job] log is bound to l, which begins l x of [job] log: unbind one with []",
+            ),
             ("[form]\nnext = [\"n\"]", "2: [form] types plain characters: n can't be bound"),
         ] {
             assert_eq!(with(text).unwrap_err(), said);
         }
+    }
+
+    #[test]
+    fn a_sequence_waits_for_its_next_key_and_says_what_can_follow() {
+        let keymap = with("[job]\npause = [\"x p\"]\ncancel = [\"x x\"]\n").unwrap();
+        assert_eq!(keymap.pressed(Scope::Job, &[], &key('x')), Pressed::Begun);
+        let x = [Chord::of(&key('x'))];
+        assert_eq!(keymap.pressed(Scope::Job, &x, &key('p')), Pressed::Act(Action::Pause));
+        assert_eq!(keymap.pressed(Scope::Job, &x, &key('q')), Pressed::Nothing);
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        assert_eq!(keymap.follows(Scope::Job, &x), [pair("p", "pause"), pair("x", "cancel")]);
+        assert_eq!(keymap.chord(Scope::Job, Action::Cancel).as_deref(), Some("x x"));
+        // Where characters are typed, they begin nothing.
+        assert_eq!(keymap.pressed(Scope::Form, &[], &key('g')), Pressed::Nothing);
+        assert_eq!(keymap.pressed(Scope::Tables, &[], &key('g')), Pressed::Begun);
     }
 
     #[test]

@@ -4,12 +4,13 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tui_input::{Input, InputRequest};
 
 use super::app::{App, Overlay, Prompt, Purpose, Screen};
+use super::chord::{Chord, spelt};
 use super::confirm::{Confirm, Token};
 use super::effect::Effect;
-use super::keymap::{Action, Scope};
-use super::load::{JOB_SORTS, STREAM_SORTS, TABLE_SORTS};
-use super::stream::{self, SHARD_SORTS};
-use super::{backup, controls, forms, playback, raise, replica, view};
+use super::keymap::{Action, Pressed, Scope};
+use super::stream;
+use super::words::{Reading, Words};
+use super::{backup, controls, forms, palette, playback, raise, replica, view, words};
 use crate::capacity::Resource;
 use crate::cloud::Mode;
 
@@ -18,7 +19,37 @@ pub(super) fn pressed(app: &mut App, key: &KeyEvent) -> Vec<Effect> {
     if key.kind == KeyEventKind::Release {
         return Vec::new();
     }
-    match app.keymap.action(app.scope(), key) {
+    // The tour gives way to any key. Those that would close or open something only close it.
+    let mut effects: Vec<Effect> = Vec::new();
+    if app.tour && app.overlay.is_none() {
+        effects.extend(app.close_tour());
+        if matches!(key.code, KeyCode::Enter | KeyCode::Esc | KeyCode::Char(' ')) {
+            return effects;
+        }
+    }
+    effects.extend(pressed_on(app, key));
+    effects
+}
+
+fn pressed_on(app: &mut App, key: &KeyEvent) -> Vec<Effect> {
+    let scope = app.scope();
+    let before = std::mem::take(&mut app.pending.chords);
+    let action = match app.keymap.pressed(scope, &before, key) {
+        Pressed::Act(action) => Some(action),
+        Pressed::Begun => {
+            app.pending.begin(before, key, app.now_ms);
+            return Vec::new();
+        }
+        Pressed::Nothing if before.is_empty() => None,
+        Pressed::Nothing => {
+            if key.code != KeyCode::Esc {
+                let chords = spelt(&before);
+                app.say(format!("{chords} {} does nothing here: {}", Chord::of(key), app.can_follow(&before)), true);
+            }
+            return Vec::new();
+        }
+    };
+    match action {
         Some(action) => act(app, action),
         None => {
             if let Some(request) = typed(key) {
@@ -36,7 +67,7 @@ pub(super) fn act(app: &mut App, action: Action) -> Vec<Effect> {
     match action {
         Action::Quit => {
             app.done = true;
-            Vec::new()
+            app.due_to_keep().into_iter().collect()
         }
         Action::Suspend => vec![Effect::Suspend],
         Action::Mouse => {
@@ -57,6 +88,7 @@ pub(super) fn act(app: &mut App, action: Action) -> Vec<Effect> {
             Vec::new()
         }
         action if app.overlay.is_some() => on_overlay(app, action),
+        Action::Older | Action::Newer => app.revisit(action == Action::Newer),
         action if app.screen.is_form() => forms::act(app, action),
         action => on_screen(app, action),
     }
@@ -98,32 +130,43 @@ fn edit(app: &mut App, change: impl FnOnce(&mut Input)) {
             prompt.error = None;
             if prompt.purpose == Purpose::Filter {
                 let text = prompt.input.value().to_owned();
-                if let Some(list) = list(app) {
-                    list.filter = text;
+                if let Some((of, list)) = app.list_on_screen() {
+                    list.filter.set(&text, of.fields());
+                    list.select_first();
+                    let wrong = list.filter.wrong().map(str::to_owned);
+                    if let Some(Overlay::Prompt(prompt)) = &mut app.overlay {
+                        prompt.error = wrong;
+                    }
                 }
             }
         }
         Some(Overlay::Confirm(question)) if matches!(question.token, Token::Name(_)) => change(&mut question.typed),
+        Some(Overlay::Palette(palette)) => {
+            change(&mut palette.input);
+            palette.typed();
+        }
+        Some(Overlay::Help(reading)) if reading.is_typed => reading.edit(change),
+        Some(Overlay::Words(words)) if words.reading.is_typed => words.reading.edit(change),
         None => forms::edit(app, change),
         _ => {}
-    }
-}
-
-fn list(app: &mut App) -> Option<&mut super::listing::Listing> {
-    match app.screen {
-        Screen::Tables => Some(&mut app.tables_list),
-        Screen::Streams => Some(&mut app.streams_list),
-        Screen::Jobs => Some(&mut app.jobs_list),
-        Screen::Stream(_) => Some(&mut app.at_stream.list),
-        _ => None,
     }
 }
 
 fn on_overlay(app: &mut App, action: Action) -> Vec<Effect> {
     // What stays open is put back.
     match (app.overlay.take(), action) {
-        (Some(Overlay::Help(_)), Action::Back | Action::Help) | (Some(Overlay::Text(..)), Action::Back) => {}
-        (Some(Overlay::Help(at)), action) => app.overlay = Some(Overlay::Help(scrolled(at, action))),
+        (Some(Overlay::Help(reading)), Action::Help) if !reading.is_typed => {}
+        (Some(Overlay::Words(words)), Action::Words) if !words.reading.is_typed => {}
+        (Some(Overlay::Text(..)), Action::Back) => {}
+        (Some(Overlay::Help(_) | Overlay::Text(..)), Action::Words) => words::open(app, None),
+        (Some(Overlay::Words(_)), Action::Help) => app.overlay = Some(Overlay::Help(Reading::default())),
+        (Some(Overlay::Help(reading)), action) => app.overlay = reading.act(action).map(Overlay::Help),
+        (Some(Overlay::Words(words)), action) => {
+            let Words { here, reading } = *words;
+            let reading = reading.act(action);
+            app.overlay = reading.map(|reading| Overlay::Words(Box::new(Words { here, reading })));
+        }
+        (Some(Overlay::Palette(palette)), action) => return palette::act(app, palette, action),
         (Some(Overlay::Text(title, lines, at)), action) => {
             let last = lines.len().saturating_sub(1) as u16;
             app.overlay = Some(Overlay::Text(title, lines, scrolled(at, action).min(last)));
@@ -140,7 +183,7 @@ fn on_overlay(app: &mut App, action: Action) -> Vec<Effect> {
         (Some(Overlay::Prompt(prompt)), Action::Accept) => return accept(app, prompt),
         (Some(Overlay::Prompt(prompt)), Action::Back) => {
             if prompt.purpose == Purpose::Filter
-                && let Some(list) = list(app)
+                && let Some((_, list)) = app.list_on_screen()
             {
                 list.filter.clear();
             }
@@ -161,10 +204,15 @@ fn scrolled(at: u16, action: Action) -> u16 {
     }
 }
 
-fn accept(app: &mut App, mut prompt: Prompt) -> Vec<Effect> {
+/// What was typed is accepted, or told what is wrong with it.
+pub(super) fn accept(app: &mut App, mut prompt: Prompt) -> Vec<Effect> {
     let text = prompt.input.value().trim().to_owned();
     let id = match prompt.purpose.clone() {
-        Purpose::Filter => return Vec::new(),
+        Purpose::Filter if prompt.error.is_some() => {
+            app.overlay = Some(Overlay::Prompt(prompt));
+            return Vec::new();
+        }
+        Purpose::Filter => return app.due(),
         Purpose::Moment | Purpose::EventFilter => return playback::keys::accept(app, prompt),
         Purpose::Export => return super::export::accept(app, prompt, &text),
         Purpose::Rate(id) => id,
@@ -198,35 +246,13 @@ fn accept(app: &mut App, mut prompt: Prompt) -> Vec<Effect> {
     vec![Effect::SetRate(id, rate)]
 }
 
-/// Sorts the list on screen by the column with this header, where it can be sorted by it.
-pub(super) fn sort_by(app: &mut App, title: &str) {
-    let sorts: &[&str] = match app.screen {
-        Screen::Tables => &TABLE_SORTS,
-        Screen::Streams => &STREAM_SORTS,
-        Screen::Jobs => &JOB_SORTS,
-        Screen::Stream(_) => &SHARD_SORTS,
-        _ => return,
-    };
-    let by = match title {
-        "TABLE" | "STREAM" if matches!(app.screen, Screen::Tables | Screen::Streams) => "name",
-        "WCU USED" | "/ PROV" => "used",
-        "THROTTLED/S" => "throttled",
-        "ITEMS" => "items",
-        "SIZE" => "size",
-        "IN/S" => "records",
-        "LAG" => "lag",
-        "SHARDS" => "shards",
-        "JOB" => "name",
-        "STATE" => "state",
-        "STARTED" => "newest",
-        "SHARD" => "family",
-        "READ/S" => "read",
-        "KEYS %" => "share",
-        _ => return,
-    };
-    if let (Some(sort), Some(list)) = (sorts.iter().position(|sort| *sort == by), list(app)) {
-        list.sort = sort;
-    }
+/// Sorts the list on screen by the column with this header; by the one that it is sorted by, the other way round.
+pub(super) fn sort_by(app: &mut App, title: &str) -> Vec<Effect> {
+    let Some((of, list)) = app.list_on_screen() else { return Vec::new() };
+    let Some(field) = of.columns().find(|field| field.title == title) else { return Vec::new() };
+    list.sort.reversed = of.sorted_by(list).name == field.name && !list.sort.reversed;
+    list.sort.by = Some(field.name);
+    app.due()
 }
 
 /// Asks before anything changes; refuses where nothing may, and says what a dry run would do.
@@ -243,8 +269,20 @@ pub(super) fn ask(app: &mut App, question: Confirm) {
 fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
     match action {
         Action::Back if app.has_charts() && app.time.cursor_ms.take().is_some() => app.time.hovers = false,
-        Action::Back => return app.back(),
-        Action::Help => app.overlay = Some(Overlay::Help(0)),
+        Action::Back => {
+            // What the filter hides comes back first.
+            if let Some((_, list)) = app.list_on_screen()
+                && !list.filter.is_empty()
+            {
+                list.filter.clear();
+                return app.due();
+            }
+            return app.back();
+        }
+        Action::Help => app.overlay = Some(Overlay::Help(Reading::default())),
+        Action::Words => words::open(app, None),
+        Action::Palette | Action::Bookmarks => palette::open(app, action == Action::Bookmarks),
+        Action::Bookmark => return app.toggle_bookmark(),
         Action::Tables => return app.go(Screen::Tables),
         Action::Streams => return app.go(Screen::Streams),
         Action::Jobs => return app.go(Screen::Jobs),
@@ -263,9 +301,6 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
             });
         }
         action if app.screen == Screen::Playback => return playback::keys::act(app, action),
-        action if app.screen == Screen::EventTables && action != Action::Refresh => {
-            return playback::keys::on_list(app, action);
-        }
         Action::Playback => {
             if let Some(table) = app.selected_table() {
                 return playback::open(app, &table);
@@ -282,21 +317,21 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
             app.identified_ms = None;
             return app.due();
         }
-        Action::Sort => {
-            let columns = match app.screen {
-                Screen::Tables => TABLE_SORTS.len(),
-                Screen::Streams => STREAM_SORTS.len(),
-                Screen::Stream(_) => SHARD_SORTS.len(),
-                _ => JOB_SORTS.len(),
-            };
-            if let Some(list) = list(app) {
-                list.sort = (list.sort + 1) % columns;
+        Action::Sort | Action::SortBack | Action::SortReverse => {
+            if let Some((of, list)) = app.list_on_screen() {
+                match action {
+                    Action::Sort => of.next_sort(list, 1),
+                    Action::SortBack => of.next_sort(list, -1),
+                    _ => list.sort.reversed = !list.sort.reversed,
+                }
+                return app.due();
             }
         }
         Action::Filter => {
-            if let Some(list) = list(app) {
-                let input = Input::new(list.filter.clone());
-                app.overlay = Some(Overlay::Prompt(Prompt { purpose: Purpose::Filter, input, error: None }));
+            if let Some((_, list)) = app.list_on_screen() {
+                let input = Input::new(list.filter.text().to_owned());
+                let error = list.filter.wrong().map(str::to_owned);
+                app.overlay = Some(Overlay::Prompt(Prompt { purpose: Purpose::Filter, input, error }));
             }
         }
         Action::Open => return open(app),
@@ -368,11 +403,8 @@ fn step(app: &mut App, rows: isize) {
         }
         Screen::Streams => app.shown_streams().iter().map(|stream| stream.name.clone()).collect(),
         Screen::Jobs => app.shown_jobs().iter().map(|job| job.id.0.clone()).collect(),
-        Screen::Dead(_) => {
-            let last = app.letters.as_ref().map_or(0, |(_, letters, _)| letters.len()).saturating_sub(1);
-            app.letter_at = app.letter_at.saturating_add_signed(rows).min(last);
-            return;
-        }
+        Screen::Dead(_) => app.shown_letters().iter().map(|letter| letter.number.to_string()).collect(),
+        Screen::EventTables => app.shown_event_tables().iter().map(|(table, _)| table.name.clone()).collect(),
         Screen::Autoscale(id) => {
             let last = app.job(id).map_or(0, |job| view::autoscale::decisions(app, job).count()).saturating_sub(1);
             app.decision_at = app.decision_at.saturating_add_signed(rows).min(last);
@@ -381,7 +413,7 @@ fn step(app: &mut App, rows: isize) {
         Screen::Stream(_) | Screen::Mappings(_) | Screen::Tail(..) => return stream::step(app, rows),
         _ => return,
     };
-    if let Some(list) = list(app) {
+    if let Some((_, list)) = app.list_on_screen() {
         list.step(&names, rows);
     }
 }
@@ -405,6 +437,7 @@ fn open(app: &mut App) -> Vec<Effect> {
                 return app.go_to_job(id);
             }
         }
+        Screen::EventTables => return playback::keys::on_list(app, Action::Open),
         Screen::Autoscale(id) => {
             let decision = app.job(id).and_then(|job| view::autoscale::decisions(app, job).nth(app.decision_at));
             if let Some(decision) = decision {
@@ -413,8 +446,7 @@ fn open(app: &mut App) -> Vec<Effect> {
             }
         }
         Screen::Dead(_) => {
-            let letter = app.letters.as_ref().and_then(|(_, letters, _)| letters.get(app.letter_at));
-            if let Some(letter) = letter {
+            if let Some(letter) = app.selected_letter() {
                 let title = format!("dead letter {}", letter.number);
                 app.overlay = Some(Overlay::Text(title, view::dead::whole(app.job(&letter.job), letter), 0));
             }

@@ -50,8 +50,7 @@ impl Drafts {
 /// A key on the list of dead letters.
 pub(super) fn act(app: &mut App, action: Action) -> Vec<Effect> {
     let Screen::Dead(id) = app.screen.clone() else { return Vec::new() };
-    let letters = app.letters.as_ref().filter(|(of, ..)| *of == id);
-    let Some(dead) = letters.and_then(|(_, rows, _)| rows.get(app.letter_at)).cloned() else {
+    let Some(dead) = app.selected_letter().cloned() else {
         app.say("there is no dead letter here", true);
         return Vec::new();
     };
@@ -71,14 +70,16 @@ pub(super) fn act(app: &mut App, action: Action) -> Vec<Effect> {
         }
         Action::Replay => replay_question(&id, &shown(&table), vec![dead.number], &words_of(&dead)),
         Action::ReplayAll => {
-            let (_, rows, total) = app.letters.as_ref().expect("the letter at hand is one of them");
-            let numbers: Vec<i64> = rows.iter().map(|dead| dead.number).collect();
-            let of = if (rows.len() as u64) < *total {
-                format!("the first {} of ", exact(rows.len() as u64))
-            } else {
-                String::new()
+            // What a filter hides is not meant.
+            let mut numbers: Vec<i64> = app.shown_letters().iter().map(|dead| dead.number).collect();
+            numbers.sort_unstable();
+            let total = app.letters.as_ref().map_or(0, |(_, _, total)| *total);
+            let of = match numbers.len() as u64 {
+                n if n >= total => String::new(),
+                n if app.letters_list.filter.is_empty() => format!("the first {} of ", exact(n)),
+                n => format!("the {} that are shown, of ", exact(n)),
             };
-            let words = format!("{of}{} dead letters of {id}", exact(*total));
+            let words = format!("{of}{} dead letters of {id}", exact(total));
             replay_question(&id, &shown(&table), numbers, &words)
         }
         _ => drop_question(&id, &shown(&table), &dead),

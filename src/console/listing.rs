@@ -1,33 +1,61 @@
-//! A list on screen: what is selected, how it is sorted, which names are shown.
+//! A list on screen: what is selected, how it is sorted, which rows are shown.
+
+use super::filter::Search;
+
+/// What a list is sorted by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sort {
+    /// The column's name; `None` is the order that the rows come in.
+    pub by: Option<&'static str>,
+    /// The other way round than the column begins with.
+    pub reversed: bool,
+}
 
 /// The state of one list. The selection is a name, so that it stays on its row when rows move.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
     /// The selected row's name; `None` is the first.
     pub selected: Option<String>,
-    /// The column that it is sorted by, from 0.
-    pub sort: usize,
-    /// Only names that contain this are shown; empty shows all.
-    pub filter: String,
+    /// Where the selected row was when it was selected: what is selected when it is gone.
+    at: usize,
+    /// What it is sorted by.
+    pub sort: Sort,
+    /// Which rows are shown.
+    pub filter: Search,
 }
 
 impl Listing {
-    /// Where the selected row is among `names`, 0 when it is gone.
-    pub fn index<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> usize {
+    /// Where the selected row is among `names`; where it was when it is gone.
+    pub fn index<N: AsRef<str>>(&self, names: impl IntoIterator<Item = N>) -> usize {
         let Some(selected) = self.selected.as_deref() else { return 0 };
-        names.into_iter().position(|name| name == selected).unwrap_or(0)
+        let mut rows: usize = 0;
+        for name in names {
+            if name.as_ref() == selected {
+                return rows;
+            }
+            rows += 1;
+        }
+        self.at.min(rows.saturating_sub(1))
     }
 
     /// Moves the selection by `rows` among `names`, stopping at the ends.
     pub fn step(&mut self, names: &[String], rows: isize) {
-        let at = self.index(names.iter().map(String::as_str));
+        let at = self.index(names);
         let to = at.saturating_add_signed(rows).min(names.len().saturating_sub(1));
         self.selected = names.get(to).cloned();
+        self.at = to;
     }
 
-    /// True when a row of this name is shown. Upper and lower case are the same.
-    pub fn shows(&self, name: &str) -> bool {
-        self.filter.is_empty() || name.to_lowercase().contains(&self.filter.to_lowercase())
+    /// Selects the row of that name.
+    pub fn select(&mut self, name: impl Into<String>) {
+        self.selected = Some(name.into());
+        self.at = 0;
+    }
+
+    /// Selects the first row.
+    pub fn select_first(&mut self) {
+        self.selected = None;
+        self.at = 0;
     }
 }
 
@@ -71,7 +99,8 @@ mod tests {
         listing.step(&names, 1);
         assert_eq!(listing.index(["c", "b", "a"]), 1);
         assert_eq!(listing.index(["c", "a", "b"]), 2);
-        assert_eq!(listing.index(["c"]), 0, "a row that is gone gives the selection back to the first");
+        assert_eq!(listing.index(["c"]), 0);
+        assert_eq!(listing.index(["c", "d", "e"]), 1, "a row that is gone leaves the selection where it was");
         listing.step(&names, 100);
         assert_eq!(listing.selected.as_deref(), Some("c"));
         listing.step(&[], 1);

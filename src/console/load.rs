@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::app::{App, Screen};
+use super::columns::{Arranged, JobRow, List, StreamRow, arrange};
 use super::history::{History, settled};
 use super::widget::sparkline::bins;
 use crate::capacity::Resource;
@@ -13,13 +14,9 @@ use crate::jobs::JobId;
 use crate::jobs::journal::{Bump, Job, State};
 use crate::jobs::spec::Kind;
 
-/// What is shown of tables, in the order that `sort` goes through.
-pub const TABLE_SORTS: [&str; 5] = ["name", "used", "throttled", "items", "size"];
-/// What is shown of streams, in the order that `sort` goes through.
-pub const STREAM_SORTS: [&str; 4] = ["name", "records", "lag", "shards"];
-/// What is shown of jobs, in the order that `sort` goes through.
-pub const JOB_SORTS: [&str; 3] = ["newest", "state", "name"];
-
+/// Minutes of CloudWatch that were asked for so long ago, ms, say nothing of now: those older than four minutes are not
+/// shown.
+pub const MEASURED_MS: i64 = 240_000;
 /// Rates are means over so many ms.
 pub const RATE_MS: i64 = 5000;
 /// The sparkline's window, ms, and its columns.
@@ -45,6 +42,8 @@ pub struct TableRow<'a> {
     pub table: Option<&'a Table>,
     /// What it bears now.
     pub load: TableLoad,
+    /// Whether that is known: CloudWatch was asked about it, or a job of ours writes it.
+    pub is_measured: bool,
 }
 
 /// How far a job is.
@@ -144,6 +143,11 @@ impl App {
 
     /// The rows of the list of tables, in their order; by anything but the name, those not described come last.
     pub fn table_rows(&self) -> Vec<TableRow<'_>> {
+        self.arranged_tables().rows
+    }
+
+    /// The rows of the list of tables, and those of which it is not known yet whether the filter shows them.
+    pub fn arranged_tables(&self) -> Arranged<TableRow<'_>> {
         let known: HashMap<&str, &Table> =
             self.tables.rows.iter().flatten().map(|table| (table.name.as_str(), table)).collect();
         let names: Vec<&str> = match &self.table_names.rows {
@@ -152,22 +156,20 @@ impl App {
         };
         let row = |name| {
             let table: Option<&Table> = known.get(name).copied();
-            TableRow { name, table, load: table.map(|_| self.table_load(name)).unwrap_or_default() }
+            let is_measured = self.is_table_measured(name);
+            TableRow { name, table, load: table.map(|_| self.table_load(name)).unwrap_or_default(), is_measured }
         };
-        let mut rows: Vec<TableRow<'_>> =
-            names.into_iter().filter(|name| self.tables_list.shows(name)).map(row).collect();
-        rows.sort_by(|a, b| {
-            let number = |of: fn(&Table) -> u64| b.table.map_or(0, of).cmp(&a.table.map_or(0, of));
-            let by = match TABLE_SORTS[self.tables_list.sort % TABLE_SORTS.len()] {
-                "used" => b.load.used.total_cmp(&a.load.used),
-                "throttled" => b.load.throttled.total_cmp(&a.load.throttled),
-                "items" => number(|table| table.items),
-                "size" => number(|table| table.bytes),
-                _ => return a.name.cmp(b.name),
-            };
-            a.table.is_none().cmp(&b.table.is_none()).then(by).then_with(|| a.name.cmp(b.name))
-        });
-        rows
+        arrange(List::Tables, &self.tables_list, names.into_iter().map(row))
+    }
+
+    fn is_table_measured(&self, name: &str) -> bool {
+        let asked = self.tables_measured_ms.get(name);
+        asked.is_some_and(|at| self.now_ms - at < MEASURED_MS) || self.writers(name).next().is_some()
+    }
+
+    /// Whether CloudWatch was asked about a stream lately.
+    pub fn is_stream_measured(&self, name: &str) -> bool {
+        self.streams_measured_ms.get(name).is_some_and(|at| self.now_ms - at < MEASURED_MS)
     }
 
     /// Names of the tables whose rows are on screen: a few more at most.
@@ -243,35 +245,19 @@ impl App {
 
     /// The streams that are shown, in their order.
     pub fn shown_streams(&self) -> Vec<&Stream> {
-        let rows = self.streams.rows.iter().flatten();
-        let mut rows: Vec<&Stream> = rows.filter(|stream| self.streams_list.shows(&stream.name)).collect();
-        rows.sort_by(|a, b| {
-            let by = match STREAM_SORTS[self.streams_list.sort % STREAM_SORTS.len()] {
-                "records" => {
-                    let rate = |s: &Stream| self.stream_rate(&s.name).unwrap_or_default();
-                    rate(b).total_cmp(&rate(a))
-                }
-                "lag" => self.stream_lag_ms(&b.name).cmp(&self.stream_lag_ms(&a.name)),
-                "shards" => b.open_shards().cmp(&a.open_shards()),
-                _ => std::cmp::Ordering::Equal,
-            };
-            by.then_with(|| a.name.cmp(&b.name))
-        });
-        rows
+        self.arranged_streams().rows.into_iter().map(|row| row.stream).collect()
+    }
+
+    /// The rows of the list of streams, and those of which it is not known yet whether the filter shows them.
+    pub fn arranged_streams(&self) -> Arranged<StreamRow<'_>> {
+        let rows = self.streams.rows.iter().flatten().map(|stream| StreamRow { app: self, stream });
+        arrange(List::Streams, &self.streams_list, rows)
     }
 
     /// The jobs that are shown, in their order.
     pub fn shown_jobs(&self) -> Vec<&Job> {
-        let list = &self.jobs_list;
-        let rows = self.jobs.iter().flatten();
-        let mut rows: Vec<&Job> =
-            rows.filter(|job| list.shows(&format!("{} {} {}", job.id, job.spec.title(), job.state.as_str()))).collect();
-        match JOB_SORTS[list.sort % JOB_SORTS.len()] {
-            "state" => rows.sort_by_key(|job| (!job.state.is_live(), job.state.as_str())),
-            "name" => rows.sort_by(|a, b| a.id.cmp(&b.id)),
-            _ => {}
-        }
-        rows
+        let rows = self.jobs.iter().flatten().map(|job| JobRow { app: self, job });
+        arrange(List::Jobs, &self.jobs_list, rows).rows.into_iter().map(|row| row.job).collect()
     }
 
     /// How many jobs are live.

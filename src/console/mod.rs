@@ -15,31 +15,39 @@ pub mod app;
 mod backup;
 mod charts;
 mod chord;
+mod columns;
+mod commands;
 mod confirm;
 mod controls;
 mod copy;
 mod due;
 mod effect;
 mod export;
+mod filter;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod form;
 mod forms;
 mod hands;
 mod history;
+mod kept;
 pub mod keymap;
 mod keys;
 mod letters;
 mod listing;
 mod load;
+mod memory;
 mod mouse;
 mod msg;
+mod palette;
+mod pending;
 pub mod picture;
 mod playback;
 mod raise;
 mod range;
 mod replica;
 mod runtime;
+mod spot;
 mod stream;
 mod stream_hands;
 #[cfg(test)]
@@ -48,10 +56,12 @@ pub mod term;
 #[cfg(test)]
 mod tests;
 mod theme;
+mod trail;
 mod update;
 mod view;
 mod watcher;
 mod widget;
+mod words;
 
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
@@ -62,7 +72,7 @@ use ratatui::backend::CrosstermBackend;
 use tokio::sync::mpsc;
 
 use crate::capacity::Step;
-use crate::cloud::{Cloud, CloudError, Guard, budget, guard};
+use crate::cloud::{Cloud, CloudError, Guard, budget, cache, guard};
 use crate::jobs::JobId;
 use crate::jobs::journal::now_ms;
 use app::{App, Screen};
@@ -95,7 +105,7 @@ pub struct Options {
     pub journal_path: PathBuf,
     /// What becomes of changes.
     pub mode: guard::Mode,
-    /// What it shows first; the tables when `None`.
+    /// What it shows first; when `None`, where it was left in this context.
     pub open: Option<Place>,
     /// Questions to AWS a second; the console's own when `None`.
     pub api_rate: Option<f64>,
@@ -145,6 +155,7 @@ pub async fn run(options: Options) -> Result<(), ConsoleError> {
         context: cloud.context.clone(),
         mode: options.mode,
     };
+    let is_free = options.open.is_none();
     let screen = match options.open {
         None | Some(Place::Tables) => Screen::Tables,
         Some(Place::Streams) => Screen::Streams,
@@ -155,7 +166,18 @@ pub async fn run(options: Options) -> Result<(), ConsoleError> {
     let mut app = App::new(place, keymap, theme, screen, now_ms());
     app.step = options.step;
     app.mouse = std::env::var_os("SLUICE_NO_MOUSE").is_none();
+    if let Some(state) = options.journal_path.parent()
+        && let Some(kept) = cache::load(state, &options.cloud.context)
+    {
+        app.recall(kept);
+    }
     app.folder = std::env::current_dir().unwrap_or_default();
+    let (memory, unreadable) = memory::load(options.journal_path.parent().unwrap_or(&options.journal_path));
+    app.tour = !memory.tour_seen;
+    app.recall(memory, is_free);
+    if let Some(words) = unreadable {
+        app.say(words, true);
+    }
 
     let (interests, interested) = std::sync::mpsc::channel();
     let watched = Watcher::new(&options.journal_path);

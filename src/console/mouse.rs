@@ -78,7 +78,7 @@ pub struct Drag {
 impl App {
     /// Whether the mouse is ours: not where a text is read, so that the terminal's own selection works there.
     pub fn wants_mouse(&self) -> bool {
-        self.mouse && !matches!(self.overlay, Some(Overlay::Text(..) | Overlay::Help(_)))
+        self.mouse && !matches!(self.overlay, Some(Overlay::Text(..) | Overlay::Help(_) | Overlay::Words(_)))
     }
 }
 
@@ -133,10 +133,7 @@ fn press(app: &mut App, found: Option<(Rect, Target)>, column: u16) -> Vec<Effec
             let action = if rows < 0 { Action::Up } else { Action::Down };
             times(app, action, rows.unsigned_abs())
         }
-        Target::Header(title) => {
-            keys::sort_by(app, title);
-            Vec::new()
-        }
+        Target::Header(title) => keys::sort_by(app, title),
         Target::Field(at) => {
             if let Some(fields) = app.fields() {
                 fields.go_to(at);
@@ -173,7 +170,7 @@ fn drag(app: &mut App, column: u16) -> Vec<Effect> {
 
 fn turn(app: &mut App, action: Action) -> Vec<Effect> {
     let scrolls = match &app.overlay {
-        Some(Overlay::Help(_) | Overlay::Text(..)) => true,
+        Some(Overlay::Help(_) | Overlay::Text(..) | Overlay::Words(_) | Overlay::Palette(_)) => true,
         Some(_) => false,
         // A job's screen has nothing that scrolls; in a form the wheel would change fields.
         None => !app.screen.is_form() && !matches!(app.screen, Screen::Job(_)),

@@ -41,6 +41,7 @@ pub(super) fn resource_at_hand(app: &App) -> Option<Resource> {
 /// What `resource` has, in its unit, once it is sure that a change of it can be asked for.
 fn changeable(app: &App, resource: &Resource) -> Result<u64, String> {
     if let Screen::Job(id) = &app.screen
+        && resource_at_hand(app).as_ref() == Some(resource)
         && let Some(job) = app.job(id).filter(|job| !app.is_here(&job.context))
     {
         let place = job.context.endpoint_url.as_ref().or(job.context.region.as_ref());
@@ -103,7 +104,7 @@ pub(super) fn ask_change(app: &mut App, resource: &Resource, from: u64, to: u64)
 }
 
 /// A line to type a capacity into.
-fn type_capacity(app: &mut App, resource: Resource) {
+pub(super) fn type_capacity(app: &mut App, resource: Resource) {
     match changeable(app, &resource) {
         Err(words) => app.say(words, true),
         Ok(_) if app.place.mode == Mode::ReadOnly => {
@@ -138,7 +139,7 @@ pub(super) fn typed(app: &App, resource: &Resource, text: &str) -> Result<(u64, 
     Ok((from, to))
 }
 
-fn give_back(app: &mut App, resource: &Resource) {
+pub(super) fn give_back(app: &mut App, resource: &Resource) {
     // Of a table, its indexes too: what was raised together is given back together.
     let is_meant = |bump: &Bump| {
         bump.resource == *resource || resource.index().is_none() && bump.resource.table() == Some(resource.name())

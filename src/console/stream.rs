@@ -6,11 +6,13 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use tui_input::Input;
 
 use super::app::{App, Overlay, Prompt, Purpose, Screen};
+use super::columns::{List, ShardRow, arrange};
 use super::confirm::{Confirm, Token};
 use super::effect::{Effect, Request};
 use super::keymap::Action;
 use super::keys::ask;
-use super::listing::Listing;
+use super::listing::{Listing, Sort};
+use super::spot::Spot;
 use super::view;
 use super::widget::text::shown;
 use crate::cloud::CloudError;
@@ -23,8 +25,6 @@ use crate::flow::StartAt;
 use crate::flow::tail::Positions;
 use crate::jobs::JobId;
 
-/// What is shown of shards, in the order that `sort` goes through.
-pub const SHARD_SORTS: [&str; 4] = ["family", "lag", "read", "share"];
 /// How often a stream on screen is described, ms; with many shards less often.
 const DESCRIBE_MS: i64 = 5_000;
 /// The same while it is being changed.
@@ -187,6 +187,8 @@ pub struct StreamState {
     at_ms: Option<i64>,
     /// How the shards are listed.
     pub list: Listing,
+    /// How those of other streams were.
+    lists: HashMap<String, Listing>,
     /// Its event source mappings, or why they are not known.
     pub mappings: Option<KnownMappings>,
     mappings_request: Request,
@@ -221,8 +223,13 @@ impl StreamState {
     /// Forgets what it knows of another stream.
     fn show(&mut self, name: &str) {
         if self.name != name {
-            let tail = std::mem::take(&mut self.tail);
-            *self = Self { name: name.to_owned(), tail, ..Self::default() };
+            let before = std::mem::take(self);
+            self.name = name.to_owned();
+            self.tail = before.tail;
+            // How its shards were listed is found again when it is shown again.
+            self.lists = before.lists;
+            self.lists.insert(before.name, before.list);
+            self.list = self.lists.remove(name).unwrap_or_default();
         }
     }
 
@@ -251,20 +258,26 @@ impl StreamState {
     }
 
     /// The shards that are shown, in their order.
-    pub fn rows(&self, readings: &HashMap<&str, Reading>) -> Vec<(&Relative, &Shard)> {
+    pub fn rows<'a>(
+        &'a self,
+        readings: &'a HashMap<&'a str, Reading>,
+        leases: &'a HashMap<&'a str, String>,
+    ) -> Vec<(&'a Relative, &'a Shard)> {
         let all = self.family.iter().filter_map(|relative| Some((relative, self.shard(relative)?)));
-        let mut rows: Vec<(&Relative, &Shard)> = all.filter(|(_, shard)| self.list.shows(&shard.id)).collect();
-        let reading = |shard: &Shard| readings.get(shard.id.as_str());
-        match SHARD_SORTS[self.list.sort % SHARD_SORTS.len()] {
-            "lag" => rows.sort_by_key(|(_, shard)| std::cmp::Reverse(reading(shard).map(|r| r.lag_ms))),
-            "read" => rows.sort_by(|(_, a), (_, b)| {
-                let rate = |shard| reading(shard).and_then(|r| r.per_second).unwrap_or(-1.0);
-                rate(b).total_cmp(&rate(a))
-            }),
-            "share" => rows.sort_by_key(|(_, shard)| std::cmp::Reverse(shard.to - shard.from.min(shard.to))),
-            _ => {}
-        }
-        rows
+        let rows = all.map(|(relative, shard)| ShardRow {
+            relative,
+            shard,
+            life: self.life(shard),
+            rate: self.rates.get(&shard.id).copied(),
+            readings,
+            leases,
+        });
+        arrange(List::Shards, &self.list, rows).rows.into_iter().map(|row| (row.relative, row.shard)).collect()
+    }
+
+    /// True while all shards are shown as a family.
+    pub fn is_family(&self) -> bool {
+        self.list.sort == Sort::default() && self.list.filter.is_empty()
     }
 }
 
@@ -353,14 +366,16 @@ impl App {
     /// The selected shard on a stream's screen.
     pub fn selected_shard(&self) -> Option<&Shard> {
         let Screen::Stream(name) = &self.screen else { return None };
-        let rows = self.at_stream.rows(&self.readings(name));
+        let (readings, leases) = (self.readings(name), self.leases(name));
+        let rows = self.at_stream.rows(&readings, &leases);
         let at = self.at_stream.list.index(rows.iter().map(|(_, shard)| shard.id.as_str()));
-        rows.get(at).map(|(_, shard)| *shard)
+        let id = rows.get(at).map(|(_, shard)| shard.id.clone())?;
+        self.at_stream.described.as_ref()?.shards.iter().find(|shard| shard.id == id)
     }
 
     /// The selected event source mapping.
     pub fn selected_mapping(&self) -> Option<&Mapping> {
-        let rows = self.at_stream.mappings.as_ref()?.as_ref().ok()?;
+        let rows = self.shown_mappings();
         rows.get(self.at_stream.mappings_list.index(rows.iter().map(|(m, _)| m.uuid.as_str()))).map(|(m, _)| m)
     }
 
@@ -445,7 +460,8 @@ impl App {
         if !has || self.at_stream.rates_ms.is_some_and(|at| self.now_ms - at < RATES_MS) {
             return;
         }
-        let rows = self.at_stream.rows(&self.readings(name));
+        let (readings, leases) = (self.readings(name), self.leases(name));
+        let rows = self.at_stream.rows(&readings, &leases);
         let at = self.at_stream.list.index(rows.iter().map(|(_, shard)| shard.id.as_str()));
         let height = usize::from(self.size.1).max(1);
         let (first, after) = (at.saturating_sub(height - 1), (at + 1).max(height));
@@ -474,6 +490,10 @@ pub(super) fn took(app: &mut App, msg: StreamMsg) -> Vec<Effect> {
             if request == app.at_stream.request {
                 app.at_stream.asked_ms = None;
                 app.at_stream.at_ms = Some(app.now_ms);
+                if answer.as_ref().is_err_and(|error| error.class == Class::NotFound) {
+                    app.answered(answer);
+                    return app.reopened_is_gone(|spot| matches!(spot, Spot::Stream(_) | Spot::Mappings(_)));
+                }
                 if let Some(described) = app.answered(answer) {
                     let (stream, readable) = *described;
                     if let Some(row) = app.streams.rows.iter_mut().flatten().find(|row| row.name == stream.name) {
@@ -582,7 +602,7 @@ fn go_on(app: &mut App) -> Vec<Effect> {
     vec![Effect::Stream(StreamEffect::Tail(request, TailQuestion { stream, shard, positions }))]
 }
 
-fn type_retention(app: &mut App, stream: &str) {
+pub(super) fn type_retention(app: &mut App, stream: &str) {
     let Some(described) = app.stream(stream).filter(|stream| !stream.status.is_empty()) else {
         return app.say(format!("{stream} is not known yet: try again in a moment"), true);
     };
@@ -666,13 +686,16 @@ fn pause_mapping(app: &mut App) {
 pub(super) fn step(app: &mut App, rows: isize) {
     match app.screen.clone() {
         Screen::Stream(name) => {
-            let ids: Vec<String> =
-                app.at_stream.rows(&app.readings(&name)).into_iter().map(|(_, shard)| shard.id.clone()).collect();
+            let ids: Vec<String> = app
+                .at_stream
+                .rows(&app.readings(&name), &app.leases(&name))
+                .into_iter()
+                .map(|(_, s)| s.id.clone())
+                .collect();
             app.at_stream.list.step(&ids, rows);
         }
         Screen::Mappings(_) => {
-            let known = app.at_stream.mappings.iter().flatten().flatten();
-            let ids: Vec<String> = known.map(|(mapping, _)| mapping.uuid.clone()).collect();
+            let ids: Vec<String> = app.shown_mappings().iter().map(|(mapping, _)| mapping.uuid.clone()).collect();
             app.at_stream.mappings_list.step(&ids, rows);
         }
         Screen::Tail(..) => {

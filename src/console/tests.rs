@@ -2,6 +2,7 @@
 //! world.
 
 mod acting;
+mod finding;
 mod out;
 mod pointing;
 mod seeing;
@@ -40,6 +41,8 @@ pub(super) struct World {
     to: mpsc::Sender<Msg>,
     pub(super) done: Arc<Mutex<Vec<Effect>>>,
     lost: Arc<Mutex<Option<CloudError>>>,
+    /// There is nothing in it.
+    is_empty: bool,
 }
 
 impl Perform for World {
@@ -48,6 +51,9 @@ impl Perform for World {
             let lost = self.lost.lock().unwrap().clone();
             let or_lost = |msg: Msg, error: fn(CloudError) -> Msg| lost.clone().map_or(msg, error);
             match &effect {
+                Effect::ListTables(request) if self.is_empty => Some(Msg::TableNames(*request, Ok(Vec::new()))),
+                Effect::LoadStreams(request, _) if self.is_empty => Some(Msg::Streams(*request, Ok(Vec::new()))),
+                _ if self.is_empty => None,
                 Effect::ListTables(request) => {
                     let names = fixture::tables().into_iter().map(|table| table.name).collect();
                     Some(Msg::TableNames(*request, lost.clone().map_or(Ok(names), Err)))
@@ -68,11 +74,17 @@ impl Perform for World {
                 Effect::Stream(effect) => super::stream_tests::answer(effect),
                 Effect::LoadStreams(request, _) => Some(Msg::Streams(*request, Ok(fixture::streams()))),
                 Effect::Identify => Some(Msg::Account(Ok("111122223333".into()))),
-                Effect::LoadTableMinutes(..) => Some(Msg::TableMinutes(Ok(vec![TableMinutes {
-                    table: "quotes".into(),
-                    consumed: (1..6).map(|m| (NOW_MS / 60_000 * 60_000 - m * 60_000, 120.0 * m as f64)).collect(),
-                    throttled: Vec::new(),
-                }]))),
+                Effect::LoadTableMinutes(tables, ..) => {
+                    let minutes = |m: i64| (NOW_MS / 60_000 * 60_000 - m * 60_000, 120.0 * m as f64);
+                    let consumed =
+                        |table: &str| if table == "quotes" { (1..6).map(minutes).collect() } else { Vec::new() };
+                    let of = |table: &String| TableMinutes {
+                        table: table.clone(),
+                        consumed: consumed(table),
+                        throttled: Vec::new(),
+                    };
+                    Some(Msg::TableMinutes(Ok(tables.iter().map(of).collect())))
+                }
                 Effect::Look(request, spec) => Some(Msg::Looked(
                     *request,
                     if spec.source.sources[0].starts_with("s3://") {
@@ -114,12 +126,38 @@ fn app(screen: Screen, mode: Mode) -> App {
 }
 
 impl Tester {
-    pub(super) fn open(screen: Screen, mode: Mode, (width, height): (u16, u16)) -> Self {
+    pub(super) fn open(screen: Screen, mode: Mode, size: (u16, u16)) -> Self {
+        Self::of(app(screen, mode), false, size)
+    }
+
+    /// In a world where there is nothing, on a screen as its keys open it.
+    pub(super) fn empty(screen: Screen, size: (u16, u16)) -> Self {
+        let mut app = app(Screen::Tables, Mode::Normal);
+        if matches!(screen, Screen::Playback | Screen::Replay) {
+            drop(super::playback::open(&mut app, "none"));
+        }
+        drop(match &screen {
+            Screen::Restore => super::forms::open(&mut app, None),
+            Screen::Backup => super::backup::open(&mut app, None),
+            Screen::Replica => super::replica::open(&mut app, None),
+            Screen::Replay => super::playback::keys::act(&mut app, super::keymap::Action::Send),
+            _ => app.go(screen.clone()),
+        });
+        assert_eq!(app.screen, screen);
+        let tester = Self::of(app, true, size);
+        tester.send(Msg::Jobs(Vec::new(), Vec::new()));
+        if let Screen::Dead(id) = screen {
+            tester.send(Msg::Letters(id, Vec::new(), 0));
+        }
+        tester
+    }
+
+    fn of(app: App, is_empty: bool, (width, height): (u16, u16)) -> Self {
         let (to, mailbox) = mpsc::channel(1024);
         let (keys, input) = input::unbounded();
-        let world = World { to, done: Arc::default(), lost: Arc::default() };
+        let world = World { to, done: Arc::default(), lost: Arc::default(), is_empty };
         let terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-        let runtime = Runtime::new(terminal, app(screen, mode), input, mailbox, world.clone(), Duration::ZERO).unwrap();
+        let runtime = Runtime::new(terminal, app, input, mailbox, world.clone(), Duration::ZERO).unwrap();
         Self { runtime, keys, world }
     }
 
@@ -161,7 +199,14 @@ impl Tester {
     pub(super) async fn press(&mut self, keys: &str) {
         self.look().await;
         for word in keys.split(' ') {
+            if let Some(c) = word.strip_prefix("ctrl-").and_then(|c| c.chars().next()) {
+                let key = KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL);
+                self.keys.unbounded_send(Ok(Event::Key(key))).unwrap();
+                self.look().await;
+                continue;
+            }
             let named = match word {
+                "f1" => Some(KeyCode::F(1)),
                 "enter" => Some(KeyCode::Enter),
                 "esc" => Some(KeyCode::Esc),
                 "tab" => Some(KeyCode::Tab),

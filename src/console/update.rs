@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::app::{App, Minutes, Notice, Overlay, Screen};
 use super::effect::Effect;
 use super::msg::Msg;
+use super::spot::Spot;
 use super::widget::text::shown;
 use crate::cloud::inventory::Table;
 use crate::cloud::{Class, CloudError};
@@ -68,6 +69,15 @@ fn keep(all: &mut HashMap<String, Minutes>, name: &str, points: Vec<(i64, f64)>,
 
 /// What `msg` makes of the state, and what is to be done about it.
 pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
+    let was_done = app.done;
+    let mut effects = taken(app, msg);
+    if app.done && !was_done {
+        effects.extend(app.due_memory(true));
+    }
+    effects
+}
+
+fn taken(app: &mut App, msg: Msg) -> Vec<Effect> {
     // Only a tick and the mouse may leave the screen as it is.
     if !matches!(msg, Msg::Tick { .. } | Msg::Api(..) | Msg::Mouse(_)) {
         app.dirty = true;
@@ -91,6 +101,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
                 app.table_names.asked_ms = None;
                 app.table_names.at_ms = app.now_ms;
                 if let Some(names) = app.answered(answer) {
+                    app.kept.tables_ms = None;
                     if let Some(rows) = &mut app.tables.rows {
                         rows.retain(|table| names.binary_search(&table.name).is_ok());
                     }
@@ -114,8 +125,12 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             }
         }
         Msg::Table(answer) => {
+            let is_gone = answer.as_ref().is_err_and(|error| error.class == Class::NotFound);
             if let Some(table) = app.answered(answer) {
                 app.describe(table);
+            }
+            if is_gone {
+                return app.reopened_is_gone(|spot| matches!(spot, Spot::Table(_)));
             }
         }
         Msg::Chart(request, answer) => {
@@ -127,6 +142,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
         }
         Msg::TableMinutes(answer) => {
             for minutes in app.answered(answer).into_iter().flatten() {
+                app.tables_measured_ms.insert(minutes.table.clone(), app.now_ms);
                 keep(&mut app.consumed, &minutes.table, minutes.consumed, app.now_ms);
                 keep(&mut app.throttled, &minutes.table, minutes.throttled, app.now_ms);
             }
@@ -136,6 +152,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
                 app.streams.asked_ms = None;
                 app.streams.at_ms = app.now_ms;
                 if let Some(mut rows) = app.answered(answer) {
+                    app.kept.streams_ms = None;
                     let known = app.streams.rows.take().unwrap_or_default();
                     // What was not on screen is as it was described before.
                     for row in rows.iter_mut().filter(|row| row.status.is_empty()) {
@@ -151,6 +168,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
         Msg::Stream(msg) => return super::stream::took(app, msg),
         Msg::StreamMinutes(answer) => {
             for minutes in app.answered(answer).into_iter().flatten() {
+                app.streams_measured_ms.insert(minutes.stream.clone(), app.now_ms);
                 keep(&mut app.stream_records, &minutes.stream, minutes.records, app.now_ms);
                 keep(&mut app.stream_bytes, &minutes.stream, minutes.bytes, app.now_ms);
                 keep(&mut app.stream_read, &minutes.stream, minutes.read, app.now_ms);
@@ -174,8 +192,10 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             }
             app.jobs = Some(jobs);
             app.bumps = bumps;
+            let mut effects = app.reopened_job_is_known();
             super::raise::ask_owed(app);
-            return app.due();
+            effects.extend(app.due());
+            return effects;
         }
         Msg::Samples(id, samples, step_ms) => app.histories.entry(id).or_default().extend_by(samples, step_ms),
         Msg::Past(request, question, answer) => app.took_past(request, &question, answer),
@@ -185,8 +205,6 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             known.extend(notes.into_iter().filter(|note| note.number > last));
         }
         Msg::Letters(id, letters, total) => {
-            // Of a list that grew shorter the last one is selected.
-            app.letter_at = app.letter_at.min(letters.len().saturating_sub(1));
             app.letters = Some((id, letters, total));
         }
         Msg::Decisions(decisions) => app.decisions = decisions,
@@ -215,6 +233,7 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
             app.replica_form = None;
             app.replay_form = None;
             app.behind.retain(|screen| !screen.is_form());
+            app.trail.forget_forms();
             if app.screen.is_form() {
                 app.screen = app.behind.pop().unwrap_or(Screen::Jobs);
             }
@@ -254,6 +273,9 @@ fn tick(app: &mut App, now_ms: i64, requests: u64) -> Vec<Effect> {
         app.dirty = true;
     }
     app.now_ms = now_ms;
+    if app.pending.tick(now_ms) {
+        app.dirty = true;
+    }
     super::playback::tick(app);
     match app.requests_seen {
         Some((at, seen)) if now_ms - at >= 2000 => {
@@ -267,5 +289,7 @@ fn tick(app: &mut App, now_ms: i64, requests: u64) -> Vec<Effect> {
         app.notice = None;
         app.dirty = true;
     }
-    app.due()
+    let mut effects = app.due();
+    effects.extend(app.due_memory(false));
+    effects
 }

@@ -16,6 +16,7 @@ mod iam;
 mod lambda;
 mod leases;
 mod local;
+mod night;
 mod pacing;
 mod peers;
 mod plan;

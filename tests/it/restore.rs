@@ -171,7 +171,7 @@ fn killed_three_times(stream: bool) {
             assert_ne!(job.state, State::Done, "the worker was too fast to be killed");
             let more = job.counters.written > (kill - 1) * 2_000;
             // A worker has the lock of its job a moment before it writes down its own pid.
-            (job.state == State::Running && job.runs == kill && more).then(|| job.pid.unwrap())
+            (job.state == State::Running && u64::from(job.runs) == kill && more).then(|| job.pid.unwrap())
         });
         signal(pid, "KILL");
         until("the journal knows that the worker is gone", || {

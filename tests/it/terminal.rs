@@ -1,15 +1,17 @@
 //! A real terminal: the demo opens in it, follows its size, and leaves it as it was.
 
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
 use crate::running::until;
 
 /// A program in a terminal of its own.
-struct Terminal {
+pub struct Terminal {
     master: Box<dyn MasterPty + Send>,
     keys: Box<dyn std::io::Write + Send>,
     child: Box<dyn Child + Send + Sync>,
@@ -22,6 +24,15 @@ impl Terminal {
     }
 
     fn start_program(program: &Path, args: &[&str], rows: u16, cols: u16) -> Self {
+        Self::start_with(program, args, &[], rows, cols)
+    }
+
+    /// `sluice` with `args`, and with these variables.
+    pub fn sluice(args: &[&str], variables: &[(&str, &str)], rows: u16, cols: u16) -> Self {
+        Self::start_with(Path::new(env!("CARGO_BIN_EXE_sluice")), args, variables, rows, cols)
+    }
+
+    fn start_with(program: &Path, args: &[&str], variables: &[(&str, &str)], rows: u16, cols: u16) -> Self {
         let pty = native_pty_system().openpty(size(rows, cols)).expect("this system has terminals");
         let mut command = CommandBuilder::new(program);
         command.args(args);
@@ -30,37 +41,44 @@ impl Terminal {
         for name in ["AWS_PROFILE", "AWS_REGION", "AWS_ENDPOINT_URL", "NO_COLOR"] {
             command.env_remove(name);
         }
+        for (name, value) in variables {
+            command.env(name, value);
+        }
         let child = pty.slave.spawn_command(command).expect("the binary starts");
         drop(pty.slave);
         let screen = Arc::new(Mutex::new(vt100::Parser::new(rows, cols, 0)));
         let mut reader = pty.master.try_clone_reader().expect("the terminal can be read");
         let seen = screen.clone();
+        let mut recording = Recording::begin(rows, cols);
         std::thread::spawn(move || {
             let mut bytes = [0; 8192];
             while let Ok(n @ 1..) = reader.read(&mut bytes) {
                 seen.lock().unwrap().process(&bytes[..n]);
+                if let Some(recording) = &mut recording {
+                    recording.add(&bytes[..n]);
+                }
             }
         });
         let keys = pty.master.take_writer().expect("the terminal takes keys");
         Self { master: pty.master, keys, child, screen }
     }
 
-    fn press(&mut self, keys: &str) {
+    pub fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
         self.keys.flush().unwrap();
     }
 
-    fn resize(&self, rows: u16, cols: u16) {
+    pub fn resize(&self, rows: u16, cols: u16) {
         self.screen.lock().unwrap().screen_mut().set_size(rows, cols);
         self.master.resize(size(rows, cols)).unwrap();
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         self.screen.lock().unwrap().screen().contents()
     }
 
     #[track_caller]
-    fn wait_for(&mut self, words: &str) {
+    pub fn wait_for(&mut self, words: &str) {
         let mut last = String::new();
         let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             until(words, || {
@@ -88,15 +106,41 @@ impl Terminal {
     }
 
     /// The exit code, once the program has ended.
-    fn end(&mut self) -> u32 {
+    pub fn end(&mut self) -> u32 {
         until("the program has ended", || self.child.try_wait().expect("it is our child")).exit_code()
     }
 
     /// True when the screen is the shell's again: no alternate screen, the cursor shown, no mouse, no paste brackets.
-    fn is_restored(&self) -> bool {
+    pub fn is_restored(&self) -> bool {
         let parser = self.screen.lock().unwrap();
         let screen = parser.screen();
         !screen.alternate_screen() && !screen.hide_cursor() && !screen.bracketed_paste()
+    }
+}
+
+/// What a terminal showed, as asciinema plays it: one file for all terminals of a run, one after the other.
+/// `SLUICE_TEST_RECORD` names it.
+struct Recording {
+    file: File,
+    began: Instant,
+}
+
+impl Recording {
+    fn begin(rows: u16, cols: u16) -> Option<Self> {
+        let path = std::env::var_os("SLUICE_TEST_RECORD")?;
+        let mut file = File::options().create(true).append(true).open(path).expect("the recording can be written");
+        if file.metadata().expect("it is a file").len() == 0 {
+            writeln!(file, "{{\"version\":3,\"term\":{{\"cols\":{cols},\"rows\":{rows}}}}}").unwrap();
+        }
+        Some(Self { file, began: Instant::now() })
+    }
+
+    /// Version 3 tells the time since the event before.
+    fn add(&mut self, bytes: &[u8]) {
+        let text = String::from_utf8_lossy(bytes);
+        let since = self.began.elapsed().as_secs_f64();
+        self.began = Instant::now();
+        writeln!(self.file, "{}", serde_json::json!([since, "o", text])).unwrap();
     }
 }
 

@@ -20,7 +20,7 @@ pub(in crate::console) fn act(app: &mut App, action: Action) -> Vec<Effect> {
         Action::Play if scrubber.is_playing() => scrubber.pause(),
         Action::Play => {
             if scrubber.head_us >= scrubber.end_us(now_ms) {
-                app.say("nothing more is complete here: go to an earlier time (g), or step back", false);
+                app.say("nothing more is complete here: go to an earlier time (t), or step back", false);
                 return Vec::new();
             }
             scrubber.play(now_ms);
@@ -153,25 +153,10 @@ fn typed_moment(text: &str, head_us: i64, now: Timestamp) -> Result<Timestamp, S
 
 /// An action on the list of event tables.
 pub(in crate::console) fn on_list(app: &mut App, action: Action) -> Vec<Effect> {
-    let tables = super::event_tables(app);
-    let last = tables.len().saturating_sub(1);
-    let at = app.event_table_at.min(last);
-    let chosen = tables.get(at).map(|(table, _)| table.name.clone());
-    let to = match action {
-        Action::Open => match chosen {
-            Some(table) => return super::open(app, &table),
-            None => at,
-        },
-        Action::Up => at.saturating_sub(1),
-        Action::Down => (at + 1).min(last),
-        Action::PageUp => at.saturating_sub(10),
-        Action::PageDown => (at + 10).min(last),
-        Action::First => 0,
-        Action::Last => last,
-        _ => at,
-    };
-    app.event_table_at = to;
-    Vec::new()
+    match app.selected_event_table() {
+        Some(table) if action == Action::Open => super::open(app, &table),
+        _ => Vec::new(),
+    }
 }
 
 /// The name of a window and of a speed, as the screen shows them.

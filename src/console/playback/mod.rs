@@ -12,8 +12,8 @@ use jiff::Timestamp;
 
 use super::app::{App, Screen};
 use super::effect::{Effect, Request};
-use super::range::End;
-use crate::cloud::CloudError;
+use super::spot::Spot;
+use crate::cloud::{Class, CloudError};
 use crate::event::{Around, Event, Layout, Place, Range, Slot};
 pub use hours::{HourSummary, Hours};
 
@@ -515,19 +515,20 @@ impl Scrubber {
 
 /// Shows the scrubber of `table`; what it showed before stays.
 pub(super) fn open(app: &mut App, table: &str) -> Vec<Effect> {
+    take(app, table);
+    // A past that the charts were held at is what is to be seen here too.
+    let held = app.time.window_ms.zip(app.time.held_ms());
+    if let (Some((window_ms, to_ms)), Some(scrubber)) = (held, &mut app.scrubber) {
+        scrubber.show((to_ms - window_ms) * 1000, window_ms * 1000);
+    }
+    app.go(Screen::Playback)
+}
+
+/// Puts the scrubber onto an event table.
+pub(super) fn take(app: &mut App, table: &str) {
     if app.scrubber.as_ref().is_none_or(|scrubber| scrubber.table != table) {
         app.scrubber = Some(Scrubber::new(table, app.now_ms));
     }
-    // A past that the charts were held at is what is to be seen here too.
-    if app.time.end != End::Live
-        && let Some(scrubber) = &mut app.scrubber
-    {
-        let span = app.time.window_ms.zip(app.time.held_ms());
-        if let Some((window_ms, to_ms)) = span {
-            scrubber.show((to_ms - window_ms) * 1000, window_ms * 1000);
-        }
-    }
-    app.go(Screen::Playback)
 }
 
 /// What is to be read for the screen.
@@ -561,7 +562,11 @@ pub(super) fn tick(app: &mut App) {
 pub(super) fn answered(app: &mut App, request: Request, answer: Result<Answer, CloudError>) -> Vec<Effect> {
     let now_ms = app.now_ms;
     let Some(scrubber) = &mut app.scrubber else { return Vec::new() };
+    let is_gone = answer.as_ref().is_err_and(|error| error.class == Class::NotFound);
     scrubber.answered(request, answer, now_ms);
+    if is_gone {
+        return app.reopened_is_gone(|spot| matches!(spot, Spot::Playback(_)));
+    }
     app.due()
 }
 

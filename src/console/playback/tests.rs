@@ -137,7 +137,7 @@ impl Desk {
     }
 
     fn go_to(&mut self, at: &str) {
-        self.press("g");
+        self.press("t");
         self.press(at);
         self.press("enter");
     }

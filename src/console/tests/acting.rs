@@ -296,3 +296,24 @@ async fn a_form_with_an_error_starts_nothing_and_says_what_is_wrong() {
     tester.misses("Start this restore").await;
     assert_eq!(tester.changed(), []);
 }
+
+#[tokio::test]
+async fn a_sequence_waits_for_its_second_key_and_says_which_there_are() {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 30));
+    tester.press("G g").await;
+    tester.sees("after g come g first").await;
+    tester.press("g").await;
+    assert_eq!(tester.runtime.app.selected_table().as_deref(), Some("historical"));
+    tester.misses("after g come").await;
+    tester.press("g j").await;
+    tester.sees("r-7f3a").await;
+    assert_eq!(tester.runtime.app.screen, Screen::Jobs);
+    tester.press("g x").await;
+    tester.sees("g x does nothing here: after g come").await;
+    tester.press("g esc t").await;
+    assert_eq!(tester.runtime.app.screen, Screen::Jobs, "esc ended the sequence");
+    tester.press("g").await;
+    tester.pass(1_300).await;
+    tester.press("t").await;
+    assert_eq!(tester.runtime.app.screen, Screen::Jobs, "it waits for a second, no longer");
+}

@@ -36,7 +36,7 @@ async fn a_filter_shows_what_contains_it_and_esc_shows_all() {
 #[tokio::test]
 async fn what_was_raised_without_a_job_can_be_given_back() {
     let mut tester = Tester::open(Screen::Tables, Mode::Normal, (110, 30));
-    tester.press("g").await;
+    tester.press("u").await;
     tester.sees("there is nothing to give back").await;
     let bump = Bump {
         number: 1,
@@ -50,8 +50,8 @@ async fn what_was_raised_without_a_job_can_be_given_back() {
     };
     tester.send(Msg::Jobs(Vec::new(), vec![bump.clone()]));
     tester.pass(13_000).await;
-    tester.sees("table historical was raised from 65 to 130 WCU; g gives it back").await;
-    tester.press("g y").await;
+    tester.sees("table historical was raised from 65 to 130 WCU; u gives it back").await;
+    tester.press("u y").await;
     assert_eq!(tester.changed(), [Effect::GiveBack(vec![bump])]);
 }
 
@@ -195,7 +195,7 @@ async fn what_was_raised_of_an_index_is_given_back_on_its_tables_screen() {
         job: None,
     };
     tester.send(Msg::Jobs(Vec::new(), vec![bump.clone()]));
-    tester.press("g").await;
+    tester.press("u").await;
     assert_eq!(tester.changed(), [], "it is confirmed first");
     tester.press("y").await;
     assert_eq!(tester.changed(), [Effect::GiveBack(vec![bump])]);
@@ -354,7 +354,7 @@ proptest! {
         queue.extend(keys.into_iter().map(Msg::Key));
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let (to, mut answers) = mpsc::channel(1024);
-        let mut world = World { to, done: Arc::default(), lost: Arc::default() };
+        let mut world = World { to, done: Arc::default(), lost: Arc::default(), is_empty: false };
         for effect in app.begin() {
             world.perform(effect);
         }

@@ -52,7 +52,11 @@ pub fn decisions<'a>(app: &'a App, job: &'a Job) -> impl Iterator<Item = &'a Dec
 pub fn draw(buf: &mut Buffer, area: Rect, app: &App, id: &JobId) {
     let theme = &app.theme;
     let Some(job) = app.job(id) else {
-        return say(buf, area, theme, "Reading the journal…");
+        let words = match &app.jobs {
+            Some(_) => format!("There is no job {id} in the journal: {} goes back.", super::back_key(app)),
+            None => "Reading the journal…".to_owned(),
+        };
+        return say(buf, area, theme, &words);
     };
     let Spec::Autoscale(spec) = &job.spec else {
         return say(buf, area, theme, "This job is no autoscaler.");

@@ -12,8 +12,9 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line;
 
-use super::{boxed, say};
+use super::{boxed, listed, none_match, say};
 use crate::console::app::App;
+use crate::console::columns::List;
 use crate::console::widget::quantity::{date, exact};
 use crate::console::widget::table::{self, Cell, Column, left, right};
 use crate::console::widget::text::{shown, shown_bytes};
@@ -38,7 +39,8 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, id: &JobId) {
         _ => format!("{} ", exact(total)),
     };
     let title = Line::styled(format!(" dead letters of {id}  {shown_of}"), theme.strong);
-    let inner = boxed(buf, area, theme, title, Line::raw(" sluice dead list --all shows those that are settled "));
+    let (right, columns) = listed(app, List::Letters, COLUMNS, 0);
+    let inner = boxed(buf, area, theme, title, right);
     match letters {
         None => say(buf, inner, theme, "Reading the journal…"),
         Some((_, rows, _)) if rows.is_empty() => {
@@ -46,18 +48,24 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, id: &JobId) {
                 buf,
                 inner,
                 theme,
-                "None is open: every record that was read has been written or will be, or was given up on purpose.",
+                "None is open: every record that was read has been written or will be, or was given up on purpose. \
+                 sluice dead list --all shows those that are settled; esc goes back to the job.",
             );
         }
-        Some((_, rows, _)) => {
-            let cells: Vec<Vec<Cell>> = rows.iter().map(cells).collect();
-            table::draw(buf, inner, theme, &COLUMNS, &cells, Some(app.letter_at.min(rows.len() - 1)));
+        Some((_, all, _)) => {
+            let rows = app.shown_letters();
+            if rows.is_empty() {
+                return say(buf, inner, theme, &none_match(app, List::Letters, all.len(), 0));
+            }
+            let selected = app.letters_list.index(rows.iter().map(|letter| letter.number.to_string()));
+            let cells: Vec<Vec<Cell>> = rows.into_iter().map(cells).collect();
+            table::draw(buf, inner, theme, &columns, &cells, Some(selected));
         }
     }
 }
 
 /// `file:line` or `shard sequence`: where a record came from.
-fn place(letter: &Letter) -> String {
+pub fn place(letter: &Letter) -> String {
     let source = shown(&letter.source);
     let source = source.rsplit('/').next().unwrap_or(&source).to_owned();
     match (letter.line, &letter.shard, &letter.sequence) {
@@ -83,7 +91,7 @@ fn cells(letter: &DeadLetter) -> Vec<Cell> {
 }
 
 /// `open`, `edited`, or `held` when a replay put nothing.
-fn state(dead: &DeadLetter) -> &'static str {
+pub fn state(dead: &DeadLetter) -> &'static str {
     match (&dead.tried, &dead.draft) {
         (Some(_), _) => "held",
         (None, Some(_)) => "edited",

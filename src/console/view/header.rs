@@ -15,7 +15,7 @@ use crate::console::app::{App, Screen};
 use crate::console::keymap::{Action, Scope};
 use crate::console::mouse::{Target, mark};
 use crate::console::widget::quantity::{clock, dollars, duration, rate};
-use crate::console::widget::text::shown;
+use crate::console::widget::text::{clip, shown};
 use crate::console::widget::{write, write_right};
 
 /// The first line.
@@ -129,11 +129,42 @@ pub fn draw_tabs(buf: &mut Buffer, area: Rect, app: &App) {
         mark(Rect { x: area.x + from, width, ..area }.intersection(area), Target::Does(action));
         spans.push(Span::raw("  "));
     }
-    write(buf, area, 0, &Line::from(spans));
-    if let Some(chord) = app.keymap.chord(Scope::Global, Action::Help) {
-        let words = format!("{chord} help ");
-        let width = (words.len() as u16).min(area.width);
-        mark(Rect { x: area.right() - width, width, ..area }, Target::Does(Action::Help));
-        write_right(buf, area, 0, &Line::styled(words, theme.dim));
+    let tabs = Line::from(spans);
+    write(buf, area, 0, &tabs);
+    let keys = [(Action::Palette, "palette"), (Action::Help, "help")].into_iter().filter_map(|(action, name)| {
+        let chord = app.keymap.chord(Scope::Global, action)?;
+        Some((action, format!("{chord} {name} ")))
+    });
+    let keys: Vec<(Action, String)> = keys.collect();
+    let mut right = area.right();
+    for (action, words) in keys.iter().rev() {
+        let width = (Span::raw(words).width() as u16).min(right - area.x);
+        mark(Rect { x: right - width, width, ..area }, Target::Does(*action));
+        right = (right - width).saturating_sub(2).max(area.x);
     }
+    let words: Vec<&str> = keys.iter().map(|(_, words)| words.as_str()).collect();
+    let keys = Line::styled(words.join("  "), theme.dim);
+    write_right(buf, area, 0, &keys);
+    let between = usize::from(area.width).saturating_sub(tabs.width() + keys.width() + 2);
+    let crumbs = Line::styled(crumbs(app, between), theme.dim);
+    write(buf, Rect { x: area.x + tabs.width() as u16, width: between as u16, ..area }, 0, &crumbs);
+}
+
+/// The way down to what is on screen, clipped from the left; nothing on a list, which the tabs show.
+fn crumbs(app: &App, width: usize) -> String {
+    if app.behind.is_empty() || width < 12 {
+        return String::new();
+    }
+    let arrow = if app.theme.glyphs.braille { " › " } else { " > " };
+    let mut names: Vec<String> = app.crumbs().iter().map(|name| shown(name)).collect();
+    // Room for the mark of a bookmark and of what was left out.
+    let room = width.saturating_sub(4);
+    let mut is_clipped = false;
+    while names.len() > 1 && Span::raw(names.join(arrow)).width() > room {
+        names.remove(0);
+        is_clipped = true;
+    }
+    let words = names.join(arrow);
+    let marked = app.marked(clip(&words, room), || app.spot());
+    if is_clipped { format!("…{marked}") } else { marked }
 }

@@ -46,7 +46,10 @@ const SHORTEST_BAR: usize = 24;
 pub fn draw(buf: &mut Buffer, area: Rect, app: &App, id: &JobId) {
     let Some(job) = app.job(id) else {
         let words = if app.jobs.is_some() {
-            format!("There is no job {id} in the journal.")
+            format!(
+                "There is no job {id} in the journal: {} goes back, sluice jobs lists those there are.",
+                super::back_key(app)
+            )
         } else {
             "Reading the journal…".to_owned()
         };

@@ -12,10 +12,11 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line;
 
-use super::{boxed, say};
+use super::{boxed, listed, none_match, say};
 use crate::console::app::App;
+use crate::console::columns::List;
 use crate::console::keymap::{Action, Scope};
-use crate::console::load::JOB_SORTS;
+use crate::console::spot::Spot;
 use crate::console::theme::Theme;
 use crate::console::widget::quantity::{count, date, duration, percent, rate};
 use crate::console::widget::table::{self, Cell, Column, left, right};
@@ -49,14 +50,13 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
     let rows = app.shown_jobs();
     let list = &app.jobs_list;
     let known = app.jobs.as_ref().map(Vec::len);
-    let sort = JOB_SORTS[list.sort % JOB_SORTS.len()];
-    let filter = if list.filter.is_empty() { String::new() } else { format!("/{} ", shown(&list.filter)) };
+    let (right, columns) = listed(app, List::Jobs, COLUMNS, 0);
     let inner = boxed(
         buf,
         area,
         theme,
         Line::styled(format!(" jobs {} ", known.map_or(String::new(), |n| n.to_string())), theme.strong),
-        Line::raw(format!(" {filter}sort: {sort} {} ", theme.glyphs.sorted[usize::from(sort == "name")])),
+        right,
     );
     match known {
         None if app.journal_trouble.is_some() => say(buf, inner, theme, "The journal can't be read: see above."),
@@ -66,12 +66,12 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
             say(buf, inner, theme, &format!("No jobs yet: {key} starts a restore, or run sluice demo."));
         }
         Some(n) if rows.is_empty() => {
-            say(buf, inner, theme, &format!("None of the {n} jobs contains {:?}: / then esc shows all.", list.filter));
+            say(buf, inner, theme, &none_match(app, List::Jobs, n, 0));
         }
         Some(_) => {
             let selected = list.index(rows.iter().map(|job| job.id.0.as_str()));
             // What the job is about gets what the other columns leave.
-            let mut columns = COLUMNS;
+            let mut columns = columns;
             columns[2].most = usize::from(inner.width).saturating_sub(78).max(24);
             table::draw_page(buf, inner, theme, &columns, rows.len(), selected, |at| cells(app, rows[at]));
         }
@@ -87,7 +87,7 @@ fn cells(app: &App, job: &Job) -> Vec<Cell> {
         _ => count(progress.settled as f64),
     };
     vec![
-        (job.id.0.clone(), plain),
+        (app.marked(job.id.0.clone(), || Spot::Job(job.id.0.clone())), plain),
         (job.state.as_str().to_owned(), state_style(&app.theme, job)),
         (shown(&job.spec.title()), plain),
         (done, plain),

@@ -22,6 +22,7 @@ pub mod job;
 mod jobs;
 mod leases;
 mod overlay;
+mod palette;
 pub mod playback;
 mod replay;
 mod replica;
@@ -34,6 +35,7 @@ pub mod streams;
 mod table;
 pub mod tables;
 mod verify;
+mod words;
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
@@ -42,9 +44,11 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Widget as _};
 
 use super::app::{App, Overlay, Purpose, Screen};
+use super::columns::List;
 use super::keymap::Action;
 use super::mouse::{Target, mark};
 use super::theme::Theme;
+use super::widget::table::{self as rows, Column};
 use super::widget::text::{clip, shown, wrap};
 use super::widget::{below, write};
 
@@ -66,6 +70,16 @@ pub fn still(app: &App) -> Buffer {
     let area = buf.area;
     paint(&mut buf, area, app);
     buf
+}
+
+/// What is on screen now, as text.
+pub fn text(app: &App) -> String {
+    let area = Rect::new(0, 0, app.size.0, app.size.1);
+    let mut buf = Buffer::empty(area);
+    paint(&mut buf, area, app);
+    let rows = buf.content().chunks(usize::from(area.width).max(1));
+    let rows = rows.map(|row| row.iter().map(ratatui::buffer::Cell::symbol).collect::<String>());
+    rows.collect::<Vec<_>>().join("\n")
 }
 
 /// Draws the state into `buf`; returns where the cursor stands while something is typed.
@@ -93,6 +107,9 @@ fn paint(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
     }
     for (i, (line, _)) in footer.iter().enumerate() {
         write(buf, hint, bottom - footer.len() as u16 + i as u16, line);
+    }
+    if app.tour && app.overlay.is_none() {
+        words::draw_tour(buf, body, app);
     }
     let cursor = match &app.overlay {
         Some(Overlay::Prompt(_)) | None => cursor,
@@ -131,7 +148,11 @@ fn paint_small(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
         }
     }
     let body = below(area, top);
-    draw_screen(buf, Rect { height: body.height - bottom, ..body }, app);
+    let body = Rect { height: body.height - bottom, ..body };
+    draw_screen(buf, body, app);
+    if app.tour && app.overlay.is_none() {
+        words::draw_tour(buf, body, app);
+    }
     cursor
 }
 
@@ -203,6 +224,7 @@ fn hint_lines(app: &App, width: u16) -> Vec<Line<'static>> {
         return Vec::new();
     }
     let (words, style) = match &app.notice {
+        _ if !app.pending.chords.is_empty() => (app.can_follow(&app.pending.chords), app.theme.accent),
         Some(notice) if notice.is_bad => (format!("{} {}", app.theme.glyphs.warn, notice.words), app.theme.bad),
         Some(notice) => (notice.words.clone(), app.theme.accent),
         None => match hint::hint(app) {
@@ -248,6 +270,42 @@ fn boxed(buf: &mut Buffer, area: Rect, theme: &Theme, left: Line<'_>, right: Lin
     let inner = block.inner(area);
     block.render(area, buf);
     inner
+}
+
+/// What a list's box says to the right: its filter, how many rows that leaves open, and what it is sorted by. Also its
+/// columns, with that one marked.
+fn listed<const N: usize>(app: &App, list: List, columns: [Column; N], unknown: usize) -> (Line<'static>, [Column; N]) {
+    let (listing, theme) = (app.listing(list), &app.theme);
+    let field = list.sorted_by(listing);
+    let glyph = theme.glyphs.sorted[usize::from(!list.is_falling(listing))];
+    let mut columns = columns;
+    rows::mark_sorted(&mut columns, field.title, glyph);
+    let mut spans = Vec::new();
+    if !listing.filter.is_empty() {
+        let style = if listing.filter.wrong().is_some() { theme.warn } else { theme.accent };
+        spans.push(Span::styled(format!(" /{}", shown(listing.filter.text())), style));
+    }
+    if unknown > 0 {
+        spans.push(Span::styled(format!("  {unknown} not known yet"), theme.warn));
+    }
+    spans.push(Span::raw(format!(" sort: {} {glyph} ", field.name)));
+    (Line::from(spans), columns)
+}
+
+/// What stands where a filter leaves no row.
+fn none_match(app: &App, list: List, all: usize, unknown: usize) -> String {
+    let filter = shown(app.listing(list).filter.text());
+    let scope = app.screen_scope();
+    let key = |action| app.keymap.chord(scope, action).unwrap_or_default();
+    let (edit, clear) = (key(Action::Filter), key(Action::Back));
+    let (count, name) = (all - unknown.min(all), list.name());
+    let open = if unknown > 0 { format!(" {unknown} more are being looked at.") } else { String::new() };
+    format!("None of {count} {name} matches {filter}: {edit} changes that, {clear} shows all.{open}")
+}
+
+/// The key that goes back.
+fn back_key(app: &App) -> String {
+    app.keymap.chord(app.screen_scope(), Action::Back).unwrap_or_default()
 }
 
 /// Words in the middle of an empty body: what is happening, and what to do.

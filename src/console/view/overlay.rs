@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
-use super::over;
+use super::{over, palette, words};
 use crate::console::app::{App, Overlay};
 use crate::console::confirm::{Confirm, Token};
 use crate::console::keymap::{Action, Scope};
@@ -16,10 +16,9 @@ use crate::console::widget::{below, write};
 pub fn draw(buf: &mut Buffer, area: Rect, app: &App, overlay: &Overlay) -> Option<(u16, u16)> {
     mark(area, Target::Cover);
     match overlay {
-        Overlay::Help(at) => {
-            draw_help(buf, area, app, *at);
-            None
-        }
+        Overlay::Help(reading) => words::draw_help(buf, area, app, reading),
+        Overlay::Words(all) => words::draw(buf, area, app, all),
+        Overlay::Palette(line) => palette::draw(buf, area, app, line),
         Overlay::Text(title, lines, at) => {
             let wide = lines.iter().map(|line| Span::raw(line).width()).max().unwrap_or(0) as u16 + 6;
             let width = wide.clamp(40, area.width.saturating_sub(4).max(40));
@@ -36,39 +35,6 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, overlay: &Overlay) -> Optio
         }
         Overlay::Confirm(question) => draw_question(buf, area, app, question),
         Overlay::Prompt(_) => None,
-    }
-}
-
-fn draw_help(buf: &mut Buffer, area: Rect, app: &App, at: u16) {
-    let theme = &app.theme;
-    let here = app.screen_scope().name();
-    let mut rows = app.keymap.rows();
-    // What works here comes first.
-    rows.sort_by_key(|row| (row.scope != here, row.scope != Scope::Global.name()));
-    let mut lines: Vec<Line<'static>> = Vec::new();
-    let mut scope = "";
-    for row in rows.into_iter().filter(|row| !row.chords.is_empty()) {
-        if row.scope != scope {
-            scope = row.scope;
-            if !lines.is_empty() {
-                lines.push(Line::default());
-            }
-            let title = match scope {
-                "global" => "everywhere".to_owned(),
-                scope if scope == here => format!("{scope} (here)"),
-                scope => scope.to_owned(),
-            };
-            lines.push(Line::styled(title, theme.strong));
-        }
-        lines.push(Line::from(vec![
-            Span::styled(format!("  {:<14}", row.chords.join(" ")), theme.accent),
-            Span::raw(row.help),
-        ]));
-    }
-    let inner = over(buf, area, theme, "keys (keymap.toml changes them)", 76, lines.len() as u16 + 2);
-    let last = (lines.len() as u16).saturating_sub(inner.height);
-    for (row, line) in lines.iter().skip(usize::from(at.min(last))).enumerate() {
-        write(buf, inner, row as u16, line);
     }
 }
 

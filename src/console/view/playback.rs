@@ -16,11 +16,13 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::{WHOLE, boxed, say};
+use super::{WHOLE, boxed, listed, none_match, say};
 use crate::console::app::App;
+use crate::console::columns::List;
 use crate::console::keymap::{Action, Scope};
 use crate::console::mouse::{Target, mark};
 use crate::console::playback::{Scrubber, event_tables, keys, time};
+use crate::console::spot::Spot;
 use crate::console::widget::quantity::{bytes, count, exact};
 use crate::console::widget::table::{self, Cell, Column, left, right};
 use crate::console::widget::text::{clip, shown, shown_bytes};
@@ -34,12 +36,12 @@ const TABLES: [Column; 4] =
 /// Draws the list of event tables.
 pub fn draw_list(buf: &mut Buffer, area: Rect, app: &App) {
     let theme = &app.theme;
-    let found = event_tables(app);
-    let inner =
-        boxed(buf, area, theme, Line::styled(format!(" event tables {} ", found.len()), theme.strong), Line::default());
+    let found = event_tables(app).len();
+    let (right, columns) = listed(app, List::EventTables, TABLES, 0);
+    let inner = boxed(buf, area, theme, Line::styled(format!(" event tables {found} "), theme.strong), right);
     let names = app.table_names.rows.as_ref().map(Vec::len);
     let described = app.tables.rows.as_ref().map_or(0, Vec::len);
-    if found.is_empty() {
+    if found == 0 {
         let words = match names {
             None if app.trouble.is_some() => "The tables can't be listed: see above.".to_owned(),
             None => format!("Listing the tables of {}…", app.place.region),
@@ -53,18 +55,23 @@ pub fn draw_list(buf: &mut Buffer, area: Rect, app: &App) {
         say(buf, inner, theme, &words);
         return;
     }
-    let rows: Vec<Vec<Cell>> = found
+    let shown_tables = app.shown_event_tables();
+    if shown_tables.is_empty() {
+        return say(buf, inner, theme, &none_match(app, List::EventTables, found, 0));
+    }
+    let selected = app.event_tables_list.index(shown_tables.iter().map(|(table, _)| table.name.as_str()));
+    let rows: Vec<Vec<Cell>> = shown_tables
         .iter()
         .map(|(table, layout)| {
             vec![
-                (shown(&table.name), Style::new()),
+                (app.marked(shown(&table.name), || Spot::Playback(table.name.clone())), Style::new()),
                 (layout.to_string(), theme.dim),
                 (count(table.items as f64), Style::new()),
                 (bytes(table.bytes as f64), theme.dim),
             ]
         })
         .collect();
-    table::draw(buf, inner, theme, &TABLES, &rows, Some(app.event_table_at.min(found.len() - 1)));
+    table::draw(buf, inner, theme, &columns, &rows, Some(selected));
 }
 
 /// Draws the scrubber.
@@ -171,11 +178,13 @@ fn draw_events(buf: &mut Buffer, area: Rect, app: &App, scrubber: &Scrubber) {
                 shown(&scrubber.table)
             ),
             Some(covered) if scrubber.filter.is_empty() => format!(
-                "No events from {:.0} to {:.0}. {} looks further on, {} back; g goes to a time, z widens the time line.",
+                "No events from {:.0} to {:.0}. {} looks further on, {} back; {} goes to a time, {} widens the time line.",
                 covered.from(),
                 covered.to(),
                 app.keymap.chord(Scope::Playback, Action::NextEvent).unwrap_or_default(),
-                app.keymap.chord(Scope::Playback, Action::PreviousEvent).unwrap_or_default()
+                app.keymap.chord(Scope::Playback, Action::PreviousEvent).unwrap_or_default(),
+                app.keymap.chord(Scope::Playback, Action::GoTo).unwrap_or_default(),
+                app.keymap.chord(Scope::Playback, Action::Zoom).unwrap_or_default()
             ),
             Some(covered) => format!(
                 "None of {} events from {:.0} to {:.0} contains {:?}. {} looks further on, {} back.",

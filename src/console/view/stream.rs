@@ -19,13 +19,14 @@ use ratatui::text::Line;
 use super::charts::{self, Titled};
 use super::job::pane;
 use super::streams::{kept, lag_cell};
-use super::{boxed, say};
+use super::{boxed, listed, none_match, say};
 use crate::cloud::inventory::{Shard, Stream};
 use crate::cloud::streams::{self, Birth, Life, Relative, StreamMinutes, short};
 use crate::cloud::{Class, price};
 use crate::console::app::App;
+use crate::console::columns::List;
 use crate::console::keymap::{Action, Scope};
-use crate::console::stream::{Reading, SHARD_SORTS};
+use crate::console::stream::Reading;
 use crate::console::widget::chart::{Series, Shape};
 use crate::console::widget::quantity::{bytes, dollars, exact, rate};
 use crate::console::widget::table::{self, Cell, Column, left, right};
@@ -61,11 +62,9 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, name: &str) {
         return say(buf, inner, theme, &words);
     };
     let list = &state.list;
-    let sort = SHARD_SORTS[list.sort % SHARD_SORTS.len()];
-    let filter = if list.filter.is_empty() { String::new() } else { format!("/{} ", shown(&list.filter)) };
+    let (title, columns) = listed(app, List::Shards, COLUMNS, 0);
     let left = format!(" stream {}  {}  {} ", shown(name), stream.status, stream.mode.to_lowercase().replace('_', " "));
-    let title = format!(" {filter}sort: {sort} ");
-    let inner = boxed(buf, area, theme, Line::styled(left, theme.strong), Line::raw(title));
+    let inner = boxed(buf, area, theme, Line::styled(left, theme.strong), title);
     let mut top = 0;
     if inner.height >= 8 {
         for line in [numbers(app, stream), readers(app)] {
@@ -74,17 +73,17 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, name: &str) {
         }
     }
     let (readings, leases) = (app.readings(name), app.leases(name));
-    let rows = state.rows(&readings);
+    let rows = state.rows(&readings, &leases);
     let body = below(inner, top);
     // The shards are what the screen is for: charts take what a long screen has beyond them.
     let charts = if inner.height >= TALL { CHARTS } else { 0 };
     let body = Rect { height: body.height - charts, ..body };
     draw_charts(buf, below(inner, inner.height - charts), app);
     if rows.is_empty() {
-        return say(buf, body, theme, &format!("None of its shards contains {:?}: / then esc shows all.", list.filter));
+        return say(buf, body, theme, &none_match(app, List::Shards, state.family.len(), 0));
     }
     let selected = list.index(rows.iter().map(|(_, shard)| shard.id.as_str()));
-    table::draw_page(buf, body, theme, &COLUMNS, rows.len(), selected, |at| {
+    table::draw_page(buf, body, theme, &columns, rows.len(), selected, |at| {
         cells(app, rows[at].0, rows[at].1, &readings, &leases)
     });
 }
@@ -178,8 +177,7 @@ fn cells(
     let dash = || ("-".to_owned(), theme.dim);
     let reading = readings.get(shard.id.as_str());
     let life = app.at_stream.life(shard);
-    let is_family = app.at_stream.list.sort.is_multiple_of(SHARD_SORTS.len()) && app.at_stream.list.filter.is_empty();
-    let branch = if is_family { drawn(&relative.branch, theme.glyphs.braille) } else { String::new() };
+    let branch = if app.at_stream.is_family() { drawn(&relative.branch, theme.glyphs.braille) } else { String::new() };
     let number = |n: Option<f64>| n.map_or_else(dash, |n| (rate(n), plain));
     let holder = App::holder(shard, readings, leases);
     let waits = holder.starts_with("waits");

@@ -6,10 +6,11 @@ use ratatui::style::Style;
 use ratatui::text::Line;
 
 use super::streams::BEHIND_MS;
-use super::{boxed, say};
+use super::{boxed, listed, none_match, say};
 use crate::cloud::Class;
 use crate::cloud::mappings::Mapping;
 use crate::console::app::App;
+use crate::console::columns::List;
 use crate::console::widget::quantity::{duration, exact};
 use crate::console::widget::table::{self, Cell, Column, left, right};
 use crate::console::widget::text::shown;
@@ -30,7 +31,8 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, name: &str) {
     let known = app.at_stream.mappings.as_ref().filter(|_| app.at_stream.name == name);
     let count = known.and_then(|known| known.as_ref().ok()).map_or(String::new(), |all| format!(" {}", all.len()));
     let title = format!(" event source mappings of {}{count} ", shown(name));
-    let inner = boxed(buf, area, theme, Line::styled(title, theme.strong), Line::default());
+    let (right, columns) = listed(app, List::Mappings, COLUMNS, 0);
+    let inner = boxed(buf, area, theme, Line::styled(title, theme.strong), right);
     match known {
         None => say(buf, inner, theme, &format!("Asking Lambda which functions read {}…", shown(name))),
         Some(Err(error)) if error.class == Class::Auth => {
@@ -42,13 +44,22 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, name: &str) {
         }
         Some(Err(error)) => say(buf, inner, theme, &format!("Not known: {}.", shown(&error.to_string()))),
         Some(Ok(all)) if all.is_empty() => {
-            let words = format!("No Lambda function of this account reads {} by an event source mapping.", shown(name));
+            let words = format!(
+                "No Lambda function of this account reads {} by an event source mapping. sluice-lambda can be one \
+                 (deploy/template.yaml); sluice work -k {0} reads it from here. {} goes back.",
+                shown(name),
+                super::back_key(app)
+            );
             say(buf, inner, theme, &words);
         }
         Some(Ok(all)) => {
-            let selected = app.at_stream.mappings_list.index(all.iter().map(|(mapping, _)| mapping.uuid.as_str()));
-            let cells: Vec<Vec<Cell>> = all.iter().map(|(mapping, age)| cells(app, mapping, *age)).collect();
-            table::draw(buf, inner, theme, &COLUMNS, &cells, Some(selected));
+            let rows = app.shown_mappings();
+            if rows.is_empty() {
+                return say(buf, inner, theme, &none_match(app, List::Mappings, all.len(), 0));
+            }
+            let selected = app.at_stream.mappings_list.index(rows.iter().map(|(mapping, _)| mapping.uuid.as_str()));
+            let cells: Vec<Vec<Cell>> = rows.iter().map(|(mapping, age)| cells(app, mapping, *age)).collect();
+            table::draw(buf, inner, theme, &columns, &cells, Some(selected));
         }
     }
 }

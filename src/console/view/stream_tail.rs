@@ -51,8 +51,15 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, name: &str, shard: Option<&
     let body = below(inner, top);
     if tail.lines.is_empty() {
         let words = match &tail.ended {
-            Some(why) => format!("No records: {}.", shown(why)),
-            None => "Waiting for the next record: only what arrives from now on is shown.".to_owned(),
+            Some(why) => {
+                let key = app.keymap.chord(Scope::Tail, Action::GoOn).unwrap_or_default();
+                format!("No records: {}. {key} goes on.", shown(why))
+            }
+            None => format!(
+                "Waiting for the next record: only what arrives from now on is shown. sluice load -k {} sends some; {} goes back.",
+                shown(name),
+                super::back_key(app)
+            ),
         };
         return say(buf, body, theme, &words);
     }

@@ -9,12 +9,15 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 
-use super::{boxed, say};
+use super::tables::kept_age;
+use super::{boxed, listed, none_match, say};
 use crate::cloud::inventory::Stream;
 use crate::console::app::App;
-use crate::console::load::STREAM_SORTS;
+use crate::console::columns::{Arranged, List};
+use crate::console::keymap::{Action, Scope};
+use crate::console::spot::Spot;
 use crate::console::widget::quantity::{bytes, duration, exact, rate};
 use crate::console::widget::table::{self, Cell, Column, left, right};
 use crate::console::widget::text::shown;
@@ -38,37 +41,39 @@ pub const BEHIND_MS: u64 = 10_000;
 /// Draws it.
 pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
     let theme = &app.theme;
-    let rows = app.shown_streams();
+    let Arranged { rows, unknown } = app.arranged_streams();
+    let (rows, unknown): (Vec<&Stream>, usize) = (rows.iter().map(|row| row.stream).collect(), unknown.len());
     let known = app.streams.rows.as_ref().map(Vec::len);
     let list = &app.streams_list;
-    let sort = STREAM_SORTS[list.sort % STREAM_SORTS.len()];
-    let filter = if list.filter.is_empty() { String::new() } else { format!("/{} ", shown(&list.filter)) };
+    let (right, columns) = listed(app, List::Streams, COLUMNS, unknown);
     let inner = boxed(
         buf,
         area,
         theme,
-        Line::styled(format!(" streams {} ", known.map_or(String::new(), |n| n.to_string())), theme.strong),
-        Line::raw(format!(" {filter}sort: {sort} {} ", theme.glyphs.sorted[usize::from(sort == "name")])),
+        Line::from(vec![
+            Span::styled(format!(" streams {} ", known.map_or(String::new(), |n| n.to_string())), theme.strong),
+            Span::styled(app.kept.streams_ms.map_or(String::new(), |at| kept_age(app, at)), theme.warn),
+        ]),
+        right,
     );
     match known {
         None if app.trouble.is_some() => say(buf, inner, theme, "The streams can't be listed: see above."),
         None => say(buf, inner, theme, &format!("Listing the streams of {}…", app.place.region)),
         Some(0) => {
-            let words =
-                format!("No streams in {}. A restore without one writes straight into its table.", app.place.region);
+            let words = format!(
+                "No streams in {}. A restore needs none: without one it writes straight into its table ({} shows the \
+                     tables). sluice demo shows one with a stream.",
+                app.place.region,
+                app.keymap.chord(Scope::Streams, Action::Tables).unwrap_or_default()
+            );
             say(buf, inner, theme, &words);
         }
         Some(n) if rows.is_empty() => {
-            say(
-                buf,
-                inner,
-                theme,
-                &format!("None of the {n} streams contains {:?}: / then esc shows all.", list.filter),
-            );
+            say(buf, inner, theme, &none_match(app, List::Streams, n, unknown));
         }
         Some(_) => {
             let selected = list.index(rows.iter().map(|stream| stream.name.as_str()));
-            table::draw_page(buf, inner, theme, &COLUMNS, rows.len(), selected, |at| cells(app, rows[at]));
+            table::draw_page(buf, inner, theme, &columns, rows.len(), selected, |at| cells(app, rows[at]));
         }
     }
 }
@@ -94,7 +99,7 @@ fn cells(app: &App, stream: &Stream) -> Vec<Cell> {
     let number = |n: Option<f64>| n.map_or(("-".to_owned(), app.theme.dim), |n| (rate(n), plain));
     let byte_rate = app.stream_byte_rate(&stream.name);
     vec![
-        (shown(&stream.name), plain),
+        (app.marked(shown(&stream.name), || Spot::Stream(stream.name.clone())), plain),
         (stream.status.clone(), if stream.status == "ACTIVE" { plain } else { app.theme.accent }),
         (stream.mode.to_lowercase().replace('_', " "), plain),
         (exact(stream.open_shards()), plain),

@@ -52,7 +52,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, name: &str) {
     let Some(table) = app.table(name) else {
         let gone = app.table_names.rows.as_ref().is_some_and(|names| !names.iter().any(|known| known == name));
         let words = if gone {
-            format!("There is no table {} any more.", shown(name))
+            format!("There is no table {} any more: {} goes back to the list.", shown(name), super::back_key(app))
         } else {
             format!("Describing {}…", shown(name))
         };

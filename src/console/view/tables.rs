@@ -12,12 +12,14 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::{boxed, say};
+use super::{boxed, listed, none_match, say};
 use crate::capacity::Resource;
 use crate::cloud::inventory::Table;
 use crate::cloud::price;
 use crate::console::app::App;
-use crate::console::load::{TABLE_SORTS, TableLoad};
+use crate::console::columns::{Arranged, List};
+use crate::console::load::TableLoad;
+use crate::console::spot::Spot;
 use crate::console::widget::bar::bar;
 use crate::console::widget::quantity::{bytes, count, dollars, duration, exact, rate};
 use crate::console::widget::sparkline::sparkline;
@@ -34,7 +36,7 @@ const COLUMNS: [Column; 10] = [
     right("SIZE", 7, 7),
     right("WCU USED", 8, 0),
     right("/ PROV", 11, 1),
-    left("", 10, 3),
+    left("USED %", 10, 3),
     left("LAST 5 MIN", 12, 4),
     right("THROTTLED/S", 11, 2),
     left("STREAM", 7, 8),
@@ -43,19 +45,19 @@ const COLUMNS: [Column; 10] = [
 /// Draws it.
 pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
     let theme = &app.theme;
-    let rows = app.table_rows();
+    let Arranged { rows, unknown } = app.arranged_tables();
+    let unknown = unknown.len();
     let known = app.table_names.rows.as_ref().map(Vec::len);
     let list = &app.tables_list;
-    let filter = if list.filter.is_empty() { String::new() } else { format!("/{} ", shown(&list.filter)) };
-    let sort = TABLE_SORTS[list.sort % TABLE_SORTS.len()];
     // What is not described has no numbers to sort by.
     let undescribed = rows.iter().filter(|row| row.table.is_none()).count();
     let of_known = match undescribed {
         0 => String::new(),
-        _ if sort == "name" => String::new(),
-        n => format!(" of the {} described", rows.len() - n),
+        _ if List::Tables.sorted_by(list).name == "name" => String::new(),
+        n => format!("of the {} described ", rows.len() - n),
     };
-    let glyph = theme.glyphs.sorted[usize::from(sort == "name")];
+    let (mut right, columns) = listed(app, List::Tables, COLUMNS, unknown);
+    right.spans.push(Span::raw(of_known));
     let inner = boxed(
         buf,
         area,
@@ -64,7 +66,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
             Span::styled(format!(" tables {} ", known.map_or(String::new(), |n| n.to_string())), theme.strong),
             Span::styled(age(app), theme.warn),
         ]),
-        Line::raw(format!(" {filter}sort: {sort} {glyph}{of_known} ")),
+        right,
     );
     match known {
         None if app.trouble.is_some() => {
@@ -79,16 +81,11 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
             say(buf, inner, theme, &words);
         }
         Some(n) if rows.is_empty() => {
-            say(
-                buf,
-                inner,
-                theme,
-                &format!("None of the {n} tables contains {:?}: / then esc shows all.", list.filter),
-            );
+            say(buf, inner, theme, &none_match(app, List::Tables, n, unknown));
         }
         Some(_) => {
             let selected = list.index(rows.iter().map(|row| row.name));
-            table::draw_page(buf, inner, theme, &COLUMNS, rows.len(), selected, |at| match rows[at].table {
+            table::draw_page(buf, inner, theme, &columns, rows.len(), selected, |at| match rows[at].table {
                 Some(table) => cells(app, table, &rows[at].load),
                 None => vec![(shown(rows[at].name), theme.dim), ("…".to_owned(), theme.dim)],
             });
@@ -98,8 +95,16 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
 
 /// How old what is on screen is, where the budget or AWS keeps it waiting.
 fn age(app: &App) -> String {
+    if let Some(at) = app.kept.tables_ms {
+        return kept_age(app, at);
+    }
     let old = app.oldest_shown_ms().map_or(0, |at| app.now_ms - at);
     if old >= OLD_MS { format!("as of {} ago ", duration(old as f64)) } else { String::new() }
+}
+
+/// How old what was kept from another time is.
+pub(super) fn kept_age(app: &App, at_ms: i64) -> String {
+    format!("as of {} ago, asking AWS ", duration((app.now_ms - at_ms).max(0) as f64))
 }
 
 fn cells(app: &App, table: &Table, load: &TableLoad) -> Vec<Cell> {
@@ -115,7 +120,7 @@ fn cells(app: &App, table: &Table, load: &TableLoad) -> Vec<Cell> {
         .map(|p| bar(theme, load.used, p as f64, 10, plain, false).iter().map(|s| s.content.to_string()).collect())
         .unwrap_or_default();
     vec![
-        (shown(&table.name), plain),
+        (app.marked(shown(&table.name), || Spot::Table(table.name.clone())), plain),
         (table.status.clone(), if table.status == "ACTIVE" { plain } else { theme.accent }),
         (count(table.items as f64), plain),
         (bytes(table.bytes as f64), plain),
@@ -128,7 +133,7 @@ fn cells(app: &App, table: &Table, load: &TableLoad) -> Vec<Cell> {
     ]
 }
 
-pub(super) fn stream_word(view: Option<&str>) -> &'static str {
+pub fn stream_word(view: Option<&str>) -> &'static str {
     match view {
         None => "-",
         Some("NEW_AND_OLD_IMAGES") => "new+old",

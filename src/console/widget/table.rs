@@ -21,16 +21,32 @@ pub struct Column {
     pub most: usize,
     /// Columns with the largest number leave first; 0 stays.
     pub leaves: u8,
+    /// What marks it as the one that the rows are sorted by.
+    pub sorted: &'static str,
+}
+
+impl Column {
+    fn header(&self) -> String {
+        if self.sorted.is_empty() { self.title.to_owned() } else { format!("{} {}", self.title, self.sorted) }
+    }
+}
+
+/// Marks the column of that title as the one that the rows are sorted by; it stays as long as there is room.
+pub fn mark_sorted(columns: &mut [Column], title: &str, glyph: &'static str) {
+    for column in columns.iter_mut().filter(|column| column.title == title) {
+        column.sorted = glyph;
+        column.leaves = column.leaves.min(1);
+    }
 }
 
 /// A left-aligned column.
 pub const fn left(title: &'static str, most: usize, leaves: u8) -> Column {
-    Column { title, right: false, most, leaves }
+    Column { title, right: false, most, leaves, sorted: "" }
 }
 
 /// A right-aligned column.
 pub const fn right(title: &'static str, most: usize, leaves: u8) -> Column {
-    Column { title, right: true, most, leaves }
+    Column { title, right: true, most, leaves, sorted: "" }
 }
 
 /// A cell: one style throughout.
@@ -48,10 +64,10 @@ pub fn draw(
     if area.is_empty() {
         return;
     }
-    let widths = widths(columns, rows, usize::from(area.width).saturating_sub(1));
-    let header: Vec<Cell> = columns.iter().map(|c| (c.title.to_owned(), theme.dim)).collect();
     let has_header = area.height > 2;
     if has_header {
+        let header: Vec<Cell> = columns.iter().map(|c| (c.header(), theme.dim)).collect();
+        let widths = widths(columns, rows, usize::from(area.width).saturating_sub(1));
         write(buf, area, 0, &row_line(columns, &widths, &header, " ", theme.dim));
         let mut x = area.x + 1;
         for (column, width) in columns.iter().zip(&widths) {
@@ -60,7 +76,33 @@ pub fn draw(
             x = x.saturating_add(width as u16 + 2);
         }
     }
-    let top = u16::from(has_header);
+    draw_rows(buf, area, theme, columns, rows, selected, u16::from(has_header));
+}
+
+/// Draws rows without headers.
+pub fn draw_bare(
+    buf: &mut Buffer,
+    area: Rect,
+    theme: &Theme,
+    columns: &[Column],
+    rows: &[Vec<Cell>],
+    selected: Option<usize>,
+) {
+    if !area.is_empty() {
+        draw_rows(buf, area, theme, columns, rows, selected, 0);
+    }
+}
+
+fn draw_rows(
+    buf: &mut Buffer,
+    area: Rect,
+    theme: &Theme,
+    columns: &[Column],
+    rows: &[Vec<Cell>],
+    selected: Option<usize>,
+    top: u16,
+) {
+    let widths = widths(columns, rows, usize::from(area.width).saturating_sub(1));
     let visible = usize::from(area.height - top);
     let first = selected.unwrap_or(0).saturating_sub(visible.saturating_sub(1));
     for (i, row) in rows.iter().enumerate().skip(first).take(visible) {
@@ -99,7 +141,7 @@ fn widths(columns: &[Column], rows: &[Vec<Cell>], room: usize) -> Vec<Option<usi
         .enumerate()
         .map(|(i, column)| {
             let widest = rows.iter().filter_map(|row| row.get(i)).map(|cell| Span::raw(&cell.0).width()).max();
-            Some(widest.unwrap_or(0).min(column.most).max(Span::raw(column.title).width()))
+            Some(widest.unwrap_or(0).min(column.most).max(Span::raw(column.header()).width()))
         })
         .collect();
     loop {
@@ -167,6 +209,18 @@ mod tests {
             drawn(40),
             [" NAME        ITEMS  STREAM", " historical  31.2k  new+old", "▸quotes          7  new+old", ""]
         );
+    }
+
+    #[test]
+    fn the_column_that_rows_are_sorted_by_is_marked_and_stays() {
+        let area = Rect::new(0, 0, 30, 3);
+        let mut buf = Buffer::empty(area);
+        let mut columns = COLUMNS;
+        mark_sorted(&mut columns, "STREAM", "▼");
+        let row = ["historical", "31.2k", "new+old"].map(|text| (text.to_owned(), Style::new())).to_vec();
+        draw(&mut buf, area, &Theme::plain(true), &columns, &[row], None);
+        let header: String = (0..30).map(|x| buf[(x, 0)].symbol()).collect();
+        assert_eq!(header.trim_end(), " NAME        ITEMS  STREAM ▼");
     }
 
     #[test]

@@ -248,6 +248,8 @@ pub struct Names {
     pub stream: String,
     /// Where its records come from.
     pub source: String,
+    /// It reads what others write, and has read all of it once it is caught up.
+    pub follows: bool,
 }
 
 /// The last seconds of a job: [`Stages`] of one that writes, [`Reads`] of one that reads.
@@ -332,6 +334,8 @@ pub struct Binding {
     pub reply_ms: f64,
     /// How late the latest shard is read, ms.
     pub late_ms: u64,
+    /// It reads what others write: a source that gives no more is one that it has caught up with.
+    pub follows: bool,
 }
 
 /// What an operator can do about a limit.
@@ -430,6 +434,7 @@ impl Binding {
             Limit::Service if !at_writer && !names.stream.is_empty() => names.stream.clone(),
             _ => names.table.clone(),
         };
+        binding.follows = names.follows;
         binding.late_ms = after.behind.map_or(0, |(_, late_ms)| late_ms);
         let shares = side.map(|side| side.shares).unwrap_or_default();
         binding.share = match (&binding.limit, measured.feed) {

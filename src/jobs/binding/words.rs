@@ -124,6 +124,10 @@ impl Binding {
                 percent(self.share),
                 if *cpus == 1 { "one processor".to_owned() } else { format!("{cpus} processors") }
             ),
+            Limit::Source if self.follows => format!(
+                "{of} has nothing more just now: the table waited {} of the time ({asked} records/s {over}), and takes what comes",
+                percent(self.share)
+            ),
             Limit::Source => format!(
                 "{of} gives no more: the table waited {} of the time ({asked} records/s {over}); a faster disk or network would change that",
                 percent(self.share)
@@ -187,7 +191,16 @@ mod tests {
             lanes: 16,
             reply_ms: 85.2,
             late_ms: 12_300,
+            follows: false,
         }
+    }
+
+    #[test]
+    fn what_follows_others_is_caught_up_where_a_backup_gives_no_more() {
+        let source = binding(Limit::Source);
+        assert!(source.explain().contains("a faster disk"), "{}", source.explain());
+        let follower = Binding { follows: true, ..source }.explain();
+        assert!(follower.contains("takes what comes") && !follower.contains("disk"), "{follower}");
     }
 
     #[test]

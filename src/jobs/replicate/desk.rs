@@ -272,6 +272,7 @@ impl<'a, 'l> Desk<'a, 'l> {
             table: self.spec.target.to_string(),
             stream: format!("{}'s changes", self.spec.table),
             source: format!("the changes of {}", self.spec.table),
+            follows: true,
         };
         self.recent.next(self.began.elapsed(), stages, &names)
     }

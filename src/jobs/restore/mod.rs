@@ -173,6 +173,7 @@ pub(super) async fn run(session: &Session<'_>, spec: &RestoreSpec) -> Result<End
             table: table.name.clone(),
             stream: spec.stream.clone().unwrap_or_default(),
             source: spec.source.sources.join(", "),
+            follows: false,
         },
     };
     let mut looks = tokio::time::interval(CONTROLS);

@@ -179,7 +179,12 @@ impl<'a, 'l> Desk<'a, 'l> {
     fn binding_of(&mut self, one: &One, now: Duration, behind: Option<(usize, u64)>, stream: &str) -> Binding {
         let (held, stage) = stage_of(&one.writer);
         let stages = Stages { held, cpus: 1, behind, into_table: Some(stage), ..Stages::default() };
-        let names = Names { table: one.name.clone(), stream: stream.to_owned(), source: format!("stream {stream}") };
+        let names = Names {
+            table: one.name.clone(),
+            stream: stream.to_owned(),
+            source: format!("stream {stream}"),
+            follows: true,
+        };
         let mut binding = self.recent.entry(one.name.clone()).or_default().next(now, stages, &names);
         // Its queue is long before the shards have to wait: the table binds its own requests already.
         if binding.limit == Limit::Source {

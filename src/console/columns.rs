@@ -1,0 +1,625 @@
+//! The columns of every list: what it is sorted by, what `/` compares, and where each value comes from.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use super::app::{App, Screen};
+use super::filter::{Field, Kind, Row, Value, Verdict};
+use super::listing::Listing;
+use super::load::TableRow;
+use super::stream::Reading;
+use super::view;
+use super::widget::text::shown_bytes;
+use crate::cloud::inventory::{Shard, Stream, Table};
+use crate::cloud::mappings::Mapping;
+use crate::cloud::streams::{self, Birth, Life, Relative};
+use crate::event::Layout;
+use crate::jobs::journal::{DeadLetter, Job};
+
+/// A list on screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum List {
+    /// The tables.
+    Tables,
+    /// The streams.
+    Streams,
+    /// The shards of a stream.
+    Shards,
+    /// The event source mappings of a stream.
+    Mappings,
+    /// The jobs.
+    Jobs,
+    /// The dead letters of a job.
+    Letters,
+    /// The event tables.
+    EventTables,
+}
+
+/// Every list.
+pub const LISTS: [List; 7] =
+    [List::Tables, List::Streams, List::Shards, List::Mappings, List::Jobs, List::Letters, List::EventTables];
+
+const TABLES: &[Field] = &[
+    Field::new("name", Kind::Words, "TABLE").also(&["table"]),
+    Field::new("status", Kind::Words, "STATUS"),
+    Field::new("items", Kind::Count, "ITEMS"),
+    Field::new("size", Kind::Bytes, "SIZE").also(&["bytes"]),
+    Field::new("used", Kind::Count, "WCU USED").also(&["wcu"]).as_share("share"),
+    Field::new("provisioned", Kind::Count, "/ PROV").also(&["prov"]),
+    Field::new("share", Kind::Percent, "USED %"),
+    Field::new("peak", Kind::Count, "LAST 5 MIN"),
+    Field::new("throttled", Kind::Count, "THROTTLED/S"),
+    Field::new("stream", Kind::Words, "STREAM"),
+    Field::new("billing", Kind::Words, "").also(&["mode"]),
+    Field::new("index", Kind::Words, "").also(&["indexes"]),
+];
+
+const STREAMS: &[Field] = &[
+    Field::new("name", Kind::Words, "STREAM").also(&["stream"]),
+    Field::new("status", Kind::Words, "STATUS"),
+    Field::new("mode", Kind::Words, "MODE").also(&["billing"]),
+    Field::new("shards", Kind::Count, "SHARDS"),
+    Field::new("kept", Kind::Duration, "KEPT").also(&["retention"]),
+    Field::new("records", Kind::Count, "IN/S").also(&["in"]),
+    Field::new("bytes", Kind::Bytes, "IN B/S"),
+    Field::new("read", Kind::Count, "READ/S"),
+    Field::new("lag", Kind::Duration, "LAG"),
+    Field::new("fanout", Kind::Count, "FAN-OUT").also(&["fan-out", "consumers"]),
+];
+
+const SHARDS: &[Field] = &[
+    Field::new("family", Kind::Words, "SHARD").also(&["shard", "name"]),
+    Field::new("by", Kind::Words, "BY"),
+    Field::new("state", Kind::Words, "STATE").also(&["status"]),
+    Field::new("keys", Kind::Percent, "KEYS %").also(&["share"]),
+    Field::new("in", Kind::Count, "IN/S").also(&["records"]),
+    Field::new("read", Kind::Count, "READ/S"),
+    Field::new("lag", Kind::Duration, "LAG"),
+    Field::new("holder", Kind::Words, "HOLDER"),
+];
+
+const MAPPINGS: &[Field] = &[
+    Field::new("function", Kind::Words, "FUNCTION").also(&["name"]),
+    Field::new("state", Kind::Words, "STATE").also(&["status"]),
+    Field::new("result", Kind::Words, "LAST RESULT"),
+    Field::new("batch", Kind::Count, "BATCH"),
+    Field::new("parallel", Kind::Count, "PARALLEL"),
+    Field::new("retries", Kind::Count, "RETRIES"),
+    Field::new("age", Kind::Duration, "AGE").also(&["lag"]),
+];
+
+const JOBS: &[Field] = &[
+    Field::new("started", Kind::Moment, "STARTED (UTC)").also(&["newest"]),
+    Field::new("job", Kind::Words, "JOB").also(&["name", "id"]),
+    Field::new("state", Kind::Words, "STATE").also(&["status"]),
+    Field::new("what", Kind::Words, "WHAT"),
+    Field::new("done", Kind::Percent, "DONE"),
+    Field::new("rate", Kind::Count, "RECORDS/S").also(&["records"]),
+    Field::new("left", Kind::Duration, "LEFT"),
+    Field::new("dead", Kind::Count, "DEAD"),
+    Field::new("kind", Kind::Words, ""),
+    Field::new("table", Kind::Words, ""),
+    Field::new("stream", Kind::Words, ""),
+    Field::new("age", Kind::Duration, ""),
+    Field::new("read", Kind::Count, ""),
+    Field::new("written", Kind::Count, ""),
+    Field::new("throttled", Kind::Count, ""),
+];
+
+const LETTERS: &[Field] = &[
+    Field::new("number", Kind::Count, "NO.").also(&["no"]),
+    Field::new("where", Kind::Words, "WHERE").also(&["source"]),
+    Field::new("state", Kind::Words, "STATE").also(&["status"]),
+    Field::new("reason", Kind::Words, "REASON"),
+    Field::new("record", Kind::Words, "RECORD"),
+    Field::new("line", Kind::Count, ""),
+    Field::new("size", Kind::Bytes, "").also(&["bytes"]),
+    Field::new("age", Kind::Duration, ""),
+];
+
+const EVENT_TABLES: &[Field] = &[
+    Field::new("name", Kind::Words, "EVENT TABLE").also(&["table"]),
+    Field::new("layout", Kind::Words, "LAYOUT"),
+    Field::new("items", Kind::Count, "ITEMS"),
+    Field::new("size", Kind::Bytes, "SIZE").also(&["bytes"]),
+];
+
+impl List {
+    /// The list of a screen.
+    pub fn of(screen: &Screen) -> Option<Self> {
+        Some(match screen {
+            Screen::Tables => Self::Tables,
+            Screen::Streams => Self::Streams,
+            Screen::Stream(_) => Self::Shards,
+            Screen::Mappings(_) => Self::Mappings,
+            Screen::Jobs => Self::Jobs,
+            Screen::Dead(_) => Self::Letters,
+            Screen::EventTables => Self::EventTables,
+            _ => return None,
+        })
+    }
+
+    /// What it can be filtered by; the first is the order that its rows come in.
+    pub fn fields(self) -> &'static [Field] {
+        match self {
+            Self::Tables => TABLES,
+            Self::Streams => STREAMS,
+            Self::Shards => SHARDS,
+            Self::Mappings => MAPPINGS,
+            Self::Jobs => JOBS,
+            Self::Letters => LETTERS,
+            Self::EventTables => EVENT_TABLES,
+        }
+    }
+
+    /// What it can be sorted by: the columns on screen.
+    pub fn columns(self) -> impl Iterator<Item = &'static Field> + Clone {
+        self.fields().iter().filter(|field| !field.title.is_empty())
+    }
+
+    /// As the memory and messages name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tables => "tables",
+            Self::Streams => "streams",
+            Self::Shards => "shards",
+            Self::Mappings => "mappings",
+            Self::Jobs => "jobs",
+            Self::Letters => "dead letters",
+            Self::EventTables => "event tables",
+        }
+    }
+
+    /// The column that `list` is sorted by.
+    pub fn sorted_by(self, list: &Listing) -> &'static Field {
+        let fields = self.fields();
+        list.sort.by.and_then(|name| fields.iter().find(|field| field.name == name)).unwrap_or(&fields[0])
+    }
+
+    /// Sorts `list` by the column so many further on.
+    pub fn next_sort(self, list: &mut Listing, by: isize) {
+        let columns: Vec<&Field> = self.columns().collect();
+        let here = self.sorted_by(list).name;
+        let at = columns.iter().position(|field| field.name == here).unwrap_or(0);
+        let to = (at as isize + by).rem_euclid(columns.len().max(1) as isize) as usize;
+        list.sort.by = columns.get(to).map(|field| field.name);
+        list.sort.reversed = false;
+    }
+
+    /// True when the largest comes first. Numbers begin so, texts don't.
+    pub fn is_falling(self, list: &Listing) -> bool {
+        let field = self.sorted_by(list);
+        let falls = !matches!(field.kind, Kind::Words) && !(self == Self::Letters && field.name == "number");
+        falls != list.sort.reversed
+    }
+}
+
+/// The rows of a list, filtered and in their order.
+#[derive(Clone, Debug)]
+pub struct Arranged<R> {
+    /// Those that are shown.
+    pub rows: Vec<R>,
+    /// Those of which it is not known yet whether they are.
+    pub unknown: Vec<R>,
+}
+
+enum Key {
+    Number(f64),
+    Text(String),
+}
+
+/// Filters and sorts `rows`, which come in the order of the list's first column.
+pub fn arrange<R: Row>(kind: List, list: &Listing, rows: impl Iterator<Item = R>) -> Arranged<R> {
+    let filter = list.filter.filter();
+    let (mut shown, mut unknown) = (Vec::new(), Vec::new());
+    for row in rows {
+        match filter.verdict(&row) {
+            Verdict::Yes => shown.push(row),
+            Verdict::No => {}
+            Verdict::Unknown => unknown.push(row),
+        }
+    }
+    let field = kind.sorted_by(list).name;
+    if field == kind.fields()[0].name {
+        if list.sort.reversed {
+            shown.reverse();
+        }
+        return Arranged { rows: shown, unknown };
+    }
+    let key = |row: &R| match row.value(field) {
+        Value::Text(text) => Some(Key::Text(text.to_lowercase())),
+        Value::Texts(texts) => texts.first().map(|text| Key::Text(text.to_lowercase())),
+        Value::Number(number) => Some(Key::Number(number)),
+        Value::Nothing | Value::Unknown => None,
+    };
+    let mut keyed: Vec<(Option<Key>, R)> = shown.into_iter().map(|row| (key(&row), row)).collect();
+    let is_falling = kind.is_falling(list);
+    keyed.sort_by(|(a, _), (b, _)| {
+        let by = match (a, b) {
+            (Some(Key::Number(a)), Some(Key::Number(b))) => a.total_cmp(b),
+            (Some(Key::Text(a)), Some(Key::Text(b))) => a.cmp(b),
+            // Whatever the order, what has no value comes last.
+            (a, b) => return a.is_none().cmp(&b.is_none()),
+        };
+        if is_falling { by.reverse() } else { by }
+    });
+    Arranged { rows: keyed.into_iter().map(|(_, row)| row).collect(), unknown }
+}
+
+impl App {
+    /// How a list is filtered and sorted, and what is selected.
+    pub fn listing(&self, list: List) -> &Listing {
+        match list {
+            List::Tables => &self.tables_list,
+            List::Streams => &self.streams_list,
+            List::Shards => &self.at_stream.list,
+            List::Mappings => &self.at_stream.mappings_list,
+            List::Jobs => &self.jobs_list,
+            List::Letters => &self.letters_list,
+            List::EventTables => &self.event_tables_list,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn listing_mut(&mut self, list: List) -> &mut Listing {
+        match list {
+            List::Tables => &mut self.tables_list,
+            List::Streams => &mut self.streams_list,
+            List::Shards => &mut self.at_stream.list,
+            List::Mappings => &mut self.at_stream.mappings_list,
+            List::Jobs => &mut self.jobs_list,
+            List::Letters => &mut self.letters_list,
+            List::EventTables => &mut self.event_tables_list,
+        }
+    }
+
+    /// The list on screen, to be changed.
+    pub fn list_on_screen(&mut self) -> Option<(List, &mut Listing)> {
+        let list = List::of(&self.screen)?;
+        Some((list, self.listing_mut(list)))
+    }
+
+    /// The dead letters that are shown, in their order.
+    pub fn shown_letters(&self) -> Vec<&DeadLetter> {
+        let Screen::Dead(id) = &self.screen else { return Vec::new() };
+        let rows = self.letters.iter().filter(|(of, ..)| of == id).flat_map(|(_, letters, _)| letters);
+        let rows = rows.map(|letter| LetterRow { letter, now_ms: self.now_ms });
+        arrange(List::Letters, &self.letters_list, rows).rows.into_iter().map(|row| row.letter).collect()
+    }
+
+    /// The selected dead letter.
+    pub fn selected_letter(&self) -> Option<&DeadLetter> {
+        let rows = self.shown_letters();
+        rows.get(self.letters_list.index(rows.iter().map(|letter| letter.number.to_string()))).copied()
+    }
+
+    /// The event tables that are shown, in their order.
+    pub fn shown_event_tables(&self) -> Vec<(&Table, Layout)> {
+        let rows = super::playback::event_tables(self).into_iter().map(|(table, layout)| EventRow { table, layout });
+        let arranged = arrange(List::EventTables, &self.event_tables_list, rows);
+        arranged.rows.into_iter().map(|row| (row.table, row.layout)).collect()
+    }
+
+    /// The selected event table.
+    pub fn selected_event_table(&self) -> Option<String> {
+        let rows = self.shown_event_tables();
+        let at = self.event_tables_list.index(rows.iter().map(|(table, _)| table.name.as_str()));
+        rows.get(at).map(|(table, _)| table.name.clone())
+    }
+
+    /// The event source mappings that are shown, in their order, each with its iterator age in ms.
+    pub fn shown_mappings(&self) -> Vec<&(Mapping, Option<f64>)> {
+        let known = self.at_stream.mappings.iter().flatten().flatten();
+        let mut rows: Vec<MappingRow<'_>> = known.map(MappingRow).collect();
+        rows.sort_by_key(|row| row.0.0.function());
+        let arranged = arrange(List::Mappings, &self.at_stream.mappings_list, rows.into_iter());
+        arranged.rows.into_iter().map(|row| row.0).collect()
+    }
+}
+
+impl Row for TableRow<'_> {
+    fn text(&self) -> Cow<'_, str> {
+        self.name.into()
+    }
+
+    fn value(&self, field: &str) -> Value<'_> {
+        if field == "name" {
+            return Value::text(self.name);
+        }
+        let Some(table) = self.table else { return Value::Unknown };
+        let provisioned = table.provisioned.map(|p| p.write as f64);
+        let measured = |value: Value<'static>| if self.is_measured { value } else { Value::Unknown };
+        match field {
+            "status" => Value::text(&table.status),
+            "items" => Value::Number(table.items as f64),
+            "size" => Value::Number(table.bytes as f64),
+            "used" => measured(Value::Number(self.load.used)),
+            "provisioned" => Value::number(provisioned),
+            "share" => measured(Value::number(provisioned.filter(|p| *p > 0.0).map(|p| self.load.used * 100.0 / p))),
+            "peak" => measured(Value::number(self.load.recent.iter().flatten().copied().reduce(f64::max))),
+            "throttled" => measured(Value::Number(self.load.throttled)),
+            "stream" => match table.stream.as_deref() {
+                Some(view) => {
+                    Value::Texts(vec![view::tables::stream_word(Some(view)).into(), "on".into(), view.into()])
+                }
+                None => Value::Texts(vec!["off".into(), "none".into(), "-".into()]),
+            },
+            "billing" => billing(provisioned.is_none()),
+            "index" => Value::Texts(table.indexes.iter().map(|index| index.name.as_str().into()).collect()),
+            _ => Value::Nothing,
+        }
+    }
+}
+
+/// How capacity is billed, as people spell it.
+fn billing(is_on_demand: bool) -> Value<'static> {
+    let words: &[&'static str] =
+        if is_on_demand { &["on demand", "ondemand", "on_demand", "on-demand"] } else { &["provisioned"] };
+    Value::Texts(words.iter().map(|word| Cow::Borrowed(*word)).collect())
+}
+
+/// A row of the list of streams.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamRow<'a> {
+    /// What is known.
+    pub app: &'a App,
+    /// The stream.
+    pub stream: &'a Stream,
+}
+
+impl Row for StreamRow<'_> {
+    fn text(&self) -> Cow<'_, str> {
+        self.stream.name.as_str().into()
+    }
+
+    fn value(&self, field: &str) -> Value<'_> {
+        let Self { app, stream } = self;
+        let name = &stream.name;
+        if field == "name" {
+            return Value::text(name);
+        }
+        // Of a stream that was not on screen, neither its description nor its minutes are known.
+        if stream.status.is_empty() {
+            return Value::Unknown;
+        }
+        let measured = |value: Option<f64>| match value {
+            Some(value) => Value::Number(value),
+            None if app.is_stream_measured(name) => Value::Nothing,
+            None => Value::Unknown,
+        };
+        match field {
+            "status" => Value::text(&stream.status),
+            "mode" => billing(stream.mode == "ON_DEMAND"),
+            "shards" => Value::Number(stream.open_shards() as f64),
+            "kept" => Value::Number(f64::from(stream.retention_hours) * 3_600_000.0),
+            "records" => measured(app.stream_rate(name)),
+            "bytes" => measured(app.stream_byte_rate(name)),
+            "read" => measured(app.stream_read_rate(name)),
+            "lag" => measured(app.stream_lag_ms(name).map(|ms| ms as f64)),
+            "fanout" => Value::Number(f64::from(stream.consumers)),
+            _ => Value::Nothing,
+        }
+    }
+}
+
+/// A row of a stream's screen.
+#[derive(Clone, Copy, Debug)]
+pub struct ShardRow<'a> {
+    /// Where it stands in the family.
+    pub relative: &'a Relative,
+    /// The shard.
+    pub shard: &'a Shard,
+    /// Whether it still gives and takes records.
+    pub life: Life,
+    /// Records put a second, where CloudWatch has them.
+    pub rate: Option<f64>,
+    /// What our jobs say of the stream's shards.
+    pub readings: &'a HashMap<&'a str, Reading>,
+    /// Who has shards that several hosts share.
+    pub leases: &'a HashMap<&'a str, String>,
+}
+
+impl Row for ShardRow<'_> {
+    fn text(&self) -> Cow<'_, str> {
+        self.shard.id.as_str().into()
+    }
+
+    fn value(&self, field: &str) -> Value<'_> {
+        let reading = || self.readings.get(self.shard.id.as_str());
+        match field {
+            "family" => Value::Texts(vec![self.shard.id.as_str().into(), streams::short(&self.shard.id).into()]),
+            "by" => Value::text(match self.relative.birth {
+                Birth::First => "first",
+                Birth::Split => "split",
+                Birth::Merge => "merged",
+            }),
+            "state" => Value::text(self.life.as_str()),
+            "keys" => Value::Number(streams::share(self.shard) * 100.0),
+            "in" => Value::number(self.rate),
+            "read" => Value::number(reading().and_then(|reading| reading.per_second)),
+            "lag" => Value::number(reading().map(|reading| reading.lag_ms as f64)),
+            "holder" => match App::holder(self.shard, self.readings, self.leases) {
+                nobody if nobody == "-" => Value::Nothing,
+                holder => Value::Text(holder.into()),
+            },
+            _ => Value::Nothing,
+        }
+    }
+}
+
+struct MappingRow<'a>(&'a (Mapping, Option<f64>));
+
+impl Row for MappingRow<'_> {
+    fn text(&self) -> Cow<'_, str> {
+        let mapping = &self.0.0;
+        format!("{} {} {}", mapping.function(), mapping.state, mapping.last_result).into()
+    }
+
+    fn value(&self, field: &str) -> Value<'_> {
+        let (mapping, age) = self.0;
+        match field {
+            "function" => Value::text(mapping.function()),
+            "state" => Value::text(&mapping.state),
+            "result" => Value::text(&mapping.last_result),
+            "batch" => Value::Number(f64::from(mapping.batch_size)),
+            "parallel" => Value::Number(f64::from(mapping.parallelization)),
+            // For ever is more than any number.
+            "retries" => Value::Number(mapping.retries.map_or(f64::INFINITY, f64::from)),
+            "age" => Value::number(*age),
+            _ => Value::Nothing,
+        }
+    }
+}
+
+/// A row of the list of jobs.
+#[derive(Clone, Copy, Debug)]
+pub struct JobRow<'a> {
+    /// What is known.
+    pub app: &'a App,
+    /// The job.
+    pub job: &'a Job,
+}
+
+impl Row for JobRow<'_> {
+    fn text(&self) -> Cow<'_, str> {
+        let job = self.job;
+        format!("{} {} {} {}", job.id, job.kind(), job.spec.title(), job.state.as_str()).into()
+    }
+
+    fn value(&self, field: &str) -> Value<'_> {
+        let Self { app, job } = self;
+        let begun_ms = job.started_ms.unwrap_or(job.created_ms);
+        match field {
+            "started" => Value::Number(begun_ms as f64),
+            "age" => Value::Number((app.now_ms - begun_ms).max(0) as f64),
+            "job" => Value::text(&job.id.0),
+            "state" => Value::text(job.state.as_str()),
+            "what" => Value::Text(job.spec.title().into()),
+            "kind" => Value::Text(job.kind().to_string().into()),
+            "table" => {
+                let mut tables = [job.spec.table_here(), job.spec.table()].map(Cow::Borrowed).to_vec();
+                tables.retain(|table| !table.is_empty());
+                if tables.is_empty() { Value::Nothing } else { Value::Texts(tables) }
+            }
+            "stream" => job.spec.reads_stream().map_or(Value::Nothing, Value::text),
+            _ => {
+                let progress = app.progress(job);
+                match field {
+                    "done" => {
+                        let total = progress.total.filter(|total| *total > 0);
+                        Value::number(total.map(|total| progress.settled as f64 * 100.0 / total as f64))
+                    }
+                    "rate" => Value::number(progress.per_second),
+                    "left" => Value::number(progress.left_ms),
+                    "dead" => Value::Number(progress.counters.dead as f64),
+                    "read" => Value::Number(progress.counters.read as f64),
+                    "written" => Value::Number(progress.counters.written as f64),
+                    "throttled" => Value::Number(progress.counters.throttled as f64),
+                    _ => Value::Nothing,
+                }
+            }
+        }
+    }
+}
+
+struct LetterRow<'a> {
+    letter: &'a DeadLetter,
+    now_ms: i64,
+}
+
+impl LetterRow<'_> {
+    fn record(&self) -> String {
+        let payload = &self.letter.letter.payload;
+        // What stands far inside a record of hundreds of kilobytes is not looked for at each key.
+        shown_bytes(&payload[..payload.len().min(4096)])
+    }
+}
+
+impl Row for LetterRow<'_> {
+    fn text(&self) -> Cow<'_, str> {
+        let letter = &self.letter.letter;
+        let tried = self.letter.tried.as_deref().unwrap_or_default();
+        format!("{} {} {tried} {}", view::dead::place(letter), letter.reason, self.record()).into()
+    }
+
+    fn value(&self, field: &str) -> Value<'_> {
+        let dead = self.letter;
+        match field {
+            "number" => Value::Number(dead.number as f64),
+            "where" => Value::Text(view::dead::place(&dead.letter).into()),
+            "state" => Value::text(view::dead::state(dead)),
+            "reason" => Value::text(dead.tried.as_ref().unwrap_or(&dead.letter.reason)),
+            "record" => Value::Text(self.record().into()),
+            "line" => Value::number(dead.letter.line.map(|n| n as f64)),
+            "size" => Value::Number(dead.letter.payload.len() as f64),
+            "age" => Value::Number((self.now_ms - dead.at_ms).max(0) as f64),
+            _ => Value::Nothing,
+        }
+    }
+}
+
+struct EventRow<'a> {
+    table: &'a Table,
+    layout: Layout,
+}
+
+impl Row for EventRow<'_> {
+    fn text(&self) -> Cow<'_, str> {
+        self.table.name.as_str().into()
+    }
+
+    fn value(&self, field: &str) -> Value<'_> {
+        match field {
+            "name" => Value::text(&self.table.name),
+            "layout" => Value::Text(self.layout.to_string().into()),
+            "items" => Value::Number(self.table.items as f64),
+            "size" => Value::Number(self.table.bytes as f64),
+            _ => Value::Nothing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::console::fixture;
+
+    #[test]
+    fn every_column_can_be_sorted_by_both_ways_and_comes_round() {
+        for list in LISTS {
+            let mut listing = Listing::default();
+            let mut seen = Vec::new();
+            for _ in list.columns() {
+                seen.push(list.sorted_by(&listing).name);
+                list.next_sort(&mut listing, 1);
+            }
+            let names: Vec<&str> = list.columns().map(|field| field.name).collect();
+            assert_eq!(seen, names, "{list:?}");
+            assert_eq!(list.sorted_by(&listing).name, names[0]);
+            list.next_sort(&mut listing, -1);
+            assert_eq!(Some(&list.sorted_by(&listing).name), names.last());
+        }
+    }
+
+    #[test]
+    fn numbers_fall_and_texts_rise_until_they_are_reversed_and_what_is_unknown_stays_last() {
+        let tables = fixture::tables();
+        let row = |at: usize, known: bool| TableRow {
+            name: &tables[at].name,
+            table: known.then_some(&tables[at]),
+            load: crate::console::load::TableLoad::default(),
+            is_measured: true,
+        };
+        let rows = || [row(0, true), row(1, true), row(2, false)].into_iter();
+        let mut listing = Listing::default();
+        listing.sort.by = Some("items");
+        let names = |listing: &Listing| {
+            arrange(List::Tables, listing, rows()).rows.iter().map(|row| row.name.to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&listing), ["quotes", "historical", "sessions"]);
+        listing.sort.reversed = true;
+        assert_eq!(names(&listing), ["historical", "quotes", "sessions"]);
+        listing.sort.by = None;
+        assert_eq!(names(&listing), ["sessions", "quotes", "historical"]);
+    }
+}

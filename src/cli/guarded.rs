@@ -33,7 +33,9 @@ fn acts(command: &Command, session: &Session) -> Acts {
     match command {
         #[cfg(feature = "local")]
         Command::Demo(_) | Command::Local(_) => Acts::Nowhere,
-        Command::Jobs(_) | Command::Info | Command::Keymap(_) | Command::Completions(_) | Command::Man => Acts::Nowhere,
+        Command::Jobs(_) | Command::Info(_) | Command::Keymap(_) | Command::Completions(_) | Command::Man(_) => {
+            Acts::Nowhere
+        }
         // Its job was accepted when it was started.
         Command::Worker(_) => Acts::Nowhere,
         Command::Restore(args) => with(&args.resume),

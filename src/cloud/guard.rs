@@ -85,6 +85,9 @@ impl Change {
             operation: operation.to_owned(),
             target: job.to_owned(),
             request: said.to_owned(),
+            region: None,
+            before: None,
+            undoes: None,
         }
     }
 
@@ -435,6 +438,7 @@ mod tests {
             operation: "UpdateTable".into(),
             target: "t".into(),
             request: "{}".into(),
+            ..Change::default()
         };
         let guard = Guard::open();
         for (mode, outcome) in

@@ -105,6 +105,15 @@ pub enum Action {
     Zoom,
     ZoomIn,
     Freeze,
+    PanBack,
+    PanOn,
+    Live,
+    Crosshair,
+    PointBack,
+    PointOn,
+    AnomalyBack,
+    AnomalyOn,
+    Anomalies,
     Mappings,
     Tail,
     TailAll,
@@ -133,6 +142,11 @@ pub enum Action {
     Export,
     Contexts,
     Mark,
+    ExportView,
+    Picture,
+    Copy,
+    CopyWhole,
+    Mouse,
     Palette,
     Complete,
     Words,
@@ -216,6 +230,21 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Table, "zoom", Action::Zoom, "wider", "a wider window, up to 15 days"),
     bindable(Scope::Table, "zoom_in", Action::ZoomIn, "narrower", "a narrower window, down to one minute"),
     bindable(Scope::Table, "freeze", Action::Freeze, "freeze", "hold the charts still; collecting goes on"),
+    bindable(Scope::Table, "live", Action::Live, "", "back to now, or to the whole run of a job that has ended"),
+    bindable(Scope::Table, "pan_back", Action::PanBack, "", "half a window back"),
+    bindable(Scope::Table, "pan_on", Action::PanOn, "", "half a window on"),
+    bindable(
+        Scope::Table,
+        "crosshair",
+        Action::Crosshair,
+        "crosshair",
+        "mark a moment in every chart, and show its values",
+    ),
+    bindable(Scope::Table, "point_back", Action::PointBack, "", "the crosshair a point back"),
+    bindable(Scope::Table, "point_on", Action::PointOn, "", "the crosshair a point on"),
+    bindable(Scope::Table, "anomaly_back", Action::AnomalyBack, "", "the crosshair to what stands out before it"),
+    bindable(Scope::Table, "anomaly_on", Action::AnomalyOn, "", "the crosshair to what stands out next"),
+    bindable(Scope::Table, "anomalies", Action::Anomalies, "", "a list of all that stands out"),
     bindable(Scope::Table, "open", Action::Open, "exact", "exact numbers, key, indexes and stream of the table"),
     bindable(Scope::Streams, "open", Action::Open, "shards", "the stream's shards, as a family"),
     bindable(Scope::Streams, "tail", Action::TailAll, "tail", "look at its records as they arrive; costs reads"),
@@ -240,6 +269,15 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Stream, "retention", Action::Retention, "hours kept", "change how long records stay"),
     bindable(Scope::Stream, "filter", Action::Filter, "filter", "words, !not, column>value: which rows are shown"),
     bindable(Scope::Stream, "sort", Action::Sort, "sort", "sort by the next column"),
+    bindable(Scope::Stream, "zoom", Action::Zoom, "", "a wider window, up to 15 days"),
+    bindable(Scope::Stream, "zoom_in", Action::ZoomIn, "", "a narrower window, down to one minute"),
+    bindable(Scope::Stream, "freeze", Action::Freeze, "", "hold the charts still; collecting goes on"),
+    bindable(Scope::Stream, "live", Action::Live, "", "back to now"),
+    bindable(Scope::Stream, "pan_back", Action::PanBack, "", "half a window back"),
+    bindable(Scope::Stream, "pan_on", Action::PanOn, "", "half a window on"),
+    bindable(Scope::Stream, "crosshair", Action::Crosshair, "", "mark a moment in every chart, and show its values"),
+    bindable(Scope::Stream, "point_back", Action::PointBack, "", "the crosshair a point back"),
+    bindable(Scope::Stream, "point_on", Action::PointOn, "", "the crosshair a point on"),
     bindable(Scope::Stream, "sort_back", Action::SortBack, "", "sort by the column before"),
     bindable(Scope::Stream, "sort_reverse", Action::SortReverse, "", "sort the other way round"),
     bindable(Scope::Mappings, "pause", Action::Pause, "pause/resume", "pause the function's reading, or let it go on"),
@@ -279,6 +317,21 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Job, "zoom", Action::Zoom, "wider", "a wider window, up to 15 days"),
     bindable(Scope::Job, "zoom_in", Action::ZoomIn, "narrower", "a narrower window, down to one minute"),
     bindable(Scope::Job, "freeze", Action::Freeze, "freeze", "hold the charts still while the job goes on"),
+    bindable(Scope::Job, "live", Action::Live, "", "back to now, or to the whole run of a job that has ended"),
+    bindable(Scope::Job, "pan_back", Action::PanBack, "", "half a window back"),
+    bindable(Scope::Job, "pan_on", Action::PanOn, "", "half a window on"),
+    bindable(
+        Scope::Job,
+        "crosshair",
+        Action::Crosshair,
+        "crosshair",
+        "mark a moment in every chart, and show its values",
+    ),
+    bindable(Scope::Job, "point_back", Action::PointBack, "", "the crosshair a point back"),
+    bindable(Scope::Job, "point_on", Action::PointOn, "", "the crosshair a point on"),
+    bindable(Scope::Job, "anomaly_back", Action::AnomalyBack, "", "the crosshair to what stands out before it"),
+    bindable(Scope::Job, "anomaly_on", Action::AnomalyOn, "", "the crosshair to what stands out next"),
+    bindable(Scope::Job, "anomalies", Action::Anomalies, "", "a list of all that stands out"),
     bindable(Scope::Dead, "open", Action::Open, "whole record", "the whole record and where it came from"),
     bindable(
         Scope::Dead,
@@ -353,6 +406,23 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Global, "page_down", Action::PageDown, "", "ten down"),
     bindable(Scope::Global, "first", Action::First, "", "the first row"),
     bindable(Scope::Global, "last", Action::Last, "", "the last row"),
+    bindable(
+        Scope::Global,
+        "export",
+        Action::ExportView,
+        "",
+        "write what the view shows into a file: CSV, JSON, SVG or text",
+    ),
+    bindable(Scope::Global, "picture", Action::Picture, "", "write the screen into a file as a picture"),
+    bindable(Scope::Global, "copy", Action::Copy, "", "copy the selected row's name or ARN, or the text on screen"),
+    bindable(
+        Scope::Global,
+        "copy_whole",
+        Action::CopyWhole,
+        "",
+        "copy the whole record, or the aws command for the row",
+    ),
+    bindable(Scope::Global, "mouse", Action::Mouse, "", "give the mouse to the terminal, or take it back"),
     bindable(
         Scope::Global,
         "refresh",
@@ -615,6 +685,12 @@ impl Keymap {
             .filter(|(b, _)| !b.short.is_empty())
             .filter_map(|(b, chords)| Some((chords.first()?.to_string(), b.short)))
             .collect()
+    }
+
+    /// What the footer's entry of that short name does in `scope`.
+    pub fn does(&self, scope: Scope, short: &str) -> Option<Action> {
+        let named = |of: Scope| BINDABLE.iter().find(|b| b.scope == of && b.short == short).map(|b| b.action);
+        named(scope).or_else(|| named(Scope::Global))
     }
 
     /// Every action that works in `scope`, once, its own first: name, first key, help.

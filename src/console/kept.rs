@@ -24,7 +24,7 @@ pub struct Kept {
 
 impl App {
     /// Shows what was kept of this context; all of it is asked for at once.
-    pub fn recall(&mut self, kept: Inventory) {
+    pub fn show_kept(&mut self, kept: Inventory) {
         // A clock that was set back must not make it look new.
         let seen = |at_ms: i64| at_ms.min(self.now_ms);
         let (tables_ms, streams_ms) = (seen(kept.tables_ms), seen(kept.streams_ms));
@@ -105,7 +105,7 @@ mod tests {
     #[tokio::test]
     async fn the_first_frame_has_what_was_kept_and_says_how_old_it_is_until_aws_has_answered() {
         let mut tester = Tester::open(Screen::Tables, Mode::Normal, (120, 40));
-        tester.runtime.app.recall(kept());
+        tester.runtime.app.show_kept(kept());
         tester.runtime.draw().unwrap();
         let first = tester.screen();
         assert!(first.contains("quotes") && first.contains("1.20M"), "{first}");
@@ -124,7 +124,7 @@ mod tests {
         tester.pass(30_000).await;
         assert!(!tester.did().iter().any(|effect| matches!(effect, Effect::Keep(_))), "not each tick");
         let app = &mut tester.runtime.app;
-        app.recall(kept());
+        app.show_kept(kept());
         app.done = true;
         assert_eq!(app.due_to_keep(), None);
     }

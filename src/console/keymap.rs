@@ -139,6 +139,7 @@ pub enum Action {
     Send,
     Export,
     ExportView,
+    Report,
     Picture,
     Copy,
     CopyWhole,
@@ -309,6 +310,13 @@ const BINDABLE: &[Bindable] = &[
         "compare the backup with the table, or the table with its replica",
     ),
     bindable(Scope::Job, "repair", Action::Repair, "", "repair what drifted in a replica"),
+    bindable(
+        Scope::Job,
+        "report",
+        Action::Report,
+        "report",
+        "write the job's report: a page, or Markdown with pictures",
+    ),
     bindable(Scope::Job, "log", Action::Log, "log", "everything that happened to the job"),
     bindable(Scope::Job, "zoom", Action::Zoom, "wider", "a wider window, up to 15 days"),
     bindable(Scope::Job, "zoom_in", Action::ZoomIn, "narrower", "a narrower window, down to one minute"),
@@ -750,7 +758,7 @@ mod tests {
             ),
             (
                 "[tables]\nsort = [\"g\"]",
-                "2: [tables] sort is bound to g, which begins g g of [global] first: unbind one with []",
+                "2: [tables] sort is bound to g, which begins g w of [global] words: unbind one with []",
             ),
             (
                 "[job]\nlog = [\"l\", \"l x\"]",

@@ -55,7 +55,7 @@ mod stream_tests;
 pub mod term;
 #[cfg(test)]
 mod tests;
-mod theme;
+pub(crate) mod theme;
 mod trail;
 mod update;
 mod view;
@@ -169,7 +169,7 @@ pub async fn run(options: Options) -> Result<(), ConsoleError> {
     if let Some(state) = options.journal_path.parent()
         && let Some(kept) = cache::load(state, &options.cloud.context)
     {
-        app.recall(kept);
+        app.show_kept(kept);
     }
     app.folder = std::env::current_dir().unwrap_or_default();
     let (memory, unreadable) = memory::load(options.journal_path.parent().unwrap_or(&options.journal_path));

@@ -178,7 +178,7 @@ impl Watcher {
 /// Samples after `after_ms`, and the time between them, ms: of a job that ran for days, which is seen for the first time,
 /// as many as a chart can show, and the newest.
 fn past(journal: &Journal, id: &JobId, after_ms: i64) -> Result<(Vec<Sample>, i64), JournalError> {
-    let Some((first, last)) = journal.sampled(id)? else { return Ok((Vec::new(), SECOND_MS)) };
+    let Some((first, last)) = journal.sample_span(id)? else { return Ok((Vec::new(), SECOND_MS)) };
     let span_ms = last - first.max(after_ms.saturating_add(1));
     if span_ms / SECOND_MS < MOST as i64 {
         return Ok((journal.samples(id, after_ms)?, SECOND_MS));

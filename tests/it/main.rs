@@ -17,6 +17,7 @@ mod lambda;
 mod leases;
 mod local;
 mod night;
+mod out;
 mod pacing;
 mod peers;
 mod plan;
@@ -33,5 +34,6 @@ mod table_streams;
 #[cfg(unix)]
 mod terminal;
 mod track;
+mod twin;
 mod verify;
 mod work;

@@ -18,6 +18,7 @@ pub mod charts;
 pub mod dead;
 mod header;
 mod hint;
+mod hint_others;
 pub mod job;
 mod jobs;
 mod leases;
@@ -206,11 +207,19 @@ fn draw_prompt(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
         Purpose::Moment => " go to (a time, a date, now, or how long ago; UTC): ".to_owned(),
         Purpose::EventFilter => " only events with: ".to_owned(),
         Purpose::Rate(id) => format!(" items per second for {id}, nothing for no cap: "),
-        Purpose::Export => " file (.csv .json .svg .txt): ".to_owned(),
+        Purpose::Export => " file (.csv .json .svg .txt, of a job .html .md): ".to_owned(),
         Purpose::Retention(stream) => format!(" hours that records of {} stay: ", shown(stream)),
         Purpose::Capacity(resource) => format!(" {} of {}: ", resource.unit(), shown(&resource.to_string())),
     };
     let mut spans = vec![Span::styled(label.clone(), app.theme.accent), Span::raw(shown(prompt.input.value()))];
+    if prompt.purpose == Purpose::Filter
+        && prompt.input.value().is_empty()
+        && let Some(list) = List::of(&app.screen)
+    {
+        let columns: Vec<&str> = list.fields().iter().map(|field| field.name).collect();
+        let words = format!("  words, !not, column>value, of {}", columns.join(" "));
+        spans.push(Span::styled(words, app.theme.dim));
+    }
     if let Some(error) = &prompt.error {
         spans.push(Span::styled(format!("   {error}"), app.theme.bad));
     }

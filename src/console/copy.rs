@@ -246,7 +246,7 @@ fn aws(app: &App, command: &str, options: &[(&str, &str)]) -> String {
     let here = here.into_iter().filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)));
     let mut words = format!("aws {command}");
     for (name, value) in options.iter().copied().chain(here) {
-        words.push_str(&format!(" --{name} {}", quoted(value)));
+        words.extend([" --", name, " ", &quoted(value)]);
     }
     words
 }

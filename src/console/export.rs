@@ -16,7 +16,8 @@ use super::view;
 use super::widget::text::shown;
 use super::{picture, playback};
 use crate::jobs::JobId;
-use crate::jobs::journal::{DeadLetter, Journal, JournalError, Sample};
+use crate::jobs::journal::{DeadLetter, Journal, JournalError, Sample, now_ms};
+use crate::report;
 
 /// How a file is written; its name's ending says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub enum Format {
     Svg,
     /// The screen as text.
     Text,
+    /// A job's report: a page, or Markdown with its pictures beside it.
+    Report(report::Format),
 }
 
 impl Format {
@@ -40,7 +43,10 @@ impl Format {
             "json" => Ok(Self::Json),
             "svg" => Ok(Self::Svg),
             "txt" => Ok(Self::Text),
-            _ => Err("it ends in .csv, .json, .svg or .txt".to_owned()),
+            _ => match report::Format::of_path(path) {
+                Some(format) => Ok(Self::Report(format)),
+                None => Err("it ends in .csv, .json, .svg, .txt, or for a job's report in .html or .md".to_owned()),
+            },
         }
     }
 }
@@ -63,8 +69,10 @@ pub enum Content {
     Samples(JobId, i64, i64),
     /// All open dead letters of a job.
     Letters(JobId),
-    /// A text: a picture, a report.
+    /// A text: a picture.
     Text(String),
+    /// The report of a job.
+    Report(JobId),
 }
 
 /// A file that is to be written.
@@ -429,10 +437,21 @@ fn letter_row(dead: &DeadLetter) -> Vec<Value> {
     ]
 }
 
+/// Which ending is proposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proposed {
+    /// The rows of the view.
+    Rows,
+    /// The screen as a picture.
+    Picture,
+    /// The job's report.
+    Report,
+}
+
 /// Asks where to: with a name that nothing has yet.
-pub(super) fn ask(app: &mut App, as_picture: bool) {
+pub(super) fn ask(app: &mut App, proposed: Proposed) {
     let name = match content(app) {
-        _ if as_picture => "screen".to_owned(),
+        _ if proposed == Proposed::Picture => "screen".to_owned(),
         Some((name, _)) => name,
         None => {
             let key =
@@ -444,7 +463,11 @@ pub(super) fn ask(app: &mut App, as_picture: bool) {
     let name: String = name.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
     let stamp: String =
         at(app.now_ms).as_str().unwrap_or_default().chars().filter(char::is_ascii_digit).take(14).collect();
-    let ending = if as_picture { "svg" } else { "csv" };
+    let ending = match proposed {
+        Proposed::Rows => "csv",
+        Proposed::Picture => "svg",
+        Proposed::Report => "html",
+    };
     let input = Input::new(format!("{name}-{stamp}.{ending}"));
     app.overlay = Some(Overlay::Prompt(Prompt { purpose: Purpose::Export, input, error: None }));
 }
@@ -476,6 +499,10 @@ fn typed(app: &mut App, text: &str) -> Result<Export, String> {
             let ground = if app.theme.is_light() { &picture::LIGHT } else { &picture::DARK };
             Content::Text(if format == Format::Svg { picture::svg(&screen, ground) } else { picture::text(&screen) })
         }
+        Format::Report(_) => match &app.screen {
+            Screen::Job(id) | Screen::Dead(id) | Screen::Autoscale(id) => Content::Report(id.clone()),
+            _ => return Err(".html and .md are the report of a job: open one first".to_owned()),
+        },
         Format::Csv | Format::Json => {
             content(app).map(|(_, content)| content).ok_or("a form has no rows: .svg or .txt is its screen")?
         }
@@ -518,6 +545,9 @@ pub fn write(export: Export, journal: &Journal) -> Result<Written, String> {
     if !export.replaces && export.path.exists() {
         return Ok(Written::Exists(export));
     }
+    if let (Content::Report(id), Format::Report(format)) = (&export.content, export.format) {
+        return write_report(&export.path, id, format, journal).map(Written::Done);
+    }
     let folder = export.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |error: &dyn std::fmt::Display| format!("{name} could not be written: {error}");
     let file = tempfile::NamedTempFile::new_in(folder).map_err(|error| failed(&error))?;
@@ -542,6 +572,19 @@ pub fn write(export: Export, journal: &Journal) -> Result<Written, String> {
     Ok(Written::Done(format!("wrote {what} to {name}")))
 }
 
+fn write_report(path: &Path, id: &JobId, format: report::Format, journal: &Journal) -> Result<String, String> {
+    let name = shown(&path.to_string_lossy());
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let made = report::of_job(journal, id, format, &stem, now_ms()).map_err(|error| error.to_string())?;
+    let files = made.save(path).map_err(|error| format!("{name} could not be written: {error}"))?;
+    let pictures = match files.len() {
+        0 | 1 => String::new(),
+        2 => ", with a picture beside it".to_owned(),
+        n => format!(", with {} pictures beside it", n - 1),
+    };
+    Ok(format!("wrote the report of {id} to {name}{pictures}"))
+}
+
 /// How many samples or letters are read at once.
 const PAGE: usize = 4_096;
 
@@ -556,6 +599,8 @@ enum Unfilled {
 /// Writes the content; how many rows there were, where there are rows.
 fn fill(out: &mut impl Write, export: &Export, journal: &Journal) -> Result<Option<u64>, Unfilled> {
     match &export.content {
+        // It is written by itself, with its pictures.
+        Content::Report(_) => Ok(None),
         Content::Text(text) => {
             out.write_all(text.as_bytes())?;
             Ok(None)
@@ -756,6 +801,33 @@ mod tests {
         let path = folder.path().join("no/x.csv");
         let words = write(export(path, Content::Sheet(sheet())), &journal).unwrap_err();
         assert!(words.contains("no/x.csv could not be written"), "{words}");
+    }
+
+    #[test]
+    fn a_jobs_report_is_a_page_or_markdown_with_pictures_beside_it() {
+        use crate::cloud::Context;
+        use crate::console::fixture;
+        use crate::jobs::journal::Commit;
+
+        let (folder, mut journal) = journal();
+        let id = journal.create_job(&fixture::spec(), &Context::default(), None).unwrap();
+        for n in 1..60_i64 {
+            let sample = fixture::sample_at(n * 1000);
+            journal.commit(&id, &Commit { sample: Some(&sample), ..Commit::default() }).unwrap();
+        }
+        let path = folder.path().join("night.html");
+        let Written::Done(words) = write(export(path.clone(), Content::Report(id.clone())), &journal).unwrap() else {
+            panic!()
+        };
+        assert_eq!(words, format!("wrote the report of {id} to {}", path.display()));
+        assert!(std::fs::read_to_string(path).unwrap().contains(&id.0));
+        let path = folder.path().join("night.md");
+        let Written::Done(words) = write(export(path, Content::Report(id.clone())), &journal).unwrap() else {
+            panic!()
+        };
+        assert!(words.contains("beside it"), "{words}");
+        let again = export(folder.path().join("night.md"), Content::Report(id));
+        assert!(matches!(write(again, &journal).unwrap(), Written::Exists(_)), "it is not replaced unasked");
     }
 
     #[test]

@@ -166,12 +166,15 @@ impl History {
     pub fn wants(&self, from_ms: i64, to_ms: i64) -> Option<i64> {
         let (first, last) = (self.seconds.first()?.at_ms, self.seconds.last()?.at_ms);
         let wanted = ((to_ms - from_ms) / POINTS).max(SECOND_MS);
-        let covers = |detail: &&Detail| {
-            detail.from_ms <= from_ms.max(first) && detail.to_ms >= to_ms.min(last) && detail.step_ms <= wanted * 2
-        };
+        // The newest seconds are whole: of a job that is watched only what is before them is to be read.
         let fresh = self.seconds[self.seconds.len().saturating_sub(FRESH)].at_ms;
-        let is_here = self.step_ms <= wanted * 2 || self.is_fine() && from_ms >= fresh;
-        (!is_here && to_ms > first && from_ms < last && self.detail.as_ref().filter(covers).is_none()).then_some(wanted)
+        let whole_from = if self.is_fine() { fresh } else { i64::MAX };
+        let (from, to) = (from_ms.max(first), to_ms.min(last).min(whole_from));
+        if self.step_ms <= wanted * 2 || from >= to {
+            return None;
+        }
+        let covers = |detail: &Detail| detail.from_ms <= from && detail.to_ms >= to && detail.step_ms <= wanted * 2;
+        (!self.detail.as_ref().is_some_and(covers)).then_some(wanted)
     }
 
     /// True when the newest seconds are whole, as those are that were watched.
@@ -364,5 +367,25 @@ mod tests {
         assert_eq!(rates[1].0 - rates[0].0, 1000);
         assert!(rates.iter().all(|(_, rate)| (rate - 1.0).abs() < 1e-9), "also where the two meet");
         assert!(rates.last().unwrap().0 > 300_000_000, "what comes after it is there, coarse");
+    }
+
+    #[test]
+    fn a_job_that_is_watched_for_a_day_is_read_again_once_in_a_while_and_not_each_second() {
+        let mut history = History::default();
+        let day = 86_400;
+        history.extend((0..day).map(|s| sample(s, s as u64)).collect());
+        let window = |now: i64| ((now - 7_200) * 1000, now * 1000);
+        let (from, to) = window(day - 1);
+        let step = history.wants(from, to).unwrap();
+        assert!(step <= 8_000, "{step}");
+        let samples: Vec<Sample> = (from / 1000..=to / 1000).step_by(7).map(|s| sample(s, s as u64)).collect();
+        history.take_detail(from, to, step, &samples);
+        let mut asked = 0;
+        for now in day..day + 1_800 {
+            history.extend(vec![sample(now, now as u64)]);
+            let (from, to) = window(now);
+            asked += u32::from(history.wants(from, to).is_some());
+        }
+        assert_eq!(asked, 0);
     }
 }

@@ -8,6 +8,7 @@ pub(super) use super::asking::ask;
 use super::chord::{Chord, spelt};
 use super::confirm::Token;
 use super::effect::Effect;
+use super::export::{self, Proposed};
 use super::keymap::{Action, Pressed, Scope};
 use super::stream;
 use super::words::{Reading, Words};
@@ -84,7 +85,7 @@ pub(super) fn act(app: &mut App, action: Action) -> Vec<Effect> {
             super::copy::act(app, action == Action::CopyWhole)
         }
         Action::Picture | Action::ExportView if app.overlay.is_none() => {
-            super::export::ask(app, action == Action::Picture);
+            export::ask(app, if action == Action::Picture { Proposed::Picture } else { Proposed::Rows });
             Vec::new()
         }
         action if app.overlay.is_some() => on_overlay(app, action),
@@ -220,7 +221,7 @@ pub(super) fn accept(app: &mut App, mut prompt: Prompt) -> Vec<Effect> {
         }
         Purpose::Filter => return app.due(),
         Purpose::Moment | Purpose::EventFilter => return playback::keys::accept(app, prompt),
-        Purpose::Export => return super::export::accept(app, prompt, &text),
+        Purpose::Export => return export::accept(app, prompt, &text),
         Purpose::Rate(id) => id,
         Purpose::Retention(name) => {
             if let Err(words) = stream::typed_retention(app, &name, &text) {
@@ -399,6 +400,7 @@ fn done_on_screen(app: &mut App, action: Action) -> Vec<Effect> {
             }
         }
         Action::Zoom | Action::ZoomIn => return app.zoom(action == Action::Zoom),
+        Action::Report => export::ask(app, Proposed::Report),
         Action::Freeze => return app.freeze(),
         Action::PanBack | Action::PanOn => return app.pan(action == Action::PanOn),
         Action::Live => return app.go_live(),

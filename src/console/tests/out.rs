@@ -39,7 +39,9 @@ async fn a_list_is_written_with_its_filter_its_sort_and_exact_numbers() {
 async fn the_ending_of_the_name_says_how_and_a_wrong_one_is_told() {
     let mut tester = Tester::watching(Screen::Jobs, Mode::Normal, (120, 40));
     tester.press("E ctrl-u jobs.xls enter").await;
-    tester.sees("it ends in .csv, .json, .svg or .txt").await;
+    tester.sees("it ends in .csv, .json, .svg, .txt").await;
+    tester.press("ctrl-u jobs.html enter").await;
+    tester.sees("open one first").await;
     tester.press("ctrl-u jobs.json enter").await;
     let written = exports(&tester);
     assert_eq!((written[0].format, written[0].path.to_str()), (Format::Json, Some("/jobs.json")));
@@ -134,4 +136,15 @@ async fn a_question_is_answered_and_not_copied_over() {
     let mut tester = Tester::watching(r7f3a(), Mode::Normal, (120, 40));
     tester.press("+ y").await;
     assert_eq!(copies(&tester), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_jobs_report_has_a_key_of_its_own() {
+    let mut tester = Tester::watching(r7f3a(), Mode::ReadOnly, (120, 40));
+    tester.press("o").await;
+    tester.sees("r-7f3a-20261121140327.html").await;
+    tester.press("enter").await;
+    let written = exports(&tester);
+    assert_eq!(written[0].content, Content::Report(JobId("r-7f3a".into())));
+    assert_eq!(written[0].format, Format::Report(crate::report::Format::Html));
 }

@@ -248,7 +248,8 @@ fn draw_prompt(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
         Purpose::Moment => " go to (a time, a date, now, or how long ago; UTC): ".to_owned(),
         Purpose::EventFilter => " only events with: ".to_owned(),
         Purpose::Rate(id) => format!(" items per second for {id}, nothing for no cap: "),
-        Purpose::Export => " file (.csv .json .svg .txt): ".to_owned(),
+        Purpose::Export if area.width < 80 => " file: ".to_owned(),
+        Purpose::Export => " file (.csv .json .svg .txt, of a job .html .md): ".to_owned(),
         Purpose::Retention(stream) => format!(" hours that records of {} stay: ", shown(stream)),
         Purpose::Capacity(resource) => format!(" {} of {}: ", resource.unit(), shown(&resource.to_string())),
     };

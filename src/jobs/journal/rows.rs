@@ -134,19 +134,6 @@ impl Journal {
         self.ok(read())
     }
 
-    /// Hands each sample of job `id` to `met`, oldest first, one at a time: a week of them need not fit into memory.
-    pub fn each_sample(&self, id: &JobId, mut met: impl FnMut(Sample)) -> Result<(), JournalError> {
-        let mut read = || {
-            let mut rows = self.conn.prepare_cached("select body from samples where job = ?1 order by at_ms")?;
-            let mut rows = rows.query([&id.0])?;
-            while let Some(row) = rows.next()? {
-                met(from_json(0, row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?);
-            }
-            Ok(())
-        };
-        self.ok(read())
-    }
-
     /// Samples of job `id` from `from_ms` up to `to_ms`, one in each `step_ms`, oldest first: what a chart of a long run
     /// needs, without reading what it has no dots for.
     pub fn samples_every(
@@ -168,6 +155,19 @@ impl Journal {
                 samples.push(from_json(1, &row.get::<_, String>(1)?)?);
                 at_ms = found + step_ms.max(1);
             }
+        };
+        self.ok(read())
+    }
+
+    /// Hands each sample of job `id` to `met`, oldest first, one at a time: a week of them need not fit into memory.
+    pub fn each_sample(&self, id: &JobId, mut met: impl FnMut(Sample)) -> Result<(), JournalError> {
+        let mut read = || {
+            let mut rows = self.conn.prepare_cached("select body from samples where job = ?1 order by at_ms")?;
+            let mut rows = rows.query([&id.0])?;
+            while let Some(row) = rows.next()? {
+                met(from_json(0, row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?);
+            }
+            Ok(())
         };
         self.ok(read())
     }

@@ -3,6 +3,7 @@
 //! ```text
 //!            console        cli            the two doors: a terminal, a command line
 //!               └──────┬──────┘
+//!                   report                 what a job was and did, as a page with its charts
 //!                    jobs                  what can be started: a process each, meeting in the journal
 //!                      │
 //!                flow    event             writer, producer, consumer, pacer · slots, pump pass, playback order:
@@ -34,3 +35,4 @@ pub mod jobs;
 pub mod lambda;
 #[cfg(feature = "local")]
 pub mod local;
+pub mod report;

@@ -143,6 +143,7 @@ impl Service {
             operation: operation.to_owned(),
             target: target.to_owned(),
             request: if whole { request() } else { String::new() },
+            ..Change::default()
         };
         let change: Option<&dyn Fn(bool) -> Change> = if operation.starts_with("Get") { None } else { Some(&change) };
         self.guard.outside("bigquery", operation, change).map_err(|refused| {

@@ -25,7 +25,7 @@ pub struct Cli {
 #[command(next_help_heading = "Everywhere")]
 pub struct Global {
     /// Profile of the AWS configuration files.
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(add = super::complete::profiles(), long, global = true, value_name = "NAME")]
     pub profile: Option<String>,
     /// AWS region, such as eu-west-1 [else the environment's, else the profile's]
     #[arg(short, long, global = true, value_name = "REGION")]
@@ -74,7 +74,7 @@ pub enum Command {
     #[cfg(feature = "local")]
     Local(super::local::LocalArgs),
     /// List tables with their capacity and load.
-    Tables(NamedArgs),
+    Tables(super::tables::TablesArgs),
     /// List streams with their shards, look at their records, pause what reads them.
     Streams(super::streams::StreamsArgs),
     /// List jobs, or show one.
@@ -103,6 +103,8 @@ pub enum Command {
     Replicate(Box<super::replicate::ReplicateArgs>),
     /// Print the least-privilege policy of a job.
     Iam(super::iam::IamArgs),
+    /// Show who holds which shard of a stream that several workers share.
+    Leases(super::leases::LeasesArgs),
     /// Let a job write nothing until it is resumed.
     Pause(super::control::JobArgs),
     /// Let a paused job go on.
@@ -115,27 +117,20 @@ pub enum Command {
     Dead(super::dead::DeadArgs),
     /// List every change made, by whom and when.
     Audit(super::audit::AuditArgs),
-    /// Show paths, versions and the AWS context in use.
-    Info,
+    /// Show paths, versions, the AWS context and the terminal in use, and what is wrong with any of it.
+    Info(super::info::InfoArgs),
     /// Show the console's key bindings.
     Keymap(super::keymap::KeymapArgs),
     /// Print the completions of a shell.
     Completions(super::shell::CompletionsArgs),
-    /// Print the manual page.
-    Man,
+    /// Print the manual, or write a page for each command.
+    Man(super::shell::ManArgs),
+    /// List tables and streams and remember their names, for completions.
+    #[command(hide = true)]
+    Remember,
     /// Run a job that the journal holds.
     #[command(hide = true)]
     Worker(super::jobs::WorkerArgs),
-}
-
-/// A list, or one of its rows.
-#[derive(Debug, Args)]
-pub struct NamedArgs {
-    /// Only this one.
-    pub name: Option<String>,
-    /// Repeat.
-    #[command(flatten)]
-    pub watch: super::watch::WatchArgs,
 }
 
 /// A rate of questions that is worth asking at.

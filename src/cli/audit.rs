@@ -1,58 +1,302 @@
-//! `sluice audit`: every change made, by whom and when.
+//! `sluice audit`: every change made, by whom and when, and its opposite where AWS has one.
+
+use std::io::IsTerminal as _;
 
 use clap::Args;
 use serde_json::json;
 
+use super::capacity::ask;
 use super::dead::time;
+use super::guarded;
 use super::print::{self, Columns, Side};
 use super::report::{Exit, Report};
 use super::session::Session;
+use super::watch::WatchArgs;
+use crate::cloud::{Context, Mode};
+use crate::jobs::JobId;
+use crate::jobs::journal::{AuditFilter, AuditLine, now_ms};
+use crate::jobs::undo::{self, Standing, UndoError};
 
-/// How far back.
+/// Which changes, or which one to undo.
 #[derive(Debug, Args)]
 pub struct AuditArgs {
     /// Only the newest so many.
     #[arg(short = 'n', long, default_value_t = 100, value_name = "N")]
     pub last: usize,
+    /// Only since then: so long ago such as 2h, a date, or a time such as 2026-11-21T14:00:00Z.
+    #[arg(long, value_name = "WHEN", value_parser = since)]
+    pub since: Option<i64>,
+    /// Only what this job sent.
+    #[arg(add = super::complete::jobs(), long, value_name = "ID")]
+    pub job: Option<String>,
+    /// Only changes of this table or stream.
+    #[arg(add = super::complete::tables(), long, value_name = "NAME", visible_alias = "stream")]
+    pub table: Option<String>,
+    /// Print each as the `aws` command that equals it.
+    #[arg(long)]
+    pub commands: bool,
+    /// Set again what was there before line N: shows before and after, and asks.
+    #[arg(long, value_name = "N", conflicts_with_all = ["since", "job", "table", "commands", "watch"])]
+    pub undo: Option<i64>,
+    /// Undo it also where somebody has changed it since.
+    #[arg(long, requires = "undo")]
+    pub force: bool,
+    /// Repeat.
+    #[command(flatten)]
+    pub watch: WatchArgs,
 }
 
-/// Prints the audit, oldest first.
-pub fn run(args: &AuditArgs, session: &Session) -> Result<Exit, Report> {
-    let mut lines = session.journal()?.audit_lines(args.last)?;
-    lines.reverse();
+/// A moment in the past, ms since epoch.
+fn since(text: &str) -> Result<i64, String> {
+    match super::work::from(text)? {
+        crate::flow::StartAt::Time(at_ms) => Ok(at_ms),
+        _ => Err(format!("{text:?} is no time: write 2h, 2026-11-21 or 2026-11-21T14:00:00Z")),
+    }
+}
+
+/// Prints the audit, oldest first, or undoes a line of it.
+pub async fn run(args: &AuditArgs, session: &Session) -> Result<Exit, Report> {
+    match args.undo {
+        Some(number) => undo_line(number, args.force, session).await,
+        None => args.watch.repeat(session.global.json, || std::future::ready(show(args, session))).await,
+    }
+}
+
+fn show(args: &AuditArgs, session: &Session) -> Result<(), Report> {
+    let filter =
+        AuditFilter { since_ms: args.since, job: args.job.clone().map(JobId), target: args.table.clone(), after: 0 };
+    let lines = match session.journal_if_any()? {
+        Some(journal) => journal.audit_of(&filter, args.last)?,
+        None => Vec::new(),
+    };
     let mut columns = Columns::new(&[
+        ("N", Side::Right),
         ("TIME", Side::Left),
         ("WHO", Side::Left),
         ("JOB", Side::Left),
+        ("WHERE", Side::Left),
         ("CHANGE", Side::Left),
         ("TARGET", Side::Left),
+        ("UNDO", Side::Left),
         ("REQUEST", Side::Left),
     ]);
-    for line in &lines {
+    for line in lines.iter().rev() {
+        let opposite = undo::opposite(line);
         if session.global.json {
             print::json(&json!({
-                "time": time(line.at_ms), "who": line.who, "job": line.job, "context": line.context,
-                "service": line.change.service, "operation": line.change.operation, "target": line.change.target,
-                "request": line.change.request,
+                "number": line.number, "time": time(line.at_ms), "who": line.who, "job": line.job,
+                "context": line.context, "service": line.change.service, "operation": line.change.operation,
+                "target": line.change.target, "request": line.change.request, "before": line.change.before,
+                "aws": line.change.as_aws_command(), "can_undo": opposite.is_ok(), "why_not": opposite.err(),
+                "undoes": line.change.undoes, "undone_by": line.undone_by,
             }))?;
             continue;
         }
+        if args.commands {
+            print::line(&format!("# {} {}  {}  {}", line.number, time(line.at_ms), line.who, at(&line.context)))?;
+            print::line(&command(line))?;
+            continue;
+        }
         columns.row(&[
+            line.number.to_string(),
             time(line.at_ms),
             line.who.clone(),
             line.job.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+            at(&line.context),
             format!("{} {}", line.change.service, line.change.operation),
             line.change.target.clone(),
+            undo_cell(line, opposite.is_ok()),
             line.change.request.clone(),
         ]);
     }
-    if session.global.json {
-        return Ok(Exit::Done);
+    if session.global.json || args.commands && !lines.is_empty() {
+        return Ok(());
     }
     if lines.is_empty() {
-        print::line("nothing was changed from this state folder yet")?;
+        let nothing = filter == AuditFilter::default();
+        return print::line(if nothing {
+            "nothing was changed from this state folder yet"
+        } else {
+            "no change from this state folder is like that"
+        });
+    }
+    print::columns(&columns)
+}
+
+fn undo_cell(line: &AuditLine, can: bool) -> String {
+    match (line.undone_by, line.change.undoes) {
+        (Some(by), _) => format!("by {by}"),
+        (None, Some(of)) if can => format!("of {of}, yes"),
+        (None, Some(of)) => format!("of {of}"),
+        (None, None) if can => "yes".to_owned(),
+        (None, None) => "-".to_owned(),
+    }
+}
+
+/// The `aws` command, in the place where the change was made.
+fn command(line: &AuditLine) -> String {
+    if line.change.request.is_empty() {
+        return format!(
+            "# {} {} {}: in bulk, not kept",
+            line.change.service, line.change.operation, line.change.target
+        );
+    }
+    let mut command = line.change.as_aws_command();
+    if command.starts_with("aws ") {
+        let options = [
+            ("--profile", &line.context.profile),
+            ("--region", &line.context.region),
+            ("--endpoint-url", &line.context.endpoint_url),
+        ];
+        for (option, value) in options {
+            if let Some(value) = value {
+                command.push_str(&format!(" {option} '{}'", value.replace('\'', r"'\''")));
+            }
+        }
+    }
+    print::escaped(&command)
+}
+
+/// A context in few words.
+fn at(context: &Context) -> String {
+    let parts = [context.profile.as_deref(), context.region.as_deref(), context.endpoint_url.as_deref()];
+    let said: Vec<&str> = parts.into_iter().flatten().collect();
+    if said.is_empty() { "-".to_owned() } else { said.join(" ") }
+}
+
+impl From<UndoError> for Report {
+    fn from(error: UndoError) -> Self {
+        match error {
+            UndoError::Bump(error) => error.into(),
+            UndoError::Unfit(why) => Self::failed(why, ""),
+        }
+    }
+}
+
+async fn undo_line(number: i64, force: bool, session: &Session) -> Result<Exit, Report> {
+    let journal = session.journal_if_any()?;
+    let line = match &journal {
+        Some(journal) => journal.audit_line(number)?,
+        None => None,
+    };
+    let (Some(journal), Some(line)) = (journal, line) else {
+        return Err(Report::failed(format!("the audit has no line {number}"), "`sluice audit` lists them"));
+    };
+    let opposite = undo::opposite(&line).map_err(|why| {
+        Report::failed(format!("line {number} ({}) can't be undone: {why}", line.change.operation), "")
+    })?;
+    if !line.context.is_same_place(&session.context) && session.context != Context::default() {
+        return Err(Report::bad_arguments(
+            format!("line {number} was made in {}, not in {}", at(&line.context), at(&session.context)),
+            "leave out --profile, --region and --endpoint-url: it is undone where it was made",
+        ));
+    }
+    // Where it was made; what was left to the environment then is left to it now.
+    let own = &session.context;
+    let context = Context {
+        profile: line.context.profile.clone().or_else(|| own.profile.clone()),
+        region: line.context.region.clone().or_else(|| own.region.clone()),
+        endpoint_url: line.context.endpoint_url.clone(),
+    };
+    let there = guarded::acting_in(context, session).await?;
+    let session = &there;
+    let cloud = there.cloud().await?;
+    let look = tokio::time::timeout(super::session::PATIENCE, undo::look(&cloud, &opposite)).await;
+    let look =
+        look.map_err(|_| Report::failed(format!("no answer from {}", at(&there.context)), "check the network"))??;
+    match &look.standing {
+        Standing::Back => {
+            print::line(&format!("nothing to undo: {opposite} is as it was before line {number}"))?;
+            return Ok(Exit::Done);
+        }
+        Standing::MovedOn(now) => {
+            let later: Vec<String> = undo::since(&journal, &line)?
+                .iter()
+                .map(|later| format!("line {} ({}, {})", later.number, later.who, time(later.at_ms)))
+                .collect();
+            let by = if later.is_empty() {
+                "not from this state folder".to_owned()
+            } else {
+                format!("by {}", later.join(", "))
+            };
+            let words = format!("{opposite} was changed after line {number}, {by}: now {now}");
+            if !force {
+                let hint = format!("look at it first; --force sets it back all the same:\n  {}", look.words);
+                return Err(Report::failed(words, hint));
+            }
+            eprintln!("{words}");
+        }
+        Standing::AsLeft => {}
+    }
+    if let Some(id) = line.job.as_ref().filter(|id| journal.is_alive(id)) {
+        eprintln!("{id} made this change and is still running: it goes on without it");
+    }
+    let words = format!("in {}: {}", at(&cloud.place()), look.words);
+    if session.mode() == Mode::Normal && !session.global.yes {
+        if !std::io::stdin().is_terminal() {
+            return Err(Report::bad_arguments(
+                format!("to undo line {number} needs a yes, and nobody is there to ask"),
+                "pass --yes",
+            ));
+        }
+        ask(&words)?;
+    }
+    let kept = (session.mode() == Mode::Normal).then_some(&journal);
+    let mut told = Ok(());
+    let mut step = |from: u64, to: u64| {
+        if !session.global.json && told.is_ok() {
+            told = print::line(&format!("{from} to {to} shards"));
+        }
+    };
+    undo::undo(&cloud, kept, number, &opposite, &look, &mut step).await?;
+    told?;
+    if session.global.json {
+        print::json(
+            &json!({ "undone": number, "what": opposite.to_string(), "words": look.words, "time": time(now_ms()) }),
+        )?;
     } else {
-        print::columns(&columns)?;
+        print::line(&words)?;
+        print::line(&format!("line {number} is undone: sluice audit --table {} shows both", line.change.target))?;
     }
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::guard::Change;
+
+    fn line() -> AuditLine {
+        let change = Change {
+            service: "dynamodb".into(),
+            operation: "UpdateTable".into(),
+            target: "t".into(),
+            request: r#"{"TableName":"t's"}"#.into(),
+            ..Change::default()
+        };
+        let context = Context { region: Some("eu-west-1".into()), ..Context::default() };
+        AuditLine { number: 3, context, change, ..AuditLine::default() }
+    }
+
+    #[test]
+    fn a_command_acts_where_the_change_was_made() {
+        assert_eq!(
+            command(&line()),
+            r#"aws dynamodb update-table --cli-input-json '{"TableName":"t'\''s"}' --region 'eu-west-1'"#
+        );
+    }
+
+    #[test]
+    fn a_line_says_whether_it_can_be_undone_and_what_undid_it() {
+        assert_eq!([undo_cell(&line(), true), undo_cell(&line(), false)], ["yes", "-"]);
+        assert_eq!(undo_cell(&AuditLine { undone_by: Some(9), ..line() }, true), "by 9");
+        let undoing = AuditLine { change: Change { undoes: Some(2), ..line().change }, ..line() };
+        assert_eq!(undo_cell(&undoing, true), "of 2, yes");
+    }
+
+    #[test]
+    fn since_is_a_time_in_the_past() {
+        assert!(since("2h").unwrap() < now_ms());
+        assert!(since("latest").is_err() && since("soon").is_err());
+    }
 }

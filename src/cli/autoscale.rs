@@ -12,6 +12,7 @@ use super::progress;
 use super::report::{Exit, Report};
 use super::session::Session;
 use super::settings;
+use super::watch::WatchArgs;
 use crate::capacity::config::{self, EXAMPLE};
 use crate::cloud::Mode;
 use crate::jobs::journal::{Decision, State};
@@ -35,6 +36,12 @@ pub struct AutoscaleArgs {
     /// How many decisions --log prints.
     #[arg(long, value_name = "N", default_value_t = 100, requires = "log")]
     pub lines: usize,
+    /// Of this job only.
+    #[arg(add = super::complete::jobs(), long, value_name = "ID", requires = "log")]
+    pub job: Option<String>,
+    /// Repeat.
+    #[command(flatten)]
+    pub watch: WatchArgs,
     /// Print a configuration with every option and what it means.
     #[arg(long, conflicts_with_all = ["once", "detach", "log", "config"])]
     pub example: bool,
@@ -50,7 +57,12 @@ pub async fn run(args: AutoscaleArgs, session: &Session) -> Result<Exit, Report>
         return Ok(Exit::Done);
     }
     if args.log {
-        return log(args.lines, session);
+        let job = args.job.clone().map(JobId);
+        let round = || std::future::ready(log(job.as_ref(), args.lines, session));
+        return args.watch.repeat(session.global.json, round).await;
+    }
+    if args.watch.watch.is_some() {
+        return Err(Report::bad_arguments("--watch repeats a list", "pass --log --watch"));
     }
     if args.detach && session.mode() != Mode::Normal {
         return Err(Report::bad_arguments(
@@ -167,18 +179,16 @@ fn percent(decision: &Decision) -> Option<f64> {
     (decision.from > 0).then(|| decision.consumed * 100.0 / decision.from as f64)
 }
 
-fn log(lines: usize, session: &Session) -> Result<Exit, Report> {
+fn log(job: Option<&JobId>, lines: usize, session: &Session) -> Result<(), Report> {
     let decisions = match session.journal_if_any()? {
-        Some(journal) => journal.decisions(None, 0, lines)?,
+        Some(journal) => journal.decisions(job, 0, lines)?,
         None => Vec::new(),
     };
     if session.global.json {
-        decisions.iter().try_for_each(|decision| print::json(&as_json(decision)))?;
-        return Ok(Exit::Done);
+        return decisions.iter().try_for_each(|decision| print::json(&as_json(decision)));
     }
     if decisions.is_empty() {
-        print::line("nothing was decided yet: sluice autoscale starts it")?;
-        return Ok(Exit::Done);
+        return print::line("nothing was decided yet: sluice autoscale starts it");
     }
     let mut columns = Columns::new(&[
         ("TIME (UTC)", Side::Left),
@@ -207,6 +217,5 @@ fn log(lines: usize, session: &Session) -> Result<Exit, Report> {
             decision.reason.clone(),
         ]);
     }
-    print::columns(&columns)?;
-    Ok(Exit::Done)
+    print::columns(&columns)
 }

@@ -27,7 +27,7 @@ pub struct BackupArgs {
     #[arg(value_name = "TO")]
     pub to: Option<String>,
     /// The table that is read.
-    #[arg(short, long, value_name = "TABLE", env = "TABLE_NAME")]
+    #[arg(add = super::complete::tables(), short, long, value_name = "TABLE", env = "TABLE_NAME")]
     pub table: Option<String>,
     /// Bucket to write to, as the original named it: `<table>/<table>_<time>.csv`
     #[arg(short, long, env = "BACKUP_FILE_BUCKET")]
@@ -51,7 +51,7 @@ pub struct BackupArgs {
     #[arg(long)]
     pub detach: bool,
     /// Go on with a backup that was interrupted or failed, as it was told to.
-    #[arg(long, value_name = "ID")]
+    #[arg(add = super::complete::resumable_jobs(), long, value_name = "ID")]
     pub resume: Option<String>,
 }
 
@@ -161,7 +161,7 @@ fn would_send(spec: &BackupSpec, to: &Destination, table: &Table) -> Result<Exit
         });
         let request = request.to_string();
         let (service, operation) = ("dynamodb".to_owned(), "Scan".to_owned());
-        let change = Change { service, operation, target: spec.table.clone(), request };
+        let change = Change { service, operation, target: spec.table.clone(), request, ..Change::default() };
         print::line(&Unsent::of(&change))?;
     }
     if let Location::S3 { bucket, key } = &to.location {
@@ -169,8 +169,7 @@ fn would_send(spec: &BackupSpec, to: &Destination, table: &Table) -> Result<Exit
             Some(_) => ("PutObject", format!("{bucket}/{}", key.trim_end_matches('/'))),
             None => ("CreateMultipartUpload", format!("{bucket}/{key}")),
         };
-        let change =
-            Change { service: "s3".to_owned(), operation: operation.to_owned(), target, request: String::new() };
+        let change = Change { service: "s3".to_owned(), operation: operation.to_owned(), target, ..Change::default() };
         print::line(&Unsent::of(&change))?;
     }
     let budget = read_budget(table, spec.read_budget).map_or("no cap".to_owned(), |rcu| format!("{rcu:.0} RCU/s"));

@@ -9,18 +9,20 @@ use super::dead::time;
 use super::print::{self, Columns, Side};
 use super::report::{Exit, Report};
 use super::session::Session;
+use super::watch::WatchArgs;
 use super::{guarded, owed};
 use crate::capacity::{Decreases, Left, Resource, shards};
 use crate::cloud::inventory::{self, Provisioned, Table};
 use crate::cloud::{Cloud, Mode, price};
 use crate::jobs::bump::{self, BumpError};
 use crate::jobs::journal::{Bump, Journal, now_ms};
+use crate::jobs::undo;
 
 /// What to show or set.
 #[derive(Debug, Args)]
 pub struct CapacityArgs {
     /// The table.
-    #[arg(required_unless_present_any = ["stream", "give_back"], conflicts_with = "stream")]
+    #[arg(add = super::complete::tables(), required_unless_present_any = ["stream", "give_back"], conflicts_with = "stream")]
     pub table: Option<String>,
     /// Set the write capacity, WCU.
     #[arg(long, value_name = "WCU", value_parser = clap::value_parser!(u64).range(1..), requires = "table")]
@@ -29,10 +31,10 @@ pub struct CapacityArgs {
     #[arg(long, value_name = "RCU", value_parser = clap::value_parser!(u64).range(1..), requires = "table")]
     pub read: Option<u64>,
     /// Of this index, not of the table itself.
-    #[arg(long, value_name = "NAME", requires = "table")]
+    #[arg(add = super::complete::indexes(), long, value_name = "NAME", requires = "table")]
     pub index: Option<String>,
     /// Of this Kinesis stream.
-    #[arg(long, value_name = "NAME")]
+    #[arg(add = super::complete::streams(), long, value_name = "NAME")]
     pub stream: Option<String>,
     /// Set the number of open shards, in as many steps as AWS needs.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000), requires = "stream")]
@@ -40,13 +42,31 @@ pub struct CapacityArgs {
     /// Set it back to what it was before it was raised; without a name, all that jobs left raised which no longer run.
     #[arg(long, conflicts_with_all = ["write", "read", "shards"])]
     pub give_back: bool,
+    /// Repeat what is shown.
+    #[command(flatten)]
+    pub watch: WatchArgs,
 }
 
 /// Shows, sets or gives back.
 pub async fn run(args: CapacityArgs, session: &Session) -> Result<Exit, Report> {
+    if args.watch.watch.is_some() {
+        if is_change(&args) {
+            return Err(Report::bad_arguments("--watch repeats what is shown", "leave it out along with a change"));
+        }
+        let watch = args.watch.clone();
+        return watch.repeat(session.global.json, || show_once(&args, session)).await;
+    }
+    act(&args, session).await
+}
+
+async fn show_once(args: &CapacityArgs, session: &Session) -> Result<(), Report> {
+    act(args, session).await.map(drop)
+}
+
+async fn act(args: &CapacityArgs, session: &Session) -> Result<Exit, Report> {
     match (&args.table, &args.stream) {
-        (Some(table), _) => of_table(&args, table, session).await,
-        (None, Some(stream)) => of_stream(&args, stream, session).await,
+        (Some(table), _) => of_table(args, table, session).await,
+        (None, Some(stream)) => of_stream(args, stream, session).await,
         (None, None) => owed::give_all_back(session).await,
     }
 }
@@ -316,27 +336,21 @@ async fn of_stream(args: &CapacityArgs, name: &str, session: &Session) -> Result
         ask(&words)?;
     }
     let journal = if session.mode() == Mode::Normal { Some(session.journal()?) } else { None };
-    let mut at = open;
-    for step in &steps {
-        bump::change_shards(&cloud, journal.as_ref(), name, at, *step, None).await.map_err(|error| {
-            let mut report = Report::from(error);
-            if at != open {
-                report.sentence = format!("{resource} is at {at} shards, on its way to {to}: {}", report.sentence);
-            }
-            report
-        })?;
-        let settled = bump::settled_stream(&cloud, name, STEP).await?;
-        if settled.status != "ACTIVE" {
-            return Err(Report::failed(
-                format!("{resource} is still {} on its way to {step} shards", settled.status),
-                format!("run this again once it is ACTIVE: sluice streams {name}"),
-            ));
+    let mut told = Ok(());
+    let mut done = |at: u64, step: u64| {
+        if !session.global.json && told.is_ok() {
+            told = print::line(&format!("{resource}: {at} to {step} shards"));
         }
-        if !session.global.json {
-            print::line(&format!("{resource}: {at} to {step} shards"))?;
+    };
+    let through = bump::through_shards(&cloud, journal.as_ref(), name, open, &steps, undo::STEP, &mut done).await;
+    through.map_err(|(at, error)| {
+        let mut report = Report::from(error);
+        if at != open {
+            report.sentence = format!("{resource} is at {at} shards, on its way to {to}: {}", report.sentence);
         }
-        at = *step;
-    }
+        report
+    })?;
+    told?;
     if session.global.json {
         print::json(&json!({ "stream": name, "shards_before": open, "shards_after": to, "steps": steps }))?;
     } else if to > open {
@@ -344,9 +358,6 @@ async fn of_stream(args: &CapacityArgs, name: &str, session: &Session) -> Result
     }
     Ok(Exit::Done)
 }
-
-/// How long one step of a stream may take; AWS needs about half a minute a shard.
-const STEP: std::time::Duration = std::time::Duration::from_mins(30);
 
 #[cfg(test)]
 mod tests {

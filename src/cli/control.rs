@@ -14,6 +14,7 @@ use crate::jobs::journal::{Control, Job, State};
 #[derive(Debug, Args)]
 pub struct JobArgs {
     /// The job, as `sluice jobs` names it.
+    #[arg(add = super::complete::live_jobs())]
     pub id: String,
 }
 
@@ -21,6 +22,7 @@ pub struct JobArgs {
 #[derive(Debug, Args)]
 pub struct RateArgs {
     /// The job, as `sluice jobs` names it.
+    #[arg(add = super::complete::live_jobs())]
     pub id: String,
     /// Items per second; `off` lifts the cap.
     #[arg(value_name = "N", value_parser = cap)]

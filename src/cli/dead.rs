@@ -12,6 +12,7 @@ use super::print::{self, Columns, Side};
 use super::report::{Exit, Report};
 use super::restore::absolute;
 use super::session::Session;
+use super::watch::WatchArgs;
 use crate::backup::Location;
 use crate::cloud::{Class, Cloud, Mode};
 use crate::jobs::dead::{self, Replay, ReplayError, Replayed};
@@ -35,6 +36,7 @@ pub enum DeadAct {
     /// List a job's dead letters: where each came from, and why it died.
     List {
         /// The job, as `sluice jobs` names it.
+        #[arg(add = super::complete::jobs())]
         job: String,
         /// Those that were replayed or dropped too.
         #[arg(long)]
@@ -42,10 +44,14 @@ pub enum DeadAct {
         /// Only those whose reason contains this text.
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
+        /// Repeat.
+        #[command(flatten)]
+        watch: WatchArgs,
     },
     /// Show one dead letter whole.
     Show {
         /// The job, as `sluice jobs` names it.
+        #[arg(add = super::complete::jobs())]
         job: String,
         /// Its number, as `sluice dead list` shows it.
         number: i64,
@@ -53,6 +59,7 @@ pub enum DeadAct {
     /// Edit the item of a dead letter in $VISUAL or $EDITOR; it is checked when it is saved.
     Edit {
         /// The job, as `sluice jobs` names it.
+        #[arg(add = super::complete::jobs())]
         job: String,
         /// Its number, as `sluice dead list` shows it.
         number: i64,
@@ -83,6 +90,7 @@ pub enum DeadAct {
 #[derive(Debug, Args)]
 pub struct Which {
     /// The job, as `sluice jobs` names it.
+    #[arg(add = super::complete::jobs())]
     pub job: String,
     /// Their numbers, as `sluice dead list` shows them.
     #[arg(value_name = "NUMBER", required_unless_present_any = ["all", "reason"])]
@@ -107,7 +115,11 @@ pub async fn run(args: DeadArgs, session: &Session) -> Result<Exit, Report> {
         return Err(crate::jobs::JournalError::NoSuchJob(JobId(job)).into());
     };
     match args.act {
-        DeadAct::List { job, all, reason } => list(&journal, &JobId(job), all, reason.as_deref(), session),
+        DeadAct::List { job, all, reason, watch } => {
+            let job = JobId(job);
+            let round = || std::future::ready(list(&journal, &job, all, reason.as_deref(), session).map(drop));
+            watch.repeat(session.global.json, round).await
+        }
         DeadAct::Show { job, number } => show(&journal, &JobId(job), number, session).await,
         DeadAct::Edit { job, number } => edit(&journal, &JobId(job), number, session).await,
         DeadAct::Replay { which, overwrite } => replay(&journal, &which, overwrite, session).await,

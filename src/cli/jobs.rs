@@ -1,5 +1,7 @@
 //! `sluice jobs`, and the hidden `sluice worker` that runs one of them as a process of its own.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -13,15 +15,31 @@ use super::signal::Stop;
 use super::watch::WatchArgs;
 use crate::jobs::journal::{Job, now_ms};
 use crate::jobs::{self, Binding, JobId, Journal, Remedy};
+use crate::report::{self, Format};
 
 /// All jobs, or one.
 #[derive(Debug, Args)]
 pub struct JobsArgs {
     /// Only this one, with what happened to it.
+    #[arg(add = super::complete::jobs())]
     pub id: Option<String>,
     /// Repeat.
     #[command(flatten)]
     pub watch: WatchArgs,
+    /// Write a report of it: what it did, what held it up, its charts and its proof. FILE.html or FILE.md; - prints it.
+    #[arg(long, value_name = "FILE", requires = "id", conflicts_with = "watch")]
+    pub report: Option<PathBuf>,
+    /// What the report is written as [else what FILE ends in; html for -]
+    #[arg(long, value_name = "html|md", requires = "report", value_parser = format)]
+    pub format: Option<Format>,
+}
+
+fn format(text: &str) -> Result<Format, String> {
+    match text {
+        "html" => Ok(Format::Html),
+        "md" | "markdown" => Ok(Format::Markdown),
+        _ => Err("a report is html or md".to_owned()),
+    }
 }
 
 /// Which job to run.
@@ -35,7 +53,19 @@ pub struct WorkerArgs {
 /// Prints jobs from the journal.
 pub async fn run(args: JobsArgs, session: &Session) -> Result<Exit, Report> {
     let id = args.id.map(JobId);
-    args.watch.repeat(session.global.json, || std::future::ready(show(id.as_ref(), session))).await
+    if let (Some(id), Some(to)) = (&id, &args.report) {
+        return write_report(id, to, args.format, session);
+    }
+    let piped = args.watch.is_piped();
+    let Some(id) = id else {
+        return args.watch.repeat(session.global.json, || std::future::ready(show(None, session))).await;
+    };
+    // A job that has ended will not change any more.
+    let round = || {
+        let live = if piped && !session.global.json { round(&id, session) } else { show_one(&id, session) };
+        std::future::ready(live)
+    };
+    args.watch.repeat_while(session.global.json, round).await
 }
 
 /// Runs a job of the journal, detached from the terminal that started it.
@@ -57,6 +87,34 @@ pub async fn work(args: WorkerArgs, session: &Session) -> Result<Exit, Report> {
         eprintln!("{}", ended.message);
     }
     Ok(Exit::from_code(ended.exit_code()))
+}
+
+/// Shows a job; true while there will be more to see of it.
+fn show_one(id: &JobId, session: &Session) -> Result<bool, Report> {
+    show(Some(id), session)?;
+    Ok(session.journal()?.job(id)?.state.is_live())
+}
+
+/// A job in one line, for a log; true while there will be more to see of it.
+fn round(id: &JobId, session: &Session) -> Result<bool, Report> {
+    let Some(journal) = session.journal_if_any()? else {
+        return Err(jobs::JournalError::NoSuchJob(id.clone()).into());
+    };
+    let job = journal.job(id)?;
+    let c = job.counters;
+    let of = job.total.map_or_else(String::new, |total| format!(" of {}", print::grouped(total)));
+    let limit = if job.limit.is_empty() { &job.message } else { &job.limit };
+    print::line(&format!(
+        "{}  {id} {}  read {}{of}  written {}  dead {}  throttled {}  {}",
+        time(now_ms()),
+        job.state.as_str(),
+        print::grouped(c.read),
+        print::grouped(c.written),
+        print::grouped(c.dead),
+        print::grouped(c.throttled),
+        print::escaped(limit)
+    ))?;
+    Ok(job.state.is_live())
 }
 
 fn show(id: Option<&JobId>, session: &Session) -> Result<(), Report> {
@@ -99,6 +157,47 @@ fn show(id: Option<&JobId>, session: &Session) -> Result<(), Report> {
         ]);
     }
     print::columns(&columns)
+}
+
+/// Writes the report of a job.
+fn write_report(id: &JobId, to: &Path, format: Option<Format>, session: &Session) -> Result<Exit, Report> {
+    let Some(journal) = session.journal_if_any()? else {
+        return Err(jobs::JournalError::NoSuchJob(id.clone()).into());
+    };
+    let prints = to == Path::new("-");
+    let format = match format.or_else(|| Format::of_path(to)) {
+        Some(format) => format,
+        None if prints => Format::Html,
+        None => {
+            return Err(Report::bad_arguments(
+                format!("{} says not what to write", to.display()),
+                "name it FILE.html or FILE.md, or pass --format",
+            ));
+        }
+    };
+    // Pictures of what is printed go nowhere: they are named after the job.
+    let stem = to.file_stem().filter(|_| !prints).map_or_else(|| id.to_string(), |s| s.to_string_lossy().into_owned());
+    let report = report::of_job(&journal, id, format, &stem, now_ms())?;
+    if prints {
+        if !report.pictures.is_empty() {
+            eprintln!(
+                "{} pictures are linked and not printed: --report FILE.md writes them too",
+                report.pictures.len()
+            );
+        }
+        print::line(report.text.trim_end())?;
+        return Ok(Exit::Done);
+    }
+    let written = report.save(to).map_err(|error| {
+        Report::failed(format!("{} could not be written: {error}", to.display()), "choose another folder")
+    })?;
+    let written: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
+    if session.global.json {
+        print::json(&json!({ "job": id, "written": written }))?;
+    } else {
+        print::line(&format!("written: {}", print::escaped(&written.join(", "))))?;
+    }
+    Ok(Exit::Done)
 }
 
 /// What binds a job that is being worked on, with its numbers.

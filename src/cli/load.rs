@@ -18,7 +18,7 @@ use crate::jobs::{Kind, LoadSpec, Spec, start_detached};
 #[derive(Clone, Debug, Default, Args)]
 pub struct LoadArgs {
     /// The stream.
-    #[arg(short, long, value_name = "STREAM", env = "KINESIS_STREAM")]
+    #[arg(add = super::complete::streams(), short, long, value_name = "STREAM", env = "KINESIS_STREAM")]
     pub kinesis_stream: Option<String>,
     /// Events a second.
     #[arg(long, value_name = "N", default_value = "100", value_parser = per_second)]

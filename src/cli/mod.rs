@@ -9,6 +9,7 @@ mod audit;
 mod autoscale;
 mod backup;
 mod capacity;
+mod complete;
 mod control;
 mod dead;
 #[cfg(feature = "local")]
@@ -18,6 +19,7 @@ mod iam;
 mod info;
 mod jobs;
 mod keymap;
+mod leases;
 mod load;
 #[cfg(feature = "local")]
 mod local;
@@ -55,6 +57,9 @@ use session::Session;
 
 /// Parses the arguments, runs what they ask for, and says how it ended.
 pub fn main() -> ExitCode {
+    if complete::answered() {
+        return ExitCode::SUCCESS;
+    }
     let cli = Cli::parse();
     let on_screen = match &cli.command {
         None => true,
@@ -112,16 +117,18 @@ async fn run(command: Option<Command>, session: &Session) -> Result<Exit, Report
         Some(Command::Playback(args)) => playback::run(args, session).await,
         Some(Command::Replicate(args)) => replicate::run(*args, session).await,
         Some(Command::Iam(args)) => iam::run(args, session).await,
+        Some(Command::Leases(args)) => leases::run(&args, session).await,
         Some(Command::Pause(args)) => control::pause(&args, session),
         Some(Command::Resume(args)) => control::resume(&args, session),
         Some(Command::Cancel(args)) => control::cancel(&args, session),
         Some(Command::Rate(args)) => control::rate(&args, session),
         Some(Command::Dead(args)) => dead::run(args, session).await,
-        Some(Command::Audit(args)) => audit::run(&args, session),
-        Some(Command::Info) => info::run(session).await,
+        Some(Command::Audit(args)) => audit::run(&args, session).await,
+        Some(Command::Info(args)) => info::run(&args, session).await,
         Some(Command::Keymap(args)) => keymap::run(&args, session),
         Some(Command::Completions(args)) => shell::completions(&args),
-        Some(Command::Man) => shell::man(),
+        Some(Command::Man(args)) => shell::man(&args),
+        Some(Command::Remember) => complete::remember(session).await,
         Some(Command::Worker(args)) => jobs::work(args, session).await,
     }
 }

@@ -55,7 +55,9 @@ pub async fn tell(command: &Command, session: &Session) {
 /// What a shell evaluates or a process runs is not the place; the console asks by itself.
 fn concerns(command: &Command) -> bool {
     match command {
-        Command::Completions(_) | Command::Man | Command::Keymap(_) | Command::Worker(_) => false,
+        Command::Completions(_) | Command::Man(_) | Command::Keymap(_) | Command::Remember | Command::Worker(_) => {
+            false
+        }
         #[cfg(feature = "local")]
         Command::Local(_) | Command::Demo(_) => false,
         Command::Capacity(args) => !args.give_back,

@@ -12,6 +12,7 @@ use super::progress;
 use super::report::{Exit, Report};
 use super::resume;
 use super::session::Session;
+use super::watch::WatchArgs;
 use crate::cloud::{Cloud, Mode, inventory};
 use crate::event::{Range, SlotLength, histogram, moment};
 use crate::jobs::journal::State;
@@ -22,7 +23,7 @@ use crate::jobs::{JobId, Kind, PlaybackSpec, Spec, start_detached};
 #[derive(Clone, Debug, Default, Args)]
 pub struct PlaybackArgs {
     /// The event table.
-    #[arg(long, value_name = "TABLE")]
+    #[arg(add = super::complete::tables(), long, value_name = "TABLE")]
     pub events: Option<String>,
     /// Events from this time on: RFC 3339, a date, now, or how long ago (15m, 2h 30m); UTC
     #[arg(long, value_name = "T")]
@@ -34,13 +35,13 @@ pub struct PlaybackArgs {
     #[arg(long, value_name = "N", default_value = "max", value_parser = speed)]
     pub speed: Speed,
     /// Put the events onto this stream, as they were
-    #[arg(long, value_name = "STREAM", group = "sink")]
+    #[arg(add = super::complete::streams(), long, value_name = "STREAM", group = "sink")]
     pub to_stream: Option<String>,
     /// Put the events onto this stream as put requests for --table
-    #[arg(long, value_name = "STREAM", group = "sink", requires = "table")]
+    #[arg(add = super::complete::streams(), long, value_name = "STREAM", group = "sink", requires = "table")]
     pub to_puts: Option<String>,
     /// The table of --to-puts
-    #[arg(short, long, value_name = "TABLE", requires = "to_puts")]
+    #[arg(add = super::complete::tables(), short, long, value_name = "TABLE", requires = "to_puts")]
     pub table: Option<String>,
     /// With --to-puts: one put request a record, for readers that can't take aggregated ones apart
     #[arg(long, requires = "to_puts")]
@@ -54,6 +55,9 @@ pub struct PlaybackArgs {
     /// Into so many buckets
     #[arg(long, value_name = "N", default_value_t = 60, requires = "histogram", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub buckets: u32,
+    /// Count again and again.
+    #[command(flatten)]
+    pub watch: WatchArgs,
     /// Go on with what comes, behind the time up to which the table is complete
     #[arg(long, conflicts_with = "histogram")]
     pub follow: bool,
@@ -67,7 +71,7 @@ pub struct PlaybackArgs {
     #[arg(long, conflicts_with = "histogram")]
     pub detach: bool,
     /// Go on with a playback that was interrupted or failed, as it was told to
-    #[arg(long, value_name = "ID", conflicts_with_all = ["events", "from", "to", "sink", "follow", "filter", "every_slot", "detach"])]
+    #[arg(add = super::complete::resumable_jobs(), long, value_name = "ID", conflicts_with_all = ["events", "from", "to", "sink", "follow", "filter", "every_slot", "detach"])]
     pub resume: Option<String>,
 }
 
@@ -155,7 +159,18 @@ pub async fn run(args: PlaybackArgs, session: &Session) -> Result<Exit, Report> 
     let events = args.events()?.to_owned();
     let cloud = session.reading().await?;
     if args.histogram {
-        return counts(&args, &events, from, to, &cloud, session).await;
+        // A range that ends now moves on with each round.
+        let round = || async {
+            let (from, to) = args.ends(Timestamp::now())?;
+            counts(&args, &events, from, to, &cloud, session).await.map(drop)
+        };
+        return args.watch.repeat(session.global.json, round).await;
+    }
+    if args.watch.watch.is_some() {
+        return Err(Report::bad_arguments(
+            "--watch repeats a count",
+            "pass --histogram --watch, or --follow to go on playing",
+        ));
     }
     let sink = args.sink()?;
     if args.detach && (session.mode() != Mode::Normal || sink == SinkSpec::Stdout) {

@@ -26,13 +26,13 @@ use crate::jobs::{JobId, Kind, PumpSpec, Spec, start_detached};
 #[derive(Clone, Debug, Default, Args)]
 pub struct PumpArgs {
     /// The stream that events arrive on.
-    #[arg(short, long, value_name = "STREAM")]
+    #[arg(add = super::complete::streams(), short, long, value_name = "STREAM")]
     pub kinesis_stream: Option<String>,
     /// The buffer table.
-    #[arg(long, value_name = "TABLE")]
+    #[arg(add = super::complete::tables(), long, value_name = "TABLE")]
     pub buffer: Option<String>,
     /// The event table.
-    #[arg(long, value_name = "TABLE")]
+    #[arg(add = super::complete::tables(), long, value_name = "TABLE")]
     pub events: Option<String>,
     /// The original's names, where nothing else is said: NAME-stream, NAME-buffer-table, NAME-event-table.
     #[arg(long, value_name = "NAME")]
@@ -63,7 +63,7 @@ pub struct PumpArgs {
     #[arg(long, conflicts_with_all = ["once", "plan", "create_tables", "detach"])]
     pub repair: bool,
     /// Make a pass now, in the pump that runs as this job.
-    #[arg(long, value_name = "ID", conflicts_with_all = ["once", "plan", "create_tables", "detach", "repair"])]
+    #[arg(add = super::complete::live_jobs(), long, value_name = "ID", conflicts_with_all = ["once", "plan", "create_tables", "detach", "repair"])]
     pub now: Option<String>,
     /// Start it and come back at once; `sluice jobs` shows how it goes.
     #[arg(long)]

@@ -26,16 +26,16 @@ use crate::jobs::{
 #[derive(Clone, Debug, Default, Args)]
 pub struct ReplicateArgs {
     /// The table whose changes are replicated.
-    #[arg(short, long, value_name = "TABLE", env = "TABLE_NAME")]
+    #[arg(add = super::complete::tables(), short, long, value_name = "TABLE", env = "TABLE_NAME")]
     pub table: String,
     /// The table that they go into.
-    #[arg(long, value_name = "TABLE", required_unless_present = "to_bigquery")]
+    #[arg(add = super::complete::tables(), long, value_name = "TABLE", required_unless_present = "to_bigquery")]
     pub to: Option<String>,
     /// Its region [else the source's, or that of --to-profile]
     #[arg(long, value_name = "REGION", requires = "to")]
     pub to_region: Option<String>,
     /// The profile that reaches it, in another account or through a chain of roles [else the source's]
-    #[arg(long, value_name = "NAME", requires = "to")]
+    #[arg(add = super::complete::profiles(), long, value_name = "NAME", requires = "to")]
     pub to_profile: Option<String>,
     /// Its endpoint [else AWS's of its region; the source's where only --to is given]
     #[arg(long, value_name = "URL", requires = "to")]

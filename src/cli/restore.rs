@@ -26,7 +26,7 @@ pub struct RestoreArgs {
     #[arg(value_name = "SOURCE")]
     pub source: Vec<String>,
     /// The table that is written.
-    #[arg(short, long, value_name = "TABLE", env = "TABLE_NAME")]
+    #[arg(add = super::complete::tables(), short, long, value_name = "TABLE", env = "TABLE_NAME")]
     pub table: Option<String>,
     /// Bucket of the backup named by --file.
     #[arg(short, long, env = "BACKUP_FILE_BUCKET")]
@@ -35,7 +35,7 @@ pub struct RestoreArgs {
     #[arg(short, long, env = "FILE")]
     pub file: Option<String>,
     /// Send the put requests over this Kinesis stream, and put from it.
-    #[arg(short, long, value_name = "STREAM", env = "KINESIS_STREAM")]
+    #[arg(add = super::complete::streams(), short, long, value_name = "STREAM", env = "KINESIS_STREAM")]
     pub kinesis_stream: Option<String>,
     /// Taken as the original took it; records are spread evenly over all shards whatever it says.
     #[arg(short, long, value_name = "N")]
@@ -90,7 +90,7 @@ pub struct RestoreArgs {
     #[arg(long)]
     pub detach: bool,
     /// Go on with a job that was interrupted or failed, as it was told to.
-    #[arg(long, value_name = "ID")]
+    #[arg(add = super::complete::resumable_jobs(), long, value_name = "ID")]
     pub resume: Option<String>,
 }
 

@@ -11,6 +11,7 @@ use super::args::Global;
 use super::keymap;
 use super::report::{Exit, Report};
 use super::settings;
+use crate::cloud::cache;
 use crate::cloud::guard::NoWitness;
 use crate::cloud::{Cloud, CloudError, Context, Guard, Mode, budget};
 use crate::console::guardrails::Guardrails;
@@ -18,7 +19,7 @@ use crate::console::{self, ConsoleError, Place};
 use crate::jobs::{JobId, Journal, JournalError, audit};
 
 /// How long a person waits for a first answer before being told that there is none.
-const PATIENCE: Duration = Duration::from_secs(9);
+pub const PATIENCE: Duration = Duration::from_secs(9);
 
 /// One run of the command line.
 #[derive(Clone, Debug)]
@@ -146,6 +147,13 @@ impl Session {
                 ),
                 "check --endpoint-url, --region and the network",
             )),
+        }
+    }
+
+    /// Keeps what was seen of the context, for completions and the console's first frame. Nothing depends on it.
+    pub fn remember(&self, seen: impl FnOnce(&mut cache::Inventory)) {
+        if let Err(error) = cache::update(&self.state, &self.context, seen) {
+            tracing::debug!(%error, "what was seen could not be kept");
         }
     }
 

@@ -25,6 +25,7 @@ const AT_ONCE: usize = 4;
 #[derive(Clone, Debug, Args)]
 pub struct StreamsArgs {
     /// Only this one, with its shards.
+    #[arg(add = super::complete::streams())]
     pub name: Option<String>,
     /// Repeat.
     #[command(flatten)]
@@ -123,6 +124,11 @@ async fn show_all(session: &Session, cloud: &Cloud) -> Result<(), Report> {
     });
     let streams: Vec<Stream> = session.answered(described.buffered(AT_ONCE).try_collect()).await?;
     let now = now_ms();
+    session.remember(|seen| {
+        seen.region.clone_from(&cloud.region);
+        seen.list_streams(names.clone(), now);
+        seen.describe_streams(streams.iter().cloned());
+    });
     // Without CloudWatch the list is still a list.
     let minutes = if names.is_empty() {
         Vec::new()

@@ -1,16 +1,39 @@
 //! `sluice tables`: what the console's first screen shows, as rows.
 
+use std::time::Duration;
+
+use clap::Args;
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 
-use super::args::NamedArgs;
 use super::print::{self, Columns, Side};
 use super::report::{Exit, Report};
 use super::session::Session;
+use super::watch::WatchArgs;
 use crate::cloud::inventory::{self, Table};
 use crate::cloud::metrics::{self, Query};
 use crate::cloud::{Cloud, CloudError};
+use crate::event::Layout;
 use crate::jobs::journal::now_ms;
+
+mod one;
+
+/// All tables, or one.
+#[derive(Debug, Args)]
+pub struct TablesArgs {
+    /// Only this one, with its indexes, and its charts as numbers.
+    #[arg(add = super::complete::tables())]
+    pub name: Option<String>,
+    /// How far back the charts of one table go.
+    #[arg(long, value_name = "TIME", default_value = "15m", requires = "name", value_parser = humantime::parse_duration)]
+    pub over: Duration,
+    /// Only event tables: those that `sluice pump` writes and `sluice playback` reads.
+    #[arg(long, conflicts_with = "name")]
+    pub events: bool,
+    /// Repeat.
+    #[command(flatten)]
+    pub watch: WatchArgs,
+}
 
 /// How many tables are described at once: `DescribeTable` is limited per account.
 const AT_ONCE: usize = 8;
@@ -35,6 +58,9 @@ struct Row {
     /// What the table's stream carries; null without one.
     stream: Option<String>,
     indexes: Vec<IndexRow>,
+    /// `ordered` or `original`; only where event tables were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_layout: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -67,35 +93,62 @@ impl Row {
                     write_capacity: index.provisioned.map(|p| p.write),
                 })
                 .collect(),
+            event_layout: None,
             table: table.name,
         }
     }
 }
 
 /// Prints every table, or one.
-pub async fn run(args: NamedArgs, session: &Session) -> Result<Exit, Report> {
+pub async fn run(args: TablesArgs, session: &Session) -> Result<Exit, Report> {
     let cloud = session.reading().await?;
-    let name = args.name.as_deref();
-    args.watch.repeat(session.global.json, || show(name, session, &cloud)).await
+    let json = session.global.json;
+    match &args.name {
+        Some(name) => args.watch.repeat(json, || show_one(name, args.over, session, &cloud)).await,
+        None => args.watch.repeat(json, || show(args.events, session, &cloud)).await,
+    }
 }
 
-async fn show(name: Option<&str>, session: &Session, cloud: &Cloud) -> Result<(), Report> {
-    let names = match name {
-        Some(name) => vec![name.to_owned()],
-        None => session.answered(inventory::table_names(cloud)).await?,
+async fn show_one(name: &str, over: Duration, session: &Session, cloud: &Cloud) -> Result<(), Report> {
+    let row = if session.global.json {
+        let table = session.answered(inventory::table(cloud, name)).await?;
+        let load = load(cloud, std::slice::from_ref(&table)).await.ok().and_then(|mut loads| loads.pop().flatten());
+        serde_json::to_value(Row::of(table, load)).unwrap_or_default()
+    } else {
+        serde_json::Value::Null
     };
-    let tables: Vec<Table> = session
+    one::show(name, over, session, cloud, row).await
+}
+
+async fn show(events: bool, session: &Session, cloud: &Cloud) -> Result<(), Report> {
+    let names = session.answered(inventory::table_names(cloud)).await?;
+    let mut tables: Vec<Table> = session
         .answered(
             futures::stream::iter(&names).map(|name| inventory::table(cloud, name)).buffered(AT_ONCE).try_collect(),
         )
         .await?;
+    session.remember(|seen| {
+        seen.region.clone_from(&cloud.region);
+        seen.list_tables(names.clone(), now_ms());
+        seen.describe_tables(tables.iter().cloned());
+    });
+    if events {
+        tables.retain(|table| Layout::of_key(&table.key).is_some());
+    }
     let loads = load(cloud, &tables).await.unwrap_or_else(|error| {
         eprintln!("warning: {error}");
         vec![None; tables.len()]
     });
-    let rows: Vec<Row> = tables.into_iter().zip(loads).map(|(table, load)| Row::of(table, load)).collect();
+    let row = |(table, load): (Table, _)| {
+        let layout = Layout::of_key(&table.key).filter(|_| events).map(|layout| layout.to_string());
+        Row { event_layout: layout, ..Row::of(table, load) }
+    };
+    let rows: Vec<Row> = tables.into_iter().zip(loads).map(row).collect();
     if session.global.json {
         return rows.iter().try_for_each(print::json);
+    }
+    if rows.is_empty() && events {
+        return print::line(&format!("no event tables in {}: sluice pump --create-tables makes them", cloud.region));
     }
     if rows.is_empty() {
         return print::line(&format!(
@@ -136,7 +189,7 @@ fn as_columns(rows: &[Row]) -> Columns {
         let capacity = |units: Option<u64>| units.map_or_else(|| "on demand".to_owned(), print::grouped);
         let rate = |rate: Option<f64>| rate.map_or_else(|| "?".to_owned(), |rate| format!("{rate:.1}"));
         columns.row(&[
-            row.table.clone(),
+            row.event_layout.as_ref().map_or_else(|| row.table.clone(), |layout| format!("{} ({layout})", row.table)),
             row.status.clone(),
             print::grouped(row.items),
             print::grouped(row.bytes),

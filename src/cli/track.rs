@@ -24,7 +24,7 @@ pub struct TrackArgs {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
     /// The stream.
-    #[arg(short, long, value_name = "STREAM", env = "KINESIS_STREAM")]
+    #[arg(add = super::complete::streams(), short, long, value_name = "STREAM", env = "KINESIS_STREAM")]
     pub kinesis_stream: String,
     /// How long an event waits for others to go with it.
     #[arg(long, value_name = "TIME", default_value = "4ms", value_parser = humantime::parse_duration)]

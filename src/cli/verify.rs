@@ -21,7 +21,7 @@ pub struct VerifyArgs {
     #[arg(value_name = "SOURCE", required_unless_present_any = ["replica", "job"])]
     pub source: Vec<String>,
     /// The table that is read.
-    #[arg(short, long, value_name = "TABLE", env = "TABLE_NAME", required_unless_present = "job")]
+    #[arg(add = super::complete::tables(), short, long, value_name = "TABLE", env = "TABLE_NAME", required_unless_present = "job")]
     pub table: Option<String>,
     /// How the backup is read.
     #[command(flatten)]
@@ -42,10 +42,10 @@ pub struct VerifyArgs {
 #[command(next_help_heading = "A replica")]
 pub struct ReplicaArgs {
     /// Compare the table with this replica of it instead of a backup.
-    #[arg(long, value_name = "TABLE", conflicts_with_all = ["source", "format", "until", "keep_going"])]
+    #[arg(add = super::complete::tables(), long, value_name = "TABLE", conflicts_with_all = ["source", "format", "until", "keep_going"])]
     pub replica: Option<String>,
     /// Compare what this replicate job reads and writes, with its options.
-    #[arg(long, value_name = "ID", conflicts_with_all = ["source", "format", "until", "keep_going", "filter", "rename", "set", "skip_expired", "replica"])]
+    #[arg(add = super::complete::jobs(), long, value_name = "ID", conflicts_with_all = ["source", "format", "until", "keep_going", "filter", "rename", "set", "skip_expired", "replica"])]
     pub job: Option<String>,
     /// Only look at the keys that the job's own audit found to differ.
     #[arg(long, requires = "job", conflicts_with_all = ["source", "replica"])]

@@ -10,7 +10,7 @@ use super::report::{Exit, Report};
 use super::signal::Stop;
 
 /// Repeats a list.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct WatchArgs {
     /// Repeat every so often [every 2s when no time is given]
     #[arg(long, value_name = "EVERY", num_args = 0..=1, default_missing_value = "2s", value_parser = every)]
@@ -32,6 +32,24 @@ impl WatchArgs {
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<(), Report>>,
     {
+        self.repeat_while(json, || {
+            let shown = show();
+            async { shown.await.map(|()| true) }
+        })
+        .await
+    }
+
+    /// True where each round should be a line: it goes to no terminal.
+    pub fn is_piped(&self) -> bool {
+        self.watch.is_some() && !std::io::stdout().is_terminal()
+    }
+
+    /// The same, until `show` says that there will be no more to see.
+    pub async fn repeat_while<F, Fut>(&self, json: bool, mut show: F) -> Result<Exit, Report>
+    where
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<bool, Report>>,
+    {
         let Some(every) = self.watch else {
             show().await?;
             return Ok(Exit::Done);
@@ -49,7 +67,9 @@ impl WatchArgs {
                     }
                     tokio::select! {
                         () = stop.wait() => return Ok(Exit::Done),
-                        shown = show() => shown?,
+                        shown = show() => if !shown? {
+                            return Ok(Exit::Done);
+                        },
                     }
                 }
             }

@@ -18,7 +18,7 @@ use crate::jobs::{Ended, Kind, Spec, WorkSpec, start_detached};
 #[derive(Clone, Debug, Default, Args)]
 pub struct WorkArgs {
     /// The stream whose put requests are run.
-    #[arg(short, long, value_name = "STREAM", env = "KINESIS_STREAM")]
+    #[arg(add = super::complete::streams(), short, long, value_name = "STREAM", env = "KINESIS_STREAM")]
     pub kinesis_stream: String,
     /// Where shards begin that were not read before: trim-horizon, latest, a time such as 2026-11-20T14:03:00Z, or how
     /// long ago, such as 15m [else trim-horizon]
@@ -28,7 +28,7 @@ pub struct WorkArgs {
     #[arg(long)]
     pub drain: bool,
     /// Share the stream's shards with other workers through this DynamoDB table; it is made if it is not there.
-    #[arg(long, value_name = "TABLE")]
+    #[arg(add = super::complete::tables(), long, value_name = "TABLE")]
     pub lease_table: Option<String>,
     /// Let the shards send their records (enhanced fan-out) to the consumer of this name, registered if it is not there;
     /// AWS charges for it until it is deregistered.

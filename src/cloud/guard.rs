@@ -5,9 +5,11 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::future::Future;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aws_config::Region;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextRef;
 use aws_smithy_runtime_api::client::interceptors::{Intercept, SharedInterceptor};
@@ -41,7 +43,7 @@ pub enum Refused {
 }
 
 /// One change, as the audit keeps it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
     /// `dynamodb`, `kinesis`, `s3`, `cloudwatch`, `bigquery`.
     pub service: String,
@@ -51,6 +53,27 @@ pub struct Change {
     pub target: String,
     /// The request's body, empty for S3 data. Never holds credentials: those are in headers.
     pub request: String,
+    /// The region that it was signed for; `None` where the service has none.
+    pub region: Option<String>,
+    /// What was there before, as the fields of the request that would set it again; where the sender knew.
+    pub before: Option<String>,
+    /// The line of the audit whose opposite it is.
+    pub undoes: Option<i64>,
+}
+
+tokio::task_local! {
+    static BEFORE: String;
+    static UNDOES: i64;
+}
+
+/// Sends a change with what was there before, so that the audit knows what its opposite is.
+pub async fn knowing<T>(before: serde_json::Value, send: impl Future<Output = T>) -> T {
+    BEFORE.scope(before.to_string(), send).await
+}
+
+/// Does what undoes line `number` of the audit.
+pub async fn undoing<T>(number: i64, work: impl Future<Output = T>) -> T {
+    UNDOES.scope(number, work).await
 }
 
 impl Change {
@@ -62,6 +85,7 @@ impl Change {
             operation: operation.to_owned(),
             target: job.to_owned(),
             request: said.to_owned(),
+            ..Self::default()
         }
     }
 
@@ -191,7 +215,7 @@ impl Guard {
         SharedInterceptor::new(Gate(Arc::clone(self)))
     }
 
-    fn pass(&self, service: &str, operation: &str, request: &Request) -> Result<(), Refused> {
+    fn pass(&self, service: &str, operation: &str, region: Option<&Region>, request: &Request) -> Result<(), Refused> {
         let change = |whole: bool| {
             let body = request.body().bytes().unwrap_or_default();
             let s3 = service == "s3";
@@ -205,6 +229,9 @@ impl Guard {
                     _ => target_of(body),
                 },
                 request: if whole && !s3 { String::from_utf8_lossy(body).into_owned() } else { String::new() },
+                region: region.map(ToString::to_string),
+                before: BEFORE.try_with(Clone::clone).ok().filter(|_| whole),
+                undoes: UNDOES.try_with(|number| *number).ok(),
             }
         };
         self.judge(operation, change)
@@ -314,7 +341,7 @@ impl Intercept for Gate {
         if only_reads(&service, &operation) {
             return Ok(());
         }
-        self.0.pass(&service, &operation, context.request()).map_err(Into::into)
+        self.0.pass(&service, &operation, cfg.load::<Region>(), context.request()).map_err(Into::into)
     }
 }
 
@@ -349,6 +376,7 @@ mod tests {
             operation: "UpdateTable".into(),
             target: "t".into(),
             request: r#"{"TableName":"t's"}"#.into(),
+            ..Change::default()
         };
         assert_eq!(change.as_aws_command(), r#"aws dynamodb update-table --cli-input-json '{"TableName":"t'\''s"}'"#);
     }
@@ -370,6 +398,7 @@ mod tests {
                 .unwrap()
                 .into(),
             request: r#"{"Enabled":false}"#.into(),
+            ..Change::default()
         };
         assert_eq!(
             change.as_aws_command(),
@@ -384,6 +413,7 @@ mod tests {
             operation: "InsertTable".into(),
             target: "projects/p/datasets/d/tables".into(),
             request: "{}".into(),
+            ..Change::default()
         };
         let of = |mode| Guard::new(mode, Arc::new(NoWitness)).outside("bigquery", "InsertTable", Some(&change));
         assert_eq!(of(Mode::ReadOnly), Err(Refused::ReadOnly));
@@ -406,6 +436,7 @@ mod tests {
             operation: "UpdateTable".into(),
             target: "t".into(),
             request: "{}".into(),
+            ..Change::default()
         };
         let guard = Guard::open();
         for (mode, outcome) in

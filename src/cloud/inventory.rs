@@ -3,9 +3,11 @@
 use aws_sdk_dynamodb::types::{BillingMode, IndexStatus, KeyType, ScalarAttributeType, TableDescription, TableStatus};
 use aws_sdk_kinesis::types::StreamMode;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::context::Cloud;
 use super::error::{Class, CloudError};
+use super::guard;
 use crate::item::{KeyAttr, KeyKind, KeySchema};
 
 /// A table, as `DescribeTable` tells it.
@@ -304,14 +306,22 @@ pub async fn set_capacities(
     let unfit = |error: aws_sdk_dynamodb::error::BuildError| CloudError::new(Class::Invalid, error.to_string(), "");
     let mut request = cloud.dynamodb.update_table().table_name(&table.name);
     let mut words = Vec::new();
+    let (mut before, mut indexes_before) = (serde_json::Map::new(), Vec::new());
     for (index, rcu, wcu) in wanted {
         let name = index.unwrap_or(&table.name);
-        if table.throughput(*index).is_none() {
+        let Some(now) = table.throughput(*index) else {
             return Err(CloudError::new(
                 Class::Invalid,
                 format!("{name} has no provisioned capacity to set"),
                 "it is on demand: AWS scales it by itself",
             ));
+        };
+        let was = json!({ "ReadCapacityUnits": now.read, "WriteCapacityUnits": now.write });
+        match index {
+            None => drop(before.insert("ProvisionedThroughput".to_owned(), was)),
+            Some(name) => {
+                indexes_before.push(json!({ "Update": { "IndexName": name, "ProvisionedThroughput": was } }));
+            }
         }
         let throughput = ProvisionedThroughput::builder()
             .read_capacity_units(*rcu as i64)
@@ -331,22 +341,24 @@ pub async fn set_capacities(
         };
         words.push(format!("{name} to {wcu} WCU and {rcu} RCU"));
     }
-    request.send().await.map(drop).map_err(|e| CloudError::of(&format!("set the capacity of {}", words.join(", ")), &e))
+    if !indexes_before.is_empty() {
+        before.insert("GlobalSecondaryIndexUpdates".to_owned(), indexes_before.into());
+    }
+    let sent = guard::knowing(before.into(), request.send()).await;
+    sent.map(drop).map_err(|e| CloudError::of(&format!("set the capacity of {}", words.join(", ")), &e))
 }
 
-/// Asks for `to` open shards in a stream; AWS takes some minutes to split and merge.
-pub async fn set_shards(cloud: &Cloud, stream: &str, to: u64) -> Result<(), CloudError> {
+/// Asks for `to` open shards in a stream that has `from`; AWS takes some minutes to split and merge.
+pub async fn set_shards(cloud: &Cloud, stream: &str, from: u64, to: u64) -> Result<(), CloudError> {
     use aws_sdk_kinesis::types::ScalingType;
-    cloud
+    let request = cloud
         .kinesis
         .update_shard_count()
         .stream_name(stream)
         .target_shard_count(i32::try_from(to).unwrap_or(i32::MAX))
-        .scaling_type(ScalingType::UniformScaling)
-        .send()
-        .await
-        .map(drop)
-        .map_err(|e| CloudError::of(&format!("set stream {stream} to {to} shards"), &e))
+        .scaling_type(ScalingType::UniformScaling);
+    let sent = guard::knowing(json!({ "TargetShardCount": from }), request.send()).await;
+    sent.map(drop).map_err(|e| CloudError::of(&format!("set stream {stream} to {to} shards"), &e))
 }
 
 /// The AWS account of the credentials in use.

@@ -1,7 +1,8 @@
 //! Event source mappings: which Lambda functions read a stream, how they fare, and pausing them.
 
 use super::context::Cloud;
-use super::error::CloudError;
+use super::error::{Class, CloudError};
+use super::guard;
 use super::metrics::{self, Query};
 
 /// An event source mapping, as `ListEventSourceMappings` tells it.
@@ -91,7 +92,27 @@ pub async fn list(cloud: &Cloud, stream_arn: &str) -> Result<Vec<Mapping>, Cloud
 pub async fn set_enabled(cloud: &Cloud, uuid: &str, enabled: bool) -> Result<(), CloudError> {
     let action = format!("{} event source mapping {uuid}", if enabled { "resume" } else { "pause" });
     let request = cloud.lambda.update_event_source_mapping().uuid(uuid).enabled(enabled);
-    request.send().await.map(drop).map_err(|e| CloudError::of(&action, &e))
+    let sent = guard::knowing(serde_json::json!({ "Enabled": !enabled }), request.send()).await;
+    sent.map(drop).map_err(|e| CloudError::of(&action, &e))
+}
+
+/// The mapping `uuid`; `None` where there is none.
+pub async fn find(cloud: &Cloud, uuid: &str) -> Result<Option<Mapping>, CloudError> {
+    cloud.budget().turn().await;
+    match cloud.lambda.get_event_source_mapping().uuid(uuid).send().await {
+        Ok(m) => Ok(Some(Mapping {
+            uuid: m.uuid.unwrap_or_default(),
+            function_arn: m.function_arn.unwrap_or_default(),
+            state: m.state.unwrap_or_default(),
+            reason: m.state_transition_reason.unwrap_or_default(),
+            last_result: m.last_processing_result.unwrap_or_default(),
+            ..Mapping::default()
+        })),
+        Err(error) => {
+            let error = CloudError::of(&format!("look at event source mapping {uuid}"), &error);
+            if error.class == Class::NotFound { Ok(None) } else { Err(error) }
+        }
+    }
 }
 
 /// The newest iterator age of each of `functions`, ms: how old the last record of a batch was when the function was done

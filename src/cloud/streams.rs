@@ -7,6 +7,7 @@ use aws_sdk_kinesis::types::{ShardFilter, ShardFilterType};
 
 use super::context::Cloud;
 use super::error::CloudError;
+use super::guard;
 use super::inventory::Shard;
 use super::metrics::{self, Point, Query};
 use super::price;
@@ -213,12 +214,15 @@ pub async fn shard_rates(
 pub async fn set_retention(cloud: &Cloud, stream: &str, from: u32, to: u32) -> Result<(), CloudError> {
     let action = format!("let records of stream {stream} stay {to} hours");
     let hours = i32::try_from(to).unwrap_or(i32::MAX);
+    let before = serde_json::json!({ "RetentionPeriodHours": from });
     if to > from {
         let request = cloud.kinesis.increase_stream_retention_period().stream_name(stream);
-        request.retention_period_hours(hours).send().await.map(drop).map_err(|e| CloudError::of(&action, &e))
+        let sent = guard::knowing(before, request.retention_period_hours(hours).send()).await;
+        sent.map(drop).map_err(|e| CloudError::of(&action, &e))
     } else {
         let request = cloud.kinesis.decrease_stream_retention_period().stream_name(stream);
-        request.retention_period_hours(hours).send().await.map(drop).map_err(|e| CloudError::of(&action, &e))
+        let sent = guard::knowing(before, request.retention_period_hours(hours).send()).await;
+        sent.map(drop).map_err(|e| CloudError::of(&action, &e))
     }
 }
 

@@ -519,6 +519,12 @@ impl App {
     pub(super) fn arrived(&mut self, _from: &Screen) -> Vec<Effect> {
         self.frozen_ms = None;
         self.letters_list.select_first();
+        if let (Screen::Dead(id), Some((of, ..))) = (&self.screen, &self.letters)
+            && id != of
+        {
+            // What was looked for among those of another job would hide some of this one's.
+            self.letters_list.filter.clear();
+        }
         self.decision_at = 0;
         self.index_at = 0;
         let mut effects = vec![self.watch()];

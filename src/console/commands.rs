@@ -310,9 +310,8 @@ pub fn command(name: &str) -> Option<&'static Command> {
 impl Command {
     /// How it is typed.
     pub fn usage(&self) -> String {
-        let arguments = self.arguments.iter().map(|argument| match argument.is_optional {
-            true => format!(" [{}]", argument.name),
-            false => format!(" {}", argument.name),
+        let arguments = self.arguments.iter().map(|argument| {
+            if argument.is_optional { format!(" [{}]", argument.name) } else { format!(" {}", argument.name) }
         });
         format!("{}{}", self.name, arguments.collect::<String>())
     }

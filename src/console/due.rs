@@ -108,7 +108,8 @@ impl App {
             self.table_minutes_ms = Some(self.now_ms);
             effects.push(Effect::LoadTableMinutes(visible, self.now_ms - 8 * 60_000, self.now_ms));
         }
-        if self.screen == Screen::Tables && self.tables_measuring_ms.is_none_or(|at| self.now_ms - at >= LIST_MS) {
+        let is_filtered = self.screen == Screen::Tables && !self.tables_list.filter.is_empty();
+        if is_filtered && self.tables_measuring_ms.is_none_or(|at| self.now_ms - at >= LIST_MS) {
             let unmeasured =
                 self.arranged_tables().unknown.into_iter().filter(|row| row.is_here && row.table.is_some());
             let page: Vec<String> = unmeasured.take(MEASURED_PAGE).map(|row| row.name.to_owned()).collect();
@@ -195,7 +196,8 @@ impl App {
                 self.undescribed_streams().into_iter().filter(|name| !names.contains(name)).collect();
             effects.push(Effect::LoadStreams(self.streams.request, [names.as_slice(), more.as_slice()].concat()));
         }
-        if self.screen == Screen::Streams && self.streams_measuring_ms.is_none_or(|at| self.now_ms - at >= LIST_MS) {
+        let is_filtered = self.screen == Screen::Streams && !self.streams_list.filter.is_empty();
+        if is_filtered && self.streams_measuring_ms.is_none_or(|at| self.now_ms - at >= LIST_MS) {
             let unmeasured =
                 self.arranged_streams().unknown.into_iter().filter(|row| row.is_here && !row.stream.status.is_empty());
             let page: Vec<String> = unmeasured.take(MEASURED_PAGE / 2).map(|row| row.stream.name.clone()).collect();

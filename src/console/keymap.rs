@@ -698,7 +698,7 @@ mod tests {
             ),
             (
                 "[tables]\nsort = [\"g\"]",
-                "2: [tables] sort is bound to g, which begins g g of [global] first: unbind one with []",
+                "2: [tables] sort is bound to g, which begins g w of [global] words: unbind one with []",
             ),
             (
                 "[job]\nlog = [\"l\", \"l x\"]",

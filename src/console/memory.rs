@@ -252,9 +252,8 @@ impl App {
             listing.sort.reversed = kept.reversed;
         }
         if let Some(spot) = kept.at.filter(|_| is_free) {
-            // Before the first frame nothing is to be done yet: `begin` asks for what the screen needs.
-            drop(self.go_to(&spot));
-            self.trail.clear();
+            // `begin` asks for what the screen needs.
+            (self.screen, self.behind) = self.screens_of(&spot);
             self.remembered.reopened = Some(spot).filter(|spot| self.screen != spot.list());
         }
         if filtered && self.list_on_screen().is_some_and(|(_, list)| !list.filter.is_empty()) {

@@ -93,6 +93,8 @@ pub struct Entry {
     pub group: Group,
     /// Its name.
     pub name: String,
+    /// What else it is found by.
+    also: String,
     /// A word on it.
     pub note: String,
     /// The key that does the same.
@@ -154,7 +156,12 @@ fn ranked(all: Vec<Entry>, line: &str) -> Vec<Entry> {
     let mut buffer = Vec::new();
     let mut scored: Vec<(bool, u32, Entry)> = Vec::new();
     for entry in all {
-        if let Some(score) = pattern.score(Utf32Str::new(&entry.name, &mut buffer), &mut matcher) {
+        let mut score = pattern.score(Utf32Str::new(&entry.name, &mut buffer), &mut matcher);
+        if score.is_none() && !entry.also.is_empty() {
+            let both = format!("{} {}", entry.name, entry.also);
+            score = pattern.score(Utf32Str::new(&both, &mut buffer), &mut matcher);
+        }
+        if let Some(score) = score {
             scored.push((entry.name.eq_ignore_ascii_case(line), score, entry));
         }
     }
@@ -167,6 +174,7 @@ fn bookmarks(app: &App) -> Vec<Entry> {
     let entry = |spot: &Spot| Entry {
         group: Group::Bookmark,
         name: spot.words(),
+        also: String::new(),
         note: String::new(),
         key: String::new(),
         does: Does::Go(spot.clone()),
@@ -177,7 +185,9 @@ fn bookmarks(app: &App) -> Vec<Entry> {
 fn everything(app: &App, with_history: bool) -> Vec<Entry> {
     let mut all: Vec<Entry> = Vec::new();
     let mut add = |group: Group, name: String, note: String, key: String, does: Does| {
-        all.push(Entry { group, name, note, key, does });
+        // A job is found by what it does, too.
+        let also = if group == Group::Job { note.clone() } else { String::new() };
+        all.push(Entry { group, name, also, note, key, does });
     };
     if with_history {
         for line in app.remembered.memory.typed.iter().rev().take(RECENT) {
@@ -208,10 +218,7 @@ fn everything(app: &App, with_history: bool) -> Vec<Entry> {
         (Group::Events, Of::EventTable, Spot::Playback),
     ] {
         for (name, note) in candidates(app, of) {
-            // A job is found by what it does, too.
-            let shown = if group == Group::Job { format!("{name} {note}") } else { name.clone() };
-            let note = if group == Group::Job { String::new() } else { note };
-            add(group, shown, note, String::new(), Does::Go(spot(name)));
+            add(group, name.clone(), note, String::new(), Does::Go(spot(name)));
         }
     }
     all
@@ -244,7 +251,7 @@ fn completions(app: &App, command: &'static Command, rest: &str) -> Vec<Entry> {
     let more = command.argument(&words, at + 1).is_some();
     let entry = |(name, note): (String, String)| {
         let line = format!("{} {before}{name}{}", command.name, if more { " " } else { "" });
-        Entry { group: Group::Argument, name, note, key: String::new(), does: Does::Line(line) }
+        Entry { group: Group::Argument, name, also: String::new(), note, key: String::new(), does: Does::Line(line) }
     };
     ranked(candidates(app, argument.of).into_iter().map(entry).collect(), word)
 }

@@ -113,8 +113,14 @@ impl App {
 
     /// Shows a place, with its lists behind it.
     pub(super) fn go_to(&mut self, spot: &Spot) -> Vec<Effect> {
+        let (screen, behind) = self.screens_of(spot);
+        self.show(screen, behind)
+    }
+
+    /// The screen of a place, and what is behind it.
+    pub(super) fn screens_of(&mut self, spot: &Spot) -> (Screen, Vec<Screen>) {
         let list = spot.list();
-        let (screen, behind) = match spot {
+        match spot {
             Spot::Tables | Spot::Streams | Spot::Jobs | Spot::EventTables => (list, Vec::new()),
             Spot::Table(name) => (Screen::Table(name.clone()), vec![list]),
             Spot::Stream(name) => (Screen::Stream(name.clone()), vec![list]),
@@ -128,8 +134,7 @@ impl App {
                 super::playback::take(self, name);
                 (Screen::Playback, vec![list])
             }
-        };
-        self.show(screen, behind)
+        }
     }
 
     /// The screen of a job's kind.

@@ -237,7 +237,7 @@ async fn a_mapping_is_paused_after_a_question_and_resumed_likewise() {
     tester.press("m").await;
     tester.sees("put-requests").await;
     tester.sees("PROBLEM: Function call failed").await;
-    tester.press("p").await;
+    tester.press("down p").await;
     tester.sees("Pause put-requests").await;
     assert_eq!(tester.changed(), []);
     tester.press("y").await;
@@ -245,7 +245,7 @@ async fn a_mapping_is_paused_after_a_question_and_resumed_likewise() {
         Effect::Stream(StreamEffect::SetMapping { uuid: uuid.into(), function: function.into(), enabled })
     };
     assert_eq!(tester.changed(), [set("u-1", "put-requests", false)]);
-    tester.press("down p y").await;
+    tester.press("up p y").await;
     assert_eq!(tester.changed(), [set("u-2", "pump:live", true)]);
 }
 

@@ -161,12 +161,15 @@ impl Tester {
 
     /// With a restore under way in the journal.
     pub(super) fn watching(screen: Screen, mode: Mode, size: (u16, u16)) -> Self {
-        let tester = Self::open(screen, mode, size);
+        Self::open(screen, mode, size).with_a_restore()
+    }
+
+    fn with_a_restore(self) -> Self {
         let id = JobId("r-7f3a".into());
-        tester.send(Msg::Jobs(vec![fixture::job("r-7f3a", State::Running), done_job()], Vec::new()));
-        tester.send(Msg::Samples(id.clone(), fixture::samples()));
-        tester.send(Msg::Notes(id, fixture::notes()));
-        tester
+        self.send(Msg::Jobs(vec![fixture::job("r-7f3a", State::Running), done_job()], Vec::new()));
+        self.send(Msg::Samples(id.clone(), fixture::samples()));
+        self.send(Msg::Notes(id, fixture::notes()));
+        self
     }
 
     pub(super) fn send(&self, msg: Msg) {

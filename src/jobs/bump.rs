@@ -81,9 +81,51 @@ pub async fn change(
     (rcu, wcu): (u64, u64),
     job: Option<&JobId>,
 ) -> Result<(), BumpError> {
-    let resource = Resource::of_table(&table.name, index);
-    let note = Remembered::before(cloud, journal, &[(resource, from, wcu)], job)?;
-    note.or_forget(inventory::set_capacity(cloud, table, index, rcu, wcu).await)
+    change_all(cloud, journal, table, &[(index, from, (rcu, wcu))], job).await
+}
+
+/// The same of a table and its indexes in one request: of each the index, the WCU until now, and (RCU, WCU) to set.
+pub async fn change_all(
+    cloud: &Cloud,
+    journal: Option<&Journal>,
+    table: &Table,
+    changes: &[(Option<&str>, u64, (u64, u64))],
+    job: Option<&JobId>,
+) -> Result<(), BumpError> {
+    let resource = |index: Option<&str>| Resource::of_table(&table.name, index);
+    let notes: Vec<_> = changes.iter().map(|(index, from, (_, wcu))| (resource(*index), *from, *wcu)).collect();
+    let wanted: Vec<_> = changes.iter().map(|(index, _, (rcu, wcu))| (*index, *rcu, *wcu)).collect();
+    let note = Remembered::before(cloud, journal, &notes, job)?;
+    note.or_forget(inventory::set_capacities(cloud, table, &wanted).await)
+}
+
+/// Takes a stream that has `from` open shards through `steps`, each once AWS is done with the one before, which may take
+/// `patience`. `done` is told of each: from how many, to how many.
+///
+/// # Errors
+/// With how many shards the stream had then.
+pub async fn through_shards(
+    cloud: &Cloud,
+    journal: Option<&Journal>,
+    stream: &str,
+    from: u64,
+    steps: &[u64],
+    patience: Duration,
+    done: &mut (dyn FnMut(u64, u64) + Send),
+) -> Result<(), (u64, BumpError)> {
+    let mut at = from;
+    for step in steps {
+        change_shards(cloud, journal, stream, at, *step, None).await.map_err(|error| (at, error))?;
+        let settled = settled_stream(cloud, stream, patience).await.map_err(|error| (at, error.into()))?;
+        if settled.status != "ACTIVE" {
+            let what = format!("stream {stream} is still {} on its way to {step} shards", settled.status);
+            let hint = format!("run this again once it is ACTIVE: sluice streams {stream}");
+            return Err((at, CloudError::new(Class::InUse, what, hint).into()));
+        }
+        done(at, *step);
+        at = *step;
+    }
+    Ok(())
 }
 
 /// Asks for `to` shards of a stream that has `from`, and remembers what was there.
@@ -97,7 +139,7 @@ pub async fn change_shards(
 ) -> Result<(), BumpError> {
     let resource = Resource::Stream(stream.to_owned());
     let note = Remembered::before(cloud, journal, &[(resource, from, to)], job)?;
-    note.or_forget(inventory::set_shards(cloud, stream, to).await)
+    note.or_forget(inventory::set_shards(cloud, stream, from, to).await)
 }
 
 /// Raises what job `job` needs of `table` and its indexes, only upward, in one request. Returns what was done, in words.
@@ -114,22 +156,20 @@ pub async fn raise(
     let table = settled_table(cloud, table, PATIENCE).await?;
     let wanted = std::iter::once((None, raise.table));
     let wanted = wanted.chain(raise.indexes.iter().map(|(name, wcu)| (Some(name.as_str()), *wcu)));
-    let (mut changes, mut notes, mut words) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut changes, mut words) = (Vec::new(), Vec::new());
     for (index, to) in wanted {
         let resource = Resource::of_table(&table.name, index);
         match table.throughput(index) {
             Some(now) if now.write < to => {
                 words.push(format!("raised {resource} from {} to {to} WCU", now.write));
-                changes.push((index, now.read, to));
-                notes.push((resource, now.write, to));
+                changes.push((index, now.write, (now.read, to)));
             }
             Some(now) => words.push(format!("{resource} has {} WCU already, {to} were wanted", now.write)),
             None => words.push(format!("{resource} is on demand: there is nothing to raise")),
         }
     }
     if !changes.is_empty() {
-        let note = Remembered::before(cloud, Some(journal), &notes, Some(job))?;
-        note.or_forget(inventory::set_capacities(cloud, &table, &changes).await)?;
+        change_all(cloud, Some(journal), &table, &changes, Some(job)).await?;
         words.push("given back when this job ends".to_owned());
     }
     Ok(words.join("; "))
@@ -375,7 +415,7 @@ async fn give_shards_back(
             return closed(journal, bump, done);
         };
         let step = shards::steps(now.unwrap_or_default(), to)[0];
-        match inventory::set_shards(cloud, stream, step).await {
+        match inventory::set_shards(cloud, stream, now.unwrap_or_default(), step).await {
             Ok(()) => at = Some(step),
             Err(error) if matches!(error.class, Class::DryRun | Class::ReadOnly) => return Err(error.into()),
             Err(error) => {

@@ -10,7 +10,7 @@ use aws_smithy_types::body::SdkBody;
 use super::spec::SourceSpec;
 use crate::backup::{BackupError, Set, Wanted};
 use crate::cloud::schema::{Schema, SchemaError, key_in_words};
-use crate::cloud::{Class, Cloud, CloudError, Context};
+use crate::cloud::{Class, Cloud, CloudError, Context, guard};
 use crate::item::KeySchema;
 
 /// Where a table's schema comes from.
@@ -246,7 +246,9 @@ pub async fn create(
     let Some(attribute) = &new.expires else { return Ok(()) };
     let ttl = TimeToLiveSpecification::builder().attribute_name(attribute).enabled(true).build();
     let ttl = ttl.map_err(|error| CloudError::new(Class::Invalid, error.to_string(), ""))?;
-    let set = cloud.dynamodb.update_time_to_live().table_name(name).time_to_live_specification(ttl).send().await;
+    let before = serde_json::json!({ "TimeToLiveSpecification": { "Enabled": false, "AttributeName": attribute } });
+    let request = cloud.dynamodb.update_time_to_live().table_name(name).time_to_live_specification(ttl);
+    let set = guard::knowing(before, request.send()).await;
     match set {
         Ok(_) => told(format!("items of {name} expire by their attribute {attribute}, as in the original")),
         // The table is there and right but for this: a restore goes on, and says it.

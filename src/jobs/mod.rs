@@ -23,6 +23,7 @@ mod restore;
 pub mod spec;
 mod speed;
 pub mod track;
+pub mod undo;
 mod verify;
 pub mod work;
 mod worker;

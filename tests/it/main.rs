@@ -36,5 +36,6 @@ mod table_streams;
 #[cfg(unix)]
 mod terminal;
 mod track;
+mod twin;
 mod verify;
 mod work;

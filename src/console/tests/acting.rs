@@ -144,6 +144,7 @@ async fn a_dry_run_shows_what_would_be_sent() {
         operation: "UpdateTable".into(),
         target: "historical".into(),
         request: r#"{"TableName":"historical"}"#.into(),
+        ..Change::default()
     }));
     tester.sees("dry run: this would have been sent").await;
     tester.sees("aws dynamodb update-table --cli-input-json").await;
@@ -301,7 +302,7 @@ async fn a_form_with_an_error_starts_nothing_and_says_what_is_wrong() {
 async fn a_sequence_waits_for_its_second_key_and_says_which_there_are() {
     let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 30));
     tester.press("G g").await;
-    tester.sees("after g come g first").await;
+    tester.sees("g first").await;
     tester.press("g").await;
     assert_eq!(tester.runtime.app.selected_table().as_deref(), Some("historical"));
     tester.misses("after g come").await;

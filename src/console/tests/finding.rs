@@ -84,7 +84,7 @@ async fn a_capacity_that_is_typed_is_asked_about_as_that_of_the_key() {
 async fn what_is_wrong_with_a_line_is_told_under_it_with_the_nearest_name() {
     let mut tester = tables().await;
     for (line, said) in [
-        (": capcity enter", "did you mean \"capacity\"?"),
+        (": capaxity enter", "did you mean \"capacity\"?"),
         (": capacity space qoutes space 600 enter", "there is no table or stream \"qoutes\": did you mean \"quotes\"?"),
         (": capacity space quotes enter", "capacity TABLE, TABLE/INDEX or STREAM NUMBER: set write capacity"),
         (": capacity space quotes space 500 enter", "it has 500 already"),
@@ -250,10 +250,11 @@ fn write_down(tester: &mut Tester, folder: &std::path::Path) {
 }
 
 async fn started_again(folder: &std::path::Path) -> Tester {
-    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 30));
     let (memory, wrong) = memory::load(folder);
     assert_eq!(wrong, None);
-    tester.runtime.app.recall(memory, true);
+    let mut app = app(Screen::Tables, Mode::Normal);
+    app.recall(memory, true);
+    let mut tester = Tester::of(app, false, (120, 30)).with_a_restore();
     tester.look().await;
     tester
 }
@@ -370,7 +371,7 @@ async fn words_are_those_on_screen_first_and_can_be_searched() {
 #[tokio::test]
 async fn help_is_searched_by_key_and_by_what_it_does() {
     let mut tester = tables().await;
-    tester.press("? / write capacity").await;
+    tester.press("? / write space capacity").await;
     tester.sees("raise the table's write capacity by a step").await;
     tester.misses("leave the console").await;
     tester.press("esc").await;
@@ -455,7 +456,7 @@ fn what_a_filter_must_know_is_described_in_pages_of_which_one_is_under_way() {
 fn without_a_filter_only_what_is_on_screen_is_described() {
     let mut app = thousand("table !0001");
     let mut wanted = 0;
-    for step in 0..100 {
+    for step in 0..300 {
         let now_ms = NOW_MS + step * 300;
         for effect in update(&mut app, Msg::Tick { now_ms, requests: 0 }) {
             if let Effect::LoadTables(request, names) = effect {

@@ -28,7 +28,7 @@ async fn a_filter_shows_what_contains_it_and_esc_shows_all() {
     tester.sees("quotes").await;
     tester.misses("sessions").await;
     tester.press("zz enter").await;
-    tester.sees("None of the 3 tables contains").await;
+    tester.sees("None of 3 tables matches QUOzz").await;
     tester.press("/ esc").await;
     tester.sees("sessions").await;
 }

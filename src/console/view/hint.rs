@@ -2,6 +2,8 @@
 
 use ratatui::style::Style;
 
+use super::hint_others;
+
 use crate::cloud::inventory::Table;
 use crate::console::app::{App, Screen};
 use crate::console::history::History;
@@ -76,11 +78,20 @@ fn pressing(app: &App) -> Option<(String, Style)> {
             let streams = app.shown_streams();
             let (name, lag) =
                 streams.iter().filter_map(|s| Some((&s.name, app.stream_lag_ms(&s.name)?))).max_by_key(|s| s.1)?;
-            (lag >= 60_000).then(|| warn(format!("the readers of {name} are {} behind", duration(lag as f64))))
+            let key = app.keymap.chord(Scope::Streams, Action::Open).unwrap_or_default();
+            let behind =
+                || format!("the readers of {name} are {} behind; {key} shows which shards", duration(lag as f64));
+            (lag >= 60_000).then(|| warn(behind()))
         }
         Screen::Stream(name) => {
             let lag = app.stream_lag_ms(name)?;
-            (lag >= 60_000).then(|| warn(format!("the readers of {name} are {} behind", duration(lag as f64))))
+            let key = |action| app.keymap.chord(Scope::Stream, action).unwrap_or_default();
+            let behind = || {
+                let (sort, lambda) = (key(Action::Sort), key(Action::Mappings));
+                let lag = duration(lag as f64);
+                format!("the readers of {name} are {lag} behind; {sort} sorts by lag, {lambda} shows its functions")
+            };
+            (lag >= 60_000).then(|| warn(behind()))
         }
         Screen::Mappings(_) => {
             let known = app.at_stream.mappings.iter().flatten().flatten();
@@ -90,13 +101,12 @@ fn pressing(app: &App) -> Option<(String, Style)> {
             let retries = failing.retries.map_or("until its records expire".to_owned(), |n| format!("{n} times"));
             Some(warn(format!("{function}: {result}; Lambda tries that batch again {retries}")))
         }
-        Screen::Dead(_)
-        | Screen::Restore
-        | Screen::Backup
-        | Screen::Replica
-        | Screen::Autoscale(_)
-        | Screen::Tail(..) => None,
-        Screen::EventTables | Screen::Playback | Screen::Replay => None,
+        Screen::Dead(_) => hint_others::letter(app),
+        Screen::Autoscale(id) => hint_others::scaler(app, id),
+        Screen::Tail(..) => hint_others::tail(app),
+        Screen::Playback => hint_others::playback(app),
+        Screen::Restore | Screen::Backup | Screen::Replica | Screen::Replay => hint_others::form(app),
+        Screen::EventTables => None,
     }
 }
 

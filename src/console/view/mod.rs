@@ -19,6 +19,7 @@ mod context;
 pub mod dead;
 mod header;
 mod hint;
+mod hint_others;
 pub mod job;
 mod jobs;
 mod leases;
@@ -233,6 +234,14 @@ fn draw_prompt(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
         Purpose::Capacity(resource) => format!(" {} of {}: ", resource.unit(), shown(&resource.to_string())),
     };
     let mut spans = vec![Span::styled(label.clone(), app.theme.accent), Span::raw(shown(prompt.input.value()))];
+    if prompt.purpose == Purpose::Filter
+        && prompt.input.value().is_empty()
+        && let Some(list) = List::of(&app.screen)
+    {
+        let columns: Vec<&str> = list.fields().iter().map(|field| field.name).collect();
+        let words = format!("  words, !not, column>value, of {}", columns.join(" "));
+        spans.push(Span::styled(words, app.theme.dim));
+    }
     if let Some(error) = &prompt.error {
         spans.push(Span::styled(format!("   {error}"), app.theme.bad));
     }

@@ -14,7 +14,7 @@ use ratatui::text::{Line, Span};
 
 use super::over;
 use crate::console::app::App;
-use crate::console::palette::{Group, Palette, entries};
+use crate::console::palette::{Entry, Group, Palette, entries};
 use crate::console::widget::table::{self, Cell, left, right};
 use crate::console::widget::text::{shown, wrap};
 use crate::console::widget::{below, write};
@@ -46,10 +46,14 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, palette: &Palette) -> Optio
         write(buf, inner, 1 + row as u16, &Line::styled(words.as_str(), style));
     }
     let body = below(inner, 1 + told.len() as u16);
-    let columns = [left("", 44, 0), left("", 60, 2), right("", 12, 1)];
+    let wide = |text: &dyn Fn(&Entry) -> String| all.iter().map(|entry| Span::raw(text(entry)).width()).max();
+    let name = wide(&|entry| shown(&entry.name)).unwrap_or(0).clamp(12, 36);
+    let end = 10;
+    // What is said of an entry gets what is left: it is clipped, and does not leave.
+    let note = usize::from(inner.width).saturating_sub(name + end + 6);
+    let columns = [left("", name, 0), left("", note, if note < 12 { 2 } else { 0 }), right("", end, 1)];
     let cells: Vec<Vec<Cell>> = all
         .iter()
-        .take(usize::from(ROWS) * 8)
         .map(|entry| {
             let end = if entry.key.is_empty() { entry.group.word().to_owned() } else { entry.key.clone() };
             let style = if entry.group == Group::Key { theme.accent } else { theme.dim };

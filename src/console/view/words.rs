@@ -150,6 +150,9 @@ pub fn draw_tour(buf: &mut Buffer, area: Rect, app: &App) {
     let width = area.width.min(100);
     let lines: Vec<String> =
         tour(app).iter().flat_map(|line| wrap(line, usize::from(width).saturating_sub(4))).collect();
+    let height = (lines.len() as u16 + 2).min(area.height);
+    // At the bottom: what the first screen shows stays in sight.
+    let area = Rect { y: area.bottom() - height, height, ..area };
     let inner = over(
         buf,
         area,

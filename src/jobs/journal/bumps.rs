@@ -1,4 +1,4 @@
-//! Capacity that is to be given back, and the audit of every change.
+//! Capacity that is to be given back.
 
 use rusqlite::{Row, params};
 
@@ -6,7 +6,6 @@ use super::jobs::{from_json, to_json};
 use super::{Journal, JournalError, now_ms};
 use crate::capacity::Resource;
 use crate::cloud::Context;
-use crate::cloud::guard::Change;
 use crate::jobs::spec::JobId;
 
 /// Capacity that was raised, and what was there before.
@@ -35,21 +34,6 @@ impl Bump {
     pub fn is_ours(&self, capacity: u64) -> bool {
         capacity == self.after || capacity == self.from && self.from > self.before
     }
-}
-
-/// One line of the audit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuditLine {
-    /// When, ms since epoch.
-    pub at_ms: i64,
-    /// The system user who ran `sluice`.
-    pub who: String,
-    /// The job that sent it.
-    pub job: Option<JobId>,
-    /// Where.
-    pub context: Context,
-    /// What was sent.
-    pub change: Change,
 }
 
 impl Journal {
@@ -162,71 +146,6 @@ impl Journal {
         self.ok(updated)?;
         self.close_bump(bump.number)?;
         Ok(true)
-    }
-
-    /// How often `operation` was sent to `target` since `since_ms` (ms since epoch), as the audit knows it.
-    pub fn audit_count(
-        &self,
-        context: &Context,
-        operation: &str,
-        target: &str,
-        since_ms: i64,
-    ) -> Result<usize, JournalError> {
-        let read = || {
-            let mut rows = self
-                .conn
-                .prepare_cached("select context from audit where operation = ?1 and target = ?2 and at_ms >= ?3")?;
-            rows.query_map(params![operation, target, since_ms], |row| from_json(0, &row.get::<_, String>(0)?))?
-                .collect::<rusqlite::Result<Vec<Context>>>()
-        };
-        Ok(self.ok(read())?.iter().filter(|sent| sent.is_same_place(context)).count())
-    }
-
-    /// Writes down a change that is about to be sent.
-    pub fn audit(&self, context: &Context, job: Option<&JobId>, change: &Change) -> Result<(), JournalError> {
-        let named = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
-        let who = named.unwrap_or_else(|_| format!("uid {}", rustix::process::getuid().as_raw()));
-        let inserted = self.conn.execute(
-            "insert into audit (at_ms, who, job, context, service, operation, target, request)
-             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            params![
-                now_ms(),
-                who,
-                job.map(|j| &j.0),
-                to_json(context),
-                change.service,
-                change.operation,
-                change.target,
-                change.request
-            ],
-        );
-        self.ok(inserted).map(drop)
-    }
-
-    /// The newest `most` lines of the audit, newest first.
-    pub fn audit_lines(&self, most: usize) -> Result<Vec<AuditLine>, JournalError> {
-        let read = || {
-            let mut rows = self.conn.prepare_cached(
-                "select at_ms, who, job, context, service, operation, target, request
-                 from audit order by number desc limit ?1",
-            )?;
-            rows.query_map([most as i64], |row| {
-                Ok(AuditLine {
-                    at_ms: row.get(0)?,
-                    who: row.get(1)?,
-                    job: row.get::<_, Option<String>>(2)?.map(JobId),
-                    context: from_json(3, &row.get::<_, String>(3)?)?,
-                    change: Change {
-                        service: row.get(4)?,
-                        operation: row.get(5)?,
-                        target: row.get(6)?,
-                        request: row.get(7)?,
-                    },
-                })
-            })?
-            .collect()
-        };
-        self.ok(read())
     }
 }
 

@@ -110,6 +110,34 @@ impl Journal {
         self.ok(read())
     }
 
+    /// Why records of job `id` died: the reason, how many letters have it, and how many of them are open; the most
+    /// frequent `most` first. And how many reasons there are.
+    pub fn letter_reasons(&self, id: &JobId, most: usize) -> Result<(Vec<(String, u64, u64)>, u64), JournalError> {
+        let read = || {
+            let mut rows = self.conn.prepare_cached(
+                "select reason, count(*), sum(fate is null) from letters where job = ?1
+                 group by reason order by count(*) desc, min(number) limit ?2",
+            )?;
+            let reasons = rows
+                .query_map(params![id.0, most as i64], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                .collect::<rusqlite::Result<Vec<_>>>()?;
+            let sql = "select count(distinct reason) from letters where job = ?1";
+            Ok((reasons, self.conn.query_row(sql, [&id.0], |row| row.get(0))?))
+        };
+        self.ok(read())
+    }
+
+    /// The first `most` dead letters of job `id` with this reason, the settled ones too.
+    pub fn letters_of_reason(&self, id: &JobId, reason: &str, most: usize) -> Result<Vec<DeadLetter>, JournalError> {
+        let read = || {
+            let mut rows = self.conn.prepare_cached(&format!(
+                "select {COLUMNS} from letters where job = ?1 and reason = ?2 order by number limit ?3"
+            ))?;
+            rows.query_map(params![id.0, reason, most as i64], read_letter)?.collect()
+        };
+        self.ok(read())
+    }
+
     /// Dead letter `number` of job `id`, open or settled.
     pub fn letter(&self, id: &JobId, number: i64) -> Result<Option<DeadLetter>, JournalError> {
         let sql = format!("select {COLUMNS} from letters where job = ?1 and number = ?2");

@@ -12,6 +12,7 @@
 //! WAL mode, file mode 0600, schema versioned. A worker also holds an OS lock on `<id>.lock` beside the file for as
 //! long as it lives, so that "is it running" never depends on a process number being reused.
 
+mod audit;
 mod bumps;
 mod decisions;
 mod jobs;
@@ -28,7 +29,8 @@ use std::time::Duration;
 use rusqlite::Connection;
 use rustix::fs::FlockOperation;
 
-pub use bumps::{AuditLine, Bump};
+pub use audit::{AuditFilter, AuditLine};
+pub use bumps::Bump;
 pub use decisions::{Decided, Decision};
 pub(crate) use jobs::to_json;
 pub use jobs::{Commit, Control, Job, State};

@@ -124,6 +124,29 @@ impl Journal {
         self.ok(read())
     }
 
+    /// When the first and the last sample of job `id` were taken, ms since epoch.
+    pub fn sample_span(&self, id: &JobId) -> Result<Option<(i64, i64)>, JournalError> {
+        let read = || {
+            self.conn
+                .prepare_cached("select min(at_ms), max(at_ms) from samples where job = ?1")?
+                .query_row([&id.0], |row| Ok(row.get::<_, Option<i64>>(0)?.zip(row.get(1)?)))
+        };
+        self.ok(read())
+    }
+
+    /// Hands each sample of job `id` to `met`, oldest first, one at a time: a week of them need not fit into memory.
+    pub fn each_sample(&self, id: &JobId, mut met: impl FnMut(Sample)) -> Result<(), JournalError> {
+        let mut read = || {
+            let mut rows = self.conn.prepare_cached("select body from samples where job = ?1 order by at_ms")?;
+            let mut rows = rows.query([&id.0])?;
+            while let Some(row) = rows.next()? {
+                met(from_json(0, row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?);
+            }
+            Ok(())
+        };
+        self.ok(read())
+    }
+
     /// The newest sample of job `id`.
     pub fn last_sample(&self, id: &JobId) -> Result<Option<Sample>, JournalError> {
         let read = || {
@@ -141,6 +164,27 @@ impl Journal {
             params![id.0, now_ms(), level, words],
         );
         self.ok(inserted).map(drop)
+    }
+
+    /// How many notes job `id` has.
+    pub fn note_count(&self, id: &JobId) -> Result<u64, JournalError> {
+        self.ok(self.conn.query_row("select count(*) from notes where job = ?1", [&id.0], |row| row.get(0)))
+    }
+
+    /// The newest `most` notes of job `id`, oldest first.
+    pub fn last_notes(&self, id: &JobId, most: usize) -> Result<Vec<Note>, JournalError> {
+        let read = || {
+            let mut rows = self.conn.prepare_cached(
+                "select number, at_ms, level, words from notes where job = ?1 order by number desc limit ?2",
+            )?;
+            rows.query_map(params![id.0, most as i64], |row| {
+                Ok(Note { number: row.get(0)?, at_ms: row.get(1)?, level: row.get(2)?, words: row.get(3)? })
+            })?
+            .collect::<rusqlite::Result<Vec<_>>>()
+        };
+        let mut notes = self.ok(read())?;
+        notes.reverse();
+        Ok(notes)
     }
 
     /// Notes of job `id` numbered above `after`, oldest first.

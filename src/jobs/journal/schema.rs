@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::JournalError;
 
 /// One entry a version; a journal of version n has run the first n.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "
 create table jobs (
     id text primary key, kind text not null, spec text not null, context text not null,
@@ -64,6 +64,13 @@ alter table letters add column fate text;
 alter table letters add column fate_ms integer;
 alter table letters add column revision integer not null default 0;
 create index letters_by_fate on letters(job, fate);
+",
+    "
+alter table audit add column before text;
+alter table audit add column undoes integer;
+create index audit_by_job on audit(job, number);
+create index audit_by_target on audit(target, number);
+create index audit_by_undoes on audit(undoes) where undoes is not null;
 ",
 ];
 

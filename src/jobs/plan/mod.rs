@@ -28,7 +28,7 @@ use crate::item::ShapeError;
 pub use look::{SourceFacts, StreamFacts, target};
 pub use sample::{IndexSample, Sample};
 pub use way::{Best, Way};
-pub use words::{Line, grouped, span};
+pub use words::{Line, bytes, grouped, span};
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]

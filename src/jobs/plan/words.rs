@@ -56,7 +56,7 @@ pub fn span(seconds: f64) -> String {
 }
 
 /// Bytes in powers of 1000: `310 MB`.
-fn bytes(n: f64) -> String {
+pub fn bytes(n: f64) -> String {
     let (mut value, mut unit) = (n.max(0.0), 0);
     let units = ["B", "kB", "MB", "GB", "TB", "PB"];
     while value >= 999.5 && unit + 1 < units.len() {

@@ -5,8 +5,10 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::{StreamSpecification, StreamViewType, TableDescription};
 use aws_sdk_dynamodbstreams::types::StreamStatus;
 
+use serde_json::json;
+
 use super::spec::ReplicateSpec;
-use crate::cloud::{Class, Cloud, CloudError};
+use crate::cloud::{Class, Cloud, CloudError, guard};
 use crate::flow::Clock;
 
 /// How long a table may take to begin or end its stream.
@@ -99,17 +101,27 @@ impl Needed {
 pub async fn make_ready(cloud: &Cloud, table: &str, needed: &Needed, clock: &dyn Clock) -> Result<String, CloudError> {
     match needed {
         Needed::Nothing => {}
-        Needed::Begin { view } => set(cloud, table, Some(view), clock).await?,
-        Needed::Switch { view, .. } => {
-            set(cloud, table, None, clock).await?;
+        Needed::Begin { view } => set(cloud, table, (None, Some(view)), clock).await?,
+        Needed::Switch { view, from } => {
+            set(cloud, table, (Some(from), None), clock).await?;
             settled(cloud, table, false, clock).await?;
-            set(cloud, table, Some(view), clock).await?;
+            set(cloud, table, (None, Some(view)), clock).await?;
         }
     }
     settled(cloud, table, true, clock).await
 }
 
-async fn set(cloud: &Cloud, table: &str, view: Option<&str>, clock: &dyn Clock) -> Result<(), CloudError> {
+/// Begins the stream of `table`, or ends it: from one view to another, where `None` is no stream.
+pub(in crate::jobs) async fn set(
+    cloud: &Cloud,
+    table: &str,
+    (from, view): (Option<&str>, Option<&str>),
+    clock: &dyn Clock,
+) -> Result<(), CloudError> {
+    let before = match from {
+        Some(from) => json!({ "StreamSpecification": { "StreamEnabled": true, "StreamViewType": from } }),
+        None => json!({ "StreamSpecification": { "StreamEnabled": false } }),
+    };
     let stream = StreamSpecification::builder()
         .stream_enabled(view.is_some())
         .set_stream_view_type(view.map(StreamViewType::from))
@@ -118,7 +130,8 @@ async fn set(cloud: &Cloud, table: &str, view: Option<&str>, clock: &dyn Clock) 
     let action = format!("{} the stream of table {table}", if view.is_some() { "begin" } else { "end" });
     let began = clock.now();
     loop {
-        let set = cloud.dynamodb.update_table().table_name(table).stream_specification(stream.clone()).send().await;
+        let request = cloud.dynamodb.update_table().table_name(table).stream_specification(stream.clone());
+        let set = guard::knowing(before.clone(), request.send()).await;
         match set.map_err(|e| CloudError::of(&action, &e)) {
             // Someone changes the table: one change at a time.
             Err(error) if error.class == Class::InUse && clock.now().saturating_sub(began) < PATIENCE => {
@@ -136,7 +149,12 @@ async fn set(cloud: &Cloud, table: &str, view: Option<&str>, clock: &dyn Clock) 
 }
 
 /// Waits until the table is ACTIVE and its stream is on or off; the stream's ARN, empty where it never had one.
-async fn settled(cloud: &Cloud, table: &str, on: bool, clock: &dyn Clock) -> Result<String, CloudError> {
+pub(in crate::jobs) async fn settled(
+    cloud: &Cloud,
+    table: &str,
+    on: bool,
+    clock: &dyn Clock,
+) -> Result<String, CloudError> {
     let began = clock.now();
     loop {
         let described = cloud.dynamodb.describe_table().table_name(table).send().await;

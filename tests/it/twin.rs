@@ -1,0 +1,328 @@
+//! The command line as the console's twin: views that print, reports of jobs, changes that are undone, completions in a real
+//! shell, and what `sluice info` finds wrong.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Command;
+
+use serde_json::Value;
+use sluicegate::cloud::Cloud;
+
+use crate::capacity::create_indexed_table;
+use crate::running::{Server, Sluice, block_on, create_stream, create_table, ended, item, signal, until, write_csv64};
+
+struct Scene {
+    cloud: Cloud,
+    server: Server,
+    sluice: Sluice,
+}
+
+fn scene() -> Scene {
+    let server = Server::start(&["--limits", "on"]);
+    Scene { cloud: server.cloud(), sluice: Sluice::at(&server.endpoint), server }
+}
+
+impl Scene {
+    /// The lines of the audit, oldest first.
+    fn audit(&self, args: &[&str]) -> Vec<Value> {
+        let ended = self.sluice.run(&[&["audit", "--json"], args].concat()).expect(0);
+        ended.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// RCU and WCU of a table, once it is settled.
+    fn units(&self, table: &str) -> (i64, i64) {
+        until("the table is active", || {
+            let table = block_on(self.cloud.dynamodb.describe_table().table_name(table).send()).ok()?.table?;
+            let has = table.provisioned_throughput.as_ref()?;
+            let units = (has.read_capacity_units?, has.write_capacity_units?);
+            (table.table_status.as_ref()?.as_str() == "ACTIVE").then_some(units)
+        })
+    }
+
+    fn stream(&self, name: &str) -> Value {
+        until("the stream is active", || {
+            let stream = self.sluice.run(&["streams", name, "--json"]).expect(0).last_json();
+            (stream["status"] == "ACTIVE").then_some(stream)
+        })
+    }
+}
+
+#[test]
+fn a_capacity_goes_back_to_what_it_was_and_that_is_a_line_of_its_own() {
+    let scene = scene();
+    create_table(&scene.cloud, "quotes", 130);
+    scene.sluice.run(&["capacity", "quotes", "--write", "200", "-y"]).expect(0);
+    scene.units("quotes");
+    let line = scene.audit(&["--table", "quotes"]).pop().unwrap();
+    let number = line["number"].to_string();
+    assert_eq!((&line["can_undo"], &line["undone_by"]), (&Value::Bool(true), &Value::Null), "{line}");
+    // The region is the one that it was signed for, whatever the environment says later.
+    assert_eq!(line["context"]["region"], "us-east-1", "{line}");
+    // Nobody is there to be asked.
+    let ended = scene.sluice.run(&["audit", "--undo", &number]).expect(2);
+    assert!(ended.err.contains("--yes"), "{ended:?}");
+    let ended = scene.sluice.run(&["audit", "--undo", &number, "--dry-run"]);
+    assert!(ended.out.contains("would_send") && ended.out.contains("\"WriteCapacityUnits\":130"), "{ended:?}");
+    assert_eq!(scene.units("quotes"), (1_000, 200));
+    let ended = scene.sluice.run(&["audit", "--undo", &number, "-y"]).expect(0);
+    assert!(ended.out.contains("from 200 to 130 WCU (-$0.05 an hour)"), "{ended:?}");
+    assert_eq!(scene.units("quotes"), (1_000, 130));
+    let lines = scene.audit(&["--table", "quotes"]);
+    let undoing = lines.last().unwrap();
+    assert_eq!(undoing["undoes"].to_string(), number);
+    assert_eq!(lines[lines.len() - 2]["undone_by"], undoing["number"]);
+    let ended = scene.sluice.run(&["audit", "--undo", &number, "-y"]).expect(0);
+    assert!(ended.out.contains("nothing to undo"), "{ended:?}");
+    // What was raised by hand is owed no more.
+    let ended = scene.sluice.run(&["capacity", "quotes", "--give-back"]).expect(0);
+    assert!(ended.out.contains("nothing to give back"), "{ended:?}");
+    // The undoing can be undone.
+    scene.sluice.run(&["audit", "--undo", &undoing["number"].to_string(), "-y"]).expect(0);
+    assert_eq!(scene.units("quotes"), (1_000, 200));
+}
+
+#[test]
+fn what_somebody_has_changed_since_is_told_and_left_alone_without_force() {
+    let scene = scene();
+    create_indexed_table(&scene.cloud, "quotes", 130, 50);
+    scene.sluice.run(&["capacity", "quotes", "--write", "200", "-y"]).expect(0);
+    scene.units("quotes");
+    let number = scene.audit(&["--table", "quotes"]).pop().unwrap()["number"].to_string();
+    scene.sluice.run(&["capacity", "quotes", "--write", "300", "-y"]).expect(0);
+    scene.units("quotes");
+    let ended = scene.sluice.run(&["audit", "--undo", &number, "-y"]).expect(1);
+    assert!(ended.err.contains("has 300 WCU") && ended.err.contains("--force"), "{ended:?}");
+    assert!(ended.err.contains("by line "), "it says who: {ended:?}");
+    assert_eq!(scene.units("quotes").1, 300);
+    scene.sluice.run(&["audit", "--undo", &number, "-y", "--force"]).expect(0);
+    assert_eq!(scene.units("quotes").1, 130);
+    // Elsewhere it was not made.
+    let ended = scene.sluice.run(&["audit", "--undo", &number, "-y", "--region", "eu-west-1"]).expect(2);
+    assert!(ended.err.contains("was made in"), "{ended:?}");
+    scene.sluice.run(&["audit", "--undo", "4711", "-y"]).expect(1);
+    // Read-only refuses, and nothing is sent.
+    scene.sluice.run(&["capacity", "quotes", "--write", "150", "-y"]).expect(0);
+    scene.units("quotes");
+    let number = scene.audit(&["--table", "quotes"]).pop().unwrap()["number"].to_string();
+    scene.sluice.run(&["audit", "--undo", &number, "-y", "--read-only"]).expect(1);
+    assert_eq!(scene.units("quotes").1, 150);
+}
+
+#[test]
+fn shards_retention_and_a_paused_function_go_back_too() {
+    let scene = scene();
+    create_stream(&scene.cloud, "s", 1);
+    scene.sluice.run(&["capacity", "--stream", "s", "--shards", "2", "-y"]).expect(0);
+    scene.stream("s");
+    scene.sluice.run(&["streams", "s", "--retention", "48", "-y"]).expect(0);
+    let lines = scene.audit(&["--table", "s"]);
+    let number = |operation: &str| {
+        let found = lines.iter().find(|line| line["operation"] == operation);
+        found.unwrap_or_else(|| panic!("no {operation} in {lines:?}"))["number"].to_string()
+    };
+    scene.sluice.run(&["audit", "--undo", &number("IncreaseStreamRetentionPeriod"), "-y"]).expect(0);
+    assert_eq!(scene.stream("s")["retention_hours"], 24);
+    scene.sluice.run(&["audit", "--undo", &number("UpdateShardCount"), "-y"]).expect(0);
+    assert_eq!(scene.stream("s")["open_shards"], 1);
+    let described = block_on(scene.cloud.kinesis.describe_stream_summary().stream_name("s").send()).unwrap();
+    let arn = described.stream_description_summary.unwrap().stream_arn;
+    let made = scene.cloud.lambda.create_event_source_mapping().function_name("put").event_source_arn(arn);
+    let uuid = block_on(made.send()).unwrap().uuid.unwrap();
+    let state = |wanted: &str| {
+        until("the mapping is settled", || {
+            let found = scene.sluice.run(&["streams", "s", "--mappings", "--json"]).expect(0).last_json();
+            (found["state"] == wanted).then_some(())
+        });
+    };
+    state("Enabled");
+    scene.sluice.run(&["streams", "s", "--pause-mapping", "put", "-y"]).expect(0);
+    state("Disabled");
+    let number = scene.audit(&["--table", &uuid]).pop().unwrap()["number"].to_string();
+    scene.sluice.run(&["audit", "--undo", &number, "-y"]).expect(0);
+    state("Enabled");
+}
+
+#[test]
+fn what_has_no_opposite_says_so_and_each_line_is_a_command() {
+    let scene = scene();
+    create_table(&scene.cloud, "quotes", 1_000);
+    let path = scene.sluice.state.path().join("backup.csv");
+    write_csv64(&path, (0..30).map(item));
+    scene.sluice.run(&["restore", path.to_str().unwrap(), "-t", "quotes"]).expect(0);
+    let line = scene.audit(&["--table", "quotes"]).pop().unwrap();
+    assert_eq!(line["can_undo"], false);
+    let ended = scene.sluice.run(&["audit", "--undo", &line["number"].to_string(), "-y"]).expect(1);
+    assert!(ended.err.contains("restore them from a backup"), "{ended:?}");
+    scene.sluice.run(&["capacity", "quotes", "--write", "1100", "-y"]).expect(0);
+    let ended = scene.sluice.run(&["audit", "--commands", "--since", "1h"]).expect(0);
+    assert!(ended.out.contains("aws dynamodb update-table --cli-input-json '{"), "{ended:?}");
+    assert!(ended.out.contains(&format!("--endpoint-url '{}'", scene.server.endpoint)), "{ended:?}");
+    assert!(ended.out.lines().all(|line| line.starts_with('#') || line.starts_with("aws ")), "{}", ended.out);
+    assert!(scene.audit(&["--job", "r-none"]).is_empty());
+    assert!(scene.sluice.run(&["audit"]).expect(0).out.contains("UNDO"));
+}
+
+#[test]
+fn a_finished_restore_has_a_report_with_its_charts_and_its_proof() {
+    let scene = scene();
+    create_table(&scene.cloud, "quotes", 200);
+    let folder = tempfile::tempdir().unwrap();
+    let backup = folder.path().join("backup.csv");
+    let bad = "{\"id\":\"<script>alert(1)</script>\"}".to_owned();
+    write_csv64(&backup, (0..500).map(item).chain([bad]));
+    let backup = backup.to_str().unwrap();
+    let job = scene.sluice.run(&["restore", backup, "-t", "quotes", "--json"]).expect(3).last_json()["job"].clone();
+    let job = job.as_str().unwrap();
+    let page = folder.path().join("last night.html");
+    scene.sluice.run(&["jobs", job, "--report", page.to_str().unwrap()]).expect(0);
+    let html = std::fs::read_to_string(&page).unwrap();
+    for words in ["500", "Every record that was read is accounted for", "<svg", "Write capacity", "Dead letters"] {
+        assert!(html.contains(words), "{words}");
+    }
+    assert!(!html.contains("<script"), "{html}");
+    let page = folder.path().join("r.md");
+    let written = scene.sluice.run(&["jobs", job, "--report", page.to_str().unwrap(), "--json"]).expect(0).last_json();
+    assert!(written["written"].as_array().unwrap().len() > 2, "{written}");
+    assert!(folder.path().join("r-1.svg").exists());
+    let printed = scene.sluice.run(&["jobs", job, "--report", "-", "--format", "md"]).expect(0);
+    assert!(printed.out.starts_with("# restore"), "{printed:?}");
+    scene.sluice.run(&["jobs", job, "--report", "report.pdf"]).expect(2);
+    scene.sluice.run(&["jobs", "r-none", "--report", "-"]).expect(1);
+    let missing = folder.path().join("nowhere").join("r.html");
+    let ended = scene.sluice.run(&["jobs", job, "--report", missing.to_str().unwrap()]).expect(1);
+    assert!(ended.err.contains("could not be written"), "{ended:?}");
+}
+
+#[test]
+fn a_watched_job_is_a_line_a_round_and_ends_with_it() {
+    let scene = scene();
+    create_table(&scene.cloud, "quotes", 1_000);
+    let folder = tempfile::tempdir().unwrap();
+    let backup = folder.path().join("backup.csv");
+    write_csv64(&backup, (0..100_000).map(item));
+    let started = scene
+        .sluice
+        .run(&["restore", backup.to_str().unwrap(), "-t", "quotes", "--rate", "20", "--detach", "--json"])
+        .expect(0);
+    let job = started.last_json()["job"].as_str().unwrap().to_owned();
+    let mut watching = scene.sluice.start(&["jobs", &job, "--watch", "100ms"]);
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    for _ in 0..3 {
+        let line = lines.next().unwrap().unwrap();
+        assert!(line.contains(&job) && line.contains("written") && !line.contains('\x1b'), "{line}");
+    }
+    scene.sluice.run(&["cancel", &job]).expect(0);
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    assert!(rest.last().unwrap().contains("cancelled"), "{rest:?}");
+    assert!(watching.wait().unwrap().success());
+    // Lists go on until they are told to stop.
+    let mut watching = scene.sluice.start(&["tables", "--watch", "100ms", "--json"]);
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    assert!((0..3).all(|_| lines.next().unwrap().unwrap().contains("quotes")));
+    signal(watching.id(), "TERM");
+    assert!(watching.wait().unwrap().success());
+}
+
+#[test]
+fn one_table_is_printed_with_its_indexes_and_its_charts_as_numbers() {
+    let scene = scene();
+    create_indexed_table(&scene.cloud, "quotes", 130, 50);
+    let table = scene.sluice.run(&["tables", "quotes", "--json"]).expect(0).last_json();
+    assert_eq!((&table["table"], &table["write_capacity"]), (&"quotes".into(), &130.into()), "{table}");
+    assert_eq!(table["indexes"][0]["index"], "by_day");
+    assert!(table["minutes"].is_array() && table["decreases_left"].is_number(), "{table}");
+    let printed = scene.sluice.run(&["tables", "quotes"]).expect(0);
+    assert!(printed.out.contains("by_day") && printed.out.contains("key id (S)"), "{printed:?}");
+    assert_eq!(scene.sluice.run(&["tables", "--events", "--json"]).expect(0).out, "");
+    let ended = scene.sluice.run(&["tables", "quote"]).expect(1);
+    assert!(ended.err.contains("did you mean quotes?"), "{ended:?}");
+    let ended = scene.sluice.run(&["leases", "quotes"]).expect(0);
+    assert!(ended.out.contains("no lease"), "{ended:?}");
+}
+
+/// What bash offers for `line`, asked as its own completion asks: words cut at its own breaks.
+fn completed(scene: &Scene, line: &str) -> Vec<String> {
+    let script = r#"
+        eval "$(sluice completions bash)"
+        COMP_LINE="$1"; COMP_POINT=${#COMP_LINE}; COMP_TYPE=9
+        read -r -a COMP_WORDS <<< "${1//:/ : }"
+        [[ "$1" == *" " ]] && COMP_WORDS+=("")
+        COMP_CWORD=$(( ${#COMP_WORDS[@]} - 1 ))
+        _clap_complete_sluice sluice "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+        printf '%s\n' "${COMPREPLY[@]}"
+    "#;
+    let folder = std::path::Path::new(env!("CARGO_BIN_EXE_sluice")).parent().unwrap();
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+    let mut shell = Command::new("bash");
+    shell.args(["--norc", "--noprofile", "-c", script, "bash", line]).env("PATH", path);
+    shell.env("SLUICE_STATE_DIR", scene.sluice.state.path());
+    shell.env("AWS_CONFIG_FILE", "/dev/null").env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
+    for name in ["AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID"] {
+        shell.env_remove(name);
+    }
+    let done = ended(&mut shell).expect(0);
+    done.out.lines().filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_names_of_tables_streams_and_jobs() {
+    if Command::new("bash").arg("--version").output().is_err() {
+        return;
+    }
+    let scene = scene();
+    create_table(&scene.cloud, "quotes", 130);
+    create_table(&scene.cloud, "historical", 130);
+    create_stream(&scene.cloud, "restore-stream", 1);
+    let at = format!("sluice --endpoint-url {}", scene.server.endpoint);
+    // Nothing is known yet: a process beside asks, and the shell waits a little.
+    until("names are known", || {
+        let names = completed(&scene, &format!("{at} tables "));
+        (names.contains(&"quotes".to_owned()) && names.contains(&"historical".to_owned())).then_some(())
+    });
+    assert_eq!(completed(&scene, &format!("{at} restore -t quo")), ["quotes"]);
+    assert_eq!(completed(&scene, &format!("{at} capacity --stream rest")), ["restore-stream"]);
+    assert!(completed(&scene, "sluice rest").contains(&"restore".to_owned()));
+    let folder = tempfile::tempdir().unwrap();
+    let backup = folder.path().join("backup.csv");
+    write_csv64(&backup, (0..10).map(item));
+    let ended = scene.sluice.run(&["restore", backup.to_str().unwrap(), "-t", "quotes", "--json"]).expect(0);
+    let job = ended.last_json()["job"].as_str().unwrap().to_owned();
+    assert_eq!(completed(&scene, &format!("sluice jobs {}", &job[..3])), [job]);
+}
+
+#[test]
+fn a_shell_gets_no_names_and_no_words_where_nothing_answers() {
+    if Command::new("bash").arg("--version").output().is_err() {
+        return;
+    }
+    let server = Server::start(&[]);
+    let gone = server.endpoint.clone();
+    let (cloud, sluice) = (server.cloud(), Sluice::at(&gone));
+    server.stop();
+    let scene = Scene { cloud, sluice, server: Server::start(&[]) };
+    assert!(
+        completed(&scene, &format!("sluice --endpoint-url {gone} tables ")).iter().all(|word| word.starts_with('-'))
+    );
+}
+
+#[test]
+fn info_says_what_is_wrong_and_the_manual_has_a_page_for_each_command() {
+    let sluice = Sluice::new();
+    let found = sluice.run(&["info", "--json", "--region", "eu-west-1"]).expect(0).last_json();
+    assert_eq!((&found["region"], &found["journal_exists"]), (&"eu-west-1".into(), &false.into()), "{found}");
+    assert!(found["features"].as_array().unwrap().contains(&"local".into()), "{found}");
+    std::fs::write(sluice.state.path().join("journal.sqlite"), "no database").unwrap();
+    let ended = sluice.run(&["info"]).expect(0);
+    assert!(
+        ended.out.contains("what is wrong:") && ended.out.contains("journal.sqlite could not be used"),
+        "{ended:?}"
+    );
+    assert!(ended.out.contains("no AWS region is set"), "{ended:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("man1");
+    sluice.run(&["man", "--out", out.to_str().unwrap()]).expect(0);
+    for page in ["sluice.1", "sluice-restore.1", "sluice-dead-list.1"] {
+        assert!(out.join(page).exists(), "{page}");
+    }
+    let page = std::fs::read_to_string(out.join("sluice.1")).unwrap();
+    assert!(page.contains("EXIT STATUS") && !page.contains("sluice-worker"), "{page}");
+}

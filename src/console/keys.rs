@@ -72,6 +72,10 @@ pub(super) fn act(app: &mut App, action: Action) -> Vec<Effect> {
         Action::Suspend => vec![Effect::Suspend],
         action if app.overlay.is_some() => on_overlay(app, action),
         Action::Older | Action::Newer => app.revisit(action == Action::Newer),
+        Action::Words => {
+            words::open(app, None);
+            Vec::new()
+        }
         action if app.screen.is_form() => forms::act(app, action),
         action => on_screen(app, action),
     }
@@ -271,7 +275,6 @@ fn done_on_screen(app: &mut App, action: Action) -> Vec<Effect> {
             return app.back();
         }
         Action::Help => app.overlay = Some(Overlay::Help(Reading::default())),
-        Action::Words => words::open(app, None),
         Action::Palette | Action::Bookmarks => palette::open(app, action == Action::Bookmarks),
         Action::Bookmark => return app.toggle_bookmark(),
         Action::Tables => return app.go(Screen::Tables),

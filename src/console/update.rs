@@ -163,6 +163,7 @@ fn taken(app: &mut App, msg: Msg) -> Vec<Effect> {
         Msg::Table(answer) => {
             let is_gone = answer.as_ref().is_err_and(|error| error.class == Class::NotFound);
             if let Some(table) = app.answered(answer) {
+                app.reopened_is_there(&Spot::Table(table.name.clone()));
                 app.describe(table);
             }
             if is_gone {

@@ -15,7 +15,7 @@ use super::session::Session;
 use super::settings;
 use crate::cloud::{Cloud, cache, inventory};
 use crate::console::keymap as bindings;
-use crate::console::theme::Themes;
+use crate::console::theme::{Name, Themes};
 use crate::jobs::journal::now_ms;
 
 /// What to find out.
@@ -274,7 +274,7 @@ fn terminal(found: &mut Found) {
     let is_terminal = std::io::stdout().is_terminal();
     let size = crossterm::terminal::size().ok().filter(|_| is_terminal);
     let dumb = matches!(term.as_deref(), None | Some("dumb"));
-    let chosen = themes.theme(None).name.as_str();
+    let chosen = themes.environment.map_or("by config.toml or the terminal's background", Name::as_str);
     let colours = match (variable("NO_COLOR").is_some(), dumb, variable("COLORTERM").as_deref()) {
         (true, ..) => "none: NO_COLOR is set",
         (_, true, _) => "none",

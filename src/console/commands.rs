@@ -5,13 +5,15 @@
 use super::app::{App, Overlay, Prompt};
 use super::chord::nearest;
 use super::columns::List;
+use super::context::Picker;
 use super::effect::Effect;
 use super::keymap::Action;
 use super::spot::Spot;
 use super::widget::quantity::count;
-use super::{backup, controls, forms, keys, raise, replica, stream, words};
+use super::{backup, controls, forms, keys, raise, replica, stream, theme, words};
 use crate::capacity::Resource;
 use crate::jobs::JobId;
+use crate::jobs::journal::{Control, State};
 
 /// What became of a command: what is to be done, or what is wrong with it.
 pub type Ran = Result<Vec<Effect>, String>;
@@ -55,10 +57,19 @@ pub enum Of {
     Resource,
     /// One of these, each with what it means.
     Choice(fn(&App) -> Vec<(String, String)>),
+    /// The same, where it may be several words.
+    Phrase(fn(&App) -> Vec<(String, String)>),
     /// A number or a text.
     Free,
     /// Everything that follows, spaces and all.
     Rest,
+}
+
+impl Argument {
+    /// True when all words that follow are it.
+    fn takes_all(&self) -> bool {
+        matches!(self.of, Of::Rest | Of::Phrase(_))
+    }
 }
 
 const fn argument(name: &'static str, of: Of) -> Argument {
@@ -70,7 +81,7 @@ const fn optional(name: &'static str, of: Of) -> Argument {
 }
 
 /// All commands, by area.
-pub const COMMANDS: &[&[Command]] = &[PLACES, LISTED, CAPACITY, JOBS];
+pub const COMMANDS: &[&[Command]] = &[PLACES, LISTED, CAPACITY, JOBS, CONTEXTS];
 
 const PLACES: &[Command] = &[
     Command {
@@ -126,10 +137,10 @@ const PLACES: &[Command] = &[
     },
     Command {
         name: "words",
-        arguments: &[optional("WORD", Of::Choice(words::choices))],
+        arguments: &[optional("WORD", Of::Phrase(words::choices))],
         help: "what the words on screen mean",
         run: |app, words| {
-            words::open(app, words.first().copied());
+            words::open(app, Some(words.join(" ").as_str()));
             Ok(Vec::new())
         },
     },
@@ -232,14 +243,14 @@ const JOBS: &[Command] = &[
     Command {
         name: "pause",
         arguments: &[argument("JOB", Of::Job)],
-        help: "pause a job, or let it go on",
-        run: |app, words| on_job(app, words[0], Action::Pause),
+        help: "pause a job",
+        run: |app, words| pause(app, words[0], true),
     },
     Command {
         name: "resume",
         arguments: &[argument("JOB", Of::Job)],
         help: "let a job go on, or take it up again",
-        run: |app, words| on_job(app, words[0], Action::Pause),
+        run: |app, words| pause(app, words[0], false),
     },
     Command {
         name: "cancel",
@@ -264,6 +275,42 @@ const JOBS: &[Command] = &[
         },
     },
 ];
+
+const CONTEXTS: &[Command] = &[
+    Command {
+        name: "profile",
+        arguments: &[argument("PROFILE", Of::Choice(profiles))],
+        help: "go to another profile",
+        run: |app, words| app.go_to_profile(words[0]),
+    },
+    Command {
+        name: "region",
+        arguments: &[argument("REGION", Of::Choice(regions)), optional("MORE REGIONS", Of::Rest)],
+        help: "go to another region, or list several side by side",
+        run: |app, words| app.go_to_regions(words),
+    },
+    Command {
+        name: "theme",
+        arguments: &[argument("THEME", Of::Choice(themes))],
+        help: "draw in other colours",
+        run: |app, words| app.choose_theme(words[0]).map(|()| Vec::new()),
+    },
+];
+
+fn profiles(app: &App) -> Vec<(String, String)> {
+    let known = app.profiles.iter().flatten().flatten();
+    known.map(|profile| (profile.name.clone(), profile.region.clone().unwrap_or_default())).collect()
+}
+
+fn regions(app: &App) -> Vec<(String, String)> {
+    app.region_choices(&Picker::default()).into_iter().map(|region| (region, String::new())).collect()
+}
+
+fn themes(_: &App) -> Vec<(String, String)> {
+    let all = theme::Name::ALL.into_iter().map(|name| (name.as_str().to_owned(), name.words().to_owned()));
+    all.chain([("auto".to_owned(), "as environment, config.toml and the terminal's background say".to_owned())])
+        .collect()
+}
 
 /// The command of that name.
 pub fn command(name: &str) -> Option<&'static Command> {
@@ -294,7 +341,7 @@ impl Command {
         let skipped = self.arguments.first().is_some_and(|first| {
             first.is_optional && self.arguments.len() > 1 && words.first().is_some_and(|word| *word != first.name)
         });
-        let last = self.arguments.last().filter(|last| matches!(last.of, Of::Rest));
+        let last = self.arguments.last().filter(|last| last.takes_all());
         // While the optional word is typed, it may be either.
         self.arguments.get(at + usize::from(skipped && (at > 0 || words.len() > 1))).or(last)
     }
@@ -302,7 +349,7 @@ impl Command {
     /// Runs it with what was typed after it.
     pub fn run(&self, app: &mut App, rest: &str) -> Ran {
         let words: Vec<&str> = rest.split_whitespace().collect();
-        let takes_all = self.arguments.last().is_some_and(|last| matches!(last.of, Of::Rest));
+        let takes_all = self.arguments.last().is_some_and(Argument::takes_all);
         if words.len() < self.fewest() || words.len() > self.arguments.len() && !takes_all {
             return Err(format!("{}: {}", self.usage(), self.help));
         }
@@ -369,6 +416,19 @@ fn on_job(app: &mut App, id: &str, action: Action) -> Ran {
     let effects = app.go_to(&Spot::Job(id.0));
     controls::act(app, action);
     Ok(effects)
+}
+
+/// One key pauses and resumes; a word means one of both.
+fn pause(app: &mut App, id: &str, pauses: bool) -> Ran {
+    let name = job(app, id)?;
+    let known = app.job(&name);
+    let runs =
+        known.is_some_and(|job| job.state.is_live() && job.state != State::Paused && job.control != Control::Pause);
+    if runs != pauses {
+        let state = known.map_or("gone", |job| job.state.as_str());
+        return Err(format!("{id} is {state}: it can't be {}", if pauses { "paused" } else { "resumed" }));
+    }
+    on_job(app, id, Action::Pause)
 }
 
 /// Types into the line that was just opened, and accepts it.
@@ -466,7 +526,7 @@ pub fn candidates(app: &App, of: Of) -> Vec<(String, String)> {
             });
             tables().chain(indexes).chain(streams()).collect()
         }
-        Of::Choice(of) => of(app),
+        Of::Choice(of) | Of::Phrase(of) => of(app),
         Of::Free | Of::Rest => Vec::new(),
     }
 }

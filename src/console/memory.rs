@@ -280,6 +280,11 @@ impl App {
         }
     }
 
+    /// The place that was opened from memory is still there.
+    pub(super) fn reopened_is_there(&mut self, spot: &Spot) {
+        self.remembered.reopened.take_if(|reopened| reopened == spot);
+    }
+
     /// The journal was read: a job that was opened from memory is there, or not.
     pub(super) fn reopened_job_is_known(&mut self) -> Vec<Effect> {
         let Some(Spot::Job(id) | Spot::Letters(id)) = &self.remembered.reopened else { return Vec::new() };

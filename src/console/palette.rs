@@ -247,6 +247,7 @@ fn completions(app: &App, command: &'static Command, rest: &str) -> Vec<Entry> {
     let word = if rest.is_empty() || rest.ends_with(' ') { "" } else { words.last().copied().unwrap_or_default() };
     let at = words.len() - usize::from(!word.is_empty());
     let Some(argument) = command.argument(&words, at) else { return Vec::new() };
+    let word = if matches!(argument.of, Of::Phrase(_)) { rest.trim_start() } else { word };
     let before = &rest[..rest.len() - word.len()];
     let more = command.argument(&words, at + 1).is_some();
     let entry = |(name, note): (String, String)| {
@@ -320,6 +321,11 @@ fn complete(app: &App, palette: &mut Palette) {
 
 /// Enter: runs the line, or what is selected.
 fn accept(app: &mut App, mut palette: Box<Palette>) -> Vec<Effect> {
+    let line = palette.line().trim().to_lowercase();
+    let named = app.keymap.actions(app.screen_scope()).into_iter().find(|(name, ..)| *name == line);
+    if let (Some((name, .., action)), None) = (named, palette.chosen) {
+        return run(app, palette, &name, |app| Ok(keys::act(app, action)));
+    }
     if let Some((command, _)) = palette.command() {
         // A completion that was chosen is taken before the line is run.
         if palette.chosen.is_some() {

@@ -90,6 +90,7 @@ async fn what_is_wrong_with_a_line_is_told_under_it_with_the_nearest_name() {
         (": capacity space quotes space 500 enter", "it has 500 already"),
         (": capacity space sessions space 5 enter", "on demand"),
         (": rate space r-7f3a space many enter", "a number of items per second above 0"),
+        (": resume space r-7f3a enter", "r-7f3a is running: it can't be resumed"),
         (": sort space sise enter", "did you mean \"size\"?"),
         (": filter space sise>1gb enter", "did you mean \"size\"?"),
     ] {
@@ -211,6 +212,11 @@ async fn lists_are_sorted_by_any_column_both_ways_and_the_header_says_so() {
     tester.press("<").await;
     tester.sees("STATUS ▲").await;
     tester.press(": sort space size enter").await;
+    tester.sees("SIZE ▼").await;
+    tester.press(": sort space size space up enter").await;
+    tester.sees("SIZE ▲").await;
+    // Also by the name of the key's action, which begins like the command.
+    tester.press(": sort space reverse enter").await;
     tester.sees("SIZE ▼").await;
 }
 
@@ -364,8 +370,8 @@ async fn words_are_those_on_screen_first_and_can_be_searched() {
     tester.sees("on this screen").await;
     tester.press("esc").await;
     tester.misses("everywhere else").await;
-    tester.press(": words space lease enter").await;
-    tester.sees("The right to read one shard").await;
+    tester.press(": words space dead space letter enter").await;
+    tester.sees("A record that can never succeed").await;
 }
 
 #[tokio::test]

@@ -277,7 +277,7 @@ fn listed<const N: usize>(app: &App, list: List, columns: [Column; N], unknown: 
     if unknown > 0 {
         spans.push(Span::styled(format!("  {unknown} not known yet"), theme.warn));
     }
-    spans.push(Span::raw(format!(" sort: {} {glyph} ", field.name)));
+    spans.push(Span::raw(format!("  sort: {} {glyph} ", field.name)));
     (Line::from(spans), columns)
 }
 

@@ -269,7 +269,7 @@ fn minutes(name: &str, text: Option<&str>, or: i64) -> Result<i64, ConfigError> 
 }
 
 /// ``unknown field `mni`, expected one of `min`, `max` `` with the nearest of them named first.
-fn with_nearest(message: &str) -> String {
+pub fn with_nearest(message: &str) -> String {
     let mut names = message.split('`').skip(1).step_by(2);
     match (message.starts_with("unknown field") || message.starts_with("unknown variant"), names.next()) {
         (true, Some(unknown)) => {

@@ -39,6 +39,9 @@ pub struct Global {
     /// Refuse every request that would change something.
     #[arg(long, global = true)]
     pub read_only: bool,
+    /// Change things where config.toml makes the context read-only, for this one run.
+    #[arg(long, global = true, conflicts_with = "read_only")]
+    pub read_write: bool,
     /// Print each request that would change something, and send none of them.
     #[arg(long, global = true, conflicts_with = "read_only")]
     pub dry_run: bool,

@@ -187,7 +187,7 @@ async fn undo_line(number: i64, force: bool, session: &Session) -> Result<Exit, 
     if !line.context.is_same_place(&session.context) && session.context != Context::default() {
         return Err(Report::bad_arguments(
             format!("line {number} was made in {}, not in {}", at(&line.context), at(&session.context)),
-            "leave out --profile, --region and --endpoint-url: it is undone where it was made",
+            "leave out --profile, --region and --endpoint-url (AWS_ENDPOINT_URL too): it is undone where it was made",
         ));
     }
     // Where it was made; what was left to the environment then is left to it now.

@@ -6,11 +6,11 @@ use clap::Args;
 use serde_json::json;
 
 use super::dead::time;
-use super::owed;
 use super::print::{self, Columns, Side};
 use super::report::{Exit, Report};
 use super::session::Session;
 use super::watch::WatchArgs;
+use super::{guarded, owed};
 use crate::capacity::{Decreases, Left, Resource, shards};
 use crate::cloud::inventory::{self, Provisioned, Table};
 use crate::cloud::{Cloud, Mode, price};
@@ -107,6 +107,7 @@ async fn of_table(args: &CapacityArgs, name: &str, session: &Session) -> Result<
         }
         change = format!("{change}\ndecreases: {left}");
     }
+    guarded::within_most(session, name, now.write, after.write)?;
     if session.mode() == Mode::Normal && !session.global.yes {
         ask(&change)?;
     }

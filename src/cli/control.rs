@@ -3,9 +3,10 @@
 use clap::Args;
 use serde_json::json;
 
-use super::print;
 use super::report::{Exit, Report};
 use super::session::Session;
+use super::{guarded, print};
+use crate::cloud::guard::Change;
 use crate::jobs::JobId;
 use crate::jobs::journal::{Control, Job, State};
 
@@ -84,10 +85,13 @@ pub fn resume(args: &JobArgs, session: &Session) -> Result<Exit, Report> {
 pub fn cancel(args: &JobArgs, session: &Session) -> Result<Exit, Report> {
     let journal = session.journal()?;
     let job = journal.job(&JobId(args.id.clone()))?;
+    if let Some(exit) = guarded::may_tell(session, &Change::of_job("cancel", &args.id, ""))? {
+        return Ok(exit);
+    }
     if job.state.can_resume() && !journal.is_alive(&job.id) {
         // No worker is there to hear it.
         journal.set_state(&job.id, State::Cancelled)?;
-        return said(&job, "is cancelled", session);
+        return told(&job, "is cancelled", session);
     }
     control(args, session, Control::Cancel, "stops for good")
 }
@@ -96,19 +100,31 @@ pub fn cancel(args: &JobArgs, session: &Session) -> Result<Exit, Report> {
 pub fn rate(args: &RateArgs, session: &Session) -> Result<Exit, Report> {
     let journal = session.journal()?;
     let job = live(&journal.job(&JobId(args.id.clone()))?)?;
+    let said = args.cap.0.map_or("off".to_owned(), |rate| rate.to_string());
+    if let Some(exit) = guarded::may_tell(session, &Change::of_job("rate", &args.id, &said))? {
+        return Ok(exit);
+    }
     journal.set_rate(&job.id, args.cap.0)?;
     let words = match args.cap.0 {
         Some(rate) => format!("is capped at {rate} items/s"),
         None => "is no longer capped".to_owned(),
     };
-    said(&job, &words, session)
+    told(&job, &words, session)
 }
 
 fn control(args: &JobArgs, session: &Session, control: Control, words: &str) -> Result<Exit, Report> {
     let journal = session.journal()?;
     let job = live(&journal.job(&JobId(args.id.clone()))?)?;
+    let command = match control {
+        Control::Run => "resume",
+        Control::Pause => "pause",
+        Control::Cancel => "cancel",
+    };
+    if let Some(exit) = guarded::may_tell(session, &Change::of_job(command, &args.id, ""))? {
+        return Ok(exit);
+    }
     journal.set_control(&job.id, control)?;
-    said(&job, words, session)
+    told(&job, words, session)
 }
 
 /// The job, if a worker has it in hand.
@@ -124,7 +140,7 @@ fn live(job: &Job) -> Result<Job, Report> {
     Err(Report::failed(format!("job {} is {}: no worker runs it", job.id, job.state.as_str()), hint))
 }
 
-fn said(job: &Job, words: &str, session: &Session) -> Result<Exit, Report> {
+fn told(job: &Job, words: &str, session: &Session) -> Result<Exit, Report> {
     if session.global.json {
         print::json(&json!({ "job": job.id, "kind": job.kind(), "said": words }))?;
     } else {

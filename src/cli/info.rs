@@ -15,7 +15,7 @@ use super::session::Session;
 use super::settings;
 use crate::cloud::{Cloud, cache, inventory};
 use crate::console::keymap as bindings;
-use crate::console::theme::Theme;
+use crate::console::theme::Themes;
 use crate::jobs::journal::now_ms;
 
 /// What to find out.
@@ -269,12 +269,12 @@ async fn ask(session: &Session, cloud: &Cloud, found: &mut Found) {
 
 fn terminal(found: &mut Found) {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let theme = Theme::from_environment(|name| std::env::var_os(name));
+    let themes = Themes::from_environment(|name| std::env::var_os(name));
     let term = variable("TERM");
     let is_terminal = std::io::stdout().is_terminal();
     let size = crossterm::terminal::size().ok().filter(|_| is_terminal);
     let dumb = matches!(term.as_deref(), None | Some("dumb"));
-    let chosen = variable("SLUICE_THEME").unwrap_or_else(|| "terminal".to_owned());
+    let chosen = themes.theme(None).name.as_str();
     let colours = match (variable("NO_COLOR").is_some(), dumb, variable("COLORTERM").as_deref()) {
         (true, ..) => "none: NO_COLOR is set",
         (_, true, _) => "none",
@@ -282,7 +282,7 @@ fn terminal(found: &mut Found) {
         _ if term.as_deref().is_some_and(|term| term.contains("256color")) => "256",
         _ => "16",
     };
-    let unicode = theme.glyphs.braille;
+    let unicode = themes.unicode;
     let within: Vec<&str> = [("TMUX", "tmux"), ("STY", "screen"), ("SSH_CONNECTION", "ssh")]
         .into_iter()
         .filter_map(|(name, what)| variable(name).map(|_| what))

@@ -14,6 +14,7 @@ mod control;
 mod dead;
 #[cfg(feature = "local")]
 mod demo;
+mod guarded;
 mod iam;
 mod info;
 mod jobs;
@@ -86,6 +87,12 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(command: Option<Command>, session: &Session) -> Result<Exit, Report> {
+    let guarded = match &command {
+        Some(command) => guarded::guarded(command, session).await?,
+        // The console guards each context that it goes to.
+        None => session.clone(),
+    };
+    let session = &guarded;
     if let Some(command) = &command {
         owed::tell(command, session).await;
     }

@@ -3,9 +3,10 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use super::print;
 use super::report::Report;
 use super::session::Session;
+use super::{guarded, print};
+use crate::capacity::Resource;
 use crate::capacity::decreases::Decreases;
 use crate::cloud::inventory::Table;
 use crate::cloud::{Class, Cloud, Mode, price};
@@ -150,6 +151,9 @@ pub fn settle(plan: &Plan, bump: bool, table: Option<&Table>, session: &Session)
     let Some(raise) = plan.raise() else {
         return Err(Report::failed(too_slow, "no raise of capacity mends that: see --plan"));
     };
+    for (index, from, to) in plan.raises() {
+        guarded::within_most(session, &Resource::of_table(&plan.table, index.as_deref()).to_string(), from, to)?;
+    }
     let words = raise_in_words(plan, table);
     agree(&words, "raise it?", session, "this raises capacity", "")?;
     Ok(Some(raise))

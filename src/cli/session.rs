@@ -13,7 +13,8 @@ use super::report::{Exit, Report};
 use super::settings;
 use crate::cloud::cache;
 use crate::cloud::guard::NoWitness;
-use crate::cloud::{Cloud, CloudError, Context, Guard, Mode};
+use crate::cloud::{Cloud, CloudError, Context, Guard, Mode, budget};
+use crate::console::guardrails::Guardrails;
 use crate::console::{self, ConsoleError, Place};
 use crate::jobs::{JobId, Journal, JournalError, audit};
 
@@ -29,6 +30,8 @@ pub struct Session {
     pub context: Context,
     /// Where the journal and everything beside it is kept.
     pub state: PathBuf,
+    /// What `config.toml` says of the contexts that the command acts in.
+    pub guardrails: Guardrails,
 }
 
 impl From<JournalError> for Report {
@@ -72,11 +75,16 @@ impl Session {
                 "write it with its scheme, such as http://127.0.0.1:4566",
             ));
         }
-        Ok(Self { global, context, state })
+        Ok(Self { global, context, state, guardrails: Guardrails::default() })
     }
 
-    /// What the guard does with changes.
+    /// What the guard does with changes: what the options ask for, or what is stricter.
     pub fn mode(&self) -> Mode {
+        self.guardrails.mode(self.asked_mode(), self.global.read_write)
+    }
+
+    /// What the options ask for.
+    fn asked_mode(&self) -> Mode {
         match (self.global.read_only, self.global.dry_run) {
             (true, _) => Mode::ReadOnly,
             (_, true) => Mode::DryRun,
@@ -116,9 +124,7 @@ impl Session {
     }
 
     fn within_budget(&self, cloud: Cloud) -> Cloud {
-        if let Some(rate) = self.global.api_rate {
-            cloud.budget().set(rate);
-        }
+        cloud.budget().set(self.guardrails.rate(self.global.api_rate, budget::PER_SECOND));
         cloud
     }
 
@@ -153,14 +159,19 @@ impl Session {
 
     /// Opens the console, on a job when one is given.
     pub async fn console(&self, job: Option<JobId>) -> Result<Exit, Report> {
+        let settings = settings::load()?;
         let options = console::Options {
             cloud: self.reading().await?,
             journal_path: self.journal_path(),
-            mode: self.mode(),
+            mode: self.asked_mode(),
             open: job.map(Place::Job),
             api_rate: self.global.api_rate,
             keymap: keymap::users_file(),
-            step: settings::load()?.bump,
+            step: settings.bump,
+            read_write: self.global.read_write,
+            rules: settings.rules,
+            theme: settings.theme,
+            regions: settings.regions,
         };
         console::run(options).await?;
         Ok(Exit::Done)

@@ -33,6 +33,13 @@ pub struct Asked {
     pub held_back: u64,
 }
 
+impl Asked {
+    /// Requests to all services together.
+    pub fn all(&self) -> u64 {
+        self.requests.values().sum()
+    }
+}
+
 /// A token bucket of one second. Pure: the time is told.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {

@@ -60,12 +60,20 @@ pub struct CloudError {
     pub hint: String,
     /// What was full, where the service said so.
     pub reasons: Vec<ThrottlingReason>,
+    /// The credentials themselves are missing, expired or wrong: a new login mends it. Not so where good ones may not do this.
+    pub is_login: bool,
 }
 
 impl CloudError {
     /// An error of our own making.
     pub fn new(class: Class, what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { class, what: what.into(), hint: hint.into(), reasons: Vec::new() }
+        Self { class, what: what.into(), hint: hint.into(), reasons: Vec::new(), is_login: false }
+    }
+
+    /// The same, mended by a new login.
+    #[must_use]
+    pub fn of_login(self) -> Self {
+        Self { is_login: true, ..self }
     }
 
     /// An SDK error, met while doing `action` (such as `describe table quotes`).
@@ -112,7 +120,9 @@ impl CloudError {
             }
             Class::ReadOnly => (
                 format!("could not {action}: read-only mode"),
-                "start without --read-only to change anything".to_owned(),
+                "start without --read-only to change anything; what config.toml makes read-only, --read-write lifts for one \
+                 run"
+                    .to_owned(),
             ),
             Class::DryRun => (format!("did not {action}"), "dry run: the request was printed, not sent".to_owned()),
             Class::InUse | Class::Invalid | Class::Unknown => (
@@ -120,7 +130,8 @@ impl CloudError {
                 said.to_owned(),
             ),
         };
-        Self { class, what, hint, reasons: Vec::new() }
+        let is_login = class == Class::Auth && !code.contains("AccessDenied") && !is_about_time(code, said);
+        Self { class, what, hint, reasons: Vec::new(), is_login }
     }
 }
 
@@ -314,5 +325,14 @@ mod tests {
         }
         let error = told("InvalidSignatureException", "The request signature we calculated does not match.");
         assert!(!error.to_string().contains("clock"), "{error}");
+    }
+
+    #[test]
+    fn a_new_login_mends_credentials_that_are_gone_and_not_those_that_may_not() {
+        assert!(told("ExpiredTokenException", "The security token included in the request is expired").is_login);
+        assert!(told("UnrecognizedClientException", "The security token is invalid").is_login);
+        assert!(!told("AccessDeniedException", "not authorized").is_login);
+        assert!(!told("RequestExpired", "Request has expired.").is_login);
+        assert!(!told("ResourceNotFoundException", "").is_login);
     }
 }

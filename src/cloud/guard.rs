@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_config::Region;
@@ -77,6 +77,20 @@ pub async fn undoing<T>(number: i64, work: impl Future<Output = T>) -> T {
 }
 
 impl Change {
+    /// Something that a job was told by a person: no request to AWS, but a change all the same. `operation` is the command's
+    /// name, `said` what follows the job's.
+    pub fn of_job(operation: &str, job: &str, said: &str) -> Self {
+        Self {
+            service: "sluice".to_owned(),
+            operation: operation.to_owned(),
+            target: job.to_owned(),
+            request: said.to_owned(),
+            region: None,
+            before: None,
+            undoes: None,
+        }
+    }
+
     /// The `aws` command that equals this request.
     pub fn as_aws_command(&self) -> String {
         let quoted = self.request.replace('\'', r"'\''");
@@ -91,6 +105,7 @@ impl Change {
                 let uuid = format!("--uuid {}", self.target);
                 format!("aws lambda {} {uuid} --cli-input-json '{quoted}'", kebab(&self.operation))
             }
+            "sluice" => format!("sluice {} {} {}", self.operation, self.target, self.request).trim_end().to_owned(),
             "bigquery" => as_curl_command(&self.operation, &self.target, &quoted),
             service => format!("aws {service} {} --cli-input-json '{quoted}'", kebab(&self.operation)),
         }
@@ -140,7 +155,7 @@ impl Witness for NoWitness {
 
 /// The guard of one process.
 pub struct Guard {
-    mode: Mode,
+    mode: AtomicU8,
     witness: Arc<dyn Witness>,
     bulk_told: Mutex<HashSet<(String, String)>>,
     requests: AtomicU64,
@@ -149,19 +164,24 @@ pub struct Guard {
 
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guard").field("mode", &self.mode).finish_non_exhaustive()
+        f.debug_struct("Guard").field("mode", &self.mode()).finish_non_exhaustive()
     }
 }
 
 impl Guard {
     /// A guard in `mode` that tells `witness`.
     pub fn new(mode: Mode, witness: Arc<dyn Witness>) -> Arc<Self> {
+        Self::sharing(mode, witness, Budget::new(budget::PER_SECOND))
+    }
+
+    /// A guard whose questions are counted against a budget that others share.
+    pub fn sharing(mode: Mode, witness: Arc<dyn Witness>, budget: Arc<Budget>) -> Arc<Self> {
         Arc::new(Self {
-            mode,
+            mode: AtomicU8::new(mode as u8),
             witness,
             bulk_told: Mutex::default(),
             requests: AtomicU64::new(0),
-            budget: Budget::new(budget::PER_SECOND),
+            budget,
         })
     }
 
@@ -172,7 +192,14 @@ impl Guard {
 
     /// What it does with a change.
     pub fn mode(&self) -> Mode {
-        self.mode
+        let mode = self.mode.load(Ordering::SeqCst);
+        // What is not known to be let through is refused.
+        [Mode::Normal, Mode::DryRun].into_iter().find(|known| *known as u8 == mode).unwrap_or(Mode::ReadOnly)
+    }
+
+    /// Does this with changes from now on: what guards an account holds once the account is known.
+    pub fn set_mode(&self, mode: Mode) {
+        self.mode.store(mode as u8, Ordering::SeqCst);
     }
 
     /// Requests that came by so far, reading ones and retries too.
@@ -229,7 +256,7 @@ impl Guard {
     }
 
     fn judge(&self, operation: &str, change: impl Fn(bool) -> Change) -> Result<(), Refused> {
-        match self.mode {
+        match self.mode() {
             Mode::ReadOnly => Err(Refused::ReadOnly),
             Mode::DryRun => {
                 self.witness.would_send(&change(true));
@@ -357,6 +384,12 @@ mod tests {
     }
 
     #[test]
+    fn what_a_job_is_told_is_written_as_the_command_that_tells_it() {
+        assert_eq!(Change::of_job("pause", "r-7f3a", "").as_aws_command(), "sluice pause r-7f3a");
+        assert_eq!(Change::of_job("rate", "r-7f3a", "250").as_aws_command(), "sluice rate r-7f3a 250");
+    }
+
+    #[test]
     fn a_change_of_a_mapping_is_named_by_its_path() {
         let change = Change {
             service: "lambda".into(),
@@ -396,6 +429,25 @@ mod tests {
             shown.starts_with("curl -X POST") && shown.contains("/bigquery/v2/projects/p/datasets/d/tables'"),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn a_guard_does_what_its_mode_says_from_the_moment_it_is_set() {
+        let change = |_: bool| Change {
+            service: "dynamodb".into(),
+            operation: "UpdateTable".into(),
+            target: "t".into(),
+            request: "{}".into(),
+            ..Change::default()
+        };
+        let guard = Guard::open();
+        for (mode, outcome) in
+            [(Mode::ReadOnly, Err(Refused::ReadOnly)), (Mode::DryRun, Err(Refused::DryRun)), (Mode::Normal, Ok(()))]
+        {
+            guard.set_mode(mode);
+            assert_eq!(guard.mode(), mode);
+            assert_eq!(guard.judge("UpdateTable", change), outcome);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod inventory;
 pub mod mappings;
 pub mod metrics;
 pub mod price;
+pub mod profiles;
 pub mod schema;
 pub mod streams;
 

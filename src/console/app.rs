@@ -9,24 +9,29 @@ use super::api::Api;
 use super::backup::BackupForm;
 use super::charts::TableChart;
 use super::confirm::{Confirm, Token};
-use super::effect::{Effect, Request};
+use super::context::Picker;
+use super::effect::{Effect, PlaceId, Request};
 use super::form::{Known, RestoreForm};
+use super::guardrails::{Guardrails, Rules};
 use super::history::History;
 use super::kept::Kept;
 use super::keymap::{Keymap, Scope};
 use super::listing::{Listing, Loaded};
+use super::lost::Lost;
 use super::memory::Remembered;
 use super::palette::Palette;
 use super::pending::Pending;
+use super::places::{Entering, KnownPlace, Limits};
 use super::playback::Scrubber;
 use super::playback::form::ReplayForm;
 use super::replica::ReplicaForm;
 use super::stream::StreamState;
-use super::theme::Theme;
+use super::theme::{Theme, Themes};
 use super::trail::Trail;
 use super::words::{Reading, Words};
 use crate::capacity::{Resource, Step};
 use crate::cloud::inventory::{Shard, Stream, Table};
+use crate::cloud::profiles::{Profile, Renewal};
 use crate::cloud::{CloudError, Context, Mode};
 use crate::jobs::journal::{Bump, DeadLetter, Decision, Job};
 use crate::jobs::{Audited, JobId};
@@ -83,6 +88,8 @@ pub enum Overlay {
     Confirm(Box<Confirm>),
     /// A line that is typed.
     Prompt(Prompt),
+    /// The choice of profile and regions.
+    Contexts(Box<Picker>),
 }
 
 /// A line that is typed below the screen.
@@ -127,6 +134,8 @@ pub struct Notice {
 /// Where the console acts, and how.
 #[derive(Clone, Debug, Default)]
 pub struct Place {
+    /// Its number while the console runs.
+    pub id: PlaceId,
     /// The profile, or `default`.
     pub profile: String,
     /// The region.
@@ -135,6 +144,10 @@ pub struct Place {
     pub context: Context,
     /// What the guard does with changes.
     pub mode: Mode,
+    /// What `config.toml` says of it.
+    pub guardrails: Guardrails,
+    /// How its credentials are renewed.
+    pub renewal: Renewal,
 }
 
 /// Minutes of one metric, by their start in ms since epoch.
@@ -151,6 +164,22 @@ pub struct App {
     pub keymap: Keymap,
     /// What colours and glyphs mean.
     pub theme: Theme,
+    /// What decides that.
+    pub themes: Themes,
+    /// What the command line asked for, whatever the context.
+    pub limits: Limits,
+    /// What `config.toml` says of contexts.
+    pub rules: Rules,
+    /// Regions that `config.toml` names.
+    pub regions: Vec<String>,
+    /// The other contexts that are known.
+    pub places: Vec<KnownPlace>,
+    pub(super) last_place: PlaceId,
+    pub(super) entering: Option<Entering>,
+    /// It does something as if it stood in another context.
+    pub(super) visiting: bool,
+    /// The profiles of the AWS configuration files, once they were read.
+    pub profiles: Option<Result<Vec<Profile>, CloudError>>,
     /// What is on screen.
     pub screen: Screen,
     /// What `back` goes to.
@@ -169,6 +198,8 @@ pub struct App {
     pub notice: Option<Notice>,
     /// AWS can't be reached, or refuses the credentials: what is shown is as of before.
     pub trouble: Option<CloudError>,
+    /// AWS refuses the credentials themselves: nothing else is asked until it takes them.
+    pub lost: Option<Lost>,
     /// The journal can't be read.
     pub journal_trouble: Option<String>,
     /// What is shown as it was kept from another time.
@@ -287,11 +318,21 @@ impl App {
     /// A console that knows nothing yet.
     pub fn new(place: Place, keymap: Keymap, theme: Theme, screen: Screen, now_ms: i64) -> Self {
         let behind = if matches!(screen, Screen::Job(_)) { vec![Screen::Jobs] } else { Vec::new() };
+        let mode = place.mode;
         Self {
             now_ms,
             place,
             keymap,
             theme,
+            themes: Themes::only(&theme),
+            limits: Limits { mode, ..Limits::default() },
+            rules: Rules::default(),
+            regions: Vec::new(),
+            places: Vec::new(),
+            last_place: PlaceId::default(),
+            entering: None,
+            visiting: false,
+            profiles: None,
             screen,
             behind,
             trail: Trail::default(),
@@ -301,6 +342,7 @@ impl App {
             pending: Pending::default(),
             notice: None,
             trouble: None,
+            lost: None,
             journal_trouble: None,
             kept: Kept::default(),
             account: None,
@@ -366,7 +408,8 @@ impl App {
 
     /// What is to be done before the first message.
     pub fn begin(&mut self) -> Vec<Effect> {
-        let mut effects = vec![self.watch()];
+        // The palette and the choice of a context name them.
+        let mut effects = vec![self.watch(), Effect::LoadProfiles];
         effects.extend(self.due());
         effects
     }
@@ -380,6 +423,7 @@ impl App {
                 Token::Name(_) => Scope::Prompt,
             },
             Some(Overlay::Prompt(_)) => Scope::Prompt,
+            Some(Overlay::Contexts(_)) => Scope::Contexts,
             Some(Overlay::Palette(_)) => Scope::Palette,
             Some(Overlay::Help(reading)) => reading.scope(),
             Some(Overlay::Words(words)) => words.reading.scope(),

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::app::{App, Screen};
+use super::effect::PlaceId;
 use super::filter::{Field, Kind, Row, Value, Verdict};
 use super::listing::Listing;
-use super::load::TableRow;
+use super::load::{StreamLoad, TableRow};
 use super::stream::Reading;
 use super::view;
 use super::widget::text::shown_bytes;
@@ -41,6 +42,7 @@ pub const LISTS: [List; 7] =
 
 const TABLES: &[Field] = &[
     Field::new("name", Kind::Words, "TABLE").also(&["table"]),
+    Field::new("region", Kind::Words, "REGION"),
     Field::new("status", Kind::Words, "STATUS"),
     Field::new("items", Kind::Count, "ITEMS"),
     Field::new("size", Kind::Bytes, "SIZE").also(&["bytes"]),
@@ -56,6 +58,7 @@ const TABLES: &[Field] = &[
 
 const STREAMS: &[Field] = &[
     Field::new("name", Kind::Words, "STREAM").also(&["stream"]),
+    Field::new("region", Kind::Words, "REGION"),
     Field::new("status", Kind::Words, "STATUS"),
     Field::new("mode", Kind::Words, "MODE").also(&["billing"]),
     Field::new("shards", Kind::Count, "SHARDS"),
@@ -317,14 +320,34 @@ impl App {
     }
 }
 
+impl TableRow<'_> {
+    /// What tells it from the other rows.
+    pub fn key(&self) -> Cow<'_, str> {
+        key(self.name, self.region, self.is_here)
+    }
+}
+
+/// In the context at hand a name is enough; names hold no slash.
+fn key<'a>(name: &'a str, region: &str, is_here: bool) -> Cow<'a, str> {
+    if is_here { Cow::Borrowed(name) } else { Cow::Owned(format!("{region}/{name}")) }
+}
+
+/// What a filter without a field looks at: the region too, where there are several.
+fn name_in<'a>(name: &'a str, region: &str) -> Cow<'a, str> {
+    if region.is_empty() { Cow::Borrowed(name) } else { Cow::Owned(format!("{name} {region}")) }
+}
+
 impl Row for TableRow<'_> {
     fn text(&self) -> Cow<'_, str> {
-        self.name.into()
+        name_in(self.name, self.region)
     }
 
     fn value(&self, field: &str) -> Value<'_> {
         if field == "name" {
             return Value::text(self.name);
+        }
+        if field == "region" {
+            return Value::text(self.region);
         }
         let Some(table) = self.table else { return Value::Unknown };
         let provisioned = table.provisioned.map(|p| p.write as f64);
@@ -375,22 +398,40 @@ fn billing(is_on_demand: bool) -> Value<'static> {
 /// A row of the list of streams.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamRow<'a> {
-    /// What is known.
-    pub app: &'a App,
     /// The stream.
     pub stream: &'a Stream,
+    /// Its region, where the list holds several.
+    pub region: &'a str,
+    /// Its context.
+    pub place: PlaceId,
+    /// That is the one at hand.
+    pub is_here: bool,
+    /// CloudWatch was asked about it lately.
+    pub is_measured: bool,
+    /// What it bears now.
+    pub load: StreamLoad,
+}
+
+impl StreamRow<'_> {
+    /// What tells it from the other rows.
+    pub fn key(&self) -> Cow<'_, str> {
+        key(&self.stream.name, self.region, self.is_here)
+    }
 }
 
 impl Row for StreamRow<'_> {
     fn text(&self) -> Cow<'_, str> {
-        self.stream.name.as_str().into()
+        name_in(&self.stream.name, self.region)
     }
 
     fn value(&self, field: &str) -> Value<'_> {
-        let Self { app, stream } = self;
+        let Self { stream, load, .. } = self;
         let name = &stream.name;
         if field == "name" {
             return Value::text(name);
+        }
+        if field == "region" {
+            return Value::text(self.region);
         }
         // Of a stream that was not on screen, neither its description nor its minutes are known.
         if stream.status.is_empty() {
@@ -398,7 +439,7 @@ impl Row for StreamRow<'_> {
         }
         let measured = |value: Option<f64>| match value {
             Some(value) => Value::Number(value),
-            None if app.is_stream_measured(name) => Value::Nothing,
+            None if self.is_measured => Value::Nothing,
             None => Value::Unknown,
         };
         match field {
@@ -406,10 +447,10 @@ impl Row for StreamRow<'_> {
             "mode" => billing(stream.mode == "ON_DEMAND"),
             "shards" => Value::Number(stream.open_shards() as f64),
             "kept" => Value::Number(f64::from(stream.retention_hours) * 3_600_000.0),
-            "records" => measured(app.stream_rate(name)),
-            "bytes" => measured(app.stream_byte_rate(name)),
-            "read" => measured(app.stream_read_rate(name)),
-            "lag" => measured(app.stream_lag_ms(name).map(|ms| ms as f64)),
+            "records" => measured(load.records),
+            "bytes" => measured(load.bytes),
+            "read" => measured(load.read),
+            "lag" => measured(load.lag_ms.map(|ms| ms as f64)),
             "fanout" => Value::Number(f64::from(stream.consumers)),
             _ => Value::Nothing,
         }
@@ -620,6 +661,9 @@ mod tests {
         let tables = fixture::tables();
         let row = |at: usize, known: bool| TableRow {
             name: &tables[at].name,
+            region: "",
+            place: PlaceId::default(),
+            is_here: true,
             table: known.then_some(&tables[at]),
             load: crate::console::load::TableLoad::default(),
             is_measured: true,

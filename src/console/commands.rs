@@ -5,11 +5,12 @@
 use super::app::{App, Overlay, Prompt};
 use super::chord::nearest;
 use super::columns::List;
+use super::context::Picker;
 use super::effect::Effect;
 use super::keymap::Action;
 use super::spot::Spot;
 use super::widget::quantity::count;
-use super::{backup, controls, forms, keys, raise, replica, stream, words};
+use super::{backup, controls, forms, keys, raise, replica, stream, theme, words};
 use crate::capacity::Resource;
 use crate::jobs::JobId;
 use crate::jobs::journal::{Control, State};
@@ -80,7 +81,7 @@ const fn optional(name: &'static str, of: Of) -> Argument {
 }
 
 /// All commands, by area.
-pub const COMMANDS: &[&[Command]] = &[PLACES, LISTED, CAPACITY, JOBS];
+pub const COMMANDS: &[&[Command]] = &[PLACES, LISTED, CAPACITY, JOBS, CONTEXTS];
 
 const PLACES: &[Command] = &[
     Command {
@@ -274,6 +275,42 @@ const JOBS: &[Command] = &[
         },
     },
 ];
+
+const CONTEXTS: &[Command] = &[
+    Command {
+        name: "profile",
+        arguments: &[argument("PROFILE", Of::Choice(profiles))],
+        help: "go to another profile",
+        run: |app, words| app.go_to_profile(words[0]),
+    },
+    Command {
+        name: "region",
+        arguments: &[argument("REGION", Of::Choice(regions)), optional("MORE REGIONS", Of::Rest)],
+        help: "go to another region, or list several side by side",
+        run: |app, words| app.go_to_regions(words),
+    },
+    Command {
+        name: "theme",
+        arguments: &[argument("THEME", Of::Choice(themes))],
+        help: "draw in other colours",
+        run: |app, words| app.choose_theme(words[0]).map(|()| Vec::new()),
+    },
+];
+
+fn profiles(app: &App) -> Vec<(String, String)> {
+    let known = app.profiles.iter().flatten().flatten();
+    known.map(|profile| (profile.name.clone(), profile.region.clone().unwrap_or_default())).collect()
+}
+
+fn regions(app: &App) -> Vec<(String, String)> {
+    app.region_choices(&Picker::default()).into_iter().map(|region| (region, String::new())).collect()
+}
+
+fn themes(_: &App) -> Vec<(String, String)> {
+    let all = theme::Name::ALL.into_iter().map(|name| (name.as_str().to_owned(), name.words().to_owned()));
+    all.chain([("auto".to_owned(), "as environment, config.toml and the terminal's background say".to_owned())])
+        .collect()
+}
 
 /// The command of that name.
 pub fn command(name: &str) -> Option<&'static Command> {

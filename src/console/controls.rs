@@ -69,7 +69,7 @@ fn cancel(app: &mut App) {
 fn rate(app: &mut App) {
     let Some(job) = app.selected_job().and_then(|id| app.job(&id)) else { return };
     if app.place.mode == Mode::ReadOnly {
-        app.say("read-only: a rate is refused; start sluice without --read-only", true);
+        app.say(format!("read-only: a rate is refused; {}", app.place.guardrails.why_read_only()), true);
         return;
     }
     if !job.state.is_live() {

@@ -10,6 +10,8 @@ use super::replica;
 use crate::jobs::JobId;
 use crate::jobs::spec::Spec;
 
+/// How often it is asked who the credentials belong to while that is not known, or while they end soon, ms.
+const IDENTIFY_MS: i64 = 60_000;
 /// How often lists are asked for, ms.
 const LIST_MS: i64 = 5000;
 /// How often while something is being changed, ms.
@@ -31,8 +33,23 @@ const TYPING_MS: i64 = 500;
 impl App {
     /// The questions whose time has come.
     pub(super) fn due(&mut self) -> Vec<Effect> {
+        if let Some(mut effects) = self.due_while_lost() {
+            if !self.visiting {
+                effects.extend(self.due_beside());
+            }
+            return effects;
+        }
         let mut effects = Vec::new();
-        if self.identified_ms.is_none_or(|at| self.now_ms - at >= 60_000) {
+        if self.visiting {
+            // Beside the one at hand, a context is listed and nothing else.
+            match self.screen {
+                Screen::Tables => self.due_tables(&mut effects),
+                Screen::Streams => self.due_streams(&mut effects),
+                _ => {}
+            }
+            return effects;
+        }
+        if self.identified_ms.is_none_or(|at| self.now_ms - at >= self.identify_every()) {
             self.identified_ms = Some(self.now_ms);
             effects.push(Effect::Identify);
         }
@@ -61,8 +78,16 @@ impl App {
             Screen::Stream(name) | Screen::Mappings(name) => self.due_stream(&name, &mut effects),
             Screen::Jobs | Screen::Dead(_) | Screen::Autoscale(_) | Screen::Tail(..) => {}
         }
+        effects.extend(self.due_beside());
         effects.extend(self.due_to_keep());
         effects
+    }
+
+    /// Who the credentials belong to does not change; when they end is looked at oftener the nearer it is, since asking may
+    /// start a program or a login service.
+    fn identify_every(&self) -> i64 {
+        let ends_soon = self.credentials_expire_ms.is_some_and(|at| at - self.now_ms < 15 * IDENTIFY_MS);
+        if self.account.is_none() || ends_soon { IDENTIFY_MS } else { 10 * IDENTIFY_MS }
     }
 
     /// Names are listed; of the tables, those on screen are described, and of few all: a thousand tables are a page of
@@ -88,7 +113,8 @@ impl App {
         }
         let is_filtered = self.screen == Screen::Tables && !self.tables_list.filter.is_empty();
         if is_filtered && self.tables_measuring_ms.is_none_or(|at| self.now_ms - at >= LIST_MS) {
-            let unmeasured = self.arranged_tables().unknown.into_iter().filter(|row| row.table.is_some());
+            let unmeasured =
+                self.arranged_tables().unknown.into_iter().filter(|row| row.is_here && row.table.is_some());
             let page: Vec<String> = unmeasured.take(MEASURED_PAGE).map(|row| row.name.to_owned()).collect();
             if !page.is_empty() {
                 self.tables_measuring_ms = Some(self.now_ms);
@@ -104,7 +130,7 @@ impl App {
         }
         let is_sorted_by_name = List::Tables.sorted_by(&self.tables_list).name == "name";
         let filter = self.tables_list.filter.filter();
-        if is_sorted_by_name && !filter.compares_more_than("name") {
+        if is_sorted_by_name && !filter.compares_more_than(&["name", "region"]) {
             return Vec::new();
         }
         // What was kept from another day is described anew; what its name alone rules out is not.
@@ -122,7 +148,7 @@ impl App {
         let Arranged { rows, unknown } = self.arranged_streams();
         let is_sorted_by_name = List::Streams.sorted_by(&self.streams_list).name == "name";
         let rows = rows.into_iter().filter(|_| !is_sorted_by_name);
-        let undescribed = unknown.into_iter().chain(rows).filter(|row| row.stream.status.is_empty());
+        let undescribed = unknown.into_iter().chain(rows).filter(|row| row.is_here && row.stream.status.is_empty());
         undescribed.take(PAGE).map(|row| row.stream.name.clone()).collect()
     }
 
@@ -179,7 +205,8 @@ impl App {
         }
         let is_filtered = self.screen == Screen::Streams && !self.streams_list.filter.is_empty();
         if is_filtered && self.streams_measuring_ms.is_none_or(|at| self.now_ms - at >= LIST_MS) {
-            let unmeasured = self.arranged_streams().unknown.into_iter().filter(|row| !row.stream.status.is_empty());
+            let unmeasured =
+                self.arranged_streams().unknown.into_iter().filter(|row| row.is_here && !row.stream.status.is_empty());
             let page: Vec<String> = unmeasured.take(MEASURED_PAGE / 2).map(|row| row.stream.name.clone()).collect();
             if !page.is_empty() {
                 self.streams_measuring_ms = Some(self.now_ms);

@@ -7,6 +7,7 @@ use super::playback::Question;
 use super::stream::StreamEffect;
 use crate::capacity::Resource;
 use crate::cloud::cache::Inventory;
+use crate::cloud::{Context, Mode};
 use crate::jobs::JobId;
 use crate::jobs::journal::{Bump, Control};
 use crate::jobs::spec::{RestoreSpec, Spec};
@@ -14,6 +15,10 @@ use crate::jobs::spec::{RestoreSpec, Spec};
 /// Tells an answer to the newest question from one to a question that nobody asks any more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Request(pub u64);
+
+/// Tells one context from another while the console runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PlaceId(pub u32);
 
 /// A window of a table and its indexes, as CloudWatch is asked for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +51,18 @@ pub struct Draft {
 /// Something to be done. Those that change anything pass the guard, or are refused before.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
+    /// Do this in another context than the one at hand.
+    At(PlaceId, Box<Effect>),
+    /// Make clients for a context, whose changes meet that.
+    Connect(PlaceId, Context, Mode),
+    /// From now on effects without a context mean that one, with so many questions a second.
+    Stand(PlaceId, f64),
+    /// Changes meet that from now on.
+    Hold(Mode),
+    /// Read the credentials anew, and see whether AWS takes them.
+    Renew,
+    /// Read the profiles of the AWS configuration files.
+    LoadProfiles,
     /// Ask who the credentials belong to, and until when they last.
     Identify,
     /// Follow this job in the journal, with its dead letters when asked.

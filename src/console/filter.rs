@@ -164,9 +164,9 @@ impl Filter {
         verdict
     }
 
-    /// True when it compares other fields than the one of that name.
-    pub fn compares_more_than(&self, name: &str) -> bool {
-        self.terms.iter().any(|term| matches!(&term.what, What::Compared(field, ..) if *field != name))
+    /// True when it compares other fields than those.
+    pub fn compares_more_than(&self, names: &[&str]) -> bool {
+        self.terms.iter().any(|term| matches!(&term.what, What::Compared(field, ..) if !names.contains(field)))
     }
 }
 
@@ -502,8 +502,8 @@ mod tests {
         assert_eq!(verdict("throttled>0"), Verdict::Unknown);
         assert_eq!(verdict("!throttled>0"), Verdict::Unknown);
         assert_eq!(verdict("throttled>0 size>9gb"), Verdict::No, "one that does not agree is enough");
-        assert!(parse("a throttled>0", MORE).unwrap().compares_more_than("size"));
-        assert!(!parse("a size>0", MORE).unwrap().compares_more_than("size"));
+        assert!(parse("a throttled>0", MORE).unwrap().compares_more_than(&["size"]));
+        assert!(!parse("a size>0", MORE).unwrap().compares_more_than(&["size"]));
     }
 
     #[test]

@@ -10,7 +10,8 @@ use tokio::sync::mpsc::Sender;
 use tokio_util::sync::CancellationToken;
 
 use super::charts::{Lines, TableChart};
-use super::effect::{ChartQuestion, Draft, Effect};
+use super::clouds::Clouds;
+use super::effect::{ChartQuestion, Draft, Effect, PlaceId};
 use super::form::Unseen;
 use super::kept;
 use super::letters::{self, Drafts};
@@ -22,7 +23,7 @@ use super::watcher::Interest;
 use crate::cloud::guard::{Change, Witness};
 use crate::cloud::inventory::{self, Shard, Stream, Table};
 use crate::cloud::metrics::{self, Query};
-use crate::cloud::{Class, Cloud, CloudError, Context, Mode, streams};
+use crate::cloud::{Class, Cloud, CloudError, Context, Guard, Mode, profiles, streams};
 use crate::flow::{self, StreamSource as _, TableStream};
 use crate::jobs::bump::{self, BumpError};
 use crate::jobs::journal::{Control, Journal};
@@ -40,7 +41,10 @@ const CHANGING: Duration = Duration::from_secs(20);
 
 /// The hands of a console on a real cloud and journal.
 pub struct Hands {
+    /// Of the context at hand.
     pub(super) cloud: Cloud,
+    here: PlaceId,
+    clouds: Clouds,
     journal: PathBuf,
     interests: std::sync::mpsc::Sender<Interest>,
     pub(super) to: Sender<Msg>,
@@ -60,7 +64,9 @@ impl Hands {
         // A console that ends needs not be told.
         let keeper = Keeper::new(folder, move |words| drop(told.try_send(Msg::Refused(words))));
         Self {
+            clouds: Clouds::with(&cloud, journal.parent().unwrap_or(Path::new("."))),
             cloud,
+            here: PlaceId::default(),
             journal: journal.to_owned(),
             interests,
             to,
@@ -76,41 +82,90 @@ impl Hands {
     where
         F: Future<Output = Msg> + Send + 'static,
     {
-        let to = self.to.clone();
+        let (to, here) = (self.to.clone(), self.here);
         let answer = question(self.cloud.clone());
         // A console that is gone needs no answer.
-        tokio::spawn(async move { drop(to.send(answer.await).await) });
+        tokio::spawn(async move { drop(to.send(Msg::At(here, Box::new(answer.await))).await) });
     }
 
     /// Writes into the journal on a thread that may wait for it.
     fn write(&self, action: impl FnOnce(&Cloud, &Journal) -> Result<Option<Msg>, String> + Send + 'static) {
-        let (to, path, cloud) = (self.to.clone(), self.journal.clone(), self.cloud.clone());
+        let (to, path, cloud, here) = (self.to.clone(), self.journal.clone(), self.cloud.clone(), self.here);
         tokio::task::spawn_blocking(move || {
             let done =
                 Journal::open(&path).map_err(|error| error.to_string()).and_then(|journal| action(&cloud, &journal));
             if let Some(msg) = done.unwrap_or_else(|words| Some(Msg::Refused(words))) {
-                drop(to.blocking_send(msg));
+                drop(to.blocking_send(Msg::At(here, Box::new(msg))));
             }
         });
     }
 
-    /// Writes a control, unless the mode forbids it; `words` say what it is.
-    fn control(&self, words: &str, action: impl FnOnce(&Journal) -> Result<Msg, String> + Send + 'static) {
-        match self.cloud.guard.mode() {
-            Mode::Normal => self.write(move |_, journal| action(journal).map(Some)),
-            mode => {
-                let said = if mode == Mode::DryRun { "dry run: this would" } else { "read-only: refused to" };
-                let to = self.to.clone();
-                let msg = Msg::Refused(format!("{said} {words}"));
-                tokio::spawn(async move { drop(to.send(msg).await) });
+    /// Does what a person tells a job, unless the mode forbids it: it is written into the audit as requests to AWS are, and a
+    /// dry run shows it. `words` say what it is, `lines` more of it.
+    fn control(
+        &self,
+        words: &str,
+        change: Change,
+        lines: Vec<String>,
+        action: impl FnOnce(&Journal) -> Result<Msg, String> + Send + 'static,
+    ) {
+        let msg = match self.cloud.guard.mode() {
+            Mode::Normal => {
+                let context = self.cloud.place();
+                let job = Some(JobId(change.target.clone())).filter(|id| !id.0.is_empty());
+                return self.write(move |_, journal| {
+                    let done = action(journal)?;
+                    // A job that is only made now has its name from there.
+                    let job = if let Msg::Started(id) = &done { Some(id.clone()) } else { job };
+                    let change = Change { target: job.as_ref().map_or(String::new(), |id| id.0.clone()), ..change };
+                    if let Err(error) = journal.audit(&context, job.as_ref(), &change) {
+                        tracing::error!(%error, "what a job was told could not be written into the audit");
+                    }
+                    Ok(Some(done))
+                });
             }
-        }
+            Mode::DryRun => {
+                let mut shown = vec![format!("{words}: nothing was done")];
+                shown.extend(lines);
+                if !change.target.is_empty() {
+                    shown.extend([String::new(), "The same as:".to_owned(), change.as_aws_command()]);
+                }
+                Msg::WouldDo("dry run: this would have been done".to_owned(), shown)
+            }
+            Mode::ReadOnly => Msg::Refused(format!("read-only: refused to {words}")),
+        };
+        let to = self.to.clone();
+        tokio::spawn(async move { drop(to.send(msg).await) });
     }
 }
 
 impl Perform for Hands {
     fn perform(&mut self, effect: Effect) {
         match effect {
+            Effect::At(place, effect) => {
+                let Some(cloud) = self.clouds.get(place) else { return };
+                let here = std::mem::replace(&mut self.here, place);
+                let at_hand = std::mem::replace(&mut self.cloud, cloud);
+                self.perform(*effect);
+                self.here = here;
+                // Made anew, they are the place's.
+                self.cloud = at_hand;
+            }
+            Effect::Connect(place, context, mode) => self.connect(place, context, mode),
+            Effect::Stand(place, per_second) => {
+                if let Some(cloud) = self.clouds.get(place) {
+                    cloud.budget().set(per_second);
+                    self.cloud = cloud;
+                    self.here = place;
+                    self.readers = Readers::default();
+                }
+            }
+            Effect::Hold(mode) => self.cloud.guard.set_mode(mode),
+            Effect::Renew => self.renew(),
+            Effect::LoadProfiles => {
+                let to = self.to.clone();
+                tokio::spawn(async move { drop(to.send(Msg::Profiles(profiles::load().await)).await) });
+            }
             Effect::Watch { job, letters } => {
                 // The watcher lives as long as its channel, which ends with these hands.
                 drop(self.interests.send(Interest { job, letters }));
@@ -188,30 +243,38 @@ impl Perform for Hands {
                     Control::Pause => "pause",
                     Control::Cancel => "cancel",
                 };
-                self.control(&format!("{word} {id}"), move |journal| {
+                let command = if control == Control::Run { "resume" } else { word };
+                let change = Change::of_job(command, &id.0, "");
+                self.control(&format!("{word} {id}"), change, Vec::new(), move |journal| {
                     journal.set_control(&id, control).map_err(|error| error.to_string())?;
                     Ok(Msg::Done(format!("{id} is told to {}", if control == Control::Run { "go on" } else { word })))
                 });
             }
             Effect::SetRate(id, rate) => {
                 let words = rate.map_or("no cap".to_owned(), |rate| format!("at most {rate} items/s"));
-                self.control(&format!("set {id} to {words}"), move |journal| {
+                let change = Change::of_job("rate", &id.0, &rate.map_or("off".to_owned(), |rate| rate.to_string()));
+                self.control(&format!("set {id} to {words}"), change, Vec::new(), move |journal| {
                     journal.set_rate(&id, rate).map_err(|error| error.to_string())?;
                     Ok(Msg::Done(format!("{id}: {words}")))
                 });
             }
             Effect::Start { spec, parent } => self.start(*spec, parent),
-            Effect::Resume(id) => self.control(&format!("resume {id}"), move |journal| {
-                jobs::resume_detached(journal, &id).map_err(|error| error.to_string())?;
-                Ok(Msg::Done(format!("{id} is taken up again")))
-            }),
+            Effect::Resume(id) => {
+                let change = Change::of_job("resume", &id.0, "");
+                self.control(&format!("resume {id}"), change, Vec::new(), move |journal| {
+                    jobs::resume_detached(journal, &id).map_err(|error| error.to_string())?;
+                    Ok(Msg::Done(format!("{id} is taken up again")))
+                });
+            }
             Effect::OpenLetter(id, number) => self.open_letter(id, number),
             Effect::CheckDraft(draft) => self.check_draft(draft),
             Effect::Replay(id, numbers) => self.replay(id, numbers),
-            Effect::Drop(id, number) => self
-                .control(&format!("give up dead letter {number} of {id}"), move |journal| {
+            Effect::Drop(id, number) => {
+                let change = Change::of_job("dead drop", &id.0, &number.to_string());
+                self.control(&format!("give up dead letter {number} of {id}"), change, Vec::new(), move |journal| {
                     letters::give_up(journal, &id, number).map(Msg::Done)
-                }),
+                });
+            }
             Effect::Remember(news) => self.keeper.keep(news),
             // The loop does them itself: it holds the terminal.
             Effect::Suspend | Effect::Edit(_) => {}
@@ -220,10 +283,34 @@ impl Perform for Hands {
 }
 
 impl Hands {
+    /// Makes clients for a context: its own guard and audit, the one budget.
+    fn connect(&self, place: PlaceId, context: Context, mode: Mode) {
+        let (to, clouds) = (self.to.clone(), self.clouds.clone());
+        let witness = ScreenWitness::new(&self.journal, &context, self.to.clone());
+        let guard = Guard::sharing(mode, witness, Arc::clone(self.cloud.budget()));
+        tokio::spawn(async move {
+            let answer = clouds.connect(place, &context, guard).await;
+            drop(to.send(Msg::Connected(place, answer)).await);
+        });
+    }
+
+    /// Makes the clients of the context at hand anew, so that files are read again, and asks AWS who they are.
+    fn renew(&self) {
+        let (to, clouds, here) = (self.to.clone(), self.clouds.clone(), self.here);
+        let (context, guard) = (self.cloud.context.clone(), Arc::clone(&self.cloud.guard));
+        tokio::spawn(async move {
+            let answer = match clouds.connect(here, &context, guard).await {
+                Ok(_) => clouds.probe(here).await,
+                Err(error) => Err(error),
+            };
+            drop(to.send(Msg::At(here, Box::new(Msg::Renewed(answer)))).await);
+        });
+    }
+
     fn open_letter(&self, id: JobId, number: i64) {
         let folder = self.drafts.clone();
-        self.control(&format!("edit dead letter {number} of {id}"), move |journal| {
-            letters::to_file(journal, &id, number, &folder).map(Msg::Draft)
+        self.write(move |_, journal| {
+            letters::to_file(journal, &id, number, &folder).map(|draft| Some(Msg::Draft(draft)))
         });
     }
 
@@ -243,7 +330,10 @@ impl Hands {
 
     fn start(&self, spec: Spec, parent: Option<JobId>) {
         let context = self.cloud.context.clone();
-        self.control(&format!("start {} {}", spec.kind(), spec.title()), move |journal| {
+        let change = Change::of_job("start", "", &format!("{} {}", spec.kind(), spec.title()));
+        let as_json = serde_json::to_string_pretty(&spec).unwrap_or_default();
+        let lines = std::iter::once(String::new()).chain(as_json.lines().map(str::to_owned)).collect();
+        self.control(&format!("start {} {}", spec.kind(), spec.title()), change, lines, move |journal| {
             let id = jobs::start_detached(journal, &spec, &context, parent.as_ref());
             id.map(Msg::Started).map_err(|error| error.to_string())
         });
@@ -380,3 +470,7 @@ impl Witness for ScreenWitness {
         drop(self.to.try_send(Msg::WouldSend(change.clone())));
     }
 }
+
+#[cfg(all(test, feature = "local"))]
+#[path = "hands_tests.rs"]
+mod tests;

@@ -49,6 +49,8 @@ pub enum Scope {
     Mappings,
     /// A tail of a stream.
     Tail,
+    /// The choice of profile and regions: plain characters are typed, but for space.
+    Contexts,
     /// The palette: plain characters are typed.
     Palette,
     /// Help and words.
@@ -129,6 +131,8 @@ pub enum Action {
     Detail,
     Send,
     Export,
+    Contexts,
+    Mark,
     Palette,
     Complete,
     Words,
@@ -304,6 +308,10 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Confirm, "no", Action::No, "leave it", "leave everything as it is"),
     bindable(Scope::Review, "yes", Action::Yes, "start", "start what the form says"),
     bindable(Scope::Review, "no", Action::No, "change", "go back to the form"),
+    bindable(Scope::Contexts, "accept", Action::Accept, "go there", "go to the profile, in the marked regions"),
+    bindable(Scope::Contexts, "next", Action::Next, "profiles/regions", "type into the other side"),
+    bindable(Scope::Contexts, "mark", Action::Mark, "mark", "mark the region, to list it beside others"),
+    bindable(Scope::Contexts, "back", Action::Back, "leave", "stay where the console is"),
     bindable(Scope::Palette, "accept", Action::Accept, "run", "run the line, or what is selected"),
     bindable(Scope::Palette, "complete", Action::Complete, "complete", "take the selected entry into the line"),
     bindable(Scope::Palette, "next", Action::Next, "next", "the next entry, or the line that was run after it"),
@@ -332,13 +340,26 @@ const BINDABLE: &[Bindable] = &[
     bindable(Scope::Global, "autoscale", Action::Autoscale, "", "the autoscaler's rules and last decisions"),
     bindable(Scope::Global, "next_screen", Action::NextScreen, "", "the next list"),
     bindable(Scope::Global, "previous_screen", Action::PreviousScreen, "", "the list before"),
+    bindable(
+        Scope::Global,
+        "contexts",
+        Action::Contexts,
+        "",
+        "go to another profile or region, or list several regions",
+    ),
     bindable(Scope::Global, "up", Action::Up, "", "up"),
     bindable(Scope::Global, "down", Action::Down, "", "down"),
     bindable(Scope::Global, "page_up", Action::PageUp, "", "ten up"),
     bindable(Scope::Global, "page_down", Action::PageDown, "", "ten down"),
     bindable(Scope::Global, "first", Action::First, "", "the first row"),
     bindable(Scope::Global, "last", Action::Last, "", "the last row"),
-    bindable(Scope::Global, "refresh", Action::Refresh, "", "ask AWS again now"),
+    bindable(
+        Scope::Global,
+        "refresh",
+        Action::Refresh,
+        "",
+        "ask AWS again now, with credentials read anew if it refused them",
+    ),
     bindable(
         Scope::Global,
         "suspend",
@@ -348,7 +369,7 @@ const BINDABLE: &[Bindable] = &[
     ),
 ];
 
-const SCOPES: [(&str, Scope); 19] = [
+const SCOPES: [(&str, Scope); 20] = [
     ("global", Scope::Global),
     ("tables", Scope::Tables),
     ("table", Scope::Table),
@@ -356,6 +377,7 @@ const SCOPES: [(&str, Scope); 19] = [
     ("stream", Scope::Stream),
     ("mappings", Scope::Mappings),
     ("tail", Scope::Tail),
+    ("contexts", Scope::Contexts),
     ("jobs", Scope::Jobs),
     ("job", Scope::Job),
     ("dead", Scope::Dead),
@@ -378,7 +400,7 @@ impl Scope {
 
     /// True where plain characters are typed into a field.
     pub fn is_typed_into(self) -> bool {
-        matches!(self, Self::Form | Self::Prompt | Self::Palette)
+        matches!(self, Self::Form | Self::Prompt | Self::Contexts | Self::Palette)
     }
 }
 
@@ -473,7 +495,9 @@ impl Keymap {
                 self.bound[number].clear();
                 for chord in chords.get_ref() {
                     let parsed = Sequence::parse(chord.get_ref()).map_err(|reason| wrong(chord.span(), reason))?;
-                    if scope.is_typed_into() && parsed.is_typed() {
+                    // No profile worth finding by one, and no region, has a space in its name.
+                    let is_free = *scope == Scope::Contexts && chord.get_ref() == "space";
+                    if scope.is_typed_into() && parsed.is_typed() && !is_free {
                         let reason = format!("[{}] types plain characters: {parsed} can't be bound", scope.name());
                         return Err(wrong(chord.span(), reason));
                     }

@@ -4,15 +4,15 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tui_input::{Input, InputRequest};
 
 use super::app::{App, Overlay, Prompt, Purpose, Screen};
+pub(super) use super::asking::ask;
 use super::chord::{Chord, spelt};
-use super::confirm::{Confirm, Token};
+use super::confirm::Token;
 use super::effect::Effect;
 use super::keymap::{Action, Pressed, Scope};
 use super::stream;
 use super::words::{Reading, Words};
-use super::{backup, controls, forms, palette, playback, raise, replica, view, words};
+use super::{asking, backup, context, controls, forms, palette, playback, raise, replica, view, words};
 use crate::capacity::Resource;
-use crate::cloud::Mode;
 
 /// A key was pressed.
 pub(super) fn pressed(app: &mut App, key: &KeyEvent) -> Vec<Effect> {
@@ -128,6 +128,7 @@ fn edit(app: &mut App, change: impl FnOnce(&mut Input)) {
             }
         }
         Some(Overlay::Confirm(question)) if matches!(question.token, Token::Name(_)) => change(&mut question.typed),
+        Some(Overlay::Contexts(picker)) => change(&mut picker.input),
         Some(Overlay::Palette(palette)) => {
             change(&mut palette.input);
             palette.typed();
@@ -167,6 +168,7 @@ fn on_overlay(app: &mut App, action: Action) -> Vec<Effect> {
         (Some(Overlay::Confirm(_)), Action::No | Action::Back) => {
             app.say("left as it is", false);
         }
+        (Some(Overlay::Contexts(picker)), action) => return context::act(app, picker, action),
         (Some(Overlay::Prompt(prompt)), Action::Accept) => return accept(app, prompt),
         (Some(Overlay::Prompt(prompt)), Action::Back) => {
             if prompt.purpose == Purpose::Filter
@@ -229,22 +231,39 @@ pub(super) fn accept(app: &mut App, mut prompt: Prompt) -> Vec<Effect> {
             return Vec::new();
         }
     };
-    vec![Effect::SetRate(id, rate)]
-}
-
-/// Asks before anything changes; refuses where nothing may, and says what a dry run would do.
-pub(super) fn ask(app: &mut App, question: Confirm) {
-    match app.place.mode {
-        Mode::ReadOnly => {
-            let words = format!("read-only: {:?} is refused; start sluice without --read-only", question.title);
-            app.say(words, true);
-        }
-        _ => app.overlay = Some(Overlay::Confirm(Box::new(question))),
-    }
+    asking::set_rate(app, id, rate)
 }
 
 fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
+    // What is done with a row is done in its region.
+    let mut effects = if acts_on_row(action) { app.stand_at_selected() } else { Vec::new() };
+    effects.extend(done_on_screen(app, action));
+    effects
+}
+
+/// True for keys that do something with the selected row of a list.
+fn acts_on_row(action: Action) -> bool {
+    matches!(
+        action,
+        Action::Open
+            | Action::Restore
+            | Action::Backup
+            | Action::Replicate
+            | Action::Raise
+            | Action::Lower
+            | Action::SetCapacity
+            | Action::GiveBack
+            | Action::Playback
+            | Action::Tail
+            | Action::TailAll
+            | Action::Mappings
+            | Action::Retention
+    )
+}
+
+fn done_on_screen(app: &mut App, action: Action) -> Vec<Effect> {
     match action {
+        Action::Contexts => return app.choose_context(context::Side::Profiles),
         Action::Back => {
             // What the filter hides comes back first.
             if let Some((_, list)) = app.list_on_screen()
@@ -288,6 +307,10 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
         Action::First => step(app, isize::MIN + 1),
         Action::Last => step(app, isize::MAX / 2),
         Action::Refresh => {
+            if app.lost.is_some() {
+                app.say("trying the credentials…", false);
+                return app.try_credentials();
+            }
             app.ask_again();
             app.identified_ms = None;
             return app.due();
@@ -358,13 +381,13 @@ fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
 
 fn step(app: &mut App, rows: isize) {
     let names: Vec<String> = match &app.screen {
-        Screen::Tables => app.table_rows().iter().map(|row| row.name.to_owned()).collect(),
+        Screen::Tables => app.table_rows().iter().map(|row| row.key().into_owned()).collect(),
         Screen::Table(name) => {
             let last = app.table(name).map_or(0, |table| table.indexes.len());
             app.index_at = app.index_at.saturating_add_signed(rows).min(last);
             return;
         }
-        Screen::Streams => app.shown_streams().iter().map(|stream| stream.name.clone()).collect(),
+        Screen::Streams => app.stream_rows().iter().map(|row| row.key().into_owned()).collect(),
         Screen::Jobs => app.shown_jobs().iter().map(|job| job.id.0.clone()).collect(),
         Screen::Dead(_) => app.shown_letters().iter().map(|letter| letter.number.to_string()).collect(),
         Screen::EventTables => app.shown_event_tables().iter().map(|(table, _)| table.name.clone()).collect(),

@@ -55,8 +55,8 @@ pub(super) fn act(app: &mut App, action: Action) -> Vec<Effect> {
         return Vec::new();
     };
     let Some(job) = app.job(&id).cloned() else { return Vec::new() };
-    if job.context != app.place.context {
-        app.say(format!("{id} acts in another context: open the console there, or use sluice dead"), true);
+    if !app.is_here(&job.context) {
+        app.say(format!("{id} acts in another context: go there first, or use sluice dead"), true);
         return Vec::new();
     }
     let table = dead::content(&job, &dead).table;

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::app::{App, Screen};
+use super::app::{App, Place, Screen};
 use super::columns::{Arranged, JobRow, List, StreamRow, arrange};
+use super::effect::PlaceId;
 use super::history::{History, settled};
+use super::places::Seen;
 use super::widget::sparkline::bins;
 use crate::capacity::Resource;
 use crate::cloud::Context;
@@ -17,6 +19,7 @@ use crate::jobs::spec::Kind;
 /// Minutes of CloudWatch that were asked for so long ago, ms, say nothing of now: those older than four minutes are not
 /// shown.
 pub const MEASURED_MS: i64 = 240_000;
+
 /// Rates are means over so many ms.
 pub const RATE_MS: i64 = 5000;
 /// The sparkline's window, ms, and its columns.
@@ -38,12 +41,31 @@ pub struct TableLoad {
 pub struct TableRow<'a> {
     /// The table.
     pub name: &'a str,
+    /// Its region, where the list holds several.
+    pub region: &'a str,
+    /// Its context.
+    pub place: PlaceId,
+    /// That is the one at hand.
+    pub is_here: bool,
     /// What it is; `None` until it was described.
     pub table: Option<&'a Table>,
     /// What it bears now.
     pub load: TableLoad,
     /// Whether that is known: CloudWatch was asked about it, or a job of ours writes it.
     pub is_measured: bool,
+}
+
+/// What a stream bears now.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StreamLoad {
+    /// Records put each second.
+    pub records: Option<f64>,
+    /// Bytes put each second.
+    pub bytes: Option<f64>,
+    /// Records read each second.
+    pub read: Option<f64>,
+    /// How far its readers are behind, ms.
+    pub lag_ms: Option<u64>,
 }
 
 /// How far a job is.
@@ -66,28 +88,32 @@ pub struct Progress {
 impl App {
     /// True when `context` is where this console acts, as far as both say where that is.
     pub fn is_here(&self, context: &Context) -> bool {
-        let here = &self.place;
+        Self::is_at(&self.place, context)
+    }
+
+    /// True when `context` is that place, as far as both say where that is.
+    fn is_at(here: &Place, context: &Context) -> bool {
         let same = |a: Option<&String>, b: Option<&String>| a.is_none() || b.is_none() || a == b;
         context.endpoint_url == here.context.endpoint_url
             && same(context.region.as_ref(), Some(&here.region))
             && same(context.profile.as_ref(), here.context.profile.as_ref())
     }
 
-    /// Live restores of this context.
-    fn live_restores(&self) -> impl Iterator<Item = &Job> {
+    /// Live restores of a context.
+    fn live_restores<'a>(&'a self, place: &'a Place) -> impl Iterator<Item = &'a Job> {
         let jobs = self.jobs.iter().flatten();
-        jobs.filter(|job| job.state.is_live() && job.kind() == Kind::Restore && self.is_here(&job.context))
+        jobs.filter(move |job| job.state.is_live() && job.kind() == Kind::Restore && Self::is_at(place, &job.context))
     }
 
-    /// Jobs of ours that write `table` now, with their pasts.
-    fn writers<'a>(&'a self, table: &'a str) -> impl Iterator<Item = (&'a Job, &'a History)> {
-        let live = self.live_restores().filter(move |job| job.spec.table() == table);
+    /// Jobs of ours that write `table` of a context now, with their pasts.
+    fn writers<'a>(&'a self, place: &'a Place, table: &'a str) -> impl Iterator<Item = (&'a Job, &'a History)> {
+        let live = self.live_restores(place).filter(move |job| job.spec.table() == table);
         live.filter_map(|job| Some((job, self.histories.get(&job.id)?)))
     }
 
     /// The live job of ours that writes `table`.
     pub fn writer(&self, table: &str) -> Option<&Job> {
-        self.live_restores().find(|job| job.spec.table() == table)
+        self.live_restores(&self.place).find(|job| job.spec.table() == table)
     }
 
     /// The newest raise of `resource` that is to be given back.
@@ -97,11 +123,15 @@ impl App {
 
     /// What `table` bears now.
     pub fn table_load(&self, table: &str) -> TableLoad {
+        self.load_at(self.seen(), table)
+    }
+
+    fn load_at(&self, seen: Seen<'_>, table: &str) -> TableLoad {
         let now = self.now_ms;
-        let ours = |of: fn(&Counters) -> f64| {
-            self.writers(table).filter_map(|(_, past)| past.rate(now, RATE_MS, of)).sum::<f64>()
-        };
-        let is_ours = self.writers(table).next().is_some();
+        let writers = || self.writers(seen.place, table);
+        let ours =
+            |of: fn(&Counters) -> f64| writers().filter_map(|(_, past)| past.rate(now, RATE_MS, of)).sum::<f64>();
+        let is_ours = writers().next().is_some();
         // The newest complete minute, unless it is so old that it says nothing of now.
         let minute = |all: &std::collections::HashMap<String, super::app::Minutes>| {
             let minutes = all.get(table)?;
@@ -114,14 +144,14 @@ impl App {
                 let rates = past.rates(at, of);
                 rates.iter().filter(|(t, _)| *t <= at + 60_000).map(|(_, rate)| rate).sum::<f64>() / 60.0
             };
-            let ours: f64 = self.writers(table).map(|(_, past)| in_that_minute(past)).sum();
+            let ours: f64 = writers().map(|(_, past)| in_that_minute(past)).sum();
             // A tenth is the difference of two clocks, not somebody else's traffic.
             if is_ours && per_second - ours < per_second * 0.1 { 0.0 } else { (per_second - ours).max(0.0) }
         };
         let (from, columns) = (now - SPARK.0, SPARK.1);
-        let minutes = self.consumed.get(table).into_iter().flatten().map(|(at, sum)| (*at, sum / 60.0));
+        let minutes = seen.consumed.get(table).into_iter().flatten().map(|(at, sum)| (*at, sum / 60.0));
         let mut recent = bins(minutes, from, now, columns, 60_000);
-        for (_, past) in self.writers(table) {
+        for (_, past) in writers() {
             for (bin, ours) in recent.iter_mut().zip(bins(past.rates(from, |c| c.wcu), from, now, columns, 0)) {
                 *bin = match (*bin, ours) {
                     (Some(all), Some(ours)) => Some(all.max(ours)),
@@ -130,8 +160,8 @@ impl App {
             }
         }
         TableLoad {
-            used: ours(|c| c.wcu) + beside(minute(&self.consumed), |c| c.wcu),
-            throttled: ours(|c| c.throttled as f64) + beside(minute(&self.throttled), |c| c.throttled as f64),
+            used: ours(|c| c.wcu) + beside(minute(seen.consumed), |c| c.wcu),
+            throttled: ours(|c| c.throttled as f64) + beside(minute(seen.throttled), |c| c.throttled as f64),
             recent,
         }
     }
@@ -148,37 +178,60 @@ impl App {
 
     /// The rows of the list of tables, and those of which it is not known yet whether the filter shows them.
     pub fn arranged_tables(&self) -> Arranged<TableRow<'_>> {
+        let mut rows: Vec<TableRow<'_>> = self.all_seen().into_iter().flat_map(|seen| self.rows_of(seen)).collect();
+        if self.is_many() {
+            rows.sort_by(|a, b| a.name.cmp(b.name).then_with(|| a.region.cmp(b.region)));
+        }
+        arrange(List::Tables, &self.tables_list, rows.into_iter())
+    }
+
+    fn is_table_measured(&self, seen: Seen<'_>, name: &str) -> bool {
+        let asked = seen.tables_measured_ms.get(name);
+        asked.is_some_and(|at| self.now_ms - at < MEASURED_MS) || self.writers(seen.place, name).next().is_some()
+    }
+
+    /// Whether CloudWatch was asked about a stream of a context lately.
+    pub fn is_stream_measured(&self, seen: Seen<'_>, name: &str) -> bool {
+        seen.streams_measured_ms.get(name).is_some_and(|at| self.now_ms - at < MEASURED_MS)
+    }
+
+    fn rows_of<'a>(&'a self, seen: Seen<'a>) -> Vec<TableRow<'a>> {
         let known: HashMap<&str, &Table> =
-            self.tables.rows.iter().flatten().map(|table| (table.name.as_str(), table)).collect();
-        let names: Vec<&str> = match &self.table_names.rows {
+            seen.tables.rows.iter().flatten().map(|table| (table.name.as_str(), table)).collect();
+        let names: Vec<&str> = match &seen.table_names.rows {
             Some(names) => names.iter().map(String::as_str).collect(),
-            None => self.tables.rows.iter().flatten().map(|table| table.name.as_str()).collect(),
+            None => seen.tables.rows.iter().flatten().map(|table| table.name.as_str()).collect(),
         };
+        let (region, place) = (self.region_among(seen.place), seen.place.id);
         let row = |name| {
             let table: Option<&Table> = known.get(name).copied();
-            let is_measured = self.is_table_measured(name);
-            TableRow { name, table, load: table.map(|_| self.table_load(name)).unwrap_or_default(), is_measured }
+            let load = table.map(|_| self.load_at(seen, name)).unwrap_or_default();
+            let is_measured = self.is_table_measured(seen, name);
+            TableRow { name, region, place, is_here: place == self.place.id, table, load, is_measured }
         };
-        arrange(List::Tables, &self.tables_list, names.into_iter().map(row))
+        names.into_iter().map(row).collect()
     }
 
-    fn is_table_measured(&self, name: &str) -> bool {
-        let asked = self.tables_measured_ms.get(name);
-        asked.is_some_and(|at| self.now_ms - at < MEASURED_MS) || self.writers(name).next().is_some()
+    /// The region of a place, where lists hold several.
+    fn region_among<'a>(&self, place: &'a Place) -> &'a str {
+        if self.is_many() { &place.region } else { "" }
     }
 
-    /// Whether CloudWatch was asked about a stream lately.
-    pub fn is_stream_measured(&self, name: &str) -> bool {
-        self.streams_measured_ms.get(name).is_some_and(|at| self.now_ms - at < MEASURED_MS)
+    /// The selected row of the list of tables.
+    pub fn selected_row(&self) -> Option<TableRow<'_>> {
+        let mut rows = self.table_rows();
+        let at = self.tables_list.index(rows.iter().map(TableRow::key));
+        if at < rows.len() { Some(rows.swap_remove(at)) } else { None }
     }
 
-    /// Names of the tables whose rows are on screen: a few more at most.
+    /// Names of the tables of this context whose rows are on screen: a few more at most.
     pub fn visible_tables(&self) -> Vec<String> {
         let rows = self.table_rows();
-        let at = self.tables_list.index(rows.iter().map(|row| row.name));
+        let at = self.tables_list.index(rows.iter().map(TableRow::key));
         let height = usize::from(self.size.1).max(1);
         let (first, after) = (at.saturating_sub(height - 1), (at + 1).max(height));
-        rows.iter().take(after).skip(first).map(|row| row.name.to_owned()).collect()
+        let seen = rows.iter().take(after).skip(first).filter(|row| row.is_here);
+        seen.map(|row| row.name.to_owned()).collect()
     }
 
     /// When the oldest of what is on screen was described, ms since epoch.
@@ -193,13 +246,14 @@ impl App {
         }
     }
 
-    /// Names of the streams whose rows are on screen: a few more at most.
+    /// Names of the streams of this context whose rows are on screen: a few more at most.
     pub fn visible_streams(&self) -> Vec<String> {
-        let rows = self.shown_streams();
-        let at = self.streams_list.index(rows.iter().map(|stream| stream.name.as_str()));
+        let rows = self.stream_rows();
+        let at = self.streams_list.index(rows.iter().map(StreamRow::key));
         let height = usize::from(self.size.1).max(1);
         let (first, after) = (at.saturating_sub(height - 1), (at + 1).max(height));
-        rows.iter().take(after).skip(first).map(|stream| stream.name.clone()).collect()
+        let seen = rows.iter().take(after).skip(first).filter(|row| row.is_here);
+        seen.map(|row| row.stream.name.clone()).collect()
     }
 
     /// What `of` says of a stream each second, in the newest complete minute.
@@ -208,50 +262,102 @@ impl App {
         newest.map(|(_, sum)| sum / 60.0)
     }
 
+    /// What a stream of this context bears now.
+    pub fn stream_load(&self, stream: &str) -> StreamLoad {
+        self.stream_load_at(self.seen(), stream)
+    }
+
+    fn stream_load_at(&self, seen: Seen<'_>, stream: &str) -> StreamLoad {
+        let readers = || self.readers_at(seen.place, stream);
+        let ours: Vec<f64> = readers()
+            .flat_map(|(_, past)| {
+                let shards = past.newest.iter().flat_map(|sample| &sample.shards);
+                shards.filter_map(|shard| past.shard_rate(&shard.shard))
+            })
+            .collect();
+        let read = self.stream_per_second(seen.stream_read, stream);
+        let behind = readers().filter_map(|(_, past)| past.worst_lag_ms()).max();
+        StreamLoad {
+            records: self.stream_per_second(seen.stream_records, stream),
+            bytes: self.stream_per_second(seen.stream_bytes, stream),
+            // By our live jobs, else by all polling readers in the newest complete minute.
+            read: if ours.is_empty() { read } else { Some(ours.iter().sum::<f64>().max(read.unwrap_or_default())) },
+            // Each shard of our live jobs, else CloudWatch's last minutes.
+            lag_ms: behind.or_else(|| {
+                let minutes = seen.stream_lag.get(stream)?;
+                minutes.range(self.now_ms - 240_000..).next_back().map(|(_, ms)| *ms as u64)
+            }),
+        }
+    }
+
     /// Records put on a stream each second, in the newest complete minute.
     pub fn stream_rate(&self, stream: &str) -> Option<f64> {
-        self.stream_per_second(&self.stream_records, stream)
+        self.stream_load(stream).records
     }
 
     /// Bytes put on a stream each second, in the newest complete minute.
     pub fn stream_byte_rate(&self, stream: &str) -> Option<f64> {
-        self.stream_per_second(&self.stream_bytes, stream)
+        self.stream_load(stream).bytes
     }
 
-    /// Records read from a stream each second: by our live jobs, else by all polling readers in the newest complete minute.
+    /// Records read from a stream each second.
     pub fn stream_read_rate(&self, stream: &str) -> Option<f64> {
-        let ours: Vec<f64> = self.readings(stream).values().filter_map(|reading| reading.per_second).collect();
-        let seen = self.stream_per_second(&self.stream_read, stream);
-        if ours.is_empty() { seen } else { Some(ours.iter().sum::<f64>().max(seen.unwrap_or_default())) }
+        self.stream_load(stream).read
     }
 
-    /// How far the readers of a stream are behind, ms: each shard of our live jobs, else CloudWatch's last minutes.
+    /// How far the readers of a stream are behind, ms.
     pub fn stream_lag_ms(&self, stream: &str) -> Option<u64> {
-        let ours = self.stream_readers(stream).filter_map(|(_, past)| past.worst_lag_ms()).max();
-        ours.or_else(|| {
-            let minutes = self.stream_lag.get(stream)?;
-            minutes.range(self.now_ms - 240_000..).next_back().map(|(_, ms)| *ms as u64)
-        })
+        self.stream_load(stream).lag_ms
     }
 
     /// Live jobs of this context that read `stream`, with their pasts.
     pub(super) fn stream_readers<'a>(&'a self, stream: &'a str) -> impl Iterator<Item = (&'a Job, &'a History)> {
+        self.readers_at(&self.place, stream)
+    }
+
+    fn readers_at<'a>(&'a self, place: &'a Place, stream: &'a str) -> impl Iterator<Item = (&'a Job, &'a History)> {
         let jobs = self.jobs.iter().flatten();
         jobs.filter(move |job| {
-            job.state.is_live() && job.spec.reads_stream() == Some(stream) && self.is_here(&job.context)
+            job.state.is_live() && job.spec.reads_stream() == Some(stream) && Self::is_at(place, &job.context)
         })
         .filter_map(|job| Some((job, self.histories.get(&job.id)?)))
     }
 
     /// The streams that are shown, in their order.
     pub fn shown_streams(&self) -> Vec<&Stream> {
-        self.arranged_streams().rows.into_iter().map(|row| row.stream).collect()
+        self.stream_rows().into_iter().map(|row| row.stream).collect()
+    }
+
+    /// The rows of the list of streams, in their order.
+    pub fn stream_rows(&self) -> Vec<StreamRow<'_>> {
+        self.arranged_streams().rows
     }
 
     /// The rows of the list of streams, and those of which it is not known yet whether the filter shows them.
     pub fn arranged_streams(&self) -> Arranged<StreamRow<'_>> {
-        let rows = self.streams.rows.iter().flatten().map(|stream| StreamRow { app: self, stream });
-        arrange(List::Streams, &self.streams_list, rows)
+        let mut rows: Vec<StreamRow<'_>> = Vec::new();
+        for seen in self.all_seen() {
+            let (region, place) = (self.region_among(seen.place), seen.place.id);
+            rows.extend(seen.streams.rows.iter().flatten().map(|stream| StreamRow {
+                stream,
+                region,
+                place,
+                is_here: place == self.place.id,
+                is_measured: self.is_stream_measured(seen, &stream.name),
+                load: self.stream_load_at(seen, &stream.name),
+            }));
+        }
+        if self.is_many() {
+            rows.sort_by(|a, b| a.stream.name.cmp(&b.stream.name).then_with(|| a.region.cmp(b.region)));
+        }
+        arrange(List::Streams, &self.streams_list, rows.into_iter())
+    }
+
+    /// The selected row of the list of streams.
+    pub fn selected_stream_row(&self) -> Option<StreamRow<'_>> {
+        let rows = self.stream_rows();
+        let at = self.streams_list.index(rows.iter().map(StreamRow::key));
+        rows.get(at).copied()
     }
 
     /// The jobs that are shown, in their order.
@@ -304,15 +410,13 @@ impl App {
         if let Some(described) = self.table(table) {
             return described.provisioned.map(|p| p.write);
         }
-        let sampled = self.writers(table).find_map(|(_, past)| past.newest.as_ref()?.provisioned_wcu);
+        let sampled = self.writers(&self.place, table).find_map(|(_, past)| past.newest.as_ref()?.provisioned_wcu);
         sampled.map(|wcu| wcu as u64)
     }
 
     /// The selected table's name.
     pub fn selected_table(&self) -> Option<String> {
-        let rows = self.table_rows();
-        let at = self.tables_list.index(rows.iter().map(|row| row.name));
-        rows.get(at).map(|row| row.name.to_owned())
+        self.selected_row().map(|row| row.name.to_owned())
     }
 
     /// The index that is selected on a table's screen; `None` is the table itself.
@@ -331,8 +435,7 @@ impl App {
 
     /// The selected stream.
     pub fn selected_stream(&self) -> Option<&Stream> {
-        let rows = self.shown_streams();
-        rows.get(self.streams_list.index(rows.iter().map(|stream| stream.name.as_str()))).copied()
+        self.selected_stream_row().map(|row| row.stream)
     }
 
     /// The job that keys act on: the one on screen, or the selected one.

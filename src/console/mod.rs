@@ -11,12 +11,16 @@
 
 mod api;
 pub mod app;
+mod asking;
+mod background;
 mod backup;
 mod charts;
 mod chord;
+mod clouds;
 mod columns;
 mod commands;
 mod confirm;
+mod context;
 mod controls;
 mod due;
 mod effect;
@@ -25,6 +29,7 @@ mod filter;
 pub(crate) mod fixture;
 mod form;
 mod forms;
+pub mod guardrails;
 mod hands;
 mod history;
 mod kept;
@@ -33,10 +38,12 @@ mod keys;
 mod letters;
 mod listing;
 mod load;
+mod lost;
 mod memory;
 mod msg;
 mod palette;
 mod pending;
+mod places;
 mod playback;
 mod raise;
 mod replica;
@@ -49,7 +56,7 @@ mod stream_tests;
 pub mod term;
 #[cfg(test)]
 mod tests;
-pub(crate) mod theme;
+pub mod theme;
 mod trail;
 mod update;
 mod view;
@@ -59,6 +66,7 @@ mod words;
 
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ratatui::Terminal;
@@ -66,15 +74,17 @@ use ratatui::backend::CrosstermBackend;
 use tokio::sync::mpsc;
 
 use crate::capacity::Step;
-use crate::cloud::{Cloud, CloudError, Guard, budget, cache, guard};
+use crate::cloud::{Budget, Cloud, CloudError, Guard, budget, cache, guard};
 use crate::jobs::JobId;
 use crate::jobs::journal::now_ms;
 use app::{App, Screen};
+use guardrails::Rules;
 use hands::{Hands, ScreenWitness};
 use keymap::KeymapError;
 use msg::Msg;
+use places::Limits;
 use runtime::Runtime;
-use theme::Theme;
+use theme::{Theme, Themes};
 use watcher::Watcher;
 
 /// Where the console opens.
@@ -107,6 +117,14 @@ pub struct Options {
     pub keymap: Option<PathBuf>,
     /// By how much + and - change a capacity.
     pub step: Step,
+    /// A context's own read-only is lifted for this run.
+    pub read_write: bool,
+    /// What `config.toml` says of contexts.
+    pub rules: Rules,
+    /// The theme that `config.toml` asks for.
+    pub theme: Option<theme::Name>,
+    /// Regions that `config.toml` names, which the choice of a context shows first.
+    pub regions: Vec<String>,
 }
 
 /// Why there is no console, or no more.
@@ -141,14 +159,15 @@ pub async fn run(options: Options) -> Result<(), ConsoleError> {
     let (to, mailbox) = mpsc::channel(256);
     // The console's own guard: its changes are witnessed on screen, where a command prints them.
     let witness = ScreenWitness::new(&options.journal_path, &options.cloud.context, to.clone());
-    let cloud = Cloud::connect(&options.cloud.context, Guard::new(options.mode, witness)).await?;
-    cloud.budget().set(options.api_rate.unwrap_or(budget::CONSOLE_PER_SECOND));
-    let place = app::Place {
-        profile: profile(&cloud),
-        region: cloud.region.clone(),
-        context: cloud.context.clone(),
-        mode: options.mode,
-    };
+    let (profile, region) = (guardrails::profile_of(&options.cloud.context), options.cloud.region.clone());
+    // What guards accounts holds until it is known that this is none of them.
+    let guardrails = options.rules.of(&profile, &region, None);
+    let mode = guardrails.mode(options.mode, options.read_write);
+    let cloud = Cloud::connect(&options.cloud.context, Guard::new(mode, witness)).await?;
+    cloud.budget().set(guardrails.rate(options.api_rate, budget::CONSOLE_PER_SECOND));
+    let context = cloud.context.clone();
+    let renewal = clouds::renewal(&context).await;
+    let place = app::Place { profile, region, context, mode, guardrails, renewal, ..app::Place::default() };
     let is_free = options.open.is_none();
     let screen = match options.open {
         None | Some(Place::Tables) => Screen::Tables,
@@ -156,8 +175,18 @@ pub async fn run(options: Options) -> Result<(), ConsoleError> {
         Some(Place::Jobs) => Screen::Jobs,
         Some(Place::Job(id)) => Screen::Job(id),
     };
-    let theme = Theme::from_environment(|name| std::env::var_os(name));
-    let mut app = App::new(place, keymap, theme, screen, now_ms());
+    let variable = |name: &str| std::env::var_os(name);
+    let themes = Themes { config: options.theme, ..Themes::from_environment(variable) };
+    let asks_background = themes.depends_on_background() && background::is_understood(variable);
+    let mut app = App::new(place, keymap, Theme::plain(themes.unicode), screen, now_ms());
+    app.themes = themes;
+    app.draw_in_theme();
+    if let Some(mistake) = app.themes.mistake.clone() {
+        app.say(mistake, true);
+    }
+    app.limits = Limits { mode: options.mode, read_write: options.read_write, api_rate: options.api_rate };
+    app.rules = options.rules;
+    app.regions = options.regions;
     app.step = options.step;
     if let Some(state) = options.journal_path.parent()
         && let Some(kept) = cache::load(state, &options.cloud.context)
@@ -174,15 +203,20 @@ pub async fn run(options: Options) -> Result<(), ConsoleError> {
 
     let (interests, interested) = std::sync::mpsc::channel();
     let watched = Watcher::new(&options.journal_path);
-    let journal_to = to.clone();
+    let (journal_to, background_to) = (to.clone(), to.clone());
     std::thread::spawn(move || watcher::watch(watched, &interested, &journal_to));
     let signals = term::heed_signals(to.clone())?;
-    let ticks = tokio::spawn(tick(cloud.guard.clone(), to.clone()));
+    let ticks = tokio::spawn(tick(Arc::clone(cloud.budget()), to.clone()));
     let hands = Hands::new(cloud, &options.journal_path, interests, to);
 
     let held = term::Held::take()?;
+    let mut keys = term::TerminalKeys::open();
+    if asks_background && let Some(background) = keys.ask_background(background_to).await? {
+        app.themes.background = Some(background);
+        app.draw_in_theme();
+    }
     let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
-    let mut runtime = Runtime::new(terminal, app, term::TerminalKeys::open(), mailbox, hands, runtime::FRAME)?;
+    let mut runtime = Runtime::new(terminal, app, keys, mailbox, hands, runtime::FRAME)?;
     let ended = runtime.run().await;
     drop(held);
     ticks.abort();
@@ -190,19 +224,15 @@ pub async fn run(options: Options) -> Result<(), ConsoleError> {
     Ok(ended?)
 }
 
-fn profile(cloud: &Cloud) -> String {
-    let named = cloud.context.profile.clone().or_else(|| std::env::var("AWS_PROFILE").ok().filter(|p| !p.is_empty()));
-    named.unwrap_or_else(|| if cloud.context.is_loopback() { "local" } else { "default" }.to_owned())
-}
-
-async fn tick(guard: std::sync::Arc<Guard>, to: mpsc::Sender<Msg>) {
+async fn tick(budget: Arc<Budget>, to: mpsc::Sender<Msg>) {
     let mut ticks = tokio::time::interval(TICK);
     // After a stop (ctrl-z) the ticks that were missed are of no use.
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
-        let (budget, tick) = (guard.budget(), Msg::Tick { now_ms: now_ms(), requests: guard.requests() });
-        if to.send(Msg::Api(budget.asked(), budget.per_second())).await.is_err() || to.send(tick).await.is_err() {
+        let asked = budget.asked();
+        let tick = Msg::Tick { now_ms: now_ms(), requests: asked.all() };
+        if to.send(Msg::Api(asked, budget.per_second())).await.is_err() || to.send(tick).await.is_err() {
             return;
         }
     }

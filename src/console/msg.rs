@@ -3,15 +3,18 @@
 use crossterm::event::KeyEvent;
 
 use super::charts::TableChart;
-use super::effect::{Draft, Request};
+use super::effect::{Draft, PlaceId, Request};
 use super::form::Unseen;
+use super::places::Connected;
 use super::playback::Answer;
 use super::stream::StreamMsg;
+use super::theme::Background;
 use crate::cloud::CloudError;
 use crate::cloud::budget::Asked;
 use crate::cloud::guard::Change;
 use crate::cloud::inventory::{Shard, Stream, Table};
 use crate::cloud::metrics::Point;
+use crate::cloud::profiles::Profile;
 use crate::cloud::streams::StreamMinutes;
 use crate::jobs::journal::{Bump, DeadLetter, Decision, Job, Note, Sample};
 use crate::jobs::plan::Facts;
@@ -31,6 +34,16 @@ pub struct TableMinutes {
 /// Something happened.
 #[derive(Clone, Debug)]
 pub enum Msg {
+    /// An answer of the context with that number, wherever the console stands by now.
+    At(PlaceId, Box<Msg>),
+    /// Clients were made for a context, or could not be.
+    Connected(PlaceId, Result<Connected, CloudError>),
+    /// Whether AWS takes the credentials again.
+    Renewed(Result<(), CloudError>),
+    /// The profiles of the AWS configuration files.
+    Profiles(Result<Vec<Profile>, CloudError>),
+    /// The terminal told its background.
+    Background(Background),
     /// A key was pressed.
     Key(KeyEvent),
     /// Text was pasted.
@@ -100,6 +113,8 @@ pub enum Msg {
     Refused(String),
     /// Dry run: this would have been sent.
     WouldSend(Change),
+    /// Dry run: this would have been done: its title, and what it is in lines.
+    WouldDo(String, Vec<String>),
     /// The process is told to end.
     Shutdown,
 }

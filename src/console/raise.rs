@@ -108,7 +108,7 @@ pub(super) fn type_capacity(app: &mut App, resource: Resource) {
     match changeable(app, &resource) {
         Err(words) => app.say(words, true),
         Ok(_) if app.place.mode == Mode::ReadOnly => {
-            app.say("read-only: a capacity is refused; start sluice without --read-only", true);
+            app.say(format!("read-only: a capacity is refused; {}", app.place.guardrails.why_read_only()), true);
         }
         Ok(from) => {
             let input = Input::new(from.to_string());

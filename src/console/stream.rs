@@ -567,7 +567,8 @@ pub(super) fn type_retention(app: &mut App, stream: &str) {
         return app.say(format!("{stream} is not known yet: try again in a moment"), true);
     };
     if app.place.mode == Mode::ReadOnly {
-        return app.say("read-only: a retention is refused; start sluice without --read-only", true);
+        let words = format!("read-only: a retention is refused; {}", app.place.guardrails.why_read_only());
+        return app.say(words, true);
     }
     if described.status != "ACTIVE" {
         let words = format!("{stream} is {}: AWS takes a retention once it is ACTIVE", described.status);

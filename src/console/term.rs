@@ -1,10 +1,12 @@
 //! The terminal: taken over while the console runs, and given back as it was whatever ends it.
 
+use std::collections::VecDeque;
 use std::io::{self, Stdout, Write as _, stdout};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crossterm::cursor;
 use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste, Event, EventStream};
@@ -13,13 +15,15 @@ use crossterm::terminal::{
     enable_raw_mode,
 };
 use crossterm::{execute, queue};
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
 use ratatui::backend::CrosstermBackend;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use super::background::{Listener, Taken};
 use super::msg::Msg;
 use super::runtime::{Keys, Stage};
+use super::theme::Background;
 
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
@@ -102,12 +106,67 @@ impl Stage for CrosstermBackend<Stdout> {
 /// The terminal's keys. While another program has the terminal nothing here reads it: the thread behind an open stream
 /// would take every other key away from that program.
 #[derive(Debug)]
-pub struct TerminalKeys(Option<EventStream>);
+pub struct TerminalKeys {
+    stream: Option<EventStream>,
+    /// Keys that turned out to be keys, oldest first.
+    pressed: VecDeque<Event>,
+    listener: Listener,
+    /// Where an answer goes that comes late.
+    late: Option<mpsc::Sender<Msg>>,
+    heard: Option<Background>,
+}
+
+/// How long the first frame waits for the terminal to say what its background is. One that sits here answers within a few
+/// milliseconds; across a slow line the answer changes the theme when it comes.
+const ANSWER: Duration = Duration::from_millis(40);
 
 impl TerminalKeys {
     /// Reads from now on.
     pub fn open() -> Self {
-        Self(Some(EventStream::new()))
+        Self {
+            stream: Some(EventStream::new()),
+            pressed: VecDeque::new(),
+            listener: Listener::default(),
+            late: None,
+            heard: None,
+        }
+    }
+
+    /// Asks the terminal, which is in raw mode by now, for its background. What is pressed meanwhile is kept; an answer that
+    /// takes longer goes to `late`.
+    ///
+    /// # Errors
+    /// When the terminal can't be written to.
+    pub async fn ask_background(&mut self, late: mpsc::Sender<Msg>) -> io::Result<Option<Background>> {
+        self.listener.ask(&mut stdout(), Instant::now())?;
+        let end = tokio::time::sleep(ANSWER);
+        tokio::pin!(end);
+        while self.heard.is_none() && self.listener.is_listening() {
+            let Some(stream) = &mut self.stream else { break };
+            tokio::select! {
+                event = stream.next() => match event {
+                    Some(Ok(event)) => self.sort(event),
+                    // What is wrong with it is told where keys are read.
+                    _ => break,
+                },
+                () = &mut end => break,
+            }
+        }
+        self.late = Some(late);
+        Ok(self.heard.take())
+    }
+
+    /// Tells a key from a part of the terminal's answer.
+    fn sort(&mut self, event: Event) {
+        match self.listener.take(event, Instant::now()) {
+            Taken::Pressed(events) => self.pressed.extend(events),
+            Taken::Swallowed => {}
+            Taken::Answered(background) => match (&self.late, background) {
+                // A mailbox that is full is behind by more than a colour.
+                (Some(late), Some(background)) => drop(late.try_send(Msg::Background(background))),
+                _ => self.heard = background,
+            },
+        }
     }
 }
 
@@ -115,17 +174,26 @@ impl Stream for TerminalKeys {
     type Item = io::Result<Event>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.as_mut().map_or(Poll::Pending, |stream| Pin::new(stream).poll_next(context))
+        loop {
+            if let Some(event) = self.pressed.pop_front() {
+                return Poll::Ready(Some(Ok(event)));
+            }
+            let Some(stream) = self.stream.as_mut() else { return Poll::Pending };
+            match Pin::new(stream).poll_next(context) {
+                Poll::Ready(Some(Ok(event))) => self.sort(event),
+                other => return other,
+            }
+        }
     }
 }
 
 impl Keys for TerminalKeys {
     fn pause(&mut self) {
-        self.0 = None;
+        self.stream = None;
     }
 
     fn go_on(&mut self) {
-        self.0 = Some(EventStream::new());
+        self.stream = Some(EventStream::new());
     }
 }
 

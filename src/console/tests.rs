@@ -3,7 +3,10 @@
 
 mod acting;
 mod finding;
+mod guarding;
+mod losing;
 mod seeing;
+mod theming;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -38,6 +41,8 @@ pub(super) struct World {
     to: mpsc::Sender<Msg>,
     pub(super) done: Arc<Mutex<Vec<Effect>>>,
     lost: Arc<Mutex<Option<CloudError>>>,
+    /// No answer comes.
+    pub(super) silent: Arc<Mutex<bool>>,
     /// There is nothing in it.
     is_empty: bool,
 }
@@ -91,12 +96,13 @@ impl Perform for World {
                         Err(Unseen { name: Name::Source, words })
                     },
                 )),
+                Effect::Renew => Some(Msg::Renewed(lost.clone().map_or(Ok(()), Err))),
                 Effect::Start { spec, .. } => Some(Msg::Started(JobId(format!("{}-0001", spec.kind().letter())))),
                 _ => None,
             }
         };
         self.done.lock().unwrap().push(effect);
-        if let Some(msg) = answer {
+        if let Some(msg) = answer.filter(|_| !*self.silent.lock().unwrap()) {
             self.to.try_send(msg).unwrap();
         }
     }
@@ -113,7 +119,7 @@ pub(super) struct Tester {
 
 fn app(screen: Screen, mode: Mode) -> App {
     let context = fixture::context();
-    let place = Place { profile: "prod".into(), region: "eu-west-1".into(), context, mode };
+    let place = Place { profile: "prod".into(), region: "eu-west-1".into(), context, mode, ..Place::default() };
     App::new(place, keymap::load(None).unwrap(), Theme::plain(true), screen, NOW_MS)
 }
 
@@ -147,7 +153,7 @@ impl Tester {
     fn of(app: App, is_empty: bool, (width, height): (u16, u16)) -> Self {
         let (to, mailbox) = mpsc::channel(1024);
         let (keys, input) = input::unbounded();
-        let world = World { to, done: Arc::default(), lost: Arc::default(), is_empty };
+        let world = World { to, done: Arc::default(), lost: Arc::default(), silent: Arc::default(), is_empty };
         let terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let runtime = Runtime::new(terminal, app, input, mailbox, world.clone(), Duration::ZERO).unwrap();
         Self { runtime, keys, world }
@@ -208,6 +214,8 @@ impl Tester {
                 "down" => Some(KeyCode::Down),
                 "up" => Some(KeyCode::Up),
                 "space" => Some(KeyCode::Char(' ')),
+                "home" => Some(KeyCode::Home),
+                "backspace" => Some(KeyCode::Backspace),
                 _ => None,
             };
             let codes = named.map_or_else(|| word.chars().map(KeyCode::Char).collect(), |code| vec![code]);

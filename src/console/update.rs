@@ -20,17 +20,45 @@ impl App {
     pub(super) fn answered<T>(&mut self, answer: Result<T, CloudError>) -> Option<T> {
         match answer {
             Ok(value) => {
-                self.trouble = None;
+                // An answer that was on its way when the credentials were lost says nothing of them.
+                if self.lost.is_none() {
+                    self.trouble = None;
+                }
                 Some(value)
             }
             Err(error) => {
-                if matches!(error.class, Class::Auth | Class::Transient | Class::Unknown) {
+                if error.is_login {
+                    self.lose_credentials(error);
+                } else if matches!(error.class, Class::Auth | Class::Transient | Class::Unknown) {
                     self.trouble = Some(error);
                 } else {
                     self.say(error.to_string(), true);
                 }
                 None
             }
+        }
+    }
+
+    /// Shows what a dry run would do; several at once one below the other.
+    fn would(&mut self, title: &str, lines: Vec<String>) {
+        match &mut self.overlay {
+            Some(Overlay::Text(known, before, _)) if known == title => {
+                before.push(String::new());
+                before.extend(lines);
+            }
+            overlay => *overlay = Some(Overlay::Text(title.to_owned(), lines, 0)),
+        }
+    }
+
+    /// The account of the credentials; that they may not be asked for it is no trouble.
+    fn account_of(&mut self, answer: Result<String, CloudError>) -> Option<String> {
+        match answer {
+            Ok(account) => Some(account).filter(|account| !account.is_empty()),
+            Err(error) if error.is_login => {
+                self.lose_credentials(error);
+                None
+            }
+            Err(_) => None,
         }
     }
 
@@ -83,14 +111,23 @@ fn taken(app: &mut App, msg: Msg) -> Vec<Effect> {
         app.dirty = true;
     }
     match msg {
+        Msg::At(id, msg) => return super::places::from(app, id, *msg),
+        Msg::Connected(id, answer) => return super::places::connected(app, id, answer),
+        Msg::Renewed(answer) => return app.tried(answer),
+        Msg::Profiles(answer) => app.profiles = Some(answer),
+        Msg::Background(background) => {
+            app.themes.background = Some(background);
+            app.draw_in_theme();
+        }
         Msg::Key(key) => return super::keys::pressed(app, &key),
         Msg::Paste(text) => return super::keys::pasted(app, &text),
         Msg::Resized => {}
         Msg::Shutdown => app.done = true,
         Msg::Tick { now_ms, requests } => return tick(app, now_ms, requests),
         Msg::Account(answer) => {
-            if let Ok(account) = answer {
-                app.account = Some(account).filter(|a| !a.is_empty());
+            if let Some(account) = app.account_of(answer) {
+                app.account = Some(account);
+                return app.guard_here();
             }
         }
         Msg::CredentialsExpire(at_ms) => app.credentials_expire_ms = at_ms,
@@ -258,8 +295,9 @@ fn taken(app: &mut App, msg: Msg) -> Vec<Effect> {
                 "The same as:".to_owned(),
                 shown(&change.as_aws_command()),
             ];
-            app.overlay = Some(Overlay::Text("dry run: this would have been sent".to_owned(), lines, 0));
+            app.would("dry run: this would have been sent", lines);
         }
+        Msg::WouldDo(title, lines) => app.would(&title, lines.iter().map(|line| shown(line)).collect()),
     }
     Vec::new()
 }

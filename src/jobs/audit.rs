@@ -30,7 +30,7 @@ pub fn guard(path: &Path, context: &Context, job: Option<&JobId>, mode: Mode) ->
 
 /// A request that a dry run did not send.
 #[derive(Serialize)]
-pub(crate) struct Unsent<'a> {
+pub struct Unsent<'a> {
     would_send: &'a str,
     service: &'a str,
     target: &'a str,
@@ -41,7 +41,7 @@ pub(crate) struct Unsent<'a> {
 
 impl Unsent<'_> {
     /// The line that is printed of `change`: JSON, with the `aws` command that equals it.
-    pub(crate) fn of(change: &Change) -> String {
+    pub fn of(change: &Change) -> String {
         super::journal::to_json(&Unsent {
             would_send: &change.operation,
             service: &change.service,

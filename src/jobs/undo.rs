@@ -279,9 +279,11 @@ pub async fn look(cloud: &Cloud, opposite: &Opposite) -> Result<Look, UndoError>
                     described.status
                 )));
             }
+            let dollars = price::shard_dollars_per_hour(*before) - price::shard_dollars_per_hour(now);
             let words = format!(
-                "stream {stream}: {}; AWS allows {} such changes in 24 hours",
+                "stream {stream}: {} ({}); AWS allows {} such changes in 24 hours",
                 shards::in_words(now, &shards::steps(now, *before)),
+                by_the_hour(dollars),
                 shards::CHANGES_A_DAY
             );
             let told = format!("{now} open shards");
@@ -361,6 +363,12 @@ fn standing<T: PartialEq>(now: &T, before: &T, after: &T, told: &str) -> Standin
     }
 }
 
+/// `+$0.65 an hour`.
+fn by_the_hour(dollars: f64) -> String {
+    let sign = if dollars < 0.0 { "-" } else { "+" };
+    format!("{sign}${:.2} an hour", dollars.abs())
+}
+
 async fn look_at_capacity(cloud: &Cloud, name: &str, parts: &[CapacityPart]) -> Result<Look, UndoError> {
     let table = inventory::table(cloud, name).await?;
     if !table.is_active() {
@@ -397,8 +405,7 @@ async fn look_at_capacity(cloud: &Cloud, name: &str, parts: &[CapacityPart]) -> 
         }
         words.push(line);
     }
-    let sign = if dollars < 0.0 { "-" } else { "+" };
-    let words = format!("{} ({sign}${:.2} an hour)", words.join("\n"), dollars.abs());
+    let words = format!("{} ({})", words.join("\n"), by_the_hour(dollars));
     let standing = match (back, as_left) {
         (true, _) => Standing::Back,
         (_, true) => Standing::AsLeft,

@@ -263,19 +263,49 @@ fn proofs(journal: &Journal, job: &Job, page: &mut Page) -> Result<(), JournalEr
 }
 
 fn changes(journal: &Journal, job: &Job, page: &mut Page) -> Result<(), JournalError> {
-    let lines = journal.audit_of(&AuditFilter { job: Some(job.id.clone()), ..AuditFilter::default() }, CHANGES)?;
+    let mut lines = journal.audit_of(&AuditFilter { job: Some(job.id.clone()), ..AuditFilter::default() }, CHANGES)?;
+    // What others did meanwhile to the capacity of what it uses.
+    let until = job.ended_ms.unwrap_or(i64::MAX);
+    for target in
+        [Some(job.spec.table()), job.spec.reads_stream()].into_iter().flatten().filter(|name| !name.is_empty())
+    {
+        let filter =
+            AuditFilter { since_ms: Some(job.created_ms), target: Some(target.to_owned()), ..AuditFilter::default() };
+        let of_others = journal.audit_of(&filter, CHANGES)?.into_iter().filter(|line| {
+            line.job.as_ref() != Some(&job.id)
+                && line.at_ms <= until
+                && matches!(line.change.operation.as_str(), "UpdateTable" | "UpdateShardCount")
+                && line.context.is_same_place(&job.context)
+        });
+        lines.extend(of_others);
+    }
     if lines.is_empty() {
         return Ok(());
     }
-    page.heading("What it changed");
-    let mut table = Table::new(&[("when", false), ("who", false), ("request", false), ("of", false), ("what", false)]);
-    for line in lines.into_iter().rev() {
+    lines.sort_by_key(|line| line.number);
+    lines.dedup_by_key(|line| line.number);
+    page.heading("What was changed");
+    let mut table = Table::new(&[
+        ("when", false),
+        ("by", false),
+        ("request", false),
+        ("of", false),
+        ("what", false),
+        ("before", false),
+    ]);
+    for line in lines {
         let request = if line.change.request.is_empty() {
             "records in bulk: the totals count them".to_owned()
         } else {
             clip(&line.change.request, SHOWN)
         };
-        table.row([moment(line.at_ms), line.who, line.change.operation, line.change.target, request]);
+        let by = match &line.job {
+            Some(id) if *id == job.id => "this job".to_owned(),
+            Some(id) => id.to_string(),
+            None => line.who,
+        };
+        let before = line.change.before.map(|before| clip(&before, SHOWN)).unwrap_or_default();
+        table.row([moment(line.at_ms), by, line.change.operation, line.change.target, request, before]);
     }
     page.blocks.push(Block::Table(table));
     Ok(())

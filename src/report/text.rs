@@ -20,38 +20,41 @@ fn is_unseen(c: char) -> bool {
 pub fn html(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in shown(text).chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            c => safe.push(c),
+        match (c, entity(c)) {
+            (_, Some(entity)) => safe.push_str(entity),
+            ('"', _) => safe.push_str("&quot;"),
+            ('\'', _) => safe.push_str("&#39;"),
+            (c, _) => safe.push(c),
         }
     }
     safe
+}
+
+/// What stands for a character that would begin markup in HTML, which Markdown passes on.
+fn entity(c: char) -> Option<&'static str> {
+    match c {
+        '&' => Some("&amp;"),
+        '<' => Some("&lt;"),
+        '>' => Some("&gt;"),
+        _ => None,
+    }
 }
 
 /// [`shown`] text for Markdown: no markup, no HTML, no link that nobody wrote.
 pub fn markdown(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in shown(text).chars() {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
+        match (c, entity(c)) {
+            (_, Some(entity)) => safe.push_str(entity),
             // GitHub makes links of bare addresses.
-            '@' => safe.push_str("&#64;"),
-            ':' => safe.push_str("&#58;"),
-            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '(' | ')' | '#' | '+' | '!' | '|' | '~' | '=' | '$' => {
-                safe.extend(['\\', c]);
-            }
-            c => safe.push(c),
+            ('@', _) => safe.push_str("&#64;"),
+            (c, _) if "\\`*_{}[]()#+!|~=$".contains(c) => safe.extend(['\\', c]),
+            (c, _) => safe.push(c),
         }
     }
     // At the start of a line these make a list or a rule.
     let is_list = safe.starts_with('-') || safe.starts_with(|c: char| c.is_ascii_digit()) && safe.contains(". ");
-    let safe = safe.replace("www.", "www&#46;");
+    let safe = safe.replace("://", "&#58;//").replace("www.", "www&#46;");
     match safe.strip_prefix('-') {
         Some(rest) => format!("\\-{rest}"),
         None if is_list => safe.replacen(". ", "\\. ", 1),

@@ -4,6 +4,8 @@
 
 mod aggregate;
 mod autoscale;
+#[cfg(unix)]
+mod background;
 mod backup;
 #[cfg(all(feature = "bigquery", feature = "local"))]
 mod bigquery;
@@ -11,6 +13,7 @@ mod capacity;
 mod dead;
 mod errors;
 mod fan_out;
+mod guardrails;
 mod iam;
 #[cfg(feature = "lambda")]
 mod lambda;

@@ -53,7 +53,7 @@ fn a_night_at_the_console_from_the_first_list_to_the_proof() {
     until("the terminal is as it was", || console.is_restored().then_some(()));
 
     // The job goes on without the console.
-    until("all is in the table", || (count(&cloud, "historical") == ITEMS).then_some(()));
+    until("all is in the table", || (count(&cloud, "historical") == ITEMS as u64).then_some(()));
     let mut console = open(&server, &sluice);
     console.wait_for("sluice");
     console.press("3");

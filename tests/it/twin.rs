@@ -24,7 +24,7 @@ fn scene() -> Scene {
 impl Scene {
     /// The lines of the audit, oldest first.
     fn audit(&self, args: &[&str]) -> Vec<Value> {
-        let ended = self.sluice.run(&[&["audit", "--json"], args].concat()).expect(0);
+        let ended = self.sluice.run(&[&["audit", "--json"][..], args].concat()).expect(0);
         ended.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
@@ -227,7 +227,8 @@ fn one_table_is_printed_with_its_indexes_and_its_charts_as_numbers() {
     let scene = scene();
     create_indexed_table(&scene.cloud, "quotes", 130, 50);
     let table = scene.sluice.run(&["tables", "quotes", "--json"]).expect(0).last_json();
-    assert_eq!((&table["table"], &table["write_capacity"]), (&"quotes".into(), &130.into()), "{table}");
+    assert_eq!(table["table"], "quotes");
+    assert_eq!(table["write_capacity"], 130, "{table}");
     assert_eq!(table["indexes"][0]["index"], "by_day");
     assert!(table["minutes"].is_array() && table["decreases_left"].is_number(), "{table}");
     let printed = scene.sluice.run(&["tables", "quotes"]).expect(0);
@@ -308,7 +309,8 @@ fn a_shell_gets_no_names_and_no_words_where_nothing_answers() {
 fn info_says_what_is_wrong_and_the_manual_has_a_page_for_each_command() {
     let sluice = Sluice::new();
     let found = sluice.run(&["info", "--json", "--region", "eu-west-1"]).expect(0).last_json();
-    assert_eq!((&found["region"], &found["journal_exists"]), (&"eu-west-1".into(), &false.into()), "{found}");
+    assert_eq!(found["region"], "eu-west-1");
+    assert_eq!(found["journal_exists"], false, "{found}");
     assert!(found["features"].as_array().unwrap().contains(&"local".into()), "{found}");
     std::fs::write(sluice.state.path().join("journal.sqlite"), "no database").unwrap();
     let ended = sluice.run(&["info"]).expect(0);

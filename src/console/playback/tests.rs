@@ -59,7 +59,13 @@ impl Desk {
     }
 
     fn over(read: Fake, mode: Mode) -> Self {
-        let place = Where { profile: "prod".into(), region: "eu-west-1".into(), context: fixture::context(), mode };
+        let place = Where {
+            profile: "prod".into(),
+            region: "eu-west-1".into(),
+            context: fixture::context(),
+            mode,
+            ..Where::default()
+        };
         let theme = Theme::plain(true);
         let mut app = App::new(place, keymap::load(None).unwrap(), theme, Screen::EventTables, NOW_MS);
         let mut events = fixture::table("event-store-dev-event-table", 600, 90_000, None, None);

@@ -354,7 +354,8 @@ proptest! {
         queue.extend(keys.into_iter().map(Msg::Key));
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let (to, mut answers) = mpsc::channel(1024);
-        let mut world = World { to, done: Arc::default(), lost: Arc::default(), is_empty: false };
+        let mut world =
+            World { to, done: Arc::default(), lost: Arc::default(), silent: Arc::default(), is_empty: false };
         for effect in app.begin() {
             world.perform(effect);
         }

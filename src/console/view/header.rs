@@ -7,7 +7,7 @@
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
-use ratatui::style::Style;
+use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use crate::cloud::Mode;
@@ -17,59 +17,115 @@ use crate::console::widget::quantity::{clock, dollars, duration, rate};
 use crate::console::widget::text::{clip, shown};
 use crate::console::widget::{write, write_right};
 
+/// A part of the line, and when it leaves where there is no room: those with the largest number first, 0 never.
+struct Part {
+    span: Span<'static>,
+    leaves: u8,
+}
+
+fn part(words: impl Into<String>, style: Style, leaves: u8) -> Part {
+    Part { span: Span::styled(words.into(), style), leaves }
+}
+
 /// The first line.
 pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
     let theme = &app.theme;
-    let place = &app.place;
-    let mut parts = vec![shown(&place.profile), shown(&place.region)];
-    if let Some(account) = &app.account {
-        parts.push(grouped(account));
+    let guardrails = &app.place.guardrails;
+    let bar = guardrails.colour.map(|colour| theme.header(colour));
+    if let Some(bar) = bar {
+        buf.set_style(area.intersection(*buf.area()), bar);
     }
-    if let Some(endpoint) = place.context.endpoint_url.as_ref().filter(|_| area.width >= 100) {
-        parts.push(shown(endpoint));
-    }
-    let dot = if theme.glyphs.braille { " · " } else { " | " };
-    let mut right = Vec::new();
-    match place.mode {
-        Mode::ReadOnly => right.push(Span::styled("READ-ONLY   ", theme.strong)),
-        Mode::DryRun => right.push(Span::styled("DRY RUN   ", theme.strong)),
-        Mode::Normal => {}
-    }
-    if area.width >= 60 {
-        if let Some(at) = app.credentials_expire_ms {
-            right.push(expiry(app, at));
+    // On a coloured bar the bar's own style is the one that can be read.
+    let of = |style: Style| {
+        if bar.is_some() { Style::new().add_modifier(style.add_modifier - Modifier::DIM) } else { style }
+    };
+    let mut left = place(app, of, area.width);
+    let mut right = state(app, of, area.width);
+    let wide = |parts: &[Part]| parts.iter().map(|part| part.span.width()).sum::<usize>();
+    while wide(&left) + wide(&right) + 1 > usize::from(area.width) {
+        let most = left.iter().chain(&right).map(|part| part.leaves).max().unwrap_or(0);
+        if most == 0 {
+            break;
         }
-        right.push(api(app, area.width >= 90));
+        left.retain(|part| part.leaves != most);
+        right.retain(|part| part.leaves != most);
     }
-    right.push(Span::raw(format!("{}Z ", clock(app.now_ms))));
-    let right = Line::from(right);
+    let line = |parts: Vec<Part>| Line::from(parts.into_iter().map(|part| part.span).collect::<Vec<_>>());
+    let right = line(right);
     let room = area.width.saturating_sub(right.width() as u16 + 1);
-    // Whole parts leave where there is no room: half an account number is a wrong one.
-    while parts.len() > 1 && Span::raw(parts.join(dot)).width() + 10 > usize::from(room) {
-        parts.pop();
-    }
-    let left = Line::from(vec![Span::styled(" sluice   ", theme.strong), Span::raw(parts.join(dot))]);
-    write(buf, Rect { width: room, ..area }, 0, &left);
+    write(buf, Rect { width: room, ..area }, 0, &line(left));
     write_right(buf, area, 0, &right);
 }
 
-/// Requests a second, and what CloudWatch bills for an hour of what it is asked.
-fn api(app: &App, with_bill: bool) -> Span<'static> {
+/// Where it acts: the name that `config.toml` gives it, profile, region, account, endpoint. Whole parts leave where there is no
+/// room: half an account number is a wrong one.
+fn place(app: &App, of: impl Fn(Style) -> Style, width: u16) -> Vec<Part> {
+    let theme = &app.theme;
+    let dot = if theme.glyphs.braille { " · " } else { " | " };
+    let plain = of(Style::new());
+    let mut parts = vec![part(" sluice   ", of(theme.strong), if width >= 60 { 0 } else { 7 })];
+    if !app.place.guardrails.names.is_empty() {
+        let names = app.place.guardrails.names.join(" ").to_uppercase();
+        let lead = if width >= 60 { "" } else { " " };
+        parts.push(part(format!("{lead}[{}] ", shown(&names)), of(theme.strong), 2));
+    }
+    let lead = if width >= 60 || !app.place.guardrails.names.is_empty() { "" } else { " " };
+    parts.push(part(format!("{lead}{}", shown(&app.place.profile)), plain, 0));
+    let others = match app.beside().count() {
+        0 => String::new(),
+        n => format!(" +{n}"),
+    };
+    parts.push(part(format!("{dot}{}{others}", shown(&app.place.region)), plain, 3));
+    if let Some(account) = &app.account {
+        parts.push(part(format!("{dot}{}", grouped(account)), plain, 6));
+    }
+    if let Some(endpoint) = app.place.context.endpoint_url.as_ref().filter(|_| width >= 100) {
+        parts.push(part(format!("{dot}{}", shown(endpoint)), plain, 8));
+    }
+    parts
+}
+
+/// How it acts, and the clock.
+fn state(app: &App, of: impl Fn(Style) -> Style, width: u16) -> Vec<Part> {
+    let theme = &app.theme;
+    let mut parts = Vec::new();
+    match app.place.mode {
+        Mode::ReadOnly => parts.push(part("READ-ONLY   ", of(theme.strong), 1)),
+        Mode::DryRun => parts.push(part("DRY RUN   ", of(theme.strong), 1)),
+        // A word of config.toml was lifted for this run.
+        Mode::Normal if app.place.guardrails.read_only => parts.push(part("READ-WRITE   ", of(theme.warn), 1)),
+        Mode::Normal => {}
+    }
+    let expiry = expiry(app);
+    if let Some((words, style, is_pressing)) = expiry.filter(|(_, _, is_pressing)| *is_pressing || width >= 60) {
+        parts.push(part(words, of(style), if is_pressing { 2 } else { 5 }));
+    }
+    if width >= 60 {
+        let (words, style) = api(app, width >= 90);
+        parts.push(part(words, of(style), 5));
+    }
+    parts.push(part(format!("{}Z ", clock(app.now_ms)), of(Style::new()), 4));
+    parts
+}
+
+/// Requests a second, of how many questions the budget allows, and what CloudWatch bills for an hour of what it is asked.
+fn api(app: &App, with_bill: bool) -> (String, Style) {
     let bill = match app.api.dollars_per_hour().filter(|_| with_bill) {
         Some(dollars_an_hour) => format!(" cw {}/h", dollars(dollars_an_hour)),
         None => String::new(),
     };
     let held = app.api.asked.waiting;
-    let words = format!("api {}/s{bill}", rate(app.requests_per_second));
-    if held > 0 {
-        Span::styled(format!("{words} {held} held   "), app.theme.warn)
-    } else {
-        Span::styled(format!("{words}   "), app.theme.dim)
-    }
+    let budget = if app.api.budget > 0.0 { format!(" of {}", rate(app.api.budget)) } else { String::new() };
+    let words = format!("api {}{budget}/s{bill}", rate(app.requests_per_second));
+    if held > 0 { (format!("{words} {held} held   "), app.theme.warn) } else { (format!("{words}   "), app.theme.dim) }
 }
 
-fn expiry(app: &App, at_ms: i64) -> Span<'static> {
-    let left = at_ms - app.now_ms;
+/// What is left of the credentials, and whether that is worth a place on any screen.
+fn expiry(app: &App) -> Option<(String, Style, bool)> {
+    if app.lost.is_some() {
+        return Some(("creds REFUSED   ".to_owned(), app.theme.bad, true));
+    }
+    let left = app.credentials_expire_ms? - app.now_ms;
     let words = if left <= 0 {
         "creds EXPIRED   ".to_owned()
     } else if left < 60_000 {
@@ -79,12 +135,11 @@ fn expiry(app: &App, at_ms: i64) -> Span<'static> {
     } else {
         format!("creds {}   ", duration(left as f64))
     };
-    let style = match left {
-        ms if ms <= 0 => app.theme.bad,
-        ms if ms < 10 * 60_000 => app.theme.warn,
-        _ => app.theme.dim,
-    };
-    Span::styled(words, style)
+    Some(match left {
+        ms if ms <= 0 => (words, app.theme.bad, true),
+        ms if ms < 10 * 60_000 => (format!("{} {words}", app.theme.glyphs.warn), app.theme.warn, true),
+        _ => (words, app.theme.dim, false),
+    })
 }
 
 /// Twelve digits in fours, as the AWS console groups them.

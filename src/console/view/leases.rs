@@ -114,6 +114,7 @@ mod tests {
             region: "eu-west-1".into(),
             context: fixture::context(),
             mode: Mode::Normal,
+            ..Place::default()
         };
         let (keys, screen) = (keymap::load(None).unwrap(), Screen::Job(id.clone()));
         let mut app = App::new(place, keys, Theme::plain(true), screen, fixture::NOW_MS);

@@ -14,6 +14,8 @@
 
 pub mod autoscale;
 mod backup;
+mod beside;
+mod context;
 pub mod dead;
 mod header;
 mod hint;
@@ -45,11 +47,13 @@ use ratatui::widgets::{Block, Clear, Widget as _};
 
 use super::app::{App, Overlay, Purpose, Screen};
 use super::columns::List;
-use super::keymap::Action;
+use super::keymap::{Action, Scope};
 use super::theme::Theme;
+use super::widget::quantity::duration;
 use super::widget::table::{self as rows, Column};
 use super::widget::text::{clip, shown, wrap};
 use super::widget::{below, write};
+use crate::cloud::CloudError;
 
 /// The smallest screen that has everything.
 const WHOLE: (u16, u16) = (60, 15);
@@ -167,9 +171,9 @@ fn draw_trouble(buf: &mut Buffer, area: Rect, app: &App) -> u16 {
     let width = usize::from(area.width).saturating_sub(4);
     if let Some(error) = &app.trouble {
         lines.extend(wrap(&format!("{} {}.", app.theme.glyphs.warn, shown(&error.what)), width));
-        let hint = if error.hint.is_empty() { "It is tried again every few seconds" } else { error.hint.as_str() };
-        let age = app.tables.rows.as_ref().map_or("", |_| " What is shown below is as of before.");
-        lines.extend(wrap(&format!("  {}.{age}", shown(hint.trim_end_matches('.'))), width));
+        for line in remedy(app, error) {
+            lines.extend(wrap(&format!("  {line}"), width));
+        }
     }
     if let Some(words) = &app.journal_trouble {
         lines.extend(wrap(&format!("{} {}", app.theme.glyphs.warn, shown(words)), width));
@@ -179,6 +183,43 @@ fn draw_trouble(buf: &mut Buffer, area: Rect, app: &App) -> u16 {
         write(buf, area, i as u16, &Line::styled(format!(" {line}"), app.theme.bad));
     }
     rows as u16
+}
+
+/// What is done about it, by whom and when, and how old what is shown is.
+fn remedy(app: &App, error: &CloudError) -> Vec<String> {
+    let newest = app.table_names.at_ms.max(app.streams.at_ms).max(app.tables.at_ms);
+    let has_rows = app.tables.rows.is_some() || app.streams.rows.is_some();
+    let Some(lost) = app.lost else {
+        let hint = if error.hint.is_empty() { "It is tried again every few seconds" } else { error.hint.as_str() };
+        let age = if has_rows { " What is shown below is as of before." } else { "" };
+        return vec![format!("{}.{age}", shown(hint.trim_end_matches('.')))];
+    };
+    let renewal = &app.place.renewal;
+    let mut lines = Vec::new();
+    if renewal.from.is_empty() {
+        lines.push(format!("{}.", shown(error.hint.trim_end_matches('.'))));
+    } else {
+        lines.push(format!("{}. To renew them, {}.", capital(&shown(&renewal.from)), shown(&renewal.to_do())));
+    }
+    let key = app.keymap.chord(Scope::Global, Action::Refresh).unwrap_or_default();
+    let next = if lost.is_trying {
+        "They are being tried now".to_owned()
+    } else {
+        format!("Then {key} tries them; by itself in {} s", ((lost.next_ms() - app.now_ms).max(0) + 999) / 1000)
+    };
+    let age = if has_rows && newest > 0 {
+        let age = duration((app.now_ms - lost.since_ms.min(newest)).max(0) as f64);
+        format!(" What is shown below is as of {age} ago.")
+    } else {
+        String::new()
+    };
+    lines.push(format!("{next}.{age}"));
+    lines
+}
+
+fn capital(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or(String::new(), |first| first.to_uppercase().chain(characters).collect())
 }
 
 /// The line that is typed into, where the hint would be; returns where the cursor stands.
@@ -272,12 +313,12 @@ fn listed<const N: usize>(app: &App, list: List, columns: [Column; N], unknown: 
     let mut spans = Vec::new();
     if !listing.filter.is_empty() {
         let style = if listing.filter.wrong().is_some() { theme.warn } else { theme.accent };
-        spans.push(Span::styled(format!(" /{}", shown(listing.filter.text())), style));
+        spans.push(Span::styled(format!(" /{}  ", shown(listing.filter.text())), style));
     }
     if unknown > 0 {
-        spans.push(Span::styled(format!("  {unknown} not known yet"), theme.warn));
+        spans.push(Span::styled(format!(" {unknown} not known yet  "), theme.warn));
     }
-    spans.push(Span::raw(format!("  sort: {} {glyph} ", field.name)));
+    spans.push(Span::raw(format!(" sort: {} {glyph} ", field.name)));
     (Line::from(spans), columns)
 }
 

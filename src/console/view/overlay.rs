@@ -32,6 +32,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, overlay: &Overlay) -> Optio
             None
         }
         Overlay::Confirm(question) => draw_question(buf, area, app, question),
+        Overlay::Contexts(picker) => super::context::draw(buf, area, app, picker),
         Overlay::Prompt(_) => None,
     }
 }

@@ -12,10 +12,9 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::tables::kept_age;
-use super::{boxed, listed, none_match, say};
-use crate::cloud::inventory::Stream;
+use super::{beside, boxed, listed, none_match, say};
 use crate::console::app::App;
-use crate::console::columns::{Arranged, List};
+use crate::console::columns::{Arranged, List, StreamRow};
 use crate::console::keymap::{Action, Scope};
 use crate::console::spot::Spot;
 use crate::console::widget::quantity::{bytes, duration, exact, rate};
@@ -42,9 +41,11 @@ pub const BEHIND_MS: u64 = 10_000;
 pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
     let theme = &app.theme;
     let Arranged { rows, unknown } = app.arranged_streams();
-    let (rows, unknown): (Vec<&Stream>, usize) = (rows.iter().map(|row| row.stream).collect(), unknown.len());
+    let unknown = unknown.len();
+    let is_many = app.is_many();
     let known = app.streams.rows.as_ref().map(Vec::len);
-    let list = &app.streams_list;
+    let everywhere = || app.all_seen().iter().map(|seen| seen.streams.rows.as_ref().map_or(0, Vec::len)).sum();
+    let known = if is_many { known.map(|_| everywhere()) } else { known };
     let (right, columns) = listed(app, List::Streams, COLUMNS, unknown);
     let inner = boxed(
         buf,
@@ -56,7 +57,9 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
         ]),
         right,
     );
+    let inner = beside::draw(buf, inner, app, |seen| seen.streams.rows.is_some());
     match known {
+        None if is_many && !rows.is_empty() => draw_rows(buf, inner, app, &rows, &columns),
         None if app.trouble.is_some() => say(buf, inner, theme, "The streams can't be listed: see above."),
         None => say(buf, inner, theme, &format!("Listing the streams of {}…", app.place.region)),
         Some(0) => {
@@ -72,10 +75,22 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
             say(buf, inner, theme, &none_match(app, List::Streams, n, unknown));
         }
         Some(_) => {
-            let selected = list.index(rows.iter().map(|stream| stream.name.as_str()));
-            table::draw_page(buf, inner, theme, &columns, rows.len(), selected, |at| cells(app, rows[at]));
+            draw_rows(buf, inner, app, &rows, &columns);
         }
     }
+}
+
+fn draw_rows(buf: &mut Buffer, area: Rect, app: &App, rows: &[StreamRow<'_>], columns: &[Column]) {
+    let selected = app.streams_list.index(rows.iter().map(StreamRow::key));
+    let is_many = app.is_many();
+    let columns = beside::columns(app, List::Streams, columns);
+    table::draw_page(buf, area, &app.theme, &columns, rows.len(), selected, |at| {
+        let mut cells = cells(app, &rows[at]);
+        if is_many {
+            cells.insert(1, (shown(rows[at].region), app.theme.dim));
+        }
+        cells
+    });
 }
 
 pub(super) fn lag_cell(app: &App, lag_ms: Option<u64>) -> Cell {
@@ -91,23 +106,23 @@ pub(super) fn kept(hours: u32) -> String {
     if hours >= 72 && hours.is_multiple_of(24) { format!("{} d", hours / 24) } else { format!("{hours} h") }
 }
 
-fn cells(app: &App, stream: &Stream) -> Vec<Cell> {
+fn cells(app: &App, row: &StreamRow<'_>) -> Vec<Cell> {
+    let StreamRow { stream, load, .. } = row;
     let plain = Style::new();
     if stream.status.is_empty() {
         return vec![(shown(&stream.name), app.theme.dim), ("…".to_owned(), app.theme.dim)];
     }
     let number = |n: Option<f64>| n.map_or(("-".to_owned(), app.theme.dim), |n| (rate(n), plain));
-    let byte_rate = app.stream_byte_rate(&stream.name);
     vec![
         (app.marked(shown(&stream.name), || Spot::Stream(stream.name.clone())), plain),
         (stream.status.clone(), if stream.status == "ACTIVE" { plain } else { app.theme.accent }),
         (stream.mode.to_lowercase().replace('_', " "), plain),
         (exact(stream.open_shards()), plain),
         (kept(stream.retention_hours), plain),
-        number(app.stream_rate(&stream.name)),
-        byte_rate.map_or(("-".to_owned(), app.theme.dim), |n| (bytes(n), plain)),
-        number(app.stream_read_rate(&stream.name)),
-        lag_cell(app, app.stream_lag_ms(&stream.name)),
+        number(load.records),
+        load.bytes.map_or(("-".to_owned(), app.theme.dim), |n| (bytes(n), plain)),
+        number(load.read),
+        lag_cell(app, load.lag_ms),
         (stream.consumers.to_string(), if stream.consumers == 0 { app.theme.dim } else { plain }),
     ]
 }

@@ -12,13 +12,14 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::{boxed, listed, none_match, say};
+use super::{beside, boxed, listed, none_match, say};
 use crate::capacity::Resource;
 use crate::cloud::inventory::Table;
 use crate::cloud::price;
 use crate::console::app::App;
 use crate::console::columns::{Arranged, List};
-use crate::console::load::TableLoad;
+use crate::console::keymap::{Action, Scope};
+use crate::console::load::{TableLoad, TableRow};
 use crate::console::spot::Spot;
 use crate::console::widget::bar::bar;
 use crate::console::widget::quantity::{bytes, count, dollars, duration, exact, rate};
@@ -56,6 +57,9 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
         _ if List::Tables.sorted_by(list).name == "name" => String::new(),
         n => format!("of the {} described ", rows.len() - n),
     };
+    let is_many = app.is_many();
+    let everywhere = || app.all_seen().iter().map(|seen| seen.table_names.rows.as_ref().map_or(0, Vec::len)).sum();
+    let known = if is_many { known.map(|_| everywhere()) } else { known };
     let (mut right, columns) = listed(app, List::Tables, COLUMNS, unknown);
     right.spans.push(Span::raw(of_known));
     let inner = boxed(
@@ -68,29 +72,46 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
         ]),
         right,
     );
+    let inner = beside::draw(buf, inner, app, |seen| seen.table_names.rows.is_some());
     match known {
+        None if is_many && !rows.is_empty() => draw_rows(buf, inner, app, &rows, &columns),
         None if app.trouble.is_some() => {
             say(buf, inner, theme, "The tables can't be listed: see above. It is tried again every few seconds.");
         }
         None => say(buf, inner, theme, &format!("Listing the tables of {}…", app.place.region)),
         Some(0) => {
-            let words = format!(
-                "No tables in {}: start sluice with another --region or --profile, or run sluice demo.",
-                app.place.region
-            );
+            let elsewhere = match app.keymap.chord(Scope::Global, Action::Contexts) {
+                Some(key) => format!("{key} goes to another profile or region"),
+                None => "start sluice with another --region or --profile".to_owned(),
+            };
+            let words = format!("No tables in {}: {elsewhere}, or run sluice demo.", app.place.region);
             say(buf, inner, theme, &words);
         }
         Some(n) if rows.is_empty() => {
             say(buf, inner, theme, &none_match(app, List::Tables, n, unknown));
         }
         Some(_) => {
-            let selected = list.index(rows.iter().map(|row| row.name));
-            table::draw_page(buf, inner, theme, &columns, rows.len(), selected, |at| match rows[at].table {
-                Some(table) => cells(app, table, &rows[at].load),
-                None => vec![(shown(rows[at].name), theme.dim), ("…".to_owned(), theme.dim)],
-            });
+            draw_rows(buf, inner, app, &rows, &columns);
         }
     }
+}
+
+fn draw_rows(buf: &mut Buffer, area: Rect, app: &App, rows: &[TableRow<'_>], columns: &[Column]) {
+    let theme = &app.theme;
+    let selected = app.tables_list.index(rows.iter().map(TableRow::key));
+    let is_many = app.is_many();
+    let columns = beside::columns(app, List::Tables, columns);
+    table::draw_page(buf, area, theme, &columns, rows.len(), selected, |at| {
+        let row = &rows[at];
+        let mut cells = match row.table {
+            Some(table) => cells(app, table, &row.load),
+            None => vec![(shown(row.name), theme.dim), ("…".to_owned(), theme.dim)],
+        };
+        if is_many {
+            cells.insert(1, (shown(row.region), theme.dim));
+        }
+        cells
+    });
 }
 
 /// How old what is on screen is, where the budget or AWS keeps it waiting.

@@ -67,6 +67,7 @@ impl App {
             Screen::Table(name) => self.due_table(&name, &mut effects),
             Screen::Job(id) => {
                 self.due_table_shards(&id, &mut effects);
+                self.due_past(&id, &mut effects);
                 let table = self.job(&id).map(|job| job.spec.table_here().to_owned());
                 if let Some(table) = table.filter(|table| !table.is_empty()) {
                     self.due_table(&table, &mut effects);

@@ -334,10 +334,10 @@ fn listed<const N: usize>(app: &App, list: List, columns: [Column; N], unknown: 
     let mut spans = Vec::new();
     if !listing.filter.is_empty() {
         let style = if listing.filter.wrong().is_some() { theme.warn } else { theme.accent };
-        spans.push(Span::styled(format!(" /{}", shown(listing.filter.text())), style));
+        spans.push(Span::styled(format!(" /{}  ", shown(listing.filter.text())), style));
     }
     if unknown > 0 {
-        spans.push(Span::styled(format!("  {unknown} not known yet"), theme.warn));
+        spans.push(Span::styled(format!(" {unknown} not known yet  "), theme.warn));
     }
     spans.push(Span::raw(format!(" sort: {} {glyph} ", field.name)));
     (Line::from(spans), columns)

@@ -236,7 +236,7 @@ async fn undo_line(number: i64, force: bool, session: &Session) -> Result<Exit, 
         if !std::io::stdin().is_terminal() {
             return Err(Report::bad_arguments(
                 format!("to undo line {number} needs a yes, and nobody is there to ask"),
-                "pass --yes",
+                format!("pass --yes to set it back:\n  {words}"),
             ));
         }
         ask(&words)?;

@@ -4,6 +4,7 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
+use aws_credential_types::provider::ProvideCredentials as _;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -106,14 +107,14 @@ fn paths(session: &Session, found: &mut Found) {
     let journal = session.journal_path();
     found.field("journal", json!(journal));
     found.field("journal_exists", json!(journal.exists()));
-    let size = |path: &Path| std::fs::metadata(path).map(|file| file.len()).unwrap_or_default();
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
     // What is not folded in yet counts: it is on the disk.
     let bytes = size(&journal) + size(&journal.with_extension("sqlite-wal"));
     found.field("journal_bytes", json!(bytes));
     let what = match session.journal_if_any() {
         Ok(None) => "not there yet: the first job makes it".to_owned(),
         Ok(Some(opened)) => {
-            let jobs = opened.jobs().map(|jobs| jobs.len()).unwrap_or_default();
+            let jobs = opened.jobs().map_or(0, |jobs| jobs.len());
             found.field("jobs", json!(jobs));
             let megabytes = bytes as f64 / 1e6;
             if megabytes > 1_000.0 {
@@ -253,7 +254,6 @@ async fn ask(session: &Session, cloud: &Cloud, found: &mut Found) {
             ));
         }
     }
-    use aws_credential_types::provider::ProvideCredentials as _;
     if let Some(provider) = &cloud.credentials
         && let Ok(credentials) = provider.provide_credentials().await
     {

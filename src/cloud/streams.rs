@@ -167,6 +167,17 @@ pub async fn minutes(
     from_ms: i64,
     to_ms: i64,
 ) -> Result<Vec<StreamMinutes>, CloudError> {
+    periods(cloud, streams, from_ms, to_ms, 60).await
+}
+
+/// The same in periods of `period_s` seconds.
+pub async fn periods(
+    cloud: &Cloud,
+    streams: Vec<String>,
+    from_ms: i64,
+    to_ms: i64,
+    period_s: i32,
+) -> Result<Vec<StreamMinutes>, CloudError> {
     const METRICS: [(&str, &str); 4] = [
         ("IncomingRecords", "Sum"),
         ("IncomingBytes", "Sum"),
@@ -183,8 +194,8 @@ pub async fn minutes(
         })
     };
     let queries: Vec<Query> = streams.iter().flat_map(of).collect();
-    let from_ms = from_ms - from_ms.rem_euclid(60_000);
-    let mut series = metrics::series(cloud, &queries, from_ms, to_ms, 60).await?.into_iter();
+    let from_ms = from_ms - from_ms.rem_euclid(i64::from(period_s) * 1000);
+    let mut series = metrics::series(cloud, &queries, from_ms, to_ms, period_s).await?.into_iter();
     let mut next = || series.next().unwrap_or_default();
     let minutes = |stream| StreamMinutes { stream, records: next(), bytes: next(), read: next(), lag_ms: next() };
     Ok(streams.into_iter().map(minutes).collect())

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
+use ratatui::layout::Rect;
 use tui_input::Input;
 
 use super::api::Api;
@@ -10,7 +11,7 @@ use super::backup::BackupForm;
 use super::charts::TableChart;
 use super::confirm::{Confirm, Token};
 use super::context::Picker;
-use super::effect::{Effect, PlaceId, Request};
+use super::effect::{Effect, PastQuestion, PlaceId, Request};
 use super::form::{Known, RestoreForm};
 use super::guardrails::{Guardrails, Rules};
 use super::history::History;
@@ -19,11 +20,13 @@ use super::keymap::{Keymap, Scope};
 use super::listing::{Listing, Loaded};
 use super::lost::Lost;
 use super::memory::Remembered;
+use super::mouse::{Drag, Target};
 use super::palette::Palette;
 use super::pending::Pending;
 use super::places::{Entering, KnownPlace, Limits};
 use super::playback::Scrubber;
 use super::playback::form::ReplayForm;
+use super::range::TimeRange;
 use super::replica::ReplicaForm;
 use super::stream::StreamState;
 use super::theme::{Theme, Themes};
@@ -118,6 +121,8 @@ pub enum Purpose {
     EventFilter,
     /// How long records of a stream stay, hours.
     Retention(String),
+    /// The file that the view, or its picture, is written to.
+    Export,
 }
 
 /// Words that come and go above the footer.
@@ -281,12 +286,12 @@ pub struct App {
     pub charts: HashMap<String, TableChart>,
     pub(super) chart_asked: Option<(super::charts::Shown, i64)>,
     pub(super) chart_request: Request,
+    /// The part of a job's past that was asked for last.
+    pub(super) past_asked: Option<(Request, PastQuestion)>,
     /// Which row of a table's screen is selected: 0 is the table itself, then its indexes.
     pub index_at: usize,
-    /// Which of [`super::charts::WINDOWS`] the charts show; `None` until a key chose one.
-    pub window: Option<usize>,
-    /// The charts are held still at this moment, ms since epoch.
-    pub frozen_ms: Option<i64>,
+    /// The time that all charts show.
+    pub time: TimeRange,
     /// The restore form, kept when it is left.
     pub form: Option<RestoreForm>,
     /// The backup form, kept when it is left.
@@ -304,6 +309,12 @@ pub struct App {
     pub scrubber: Option<Scrubber>,
     /// The form that sends a range of events on.
     pub replay_form: Option<ReplayForm>,
+    /// What of the frame on screen can be pointed at.
+    pub targets: Vec<(Rect, Target)>,
+    /// The chart that is dragged.
+    pub(super) drag: Option<Drag>,
+    /// The mouse is the console's, where that makes sense.
+    pub mouse: bool,
     /// How the event tables are listed.
     pub event_tables_list: Listing,
     /// Where the console was started: exports go there unless told otherwise.
@@ -387,9 +398,9 @@ impl App {
             charts: HashMap::new(),
             chart_asked: None,
             chart_request: Request::default(),
+            past_asked: None,
             index_at: 0,
-            window: None,
-            frozen_ms: None,
+            time: TimeRange::default(),
             form: None,
             backup_form: None,
             replica_form: None,
@@ -399,6 +410,9 @@ impl App {
             look_request: Request::default(),
             scrubber: None,
             replay_form: None,
+            targets: Vec::new(),
+            drag: None,
+            mouse: true,
             event_tables_list: Listing::default(),
             folder: PathBuf::from("/"),
             dirty: true,
@@ -492,7 +506,7 @@ impl App {
         if self.screen == screen {
             return Vec::new();
         }
-        let top = matches!(screen, Screen::Tables | Screen::Streams | Screen::Jobs | Screen::EventTables);
+        let top = screen.is_list();
         let mut behind = Vec::new();
         if !top {
             behind.clone_from(&self.behind);
@@ -516,8 +530,8 @@ impl App {
         }
     }
 
-    pub(super) fn arrived(&mut self, _from: &Screen) -> Vec<Effect> {
-        self.frozen_ms = None;
+    pub(super) fn arrived(&mut self, from: &Screen) -> Vec<Effect> {
+        self.bring_time(from);
         self.letters_list.select_first();
         if let (Screen::Dead(id), Some((of, ..))) = (&self.screen, &self.letters)
             && id != of

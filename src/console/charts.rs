@@ -1,24 +1,12 @@
 //! The window of the charts, and what CloudWatch knows of it: which period is asked for, what is still to be asked.
 
 use super::app::{App, Minutes, Screen};
-use super::effect::{ChartQuestion, Effect};
+use super::effect::{ChartQuestion, Effect, PastQuestion, Request};
 use super::history::History;
 use crate::cloud::metrics::{self, Point};
-use crate::jobs::journal::Job;
+use crate::jobs::JobId;
+use crate::jobs::journal::Sample;
 
-/// The windows of the charts, ms: from one minute to the fifteen days for which CloudWatch keeps its minutes.
-pub const WINDOWS: [i64; 8] = [
-    60_000,
-    5 * 60_000,
-    15 * 60_000,
-    3_600_000,
-    6 * 3_600_000,
-    24 * 3_600_000,
-    3 * 24 * 3_600_000,
-    15 * 24 * 3_600_000,
-];
-/// What is shown until a key chose another, by its place: 15 minutes of a job, at most, and an hour of a table.
-const USUAL: (usize, usize) = (2, 3);
 /// How often AWS gives a new value of provisioned capacity, ms, at the slowest.
 const PROVISIONED_MS: i64 = 5 * 60_000;
 
@@ -102,56 +90,6 @@ pub(super) struct Shown {
 }
 
 impl App {
-    /// Shows a wider or a narrower window.
-    pub(super) fn zoom(&mut self, wider: bool) -> Vec<Effect> {
-        let shown = self.shown_window_ms();
-        let now = WINDOWS.iter().position(|window| *window >= shown).unwrap_or(WINDOWS.len() - 1);
-        let then = if wider { now + 1 } else { now.wrapping_sub(1) };
-        if then >= WINDOWS.len() {
-            let words = if wider { "15 days is the widest window" } else { "1 minute is the narrowest window" };
-            self.say(words, false);
-            return Vec::new();
-        }
-        self.window = Some(then);
-        self.due()
-    }
-
-    /// The window of the charts on screen, ms.
-    pub fn shown_window_ms(&self) -> i64 {
-        match &self.screen {
-            Screen::Job(id) => self.job(id).map_or(WINDOWS[USUAL.0], |job| self.window_ms(job)),
-            _ => self.table_window_ms(),
-        }
-    }
-
-    /// The window of a table's charts, ms.
-    pub fn table_window_ms(&self) -> i64 {
-        WINDOWS[self.window.unwrap_or(USUAL.1).min(WINDOWS.len() - 1)]
-    }
-
-    /// The window of the charts of `job`, ms: what `zoom` chose; until then, as long as it has run, up to the usual.
-    pub fn window_ms(&self, job: &Job) -> i64 {
-        if let Some(chosen) = self.window {
-            return WINDOWS[chosen.min(WINDOWS.len() - 1)];
-        }
-        let first = self.histories.get(&job.id).and_then(|past| past.seconds.first()).map(|second| second.at_ms);
-        let age = first.map_or(0, |first| self.window_end(job) - first);
-        let enough = WINDOWS.iter().take(USUAL.0).find(|window| **window >= age);
-        enough.copied().unwrap_or(WINDOWS[USUAL.0])
-    }
-
-    /// What the charts of `job` end at, ms since epoch: now, when they were frozen, or when the job ended.
-    pub fn window_end(&self, job: &Job) -> i64 {
-        if let Some(at) = self.frozen_ms {
-            return at;
-        }
-        if job.state.is_live() {
-            return self.now_ms;
-        }
-        let last = self.histories.get(&job.id).and_then(|past| past.seconds.last()).map(|second| second.at_ms);
-        last.or(job.ended_ms).unwrap_or(self.now_ms)
-    }
-
     /// CloudWatch charges for each metric asked for; the embedded one doesn't.
     pub(super) fn minutes_every(&self) -> i64 {
         if self.place.context.is_loopback() { 5000 } else { 30_000 }
@@ -159,15 +97,16 @@ impl App {
 
     /// The question whose answer the charts on screen need, when its time has come.
     pub(super) fn due_chart(&mut self, effects: &mut Vec<Effect>) {
-        let (table, window_ms, end_ms) = match &self.screen {
-            Screen::Table(name) => (name.clone(), self.table_window_ms(), self.frozen_ms),
+        let table = match &self.screen {
+            Screen::Table(name) => name.clone(),
             Screen::Job(id) => {
                 let Some(job) = self.job(id).filter(|job| self.is_here(&job.context)) else { return };
-                let end = self.window_end(job);
-                (job.spec.table_here().to_owned(), self.window_ms(job), (end != self.now_ms).then_some(end))
+                job.spec.table_here().to_owned()
             }
             _ => return,
         };
+        let span = self.span();
+        let (window_ms, end_ms) = (span.window_ms(), (span.to_ms != self.now_ms).then_some(span.to_ms));
         if table.is_empty() {
             return;
         }
@@ -192,6 +131,36 @@ impl App {
         let from_ms = (to_ms - window_ms).div_euclid(period_ms) * period_ms;
         let question = ChartQuestion { table, indexes, from_ms, to_ms, period_s };
         effects.push(Effect::LoadChart(self.chart_request, question));
+    }
+
+    /// The part of a long past that is on screen, closer than the whole of it is kept; with as much to each side, so that a
+    /// step to the side needs no question.
+    pub(super) fn due_past(&mut self, id: &JobId, effects: &mut Vec<Effect>) {
+        let span = self.span();
+        let Some(step_ms) = self.histories.get(id).and_then(|past| past.wants(span.from_ms, span.to_ms)) else {
+            return;
+        };
+        let beside = span.window_ms() / 2;
+        let (from_ms, to_ms) = (span.from_ms - beside, span.to_ms + beside);
+        let question = PastQuestion { job: id.clone(), from_ms, to_ms, step_ms };
+        if self.past_asked.as_ref().is_some_and(|(_, asked)| *asked == question) {
+            return;
+        }
+        let request = self.next_request();
+        self.past_asked = Some((request, question.clone()));
+        effects.push(Effect::LoadPast(request, question));
+    }
+
+    /// A part of a past was read.
+    pub(super) fn took_past(&mut self, request: Request, of: &PastQuestion, answer: Result<Vec<Sample>, String>) {
+        if self.past_asked.as_ref().is_none_or(|(asked, _)| *asked != request) {
+            return;
+        }
+        match (answer, self.histories.get_mut(&of.job)) {
+            (Ok(samples), Some(past)) => past.take_detail(of.from_ms, of.to_ms, of.step_ms, &samples),
+            (Err(words), _) => self.say(words, true),
+            (Ok(_), None) => {}
+        }
     }
 
     /// What our own live jobs did to `table` each second from `from_ms` on: all of them together.

@@ -374,6 +374,20 @@ impl Row for TableRow<'_> {
     }
 }
 
+/// A row of which nothing but its name is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Named<'a>(pub &'a str);
+
+impl Row for Named<'_> {
+    fn text(&self) -> Cow<'_, str> {
+        self.0.into()
+    }
+
+    fn value(&self, field: &str) -> Value<'_> {
+        if field == "name" { Value::text(self.0) } else { Value::Unknown }
+    }
+}
+
 /// How capacity is billed, as people spell it.
 fn billing(is_on_demand: bool) -> Value<'static> {
     let words: &[&'static str] =

@@ -2,8 +2,9 @@
 
 use super::app::{App, Screen};
 use super::backup;
-use super::columns::{Arranged, List};
+use super::columns::{Arranged, List, Named};
 use super::effect::Effect;
+use super::filter::Verdict;
 use super::form::Name;
 use super::replica;
 use crate::jobs::JobId;
@@ -22,6 +23,8 @@ const FEW: usize = 100;
 /// So many tables or streams are described at once because a filter or an order must know them: they take their turn in the
 /// budget, and the next follow when these are there.
 const PAGE: usize = 20;
+/// A description of that age, ms, still tells how large a table is: AWS counts about every six hours.
+const DESCRIBED_MS: i64 = 3_600_000;
 /// So many are asked about in CloudWatch at once for the same reason: two metrics each, 500 a call.
 const MEASURED_PAGE: usize = 200;
 /// How long the form waits for the next letter before it looks at the source, ms.
@@ -64,6 +67,7 @@ impl App {
             Screen::Table(name) => self.due_table(&name, &mut effects),
             Screen::Job(id) => {
                 self.due_table_shards(&id, &mut effects);
+                self.due_past(&id, &mut effects);
                 let table = self.job(&id).map(|job| job.spec.table_here().to_owned());
                 if let Some(table) = table.filter(|table| !table.is_empty()) {
                     self.due_table(&table, &mut effects);
@@ -125,12 +129,16 @@ impl App {
         if self.screen != Screen::Tables {
             return Vec::new();
         }
-        let Arranged { rows, unknown } = self.arranged_tables();
         let is_sorted_by_name = List::Tables.sorted_by(&self.tables_list).name == "name";
-        let rows = rows.into_iter().filter(|_| !is_sorted_by_name);
-        let undescribed =
-            unknown.into_iter().chain(rows).filter(|row| row.is_here && !self.described_ms.contains_key(row.name));
-        undescribed.take(PAGE).map(|row| row.name.to_owned()).collect()
+        let filter = self.tables_list.filter.filter();
+        if is_sorted_by_name && !filter.compares_more_than(&["name", "region"]) {
+            return Vec::new();
+        }
+        // What was kept from another day is described anew; what its name alone rules out is not.
+        let is_old = |name: &&String| self.described_ms.get(*name).is_none_or(|at| self.now_ms - at >= DESCRIBED_MS);
+        let names = self.table_names.rows.iter().flatten();
+        let old = names.filter(is_old).filter(|name| filter.verdict(&Named(name)) != Verdict::No);
+        old.take(PAGE).cloned().collect()
     }
 
     /// The same of the streams.

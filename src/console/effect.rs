@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::export::Export;
 use super::memory::News;
 use super::playback::Question;
 use super::stream::StreamEffect;
@@ -33,6 +34,19 @@ pub struct ChartQuestion {
     pub to_ms: i64,
     /// Length of a period, s.
     pub period_s: i32,
+}
+
+/// A part of a job's past, as the journal is asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastQuestion {
+    /// The job.
+    pub job: JobId,
+    /// From when on, ms since epoch.
+    pub from_ms: i64,
+    /// Up to when, ms since epoch.
+    pub to_ms: i64,
+    /// One sample in each so many ms.
+    pub step_ms: i64,
 }
 
 /// A dead letter in an editor's file.
@@ -82,6 +96,8 @@ pub enum Effect {
     LoadTableShards(JobId, String),
     /// Ask CloudWatch about these tables, for this range in ms since epoch.
     LoadTableMinutes(Vec<String>, i64, i64),
+    /// Read a part of a job's past closer.
+    LoadPast(Request, PastQuestion),
     /// Ask CloudWatch for the lines of a chart.
     LoadChart(Request, ChartQuestion),
     /// Name all streams, and describe these; of few all.
@@ -130,6 +146,10 @@ pub enum Effect {
     Drop(JobId, i64),
     /// Read an event table.
     Playback(Request, Question),
+    /// Write a file.
+    Export(Export),
+    /// Hand a text to the clipboards: the terminal's, and this machine's.
+    Copy(String),
     /// Keep what was seen for the next time.
     Keep(Box<Inventory>),
     /// Write something into the console's memory.

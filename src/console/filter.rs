@@ -164,9 +164,9 @@ impl Filter {
         verdict
     }
 
-    /// True when it compares the field of that name.
-    pub fn asks_for(&self, name: &str) -> bool {
-        self.terms.iter().any(|term| matches!(&term.what, What::Compared(field, ..) if *field == name))
+    /// True when it compares other fields than those.
+    pub fn compares_more_than(&self, names: &[&str]) -> bool {
+        self.terms.iter().any(|term| matches!(&term.what, What::Compared(field, ..) if !names.contains(field)))
     }
 }
 
@@ -502,7 +502,8 @@ mod tests {
         assert_eq!(verdict("throttled>0"), Verdict::Unknown);
         assert_eq!(verdict("!throttled>0"), Verdict::Unknown);
         assert_eq!(verdict("throttled>0 size>9gb"), Verdict::No, "one that does not agree is enough");
-        assert!(parse("throttled>0", MORE).unwrap().asks_for("throttled"));
+        assert!(parse("a throttled>0", MORE).unwrap().compares_more_than(&["size"]));
+        assert!(!parse("a size>0", MORE).unwrap().compares_more_than(&["size"]));
     }
 
     #[test]

@@ -179,6 +179,13 @@ pub fn samples() -> Vec<Sample> {
         .collect()
 }
 
+/// The sample of a moment of a job that writes 100 records a second since the epoch.
+pub fn sample_at(at_ms: i64) -> Sample {
+    let written = (at_ms / 10).max(0) as u64;
+    let counters = Counters { read: written, written, wcu: written as f64, ..Counters::default() };
+    Sample { at_ms, counters, provisioned_wcu: Some(130.0), ..Sample::default() }
+}
+
 /// What binds it.
 pub fn binding() -> Binding {
     Binding {

@@ -43,6 +43,11 @@ impl App {
 }
 
 impl Screen {
+    /// True on the lists, which nothing is behind.
+    pub fn is_list(&self) -> bool {
+        matches!(self, Self::Tables | Self::Streams | Self::Jobs | Self::EventTables)
+    }
+
     /// True where a job is written down.
     pub fn is_form(&self) -> bool {
         matches!(self, Self::Restore | Self::Backup | Self::Replica | Self::Replay)

@@ -11,7 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::charts::{Lines, TableChart};
 use super::clouds::Clouds;
-use super::effect::{ChartQuestion, Draft, Effect, PlaceId};
+use super::copy;
+use super::effect::{ChartQuestion, Draft, Effect, PastQuestion, PlaceId};
+use super::export::{self, Written};
 use super::form::Unseen;
 use super::kept;
 use super::letters::{self, Drafts};
@@ -188,6 +190,11 @@ impl Perform for Hands {
             Effect::LoadTables(request, names) => {
                 self.ask(move |cloud| async move { Msg::Tables(request, tables(&cloud, names).await) });
             }
+            Effect::LoadPast(request, question) => self.write(move |_, journal| {
+                let PastQuestion { job, from_ms, to_ms, step_ms } = &question;
+                let samples = journal.samples_every(job, *from_ms, *to_ms, *step_ms).map_err(|error| error.to_string());
+                Ok(Some(Msg::Past(request, question, samples)))
+            }),
             Effect::LoadChart(request, question) => {
                 self.ask(move |cloud| async move { Msg::Chart(request, chart(&cloud, question).await) });
             }
@@ -275,6 +282,21 @@ impl Perform for Hands {
                     letters::give_up(journal, &id, number).map(Msg::Done)
                 });
             }
+            Effect::Export(export) => self.write(move |_, journal| {
+                export::write(export, journal).map(|written| {
+                    Some(match written {
+                        Written::Done(words) => Msg::Told(words),
+                        Written::Exists(export) => Msg::FileExists(Box::new(export)),
+                    })
+                })
+            }),
+            // The loop gave it to the terminal already.
+            Effect::Copy(text) => self.ask(move |_| async move {
+                let between = copy::Between::from_environment(|name| std::env::var_os(name));
+                let to_terminal = copy::osc52(&text, between).is_some();
+                let (words, is_bad) = copy::words(&text, to_terminal, copy::natively(&text).await);
+                if is_bad { Msg::Refused(words) } else { Msg::Told(words) }
+            }),
             Effect::Remember(news) => self.keeper.keep(news),
             // The loop does them itself: it holds the terminal.
             Effect::Suspend | Effect::Edit(_) => {}

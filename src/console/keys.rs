@@ -8,6 +8,7 @@ pub(super) use super::asking::ask;
 use super::chord::{Chord, spelt};
 use super::confirm::Token;
 use super::effect::Effect;
+use super::export::{self, Proposed};
 use super::keymap::{Action, Pressed, Scope};
 use super::stream;
 use super::words::{Reading, Words};
@@ -62,7 +63,7 @@ fn pressed_on(app: &mut App, key: &KeyEvent) -> Vec<Effect> {
     }
 }
 
-/// Does what a key does.
+/// Does what a key, or what stands for one, asks for.
 pub(super) fn act(app: &mut App, action: Action) -> Vec<Effect> {
     match action {
         Action::Quit => {
@@ -70,6 +71,23 @@ pub(super) fn act(app: &mut App, action: Action) -> Vec<Effect> {
             app.due_to_keep().into_iter().collect()
         }
         Action::Suspend => vec![Effect::Suspend],
+        Action::Mouse => {
+            app.mouse = !app.mouse;
+            let words = if app.mouse {
+                "the mouse selects, scrolls and points here; the terminal selects text with shift held"
+            } else {
+                "the mouse is the terminal's"
+            };
+            app.say(words, false);
+            Vec::new()
+        }
+        Action::Copy | Action::CopyWhole if !app.scope().is_question() => {
+            super::copy::act(app, action == Action::CopyWhole)
+        }
+        Action::Picture | Action::ExportView if app.overlay.is_none() => {
+            export::ask(app, if action == Action::Picture { Proposed::Picture } else { Proposed::Rows });
+            Vec::new()
+        }
         action if app.overlay.is_some() => on_overlay(app, action),
         Action::Older | Action::Newer => app.revisit(action == Action::Newer),
         Action::Words => {
@@ -203,6 +221,7 @@ pub(super) fn accept(app: &mut App, mut prompt: Prompt) -> Vec<Effect> {
         }
         Purpose::Filter => return app.due(),
         Purpose::Moment | Purpose::EventFilter => return playback::keys::accept(app, prompt),
+        Purpose::Export => return export::accept(app, prompt, &text),
         Purpose::Rate(id) => id,
         Purpose::Retention(name) => {
             if let Err(words) = stream::typed_retention(app, &name, &text) {
@@ -232,6 +251,15 @@ pub(super) fn accept(app: &mut App, mut prompt: Prompt) -> Vec<Effect> {
         }
     };
     asking::set_rate(app, id, rate)
+}
+
+/// Sorts the list on screen by the column with this header; by the one that it is sorted by, the other way round.
+pub(super) fn sort_by(app: &mut App, title: &str) -> Vec<Effect> {
+    let Some((of, list)) = app.list_on_screen() else { return Vec::new() };
+    let Some(field) = of.columns().find(|field| field.title == title) else { return Vec::new() };
+    list.sort.reversed = of.sorted_by(list).name == field.name && !list.sort.reversed;
+    list.sort.by = Some(field.name);
+    app.due()
 }
 
 fn on_screen(app: &mut App, action: Action) -> Vec<Effect> {
@@ -264,6 +292,7 @@ fn acts_on_row(action: Action) -> bool {
 fn done_on_screen(app: &mut App, action: Action) -> Vec<Effect> {
     match action {
         Action::Contexts => return app.choose_context(context::Side::Profiles),
+        Action::Back if app.has_charts() && app.time.cursor_ms.take().is_some() => app.time.hovers = false,
         Action::Back => {
             // What the filter hides comes back first.
             if let Some((_, list)) = app.list_on_screen()
@@ -371,9 +400,22 @@ fn done_on_screen(app: &mut App, action: Action) -> Vec<Effect> {
             }
         }
         Action::Zoom | Action::ZoomIn => return app.zoom(action == Action::Zoom),
-        Action::Freeze => {
-            app.frozen_ms = if app.frozen_ms.is_some() { None } else { Some(app.now_ms) };
+        Action::Report => export::ask(app, Proposed::Report),
+        Action::Freeze => return app.freeze(),
+        Action::PanBack | Action::PanOn => return app.pan(action == Action::PanOn),
+        Action::Live => return app.go_live(),
+        Action::Crosshair => app.crosshair(),
+        Action::AnomalyBack | Action::AnomalyOn => return app.step_anomaly(action == Action::AnomalyOn),
+        Action::Anomalies => {
+            let lines = view::charts::anomaly_lines(app);
+            if lines.is_empty() {
+                app.say("nothing stands out in what is known of it", false);
+            } else {
+                let last = (lines.len() as u16).saturating_sub(10);
+                app.overlay = Some(Overlay::Text("what stands out".to_owned(), lines, last));
+            }
         }
+        Action::PointBack | Action::PointOn => return app.step_cursor(action == Action::PointOn),
         _ => {}
     }
     Vec::new()

@@ -9,6 +9,7 @@
 //! `update` is pure; `hands` do what it asks for; the `watcher` tells what workers wrote into the journal. Nothing here
 //! talks to a worker but through the journal.
 
+mod anomaly;
 mod api;
 pub mod app;
 mod asking;
@@ -22,8 +23,10 @@ mod commands;
 mod confirm;
 mod context;
 mod controls;
+mod copy;
 mod due;
 mod effect;
+mod export;
 mod filter;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -40,12 +43,15 @@ mod listing;
 mod load;
 mod lost;
 mod memory;
+mod mouse;
 mod msg;
 mod palette;
 mod pending;
+pub mod picture;
 mod places;
 mod playback;
 mod raise;
+mod range;
 mod replica;
 mod runtime;
 mod spot;
@@ -188,6 +194,7 @@ pub async fn run(options: Options) -> Result<(), ConsoleError> {
     app.rules = options.rules;
     app.regions = options.regions;
     app.step = options.step;
+    app.mouse = std::env::var_os("SLUICE_NO_MOUSE").is_none();
     if let Some(state) = options.journal_path.parent()
         && let Some(kept) = cache::load(state, &options.cloud.context)
     {

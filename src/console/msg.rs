@@ -1,9 +1,10 @@
 //! Everything that can happen to the console.
 
-use crossterm::event::KeyEvent;
+use crossterm::event::{KeyEvent, MouseEvent};
 
 use super::charts::TableChart;
-use super::effect::{Draft, PlaceId, Request};
+use super::effect::{Draft, PastQuestion, PlaceId, Request};
+use super::export::Export;
 use super::form::Unseen;
 use super::places::Connected;
 use super::playback::Answer;
@@ -46,6 +47,8 @@ pub enum Msg {
     Background(Background),
     /// A key was pressed.
     Key(KeyEvent),
+    /// The mouse was moved, pressed or turned.
+    Mouse(MouseEvent),
     /// Text was pasted.
     Paste(String),
     /// The terminal has another size: everything is drawn again.
@@ -81,8 +84,10 @@ pub enum Msg {
     StreamMinutes(Result<Vec<StreamMinutes>, CloudError>),
     /// The journal changed: its jobs, newest first, and the capacity to give back.
     Jobs(Vec<Job>, Vec<Bump>),
-    /// New samples of a job, oldest first.
-    Samples(JobId, Vec<Sample>),
+    /// New samples of a job, oldest first, and the time between them, ms.
+    Samples(JobId, Vec<Sample>, i64),
+    /// A part of a job's past, read closer, asked for by that request.
+    Past(Request, PastQuestion, Result<Vec<Sample>, String>),
     /// New notes of a job, oldest first.
     Notes(JobId, Vec<Note>),
     /// Dead letters of a job, from the first on, and how many there are.
@@ -109,6 +114,10 @@ pub enum Msg {
     Playback(Request, Result<Answer, CloudError>),
     /// Something asked for was done, in words.
     Done(String),
+    /// Something was done that changes nothing in AWS, in words.
+    Told(String),
+    /// The file that was to be written is there already.
+    FileExists(Box<Export>),
     /// Something asked for was not done, in words.
     Refused(String),
     /// Dry run: this would have been sent.

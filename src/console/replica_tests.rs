@@ -235,7 +235,7 @@ fn following(size: (u16, u16), trim_ms: u64, gap: Option<&str>) -> Tester {
     let mut tester = Tester::open(Screen::Job(id.clone()), Mode::Normal, size);
     tester.runtime.app.table_shards.insert(id.clone(), shards());
     tester.send(Msg::Jobs(vec![job()], Vec::new()));
-    tester.send(Msg::Samples(id.clone(), samples(trim_ms, gap)));
+    tester.send(Msg::Samples(id.clone(), samples(trim_ms, gap), 1000));
     tester.send(Msg::Audited(id, audited()));
     tester
 }

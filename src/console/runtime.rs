@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::app::App;
 use super::effect::{Draft, Effect};
+use super::mouse;
 use super::msg::Msg;
 use super::update::update;
 use super::view;
@@ -37,6 +38,14 @@ pub trait Stage {
     }
     /// The frame is whole.
     fn end_frame(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+    /// Asks the terminal to tell what the mouse does, or leaves the mouse to it.
+    fn mouse(&mut self, _on: bool) -> io::Result<()> {
+        Ok(())
+    }
+    /// Hands a text to the terminal's clipboard.
+    fn copy(&mut self, _text: &str) -> io::Result<()> {
         Ok(())
     }
     /// Gives the terminal back, for another program.
@@ -78,6 +87,8 @@ pub struct Runtime<B: Backend, I, P> {
     frame: Duration,
     drawn: Option<Instant>,
     editing: Option<Editing>,
+    /// The terminal tells what the mouse does.
+    has_mouse: bool,
     /// Frames drawn so far.
     pub frames: u64,
     /// What each took to be made and handed to the terminal, µs.
@@ -118,6 +129,7 @@ where
             frame,
             drawn: None,
             editing: None,
+            has_mouse: false,
             frames: 0,
             took: frame_times(),
         };
@@ -186,9 +198,17 @@ where
         self.app.dirty = false;
         self.drawn = Some(Instant::now());
         self.frames += 1;
+        let mut drawn = None;
         self.terminal.backend_mut().begin_frame()?;
         let app = &self.app;
-        self.terminal.draw(|frame| view::draw(frame, app)).map_err(io::Error::other)?;
+        let targets = mouse::collect(|| drawn = Some(self.terminal.draw(|frame| view::draw(frame, app)).map(drop)));
+        drawn.transpose().map_err(io::Error::other)?;
+        self.app.targets = targets;
+        let wants = self.app.wants_mouse();
+        if wants != self.has_mouse {
+            self.terminal.backend_mut().mouse(wants)?;
+            self.has_mouse = wants;
+        }
         self.terminal.backend_mut().end_frame()?;
         self.took.saturating_record(self.drawn.map_or(0, |at| at.elapsed().as_micros() as u64));
         Ok(())
@@ -197,6 +217,7 @@ where
     fn on_event(&mut self, event: Option<io::Result<Event>>) -> io::Result<()> {
         match event {
             Some(Ok(Event::Key(key))) => self.on_msg(Msg::Key(key)),
+            Some(Ok(Event::Mouse(event))) => self.on_msg(Msg::Mouse(event)),
             Some(Ok(Event::Paste(text))) => self.on_msg(Msg::Paste(text)),
             Some(Ok(Event::Resize(width, height))) => {
                 self.app.size = (width, height);
@@ -219,10 +240,15 @@ where
             match effect {
                 Effect::Suspend => {
                     self.terminal.backend_mut().suspend()?;
+                    self.has_mouse = false;
                     self.terminal.clear().map_err(io::Error::other)?;
                     self.app.dirty = true;
                 }
                 Effect::Edit(draft) => self.edit(draft)?,
+                Effect::Copy(text) => {
+                    self.terminal.backend_mut().copy(&text)?;
+                    self.performer.perform(Effect::Copy(text));
+                }
                 effect => self.performer.perform(effect),
             }
         }
@@ -267,6 +293,7 @@ where
 
     fn back_from_editor(&mut self) -> io::Result<()> {
         self.terminal.backend_mut().come_back()?;
+        self.has_mouse = false;
         self.terminal.clear().map_err(io::Error::other)?;
         self.input.go_on();
         self.app.dirty = true;

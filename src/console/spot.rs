@@ -154,7 +154,14 @@ impl App {
             Screen::Table(name) | Screen::Stream(name) => name.clone(),
             Screen::Job(id) | Screen::Autoscale(id) => id.0.clone(),
             Screen::Dead(_) => "dead letters".to_owned(),
+            // Below its stream a word is enough; from the list it needs the name.
+            Screen::Mappings(name) if !self.behind.contains(&Screen::Stream(name.clone())) => {
+                format!("lambda of {name}")
+            }
             Screen::Mappings(_) => "lambda".to_owned(),
+            Screen::Tail(name, None) if !self.behind.contains(&Screen::Stream(name.clone())) => {
+                format!("tail of {name}")
+            }
             Screen::Tail(_, None) => "tail".to_owned(),
             Screen::Tail(_, Some(shard)) => format!("tail of {}", crate::cloud::streams::short(shard)),
             Screen::Restore => "restore".to_owned(),

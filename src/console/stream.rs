@@ -18,7 +18,8 @@ use super::widget::text::shown;
 use crate::cloud::CloudError;
 use crate::cloud::inventory::{Shard, Stream};
 use crate::cloud::mappings::Mapping;
-use crate::cloud::streams::{self, Life, Relative, short};
+use crate::cloud::metrics;
+use crate::cloud::streams::{self, Life, Relative, StreamMinutes, short};
 use crate::cloud::{Class, Mode};
 use crate::flow::StartAt;
 use crate::flow::tail::Positions;
@@ -46,6 +47,8 @@ pub enum StreamEffect {
     Load(Request, String),
     /// List the event source mappings of the stream with this ARN.
     LoadMappings(Request, String),
+    /// Ask CloudWatch for the lines of the stream's charts: from, to (ms since epoch) and the length of a period, s.
+    LoadChart(Request, String, (i64, i64), i32),
     /// Ask CloudWatch what came in by these shards.
     LoadRates(String, Vec<String>),
     /// Let its records stay so many hours.
@@ -96,6 +99,8 @@ pub enum StreamMsg {
     Described(Request, Described),
     /// Its event source mappings, each with its iterator age in ms.
     Mappings(Request, KnownMappings),
+    /// The lines of its charts, and the length of their periods, ms.
+    Chart(Request, Result<StreamMinutes, CloudError>, i64),
     /// Records put into shards each second.
     Rates(String, Result<Vec<(String, Option<f64>)>, CloudError>),
     /// Of the tail asked for by that request.
@@ -194,6 +199,11 @@ pub struct StreamState {
     /// Records put into each shard a second, where CloudWatch has them.
     pub rates: HashMap<String, f64>,
     rates_ms: Option<i64>,
+    /// The lines of its charts, and the length of their periods, ms.
+    pub chart: Option<(StreamMinutes, i64)>,
+    chart_request: Request,
+    /// What was asked for: the window, its end where it is held, and when, ms since epoch.
+    chart_asked: Option<((i64, Option<i64>), i64)>,
     /// The tail.
     pub tail: TailState,
 }
@@ -230,6 +240,7 @@ impl StreamState {
         self.mappings_at_ms = None;
         self.mappings_asked_ms = None;
         self.rates_ms = None;
+        self.chart_asked = None;
     }
 
     /// A shard that stands in the family.
@@ -391,6 +402,7 @@ impl App {
         self.due_mappings(if on_mappings { MAPPINGS_MS.0 } else { MAPPINGS_MS.1 }, effects);
         if !on_mappings {
             self.due_shard_rates(name, effects);
+            self.due_stream_chart(name, effects);
         }
         if self.stream_minutes_ms.is_none_or(|at| now - at >= self.minutes_every()) {
             self.stream_minutes_ms = Some(now);
@@ -419,6 +431,27 @@ impl App {
             state.mappings_request = request;
             effects.push(Effect::Stream(StreamEffect::LoadMappings(request, arn)));
         }
+    }
+
+    /// The window that all charts show, of this stream.
+    fn due_stream_chart(&mut self, name: &str, effects: &mut Vec<Effect>) {
+        let span = self.span();
+        let held = (span.to_ms != self.now_ms).then_some(span.to_ms);
+        let asked = (span.window_ms(), held);
+        let period_s = metrics::period_s(span.from_ms, span.to_ms, self.now_ms);
+        let is_past = self.now_ms - span.to_ms > 10 * 60_000;
+        let every = self.minutes_every().max(i64::from(period_s) * 100);
+        if let Some((before, at)) = self.at_stream.chart_asked
+            && before == asked
+            && (is_past || self.now_ms - at < every)
+        {
+            return;
+        }
+        let request = self.next_request();
+        self.at_stream.chart_asked = Some((asked, self.now_ms));
+        self.at_stream.chart_request = request;
+        let question = StreamEffect::LoadChart(request, name.to_owned(), (span.from_ms, span.to_ms), period_s);
+        effects.push(Effect::Stream(question));
     }
 
     /// One metric for each shard on screen, where the stream has such metrics.
@@ -482,6 +515,13 @@ pub(super) fn took(app: &mut App, msg: StreamMsg) -> Vec<Effect> {
                 app.at_stream.mappings_at_ms = Some(app.now_ms);
                 // Not being allowed to list them is shown in their place: everything else goes on.
                 app.at_stream.mappings = Some(answer);
+            }
+        }
+        StreamMsg::Chart(request, answer, period_ms) => {
+            if request == app.at_stream.chart_request
+                && let Some(lines) = app.answered(answer)
+            {
+                app.at_stream.chart = Some((lines, period_ms));
             }
         }
         StreamMsg::Rates(stream, answer) => {

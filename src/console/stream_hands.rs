@@ -29,6 +29,11 @@ impl Hands {
             StreamEffect::LoadMappings(request, arn) => self.ask(move |cloud| async move {
                 Msg::Stream(StreamMsg::Mappings(request, mappings_with_ages(&cloud, &arn).await))
             }),
+            StreamEffect::LoadChart(request, name, (from_ms, to_ms), period_s) => self.ask(move |cloud| async move {
+                let lines = streams::periods(&cloud, vec![name], from_ms, to_ms, period_s).await;
+                let lines = lines.map(|mut all| all.pop().unwrap_or_default());
+                Msg::Stream(StreamMsg::Chart(request, lines, i64::from(period_s) * 1000))
+            }),
             StreamEffect::LoadRates(stream, shards) => self.ask(move |cloud| async move {
                 let rates = streams::shard_rates(&cloud, &stream, shards, now_ms()).await;
                 Msg::Stream(StreamMsg::Rates(stream, rates))

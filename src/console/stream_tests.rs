@@ -8,6 +8,7 @@ use super::stream::{StreamEffect, StreamMsg, TailLine, TailNews, TailQuestion};
 use super::tests::Tester;
 use crate::cloud::inventory::{Shard, Stream};
 use crate::cloud::mappings::Mapping;
+use crate::cloud::streams::StreamMinutes;
 use crate::cloud::{Class, CloudError, Mode};
 use crate::flow::StartAt;
 
@@ -54,6 +55,20 @@ fn mappings() -> Vec<(Mapping, Option<f64>)> {
 /// What the fixed world answers.
 pub(super) fn answer(effect: &StreamEffect) -> Option<Msg> {
     Some(Msg::Stream(match effect {
+        StreamEffect::LoadChart(request, name, (from_ms, to_ms), period_s) => {
+            let period_ms = i64::from(*period_s) * 1000;
+            let last = to_ms / period_ms;
+            let periods = (from_ms / period_ms..last).filter(|n| !(last - 40..last - 25).contains(n));
+            let points = |of: fn(i64) -> f64| periods.clone().map(|n| (n * period_ms, of(n))).collect::<Vec<_>>();
+            let lines = StreamMinutes {
+                stream: name.clone(),
+                records: points(|n| (100 + n % 7 * 4) as f64 * 60.0),
+                bytes: Vec::new(),
+                read: points(|n| (90 + n % 5 * 4) as f64 * 60.0),
+                lag_ms: points(|n| (n % 11 * 1000) as f64),
+            };
+            StreamMsg::Chart(*request, Ok(lines), period_ms)
+        }
         StreamEffect::Load(request, name) if name == "restore" => {
             let readable = family().shards.iter().take(6).map(|shard| shard.id.clone()).collect();
             StreamMsg::Described(*request, Ok(Box::new((family(), Some(readable)))))

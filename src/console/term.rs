@@ -9,7 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossterm::cursor;
-use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste, Event, EventStream};
+use crossterm::event::{
+    DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture, Event, EventStream,
+};
 use crossterm::terminal::{
     BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
     enable_raw_mode,
@@ -21,6 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::background::{Listener, Taken};
+use super::copy;
 use super::msg::Msg;
 use super::runtime::{Keys, Stage};
 use super::theme::Background;
@@ -72,7 +75,14 @@ fn take() -> io::Result<()> {
 fn give_back() {
     if TAKEN.swap(false, Ordering::SeqCst) {
         // Nothing more can be done when even this fails: the terminal is gone.
-        let _ = execute!(stdout(), EndSynchronizedUpdate, DisableBracketedPaste, LeaveAlternateScreen, cursor::Show);
+        let _ = execute!(
+            stdout(),
+            EndSynchronizedUpdate,
+            DisableMouseCapture,
+            DisableBracketedPaste,
+            LeaveAlternateScreen,
+            cursor::Show
+        );
         let _ = disable_raw_mode();
         let _ = stdout().flush();
     }
@@ -85,6 +95,19 @@ impl Stage for CrosstermBackend<Stdout> {
 
     fn end_frame(&mut self) -> io::Result<()> {
         execute!(self, EndSynchronizedUpdate)
+    }
+
+    fn mouse(&mut self, on: bool) -> io::Result<()> {
+        if on { execute!(self, EnableMouseCapture) } else { execute!(self, DisableMouseCapture) }
+    }
+
+    fn copy(&mut self, text: &str) -> io::Result<()> {
+        let between = copy::Between::from_environment(|name| std::env::var_os(name));
+        if let Some(bytes) = copy::osc52(text, between) {
+            self.write_all(&bytes)?;
+            io::Write::flush(self)?;
+        }
+        Ok(())
     }
 
     fn leave(&mut self) -> io::Result<()> {

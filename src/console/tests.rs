@@ -5,14 +5,17 @@ mod acting;
 mod finding;
 mod guarding;
 mod losing;
+mod out;
+mod pointing;
 mod seeing;
 mod theming;
+mod time;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers, MouseEvent, MouseEventKind};
 use futures::channel::mpsc as input;
 use proptest::prelude::*;
 use ratatui::Terminal;
@@ -97,6 +100,11 @@ impl Perform for World {
                     },
                 )),
                 Effect::Renew => Some(Msg::Renewed(lost.clone().map_or(Ok(()), Err))),
+                Effect::LoadPast(request, question) => {
+                    let (from, to, step) = (question.from_ms, question.to_ms, question.step_ms);
+                    let samples = (from..to).step_by(step as usize).map(|at_ms| fixture::sample_at(at_ms));
+                    Some(Msg::Past(*request, question.clone(), Ok(samples.collect())))
+                }
                 Effect::Start { spec, .. } => Some(Msg::Started(JobId(format!("{}-0001", spec.kind().letter())))),
                 _ => None,
             }
@@ -167,7 +175,7 @@ impl Tester {
     fn with_a_restore(self) -> Self {
         let id = JobId("r-7f3a".into());
         self.send(Msg::Jobs(vec![fixture::job("r-7f3a", State::Running), done_job()], Vec::new()));
-        self.send(Msg::Samples(id.clone(), fixture::samples()));
+        self.send(Msg::Samples(id.clone(), fixture::samples(), 1000));
         self.send(Msg::Notes(id, fixture::notes()));
         self
     }
@@ -215,15 +223,45 @@ impl Tester {
                 "up" => Some(KeyCode::Up),
                 "space" => Some(KeyCode::Char(' ')),
                 "home" => Some(KeyCode::Home),
+                "left" | "shift-left" => Some(KeyCode::Left),
+                "right" | "shift-right" => Some(KeyCode::Right),
                 "backspace" => Some(KeyCode::Backspace),
+                "ctrl-p" => Some(KeyCode::Char('p')),
+                "ctrl-u" => Some(KeyCode::Char('u')),
+                "alt-m" => Some(KeyCode::Char('m')),
                 _ => None,
             };
+            let modifiers = match word.split_once('-') {
+                Some(("shift", _)) => KeyModifiers::SHIFT,
+                Some(("ctrl", _)) => KeyModifiers::CONTROL,
+                Some(("alt", _)) => KeyModifiers::ALT,
+                _ => KeyModifiers::NONE,
+            };
+            let modifiers = if named.is_some() { modifiers } else { KeyModifiers::NONE };
             let codes = named.map_or_else(|| word.chars().map(KeyCode::Char).collect(), |code| vec![code]);
             for code in codes {
-                self.keys.unbounded_send(Ok(Event::Key(KeyEvent::new(code, KeyModifiers::NONE)))).unwrap();
+                self.keys.unbounded_send(Ok(Event::Key(KeyEvent::new(code, modifiers)))).unwrap();
             }
             self.look().await;
         }
+    }
+
+    /// The mouse does something at a cell.
+    pub(super) async fn mouse(&mut self, kind: MouseEventKind, column: u16, row: u16) {
+        self.look().await;
+        let event = MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE };
+        self.keys.unbounded_send(Ok(Event::Mouse(event))).unwrap();
+        self.look().await;
+    }
+
+    /// Where a text stands on the screen.
+    pub(super) async fn find(&mut self, text: &str) -> (u16, u16) {
+        let screen = self.look().await;
+        let found = screen.lines().enumerate().find_map(|(y, line)| {
+            let at = line.find(text)?;
+            Some((line[..at].chars().count() as u16, y as u16))
+        });
+        found.unwrap_or_else(|| panic!("no {text:?} on\n{screen}"))
     }
 
     /// Time goes on.
@@ -325,6 +363,29 @@ screens!(the_dead_letters, async |size| {
     let mut tester = Tester::watching(r7f3a(), Mode::Normal, size);
     tester.press("d").await;
     tester.send(two_letters());
+    tester
+});
+
+screens!(an_ended_job, async |size| {
+    let mut tester = time::ended(size);
+    tester.press("enter").await;
+    tester
+});
+screens!(a_job_with_the_crosshair, async |size| {
+    let mut tester = time::ended(size);
+    tester.press("enter [").await;
+    tester
+});
+screens!(a_frozen_table, async |size| {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, size);
+    tester.press("enter f").await;
+    tester.pass(5_000).await;
+    tester
+});
+
+screens!(the_export_prompt, async |size| {
+    let mut tester = Tester::watching(Screen::Jobs, Mode::Normal, size);
+    tester.press("E").await;
     tester
 });
 

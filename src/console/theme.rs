@@ -250,6 +250,11 @@ impl Theme {
         }
     }
 
+    /// True when it is made for dark text on a light ground.
+    pub fn is_light(&self) -> bool {
+        self.accent.fg == Some(Color::Indexed(25))
+    }
+
     /// No colours.
     pub const fn plain(unicode: bool) -> Self {
         Self::new(Name::Mono, unicode)

@@ -106,8 +106,8 @@ pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
 }
 
 fn taken(app: &mut App, msg: Msg) -> Vec<Effect> {
-    // Only a tick may leave the screen as it is.
-    if !matches!(msg, Msg::Tick { .. } | Msg::Api(..)) {
+    // Only a tick and the mouse may leave the screen as it is.
+    if !matches!(msg, Msg::Tick { .. } | Msg::Api(..) | Msg::Mouse(_)) {
         app.dirty = true;
     }
     match msg {
@@ -120,6 +120,7 @@ fn taken(app: &mut App, msg: Msg) -> Vec<Effect> {
             app.draw_in_theme();
         }
         Msg::Key(key) => return super::keys::pressed(app, &key),
+        Msg::Mouse(event) => return super::mouse::act(app, event),
         Msg::Paste(text) => return super::keys::pasted(app, &text),
         Msg::Resized => {}
         Msg::Shutdown => app.done = true,
@@ -234,7 +235,8 @@ fn taken(app: &mut App, msg: Msg) -> Vec<Effect> {
             effects.extend(app.due());
             return effects;
         }
-        Msg::Samples(id, samples) => app.histories.entry(id).or_default().extend(samples),
+        Msg::Samples(id, samples, step_ms) => app.histories.entry(id).or_default().extend_by(samples, step_ms),
+        Msg::Past(request, question, answer) => app.took_past(request, &question, answer),
         Msg::Notes(id, notes) => {
             let known = &mut app.histories.entry(id).or_default().notes;
             let last = known.last().map_or(i64::MIN, |note| note.number);
@@ -284,6 +286,8 @@ fn taken(app: &mut App, msg: Msg) -> Vec<Effect> {
             app.at_stream.ask_again();
             return app.due();
         }
+        Msg::Told(words) => app.say(words, false),
+        Msg::FileExists(export) => super::export::ask_replace(app, *export),
         Msg::Refused(words) => app.say(words, true),
         Msg::Playback(request, answer) => return super::playback::answered(app, request, answer),
         Msg::WouldSend(change) => {

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::Sender;
 
+use super::history::{MOST, SECOND_MS};
 use super::msg::Msg;
-use crate::jobs::journal::{Bump, Job, Journal, JournalError, State};
+use crate::jobs::journal::{Bump, Job, Journal, JournalError, Sample, State};
 use crate::jobs::{Audited, JobId, Kind, differences_path};
 
 /// Time between two looks.
@@ -130,7 +131,7 @@ impl Watcher {
         if !same {
             for id in follow {
                 let (sample_ms, note) = self.followed.get(&id).copied().unwrap_or((i64::MIN, i64::MIN));
-                let samples = journal.samples(&id, sample_ms)?;
+                let (samples, step_ms) = past(journal, &id, sample_ms)?;
                 let notes = journal.notes(&id, note)?;
                 let at = (
                     samples.last().map_or(sample_ms, |sample| sample.at_ms),
@@ -138,7 +139,7 @@ impl Watcher {
                 );
                 self.followed.insert(id.clone(), at);
                 if !samples.is_empty() {
-                    messages.push(Msg::Samples(id.clone(), samples));
+                    messages.push(Msg::Samples(id.clone(), samples, step_ms));
                 }
                 if !notes.is_empty() {
                     messages.push(Msg::Notes(id, notes));
@@ -174,6 +175,22 @@ impl Watcher {
     }
 }
 
+/// Samples after `after_ms`, and the time between them, ms: of a job that ran for days, which is seen for the first time,
+/// as many as a chart can show, and the newest.
+fn past(journal: &Journal, id: &JobId, after_ms: i64) -> Result<(Vec<Sample>, i64), JournalError> {
+    let Some((first, last)) = journal.sample_span(id)? else { return Ok((Vec::new(), SECOND_MS)) };
+    let span_ms = last - first.max(after_ms.saturating_add(1));
+    if span_ms / SECOND_MS < MOST as i64 {
+        return Ok((journal.samples(id, after_ms)?, SECOND_MS));
+    }
+    let step_ms = span_ms / (MOST as i64 / 2);
+    let mut samples = journal.samples_every(id, first.max(after_ms.saturating_add(1)), last, step_ms)?;
+    if samples.last().is_some_and(|sample| sample.at_ms < last) {
+        samples.extend(journal.last_sample(id)?);
+    }
+    Ok((samples, step_ms))
+}
+
 /// The first lines of a list of differences; none where there is no list.
 fn first_lines(list: &Path) -> Vec<String> {
     let Ok(file) = std::fs::File::open(list) else { return Vec::new() };
@@ -202,7 +219,7 @@ mod tests {
     use crate::cloud::Context;
     use crate::console::fixture;
     use crate::flow::Letter;
-    use crate::jobs::journal::{Commit, Sample};
+    use crate::jobs::journal::Commit;
 
     fn names(messages: &[Msg]) -> Vec<&'static str> {
         let name = |msg: &Msg| match msg {
@@ -239,13 +256,43 @@ mod tests {
         assert_eq!(names(&watcher.look()), ["samples"]);
         commit(&mut worker, 3, &[]);
         let told = watcher.look();
-        assert!(matches!(&told[..], [Msg::Samples(_, samples)] if samples.len() == 1 && samples[0].at_ms == 3));
+        assert!(matches!(&told[..], [Msg::Samples(_, samples, _)] if samples.len() == 1 && samples[0].at_ms == 3));
 
         watcher.show(Interest { job: Some(id.clone()), letters: true });
         assert_eq!(names(&watcher.look()), ["letters"]);
         assert_eq!(names(&watcher.look()), [""; 0]);
         commit(&mut worker, 4, &[fixture::letter("no JSON", b"\x1b[2J")]);
         assert_eq!(names(&watcher.look()), ["samples", "letters"]);
+    }
+
+    #[test]
+    fn of_a_job_that_ran_for_a_day_as_much_is_read_as_a_chart_shows() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.sqlite");
+        let worker = Journal::open(&path).unwrap();
+        let id = worker.create_job(&fixture::spec(), &Context::default(), None).unwrap();
+        // Written as workers do, but in one go.
+        let body = |s: i64| serde_json::to_string(&Sample { at_ms: s * 1000, ..Sample::default() }).unwrap();
+        let rows = (0..86_400).map(|s| (s * 1000, body(s)));
+        let raw = rusqlite::Connection::open(&path).unwrap();
+        let tx = raw.unchecked_transaction().unwrap();
+        for (at_ms, body) in rows {
+            let row = rusqlite::params![id.0, at_ms, body];
+            tx.execute("insert into samples (job, at_ms, body) values (?1, ?2, ?3)", row).unwrap();
+        }
+        tx.commit().unwrap();
+        let mut watcher = Watcher::new(&path);
+        watcher.show(Interest { job: Some(id.clone()), letters: false });
+        let told = watcher.look();
+        let Some(Msg::Samples(_, samples, step_ms)) = told.iter().find(|msg| matches!(msg, Msg::Samples(..))) else {
+            panic!("{told:?}")
+        };
+        assert!(samples.len() <= MOST && samples.len() > MOST / 4, "{}", samples.len());
+        assert!(*step_ms > SECOND_MS);
+        assert_eq!((samples[0].at_ms, samples.last().unwrap().at_ms), (0, 86_399_000));
+        let close = worker.samples_every(&id, 3_600_000, 3_660_000, 1000).unwrap();
+        assert_eq!(close.len(), 61);
+        assert!(worker.samples_every(&id, 90_000_000, 99_000_000, 1000).unwrap().is_empty());
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod lambda;
 mod leases;
 mod local;
 mod night;
+mod out;
 mod pacing;
 mod peers;
 mod plan;

@@ -114,7 +114,29 @@ impl Terminal {
     pub fn is_restored(&self) -> bool {
         let parser = self.screen.lock().unwrap();
         let screen = parser.screen();
-        !screen.alternate_screen() && !screen.hide_cursor() && !screen.bracketed_paste()
+        !screen.alternate_screen()
+            && !screen.hide_cursor()
+            && !screen.bracketed_paste()
+            && screen.mouse_protocol_mode() == vt100::MouseProtocolMode::None
+    }
+
+    /// True when the program is told what the mouse does, by SGR reports, which also tmux and screen pass on.
+    pub fn gives_mouse(&self) -> bool {
+        let parser = self.screen.lock().unwrap();
+        let screen = parser.screen();
+        screen.mouse_protocol_mode() != vt100::MouseProtocolMode::None
+            && screen.mouse_protocol_encoding() == vt100::MouseProtocolEncoding::Sgr
+    }
+
+    /// Clicks where `words` stand.
+    pub fn click(&mut self, words: &str) {
+        let text = self.text();
+        let found = text.lines().enumerate().find_map(|(y, line)| {
+            let at = line.find(words)?;
+            Some((line[..at].chars().count() + 1, y + 1))
+        });
+        let (x, y) = found.unwrap_or_else(|| panic!("no {words:?} to click on:\n{text}"));
+        self.press(&format!("\x1b[<0;{x};{y}M\x1b[<0;{x};{y}m"));
     }
 }
 

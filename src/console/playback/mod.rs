@@ -221,6 +221,15 @@ impl Scrubber {
         ZOOMS[self.zoom].0
     }
 
+    /// Shows the narrowest window that holds `span_us` from `from_us` on, with the playhead at its start, µs.
+    pub fn show(&mut self, from_us: i64, span_us: i64) {
+        self.pause();
+        let fits = ZOOMS.iter().position(|(zoom, _)| *zoom >= span_us).unwrap_or(ZOOMS.len() - 1);
+        self.zoom_to(fits);
+        self.from_us = from_us;
+        self.move_to(from_us, None);
+    }
+
     /// End of the window, µs since epoch.
     pub fn to_us(&self) -> i64 {
         self.from_us + self.span_us()
@@ -507,6 +516,11 @@ impl Scrubber {
 /// Shows the scrubber of `table`; what it showed before stays.
 pub(super) fn open(app: &mut App, table: &str) -> Vec<Effect> {
     take(app, table);
+    // A past that the charts were held at is what is to be seen here too.
+    let held = app.time.window_ms.zip(app.time.held_ms());
+    if let (Some((window_ms, to_ms)), Some(scrubber)) = (held, &mut app.scrubber) {
+        scrubber.show((to_ms - window_ms) * 1000, window_ms * 1000);
+    }
     app.go(Screen::Playback)
 }
 

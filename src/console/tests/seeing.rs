@@ -246,7 +246,7 @@ async fn a_frozen_chart_stays_while_its_job_goes_on() {
         counters: fixture::counters(300),
         ..fixture::samples().remove(0)
     };
-    tester.send(Msg::Samples(id.clone(), vec![later]));
+    tester.send(Msg::Samples(id.clone(), vec![later], 1000));
     tester.pass(6_000).await;
     assert_eq!(chart(tester.look().await), before);
     assert_eq!(tester.runtime.app.histories[&id].seconds.last().unwrap().at_ms, NOW_MS + 5_000);
@@ -348,7 +348,7 @@ proptest! {
         let id = JobId("r-7f3a".into());
         let mut queue: VecDeque<Msg> = VecDeque::from([
             Msg::Jobs(vec![fixture::job("r-7f3a", State::Running), done_job()], Vec::new()),
-            Msg::Samples(id.clone(), fixture::samples()),
+            Msg::Samples(id.clone(), fixture::samples(), 1000),
             Msg::Notes(id, fixture::notes()),
         ]);
         queue.extend(keys.into_iter().map(Msg::Key));

@@ -13,6 +13,7 @@ use ratatui::text::{Line, Span};
 use crate::cloud::Mode;
 use crate::console::app::{App, Screen};
 use crate::console::keymap::{Action, Scope};
+use crate::console::mouse::{Target, mark};
 use crate::console::widget::quantity::{clock, dollars, duration, rate};
 use crate::console::widget::text::{clip, shown};
 use crate::console::widget::{write, write_right};
@@ -171,6 +172,7 @@ pub fn draw_tabs(buf: &mut Buffer, area: Rect, app: &App) {
                     | (Screen::Stream(_) | Screen::Mappings(_) | Screen::Tail(..), Screen::Streams)
             );
         let chord = app.keymap.chord(Scope::Global, action).unwrap_or_default();
+        let from = Line::from(spans.clone()).width() as u16;
         let style = if is_here { theme.selected } else { Style::new() };
         spans.push(Span::raw(" "));
         spans.push(Span::styled(chord, theme.dim));
@@ -178,15 +180,25 @@ pub fn draw_tabs(buf: &mut Buffer, area: Rect, app: &App) {
         if screen == Screen::Jobs && app.live_jobs() > 0 {
             spans.push(Span::styled(format!(" {}{}", theme.glyphs.dot, app.live_jobs()), theme.accent));
         }
+        let width = (Line::from(spans.clone()).width() as u16).saturating_sub(from);
+        mark(Rect { x: area.x + from, width, ..area }.intersection(area), Target::Does(action));
         spans.push(Span::raw("  "));
     }
     let tabs = Line::from(spans);
     write(buf, area, 0, &tabs);
     let keys = [(Action::Palette, "palette"), (Action::Help, "help")].into_iter().filter_map(|(action, name)| {
         let chord = app.keymap.chord(Scope::Global, action)?;
-        Some(format!("{chord} {name} "))
+        Some((action, format!("{chord} {name} ")))
     });
-    let keys = Line::styled(keys.collect::<Vec<_>>().join("  "), theme.dim);
+    let keys: Vec<(Action, String)> = keys.collect();
+    let mut right = area.right();
+    for (action, words) in keys.iter().rev() {
+        let width = (Span::raw(words).width() as u16).min(right - area.x);
+        mark(Rect { x: right - width, width, ..area }, Target::Does(*action));
+        right = (right - width).saturating_sub(2).max(area.x);
+    }
+    let words: Vec<&str> = keys.iter().map(|(_, words)| words.as_str()).collect();
+    let keys = Line::styled(words.join("  "), theme.dim);
     write_right(buf, area, 0, &keys);
     let between = usize::from(area.width).saturating_sub(tabs.width() + keys.width() + 2);
     let crumbs = Line::styled(crumbs(app, between), theme.dim);

@@ -21,6 +21,10 @@ const HELD_MS: i64 = 2_000;
 
 /// The most pressing thing about what is on screen.
 pub fn hint(app: &App) -> Option<(String, Style)> {
+    // Where the crosshair was put, what happened there is asked for.
+    if let Some(words) = super::charts::at_cursor(app) {
+        return Some((words, app.theme.accent));
+    }
     pressing(app).or_else(|| Some((held_back(app)?, app.theme.warn)))
 }
 

@@ -19,14 +19,16 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Widget as _};
 
+use super::charts::{self, Titled};
 use super::jobs::state_style;
 use super::streams::BEHIND_MS;
 use super::{boxed, say};
 use crate::console::app::App;
-use crate::console::history::{GAP_MS, History};
+use crate::console::history::History;
 use crate::console::load::Progress;
+use crate::console::range::End;
 use crate::console::widget::bar::bar;
-use crate::console::widget::chart::{Chart, Series, Shape, window_name};
+use crate::console::widget::chart::{Chart, Series, Shape};
 use crate::console::widget::quantity::{bytes, clock, count, date, duration, exact, percent, rate};
 use crate::console::widget::text::{clip, shown};
 use crate::console::widget::{below, write, write_right};
@@ -231,68 +233,68 @@ fn draw_charts(buf: &mut Buffer, area: Rect, app: &App, job: &Job) {
         (true, ..) => vec![Constraint::Fill(1), Constraint::Fill(1)],
     };
     let areas = Layout::horizontal(constraints).split(area);
-    let window = app.window_ms(job);
-    let frozen = if app.frozen_ms.is_some() { " frozen" } else { "" };
-    let worst = past.worst_lag_ms().map_or(String::new(), |ms| format!("lag {} ", duration(ms as f64)));
-    let narrow_lag = if has_shards && areas.len() == 2 { worst } else { String::new() };
-    let span = window_words(window);
-    let inner = pane(buf, areas[0], app, "records/s", &format!("{narrow_lag}{span}{frozen}"), false);
-    records_chart(app, job, past).draw(buf, inner, &app.theme);
+    let worst = past.worst_lag_ms().map_or(String::new(), |ms| format!(" lag {}", duration(ms as f64)));
+    let mut time = charts::time_line(app);
+    if has_shards && areas.len() == 2 && app.time.end == End::Live {
+        time.spans.insert(0, Span::raw(worst));
+    }
+    let shown = self::charts(app, job);
+    let mut shown = shown.iter();
+    let mut next = |buf: &mut Buffer, area: Rect, right: Line<'static>, divided: bool| {
+        if let Some(titled) = shown.next() {
+            let inner = pane(buf, area, app, &titled.title, right, divided);
+            charts::draw(buf, inner, app, &titled.chart);
+        }
+    };
+    next(buf, areas[0], time, false);
     if areas.len() == 3 {
         if past.holders.is_empty() {
-            let inner = pane(buf, areas[1], app, "shard lag", "", true);
+            let inner = pane(buf, areas[1], app, "shard lag", Line::default(), true);
             draw_shards(buf, inner, app, past);
         } else {
-            let inner = pane(buf, areas[1], app, "readers", &super::leases::summary(past), true);
+            let summary = Line::raw(format!(" {} ", super::leases::summary(past)));
+            let inner = pane(buf, areas[1], app, "readers", summary, true);
             super::leases::draw(buf, inner, app, past);
         }
     }
     if areas.len() > 1 {
+        next(buf, areas[areas.len() - 1], Line::default(), true);
+    }
+}
+
+/// What a job's charts show.
+pub(super) fn charts<'a>(app: &'a App, job: &Job) -> Vec<Titled<'a>> {
+    let empty = History::default();
+    let past = app.histories.get(&job.id).unwrap_or(&empty);
+    let writes = matches!(job.kind(), Kind::Restore | Kind::Work);
+    let mut charts = vec![Titled { title: "records/s".to_owned(), chart: records_chart(app, job, past) }];
+    if writes || !job.spec.table_here().is_empty() {
         let title = if writes { "write capacity, WCU/s" } else { "read capacity, RCU/s" };
-        let inner = pane(buf, areas[areas.len() - 1], app, title, "", true);
-        capacity_chart(app, job, past).draw(buf, inner, &app.theme);
+        charts.push(Titled { title: title.to_owned(), chart: capacity_chart(app, job, past) });
     }
-}
-
-/// The length of a window: `15m`, `3d`.
-pub(super) fn window_words(ms: i64) -> String {
-    window_name(ms)
-}
-
-/// What the right end of a time axis is called: `now`, or the time it is held at.
-pub(super) fn end_word(app: &App, to_ms: i64, is_live: bool) -> String {
-    match (app.frozen_ms.is_some(), is_live) {
-        (false, true) => "now".to_owned(),
-        (true, _) if app.now_ms - to_ms < 12 * 3_600_000 => clock(to_ms),
-        (_, _) => date(to_ms),
-    }
+    charts
 }
 
 /// A pane under a line with its title, and a line to its left unless it is the first.
-pub(super) fn pane(buf: &mut Buffer, area: Rect, app: &App, title: &str, right: &str, divided: bool) -> Rect {
+pub(super) fn pane(buf: &mut Buffer, area: Rect, app: &App, title: &str, right: Line<'_>, divided: bool) -> Rect {
     let borders = if divided { Borders::TOP | Borders::LEFT } else { Borders::TOP };
     let mut block = Block::new()
         .borders(borders)
         .border_set(app.theme.glyphs.border)
         .border_style(app.theme.dim)
         .title_top(Line::styled(format!(" {title} "), app.theme.strong));
-    if !right.is_empty() {
-        block = block.title_top(Line::raw(format!(" {right} ")).right_aligned());
+    if right.width() > 0 {
+        block = block.title_top(right.right_aligned());
     }
     let inner = block.inner(area);
     block.render(area, buf);
     inner
 }
 
-pub(super) fn chart<'a>(app: &App, job: &Job, series: Vec<Series<'a>>) -> Chart<'a> {
-    let to_ms = app.window_end(job);
-    let end = end_word(app, to_ms, job.state.is_live());
-    Chart { from_ms: to_ms - app.window_ms(job), to_ms, series, marks: None, end }
-}
-
 fn records_chart<'a>(app: &App, job: &Job, past: &History) -> Chart<'a> {
-    let from = app.window_end(job) - app.window_ms(job);
-    let line = |name, style, points| Series { name, style, shape: Shape::Line(GAP_MS), points };
+    let span = app.span_of_job(job);
+    let from = span.from_ms;
+    let line = |name, style, points| Series { name, style, shape: Shape::Line(past.gap_ms()), points };
     let mut series = vec![line("read", app.theme.dim, past.rates(from, |c| c.read as f64))];
     if matches!(&job.spec, Spec::Restore(spec) if spec.stream.is_some()) {
         series.push(line("on stream", Style::new(), past.rates(from, |c| c.on_stream as f64)));
@@ -301,17 +303,18 @@ fn records_chart<'a>(app: &App, job: &Job, past: &History) -> Chart<'a> {
         let name = if job.kind() == Kind::Backup { "stored" } else { "written" };
         series.push(line(name, app.theme.accent, past.rates(from, |c| c.written as f64)));
     }
-    chart(app, job, series)
+    charts::framed(app, span, series, None)
 }
 
 /// What our writers consumed each second, what the table consumed in all in each period of CloudWatch's, and what it
 /// has: two truths on one chart, so that live traffic beside ours is seen.
 fn capacity_chart<'a>(app: &App, job: &Job, past: &History) -> Chart<'a> {
-    let from = app.window_end(job) - app.window_ms(job);
+    let span = app.span_of_job(job);
+    let from = span.from_ms;
     let known = app.charts.get(job.spec.table_here()).and_then(|chart| Some((chart, chart.lines(None)?)));
     let reads = !matches!(job.kind(), Kind::Restore | Kind::Work);
     let mut has = past.provisioned(from);
-    let mut holds = GAP_MS;
+    let mut holds = past.gap_ms();
     let mut all = None;
     let mut marks: Vec<i64> = Vec::new();
     if let Some((chart, lines)) = known {
@@ -343,12 +346,12 @@ fn capacity_chart<'a>(app: &App, job: &Job, past: &History) -> Chart<'a> {
     series.push(Series {
         name: if has_indexes && !reads { "ours, indexes too" } else { "ours" },
         style: app.theme.accent,
-        shape: Shape::Line(GAP_MS),
+        shape: Shape::Line(past.gap_ms()),
         points: past.rates(from, of),
     });
     let throttled = past.rates(from, |c| c.throttled as f64).into_iter().filter(|(_, n)| *n > 0.0);
     marks.extend(throttled.map(|(at, _)| at));
-    Chart { marks: Some(("throttled", marks)), ..chart(app, job, series) }
+    charts::framed(app, span, series, Some(("throttled", marks)))
 }
 
 fn draw_shards(buf: &mut Buffer, area: Rect, app: &App, past: &History) {
@@ -396,7 +399,7 @@ fn draw_notes(buf: &mut Buffer, area: Rect, app: &App, job: &Job) {
     if area.height < 2 {
         return;
     }
-    let inner = pane(buf, area, app, "log", "", false);
+    let inner = pane(buf, area, app, "log", Line::default(), false);
     let notes = app.histories.get(&job.id).map_or(&[][..], |past| &past.notes);
     let first = notes.len().saturating_sub(usize::from(inner.height));
     if notes.is_empty() {

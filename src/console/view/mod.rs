@@ -15,6 +15,7 @@
 pub mod autoscale;
 mod backup;
 mod beside;
+pub mod charts;
 mod context;
 pub mod dead;
 mod header;
@@ -48,6 +49,7 @@ use ratatui::widgets::{Block, Clear, Widget as _};
 use super::app::{App, Overlay, Purpose, Screen};
 use super::columns::List;
 use super::keymap::{Action, Scope};
+use super::mouse::{Target, mark};
 use super::theme::Theme;
 use super::widget::quantity::duration;
 use super::widget::table::{self as rows, Column};
@@ -65,6 +67,14 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) {
     if let Some(at) = cursor.filter(|(x, y)| *x < area.right() && *y < area.bottom()) {
         frame.set_cursor_position(at);
     }
+}
+
+/// The screen as it is now, for a picture.
+pub fn still(app: &App) -> Buffer {
+    let mut buf = Buffer::empty(Rect::new(0, 0, app.size.0, app.size.1));
+    let area = buf.area;
+    paint(&mut buf, area, app);
+    buf
 }
 
 /// What is on screen now, as text.
@@ -100,16 +110,24 @@ fn paint(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
     for (i, line) in hints.iter().enumerate() {
         write(buf, hint, i as u16, line);
     }
-    for (i, line) in footer.iter().enumerate() {
+    for (i, (line, _)) in footer.iter().enumerate() {
         write(buf, hint, bottom - footer.len() as u16 + i as u16, line);
     }
     if app.tour && app.overlay.is_none() {
         words::draw_tour(buf, body, app);
     }
-    match &app.overlay {
+    let cursor = match &app.overlay {
         Some(Overlay::Prompt(_)) | None => cursor,
         Some(overlay) => overlay::draw(buf, Rect { height: area.height - 1, ..area }, app, overlay),
+    };
+    // Also the keys of what lies over the screen are there to be clicked.
+    for (i, (_, keys)) in footer.iter().enumerate() {
+        let y = area.bottom() - footer.len() as u16 + i as u16;
+        for (x, width, action) in keys {
+            mark(Rect { x: area.x + x, y, width: *width, height: 1 }.intersection(area), Target::Does(*action));
+        }
     }
+    cursor
 }
 
 fn paint_small(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
@@ -230,6 +248,8 @@ fn draw_prompt(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
         Purpose::Moment => " go to (a time, a date, now, or how long ago; UTC): ".to_owned(),
         Purpose::EventFilter => " only events with: ".to_owned(),
         Purpose::Rate(id) => format!(" items per second for {id}, nothing for no cap: "),
+        Purpose::Export if area.width < 80 => " file: ".to_owned(),
+        Purpose::Export => " file (.csv .json .svg .txt, of a job .html .md): ".to_owned(),
         Purpose::Retention(stream) => format!(" hours that records of {} stay: ", shown(stream)),
         Purpose::Capacity(resource) => format!(" {} of {}: ", resource.unit(), shown(&resource.to_string())),
     };
@@ -267,21 +287,22 @@ fn hint_lines(app: &App, width: u16) -> Vec<Line<'static>> {
     lines.into_iter().take(2).map(|line| Line::styled(format!(" {line}"), style)).collect()
 }
 
-fn footer_lines(app: &App, width: u16) -> Vec<Line<'static>> {
-    let keys = app.keymap.footer(app.scope());
-    let mut lines = vec![Line::default()];
-    for (chord, name) in keys {
+/// The lines of the footer, each with where its keys stand and what they do.
+fn footer_lines(app: &App, width: u16) -> Vec<(Line<'static>, Vec<(u16, u16, Action)>)> {
+    let scope = app.scope();
+    let mut lines = vec![(Line::default(), Vec::new())];
+    for (chord, name) in app.keymap.footer(scope) {
         let cell = [Span::raw(" "), Span::styled(chord, app.theme.accent), Span::raw(format!(" {name} "))];
         let wide: usize = cell.iter().map(Span::width).sum();
-        let line = lines.last_mut().expect("begun with one line, and only pushed to");
-        if line.width() + wide > usize::from(width) {
+        if lines.last().is_some_and(|(line, _)| line.width() + wide > usize::from(width)) {
             if lines.len() == 2 {
                 break;
             }
-            lines.push(Line::from(cell.to_vec()));
-        } else {
-            line.spans.extend(cell);
+            lines.push((Line::default(), Vec::new()));
         }
+        let (line, keys) = lines.last_mut().expect("begun with one line, and only pushed to");
+        keys.extend(app.keymap.does(scope, name).map(|action| (line.width() as u16, wide as u16, action)));
+        line.spans.extend(cell);
     }
     lines
 }
@@ -313,10 +334,10 @@ fn listed<const N: usize>(app: &App, list: List, columns: [Column; N], unknown: 
     let mut spans = Vec::new();
     if !listing.filter.is_empty() {
         let style = if listing.filter.wrong().is_some() { theme.warn } else { theme.accent };
-        spans.push(Span::styled(format!(" /{}", shown(listing.filter.text())), style));
+        spans.push(Span::styled(format!(" /{}  ", shown(listing.filter.text())), style));
     }
     if unknown > 0 {
-        spans.push(Span::styled(format!("  {unknown} not known yet"), theme.warn));
+        spans.push(Span::styled(format!(" {unknown} not known yet  "), theme.warn));
     }
     spans.push(Span::raw(format!(" sort: {} {glyph} ", field.name)));
     (Line::from(spans), columns)

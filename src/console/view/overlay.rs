@@ -8,11 +8,13 @@ use super::{over, palette, words};
 use crate::console::app::{App, Overlay};
 use crate::console::confirm::{Confirm, Token};
 use crate::console::keymap::{Action, Scope};
+use crate::console::mouse::{Target, mark};
 use crate::console::widget::text::{shown, wrap};
 use crate::console::widget::{below, write};
 
 /// Draws it; returns where the cursor stands.
 pub fn draw(buf: &mut Buffer, area: Rect, app: &App, overlay: &Overlay) -> Option<(u16, u16)> {
+    mark(area, Target::Cover);
     match overlay {
         Overlay::Help(reading) => words::draw_help(buf, area, app, reading),
         Overlay::Words(all) => words::draw(buf, area, app, all),

@@ -20,6 +20,7 @@ use super::{WHOLE, boxed, listed, none_match, say};
 use crate::console::app::App;
 use crate::console::columns::List;
 use crate::console::keymap::{Action, Scope};
+use crate::console::mouse::{Target, mark};
 use crate::console::playback::{Scrubber, event_tables, keys, time};
 use crate::console::spot::Spot;
 use crate::console::widget::quantity::{bytes, count, exact};
@@ -205,6 +206,8 @@ fn draw_events(buf: &mut Buffer, area: Rect, app: &App, scrubber: &Scrubber) {
     // The playhead keeps its row while events come and go around it.
     let first = middle.saturating_sub(visible / 2).min(scrubber.events.len().saturating_sub(visible));
     for (row, (at, event)) in scrubber.events.iter().enumerate().skip(first).take(visible).enumerate() {
+        let place = Rect { y: inner.y + row as u16, height: 1, ..inner };
+        mark(place, Target::Row(at as isize - selected.unwrap_or(middle) as isize));
         draw_row(buf, inner, row as u16, app, scrubber, event, selected == Some(at));
     }
 }

@@ -13,11 +13,12 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::job::{chart, pane, window_words};
+use super::charts::{self, Titled};
+use super::job::pane;
 use super::stream::drawn;
 use super::streams::BEHIND_MS;
 use crate::console::app::App;
-use crate::console::history::{GAP_MS, History};
+use crate::console::history::History;
 use crate::console::keymap::{Action, Scope};
 use crate::console::widget::chart::{Series, Shape};
 use crate::console::widget::quantity::{clock, count, duration, exact, percent, rate};
@@ -46,29 +47,37 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, job: &Job) -> bool {
         &[Constraint::Fill(1), Constraint::Length(42)]
     };
     let areas = Layout::horizontal(panes.iter().copied()).split(area);
-    let frozen = if app.frozen_ms.is_some() { " frozen" } else { "" };
-    let inner = pane(buf, areas[0], app, "changes/s", &format!("{}{frozen}", window_words(app.window_ms(job))), false);
-    changes_chart(app, job, past).draw(buf, inner, &app.theme);
+    for titled in charts(app, job).iter().flatten() {
+        let inner = pane(buf, areas[0], app, &titled.title, charts::time_line(app), false);
+        charts::draw(buf, inner, app, &titled.chart);
+    }
     if let [_, middle, _] = &*areas {
-        let inner = pane(buf, *middle, app, "shards", "lag", true);
+        let inner = pane(buf, *middle, app, "shards", Line::raw(" lag "), true);
         draw_shards(buf, inner, app, job, past);
     }
-    let inner = pane(buf, areas[areas.len() - 1], app, "replica", "", true);
+    let inner = pane(buf, areas[areas.len() - 1], app, "replica", Line::default(), true);
     for (row, fact) in facts(app, job, past, usize::from(inner.width)).iter().enumerate() {
         fact.draw(buf, inner, row as u16, app);
     }
     true
 }
 
-fn changes_chart<'a>(app: &App, job: &Job, past: &History) -> crate::console::widget::chart::Chart<'a> {
-    let from = app.window_end(job) - app.window_ms(job);
-    let line = |name, style, points| Series { name, style, shape: Shape::Line(GAP_MS), points };
+/// What a replica's chart shows; `None` when the job keeps no replica.
+pub(super) fn charts<'a>(app: &'a App, job: &Job) -> Option<Vec<Titled<'a>>> {
+    if job.kind() != Kind::Replicate {
+        return None;
+    }
+    let empty = History::default();
+    let past = app.histories.get(&job.id).unwrap_or(&empty);
+    let span = app.span_of_job(job);
+    let from = span.from_ms;
+    let line = |name, style, points| Series { name, style, shape: Shape::Line(past.gap_ms()), points };
     let series = vec![
         line("read", app.theme.dim, past.rates(from, |c| c.read as f64)),
         line("removed", Style::new(), past.rates(from, |c| c.deleted as f64)),
         line("put", app.theme.accent, past.rates(from, |c| c.written as f64)),
     ];
-    chart(app, job, series)
+    Some(vec![Titled { title: "changes/s".to_owned(), chart: charts::framed(app, span, series, None) }])
 }
 
 /// The shards that it reads, and how far each is behind; those furthest behind when there is no room for all.

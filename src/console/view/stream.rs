@@ -12,19 +12,22 @@
 use std::collections::HashMap;
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::Line;
 
+use super::charts::{self, Titled};
+use super::job::pane;
 use super::streams::{kept, lag_cell};
 use super::{boxed, listed, none_match, say};
 use crate::cloud::inventory::{Shard, Stream};
-use crate::cloud::streams::{self, Birth, Life, Relative, short};
+use crate::cloud::streams::{self, Birth, Life, Relative, StreamMinutes, short};
 use crate::cloud::{Class, price};
 use crate::console::app::App;
 use crate::console::columns::List;
 use crate::console::keymap::{Action, Scope};
 use crate::console::stream::Reading;
+use crate::console::widget::chart::{Series, Shape};
 use crate::console::widget::quantity::{bytes, dollars, exact, rate};
 use crate::console::widget::table::{self, Cell, Column, left, right};
 use crate::console::widget::text::shown;
@@ -40,6 +43,10 @@ const COLUMNS: [Column; 8] = [
     right("LAG", 8, 0),
     left("HOLDER", 22, 1),
 ];
+
+/// From this height on, rows, there is room for charts, and so many they take.
+const TALL: u16 = 26;
+const CHARTS: u16 = 10;
 
 /// Draws it.
 pub fn draw(buf: &mut Buffer, area: Rect, app: &App, name: &str) {
@@ -68,6 +75,10 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, name: &str) {
     let (readings, leases) = (app.readings(name), app.leases(name));
     let rows = state.rows(&readings, &leases);
     let body = below(inner, top);
+    // The shards are what the screen is for: charts take what a long screen has beyond them.
+    let charts = if inner.height >= TALL { CHARTS } else { 0 };
+    let body = Rect { height: body.height - charts, ..body };
+    draw_charts(buf, below(inner, inner.height - charts), app);
     if rows.is_empty() {
         return say(buf, body, theme, &none_match(app, List::Shards, state.family.len(), 0));
     }
@@ -75,6 +86,38 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, name: &str) {
     table::draw_page(buf, body, theme, &columns, rows.len(), selected, |at| {
         cells(app, rows[at].0, rows[at].1, &readings, &leases)
     });
+}
+
+fn draw_charts(buf: &mut Buffer, area: Rect, app: &App) {
+    if area.height == 0 {
+        return;
+    }
+    let areas = Layout::horizontal([Constraint::Fill(3), Constraint::Fill(2)]).split(area);
+    let times = [charts::time_line(app), Line::default()];
+    for (i, ((titled, area), time)) in self::charts(app).iter().zip(&*areas).zip(times).enumerate() {
+        let inner = pane(buf, *area, app, &titled.title, time, i > 0);
+        charts::draw(buf, inner, app, &titled.chart);
+    }
+}
+
+/// What a stream's charts show, as CloudWatch knows it of all that put and poll.
+pub(super) fn charts(app: &App) -> Vec<Titled<'_>> {
+    let span = app.span_of_table();
+    let none = (StreamMinutes::default(), 60_000);
+    let (lines, period_ms) = app.at_stream.chart.as_ref().unwrap_or(&none);
+    let is_whole = |at: i64| at + period_ms <= app.now_ms;
+    let line = |name, style, points: &[(i64, f64)], per: f64| {
+        let points = points.iter().filter(|(at, _)| is_whole(*at)).map(|(at, value)| (*at, value / per));
+        Series { name, style, shape: Shape::Step(*period_ms), points: points.collect() }
+    };
+    let seconds = *period_ms as f64 / 1000.0;
+    let records =
+        vec![line("in", Style::new(), &lines.records, seconds), line("read", app.theme.accent, &lines.read, seconds)];
+    let lag = vec![line("oldest read", Style::new(), &lines.lag_ms, 1000.0)];
+    vec![
+        Titled { title: "records/s".to_owned(), chart: charts::framed(app, span, records, None) },
+        Titled { title: "lag, s".to_owned(), chart: charts::framed(app, span, lag, None) },
+    ]
 }
 
 /// What goes in and out of the whole stream.

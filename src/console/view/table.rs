@@ -16,7 +16,8 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::job::{end_word, pane, window_words};
+use super::charts::{self, Titled};
+use super::job::pane;
 use super::{boxed, say};
 use crate::capacity::Resource;
 use crate::cloud::inventory::{Provisioned, Table};
@@ -189,19 +190,23 @@ fn draw_charts(buf: &mut Buffer, area: Rect, app: &App, table: &Table, chart: Op
     .split(area);
     let index = app.selected_index().map(|index| index.name.as_str());
     let of = index.map_or(String::new(), |index| format!(" of {}", shown(index)));
-    let frozen = app.frozen_ms.map_or("", |_| " frozen");
-    let right = format!("{}{frozen}", window_words(app.table_window_ms()));
-    let inner = pane(buf, areas[0], app, &format!("write, WCU/s{of}"), &right, false);
-    write_chart(app, table, chart, index).draw(buf, inner, &app.theme);
+    let inner = pane(buf, areas[0], app, &format!("write, WCU/s{of}"), charts::time_line(app), false);
+    charts::draw(buf, inner, app, &write_chart(app, table, chart, index));
     if both {
-        let inner = pane(buf, areas[1], app, &format!("read, RCU/s{of}"), "", true);
-        read_chart(app, chart, index).draw(buf, inner, &app.theme);
+        let inner = pane(buf, areas[1], app, &format!("read, RCU/s{of}"), Line::default(), true);
+        charts::draw(buf, inner, app, &read_chart(app, chart, index));
     }
 }
 
-fn frame<'a>(app: &App, series: Vec<Series<'a>>, marks: Option<(&'a str, Vec<i64>)>) -> Chart<'a> {
-    let to_ms = app.frozen_ms.unwrap_or(app.now_ms);
-    Chart { from_ms: to_ms - app.table_window_ms(), to_ms, series, marks, end: end_word(app, to_ms, true) }
+/// What a table's charts show.
+pub(super) fn charts<'a>(app: &'a App, name: &str) -> Vec<Titled<'a>> {
+    let Some(table) = app.table(name) else { return Vec::new() };
+    let chart = app.charts.get(name);
+    let index = app.selected_index().map(|index| index.name.as_str());
+    vec![
+        Titled { title: "write, WCU/s".to_owned(), chart: write_chart(app, table, chart, index) },
+        Titled { title: "read, RCU/s".to_owned(), chart: read_chart(app, chart, index) },
+    ]
 }
 
 /// The lines of all that use the table: what it has, and what is used of it.
@@ -220,7 +225,7 @@ fn of_all<'a>(app: &App, chart: &TableChart, has: &[(i64, f64)], used: &[(i64, f
 
 fn write_chart<'a>(app: &App, table: &Table, chart: Option<&TableChart>, index: Option<&str>) -> Chart<'a> {
     let lines = chart.and_then(|chart| Some((chart, chart.lines(index)?)));
-    let from = app.frozen_ms.unwrap_or(app.now_ms) - app.table_window_ms();
+    let from = app.span_of_table().from_ms;
     let mut series = lines.map(|(chart, l)| of_all(app, chart, &l.write_provisioned, &l.written)).unwrap_or_default();
     let mut marks: Vec<i64> = lines
         .map(|(_, l)| l.writes_refused.iter().filter(|(_, n)| *n > 0.0).map(|(at, _)| *at).collect())
@@ -236,12 +241,12 @@ fn write_chart<'a>(app: &App, table: &Table, chart: Option<&TableChart>, index: 
         let refused = app.ours(&table.name, from, |c| c.throttled as f64);
         marks.extend(refused.into_iter().filter(|(_, n)| *n > 0.0).map(|(at, _)| at));
     }
-    frame(app, series, Some(("throttled", marks)))
+    charts::framed(app, app.span_of_table(), series, Some(("throttled", marks)))
 }
 
 fn read_chart<'a>(app: &App, chart: Option<&TableChart>, index: Option<&str>) -> Chart<'a> {
     let lines = chart.and_then(|chart| Some((chart, chart.lines(index)?)));
     let series = lines.map(|(chart, l)| of_all(app, chart, &l.read_provisioned, &l.read)).unwrap_or_default();
     let marks = lines.map(|(_, l)| l.reads_refused.iter().filter(|(_, n)| *n > 0.0).map(|(at, _)| *at).collect());
-    frame(app, series, Some(("throttled", marks.unwrap_or_default())))
+    charts::framed(app, app.span_of_table(), series, Some(("throttled", marks.unwrap_or_default())))
 }

@@ -27,7 +27,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, job: &Job) -> bool {
         return false;
     };
     let list = format!("first {}, all in {}.differences.jsonl", lines.len(), job.id);
-    let inner = pane(buf, area, app, "differences: source → table", &list, false);
+    let inner = pane(buf, area, app, "differences: source → table", Line::raw(format!(" {list} ")), false);
     for (row, line) in lines.iter().take(usize::from(inner.height)).enumerate() {
         write(buf, inner, row as u16, &in_columns(app, line, usize::from(inner.width)));
     }

@@ -52,16 +52,33 @@ pub struct Chart<'a> {
     pub series: Vec<Series<'a>>,
     /// Moments that are marked below the lines, with the marks' name.
     pub marks: Option<(&'a str, Vec<i64>)>,
+    /// What else happened: drawn over the marks.
+    pub notable: Vec<Notable>,
+    /// As the left end of the time axis is called.
+    pub start: String,
     /// As the right end of the time axis is called.
     pub end: String,
+    /// The moment that is pointed at, ms since epoch, and as the axis calls it: the legend has the values there.
+    pub cursor: Option<(i64, String)>,
+}
+
+/// Something that happened at a moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Notable {
+    /// When, ms since epoch.
+    pub at_ms: i64,
+    /// Its mark, one column wide.
+    pub glyph: &'static str,
+    /// Its colour.
+    pub style: Style,
 }
 
 impl Chart<'_> {
-    /// Draws it into `area`.
-    pub fn draw(&self, buf: &mut Buffer, area: Rect, theme: &Theme) {
+    /// Draws it into `area`; returns where its lines are, for what is pointed at.
+    pub fn draw(&self, buf: &mut Buffer, area: Rect, theme: &Theme) -> Option<Rect> {
         let area = area.intersection(*buf.area());
         if area.width < 8 || area.height < 3 {
-            return;
+            return None;
         }
         let (top, peak) = self.scale();
         let top_label = quantity::rate(top);
@@ -69,7 +86,7 @@ impl Chart<'_> {
         let legend_beside = area.width >= 44;
         let legend_width = if legend_beside { self.legend_width().min(area.width * 2 / 5) } else { 0 };
         let legend_rows = u16::from(!legend_beside);
-        let mark_rows = u16::from(self.marks.is_some());
+        let mark_rows = u16::from(self.has_marks());
         let axis_rows = if area.height > 5 + legend_rows + mark_rows { 2 } else { 1 };
         let plot = Rect {
             x: area.x + gutter + 1,
@@ -80,13 +97,14 @@ impl Chart<'_> {
         // An odd height has a row in its middle, for the label of half.
         let plot = Rect { height: if plot.height >= 10 { (plot.height - 1) | 1 } else { plot.height }, ..plot };
         if plot.width < 2 || plot.height == 0 {
-            return;
+            return None;
         }
         let mut canvas = Canvas::new(plot.width, plot.height, theme.glyphs.braille);
         for (i, series) in self.series.iter().enumerate() {
             canvas.draw(series, i, (self.from_ms, self.to_ms), top);
         }
         canvas.paint(buf, plot);
+        self.draw_cursor(buf, plot, theme);
         self.draw_axes(buf, area, plot, theme, top, axis_rows);
         if let Some(peak) = peak {
             let words = format!("peak {} ", quantity::rate(peak));
@@ -99,15 +117,41 @@ impl Chart<'_> {
         } else {
             self.draw_legend_above(buf, area);
         }
-        if let Some((name, marks)) = &self.marks {
-            let y = plot.bottom();
-            for at in marks.iter().filter(|at| **at >= self.from_ms && **at < self.to_ms) {
-                let x = column(*at, self.from_ms, self.to_ms, u32::from(plot.width));
-                buf[(plot.x + x as u16, y)].set_symbol(theme.glyphs.mark).set_style(theme.warn);
+        let y = plot.bottom();
+        let mut put = |at: i64, glyph: &'static str, style: Style| {
+            if (self.from_ms..self.to_ms).contains(&at) {
+                let x = column(at, self.from_ms, self.to_ms, u32::from(plot.width));
+                buf[(plot.x + x as u16, y)].set_symbol(glyph).set_style(style);
             }
-            if legend_beside && !marks.is_empty() {
-                let row = Rect { x: plot.right(), y, width: legend_width, height: 1 };
-                write(buf, row, 0, &Line::styled(format!(" {name}"), theme.warn));
+        };
+        if let Some((_, marks)) = &self.marks {
+            marks.iter().for_each(|at| put(*at, theme.glyphs.mark, theme.warn));
+        }
+        self.notable.iter().for_each(|one| put(one.at_ms, one.glyph, one.style));
+        if let Some((name, marks)) = &self.marks
+            && legend_beside
+            && !marks.is_empty()
+        {
+            let row = Rect { x: plot.right(), y, width: legend_width, height: 1 };
+            write(buf, row, 0, &Line::styled(format!(" {name}"), theme.warn));
+        }
+        Some(plot)
+    }
+
+    fn has_marks(&self) -> bool {
+        self.marks.is_some() || !self.notable.is_empty()
+    }
+
+    /// The moment that is pointed at: a line behind what is drawn there.
+    fn draw_cursor(&self, buf: &mut Buffer, plot: Rect, theme: &Theme) {
+        let Some((at, _)) = self.cursor.as_ref().filter(|(at, _)| (self.from_ms..=self.to_ms).contains(at)) else {
+            return;
+        };
+        let x = plot.x + column(*at, self.from_ms, self.to_ms, u32::from(plot.width)) as u16;
+        for y in plot.y..plot.bottom() + u16::from(self.has_marks()) {
+            let cell = &mut buf[(x, y)];
+            if cell.symbol() == " " {
+                cell.set_symbol(theme.glyphs.axes[0]).set_style(theme.accent);
             }
         }
     }
@@ -137,7 +181,7 @@ impl Chart<'_> {
     fn draw_axes(&self, buf: &mut Buffer, area: Rect, plot: Rect, theme: &Theme, top: f64, rows: u16) {
         let gutter = plot.x - area.x - 1;
         let [vertical, corner, horizontal] = theme.glyphs.axes;
-        let floor = plot.bottom() + u16::from(self.marks.is_some());
+        let floor = plot.bottom() + u16::from(self.has_marks());
         for y in plot.y..floor {
             buf.set_stringn(plot.x - 1, y, vertical, 1, theme.dim);
         }
@@ -159,30 +203,57 @@ impl Chart<'_> {
             }
         }
         let y = floor + rows - 1;
-        let start = format!("-{}", window_name(self.to_ms - self.from_ms));
-        buf.set_stringn(plot.x, y, &start, usize::from(plot.width), theme.dim);
-        if usize::from(plot.width) > start.len() + self.end.len() + 1 {
+        buf.set_stringn(plot.x, y, &self.start, usize::from(plot.width), theme.dim);
+        if usize::from(plot.width) > self.start.chars().count() + self.end.len() + 1 {
             let x = plot.right() - self.end.len() as u16;
             buf.set_stringn(x, y, &self.end, self.end.len(), theme.dim);
+        }
+        if let Some((at, words)) = self.cursor.as_ref().filter(|(at, _)| (self.from_ms..=self.to_ms).contains(at)) {
+            // The moment pointed at is named below it, over the ends where it is near them.
+            let x = column(*at, self.from_ms, self.to_ms, u32::from(plot.width)) as u16;
+            let wide = (words.chars().count() as u16).min(plot.width);
+            let x = (plot.x + x).saturating_sub(wide / 2).clamp(plot.x, plot.right() - wide);
+            buf.set_stringn(x, y, words, usize::from(wide), theme.accent);
         }
     }
 
     fn legend(&self) -> impl Iterator<Item = (String, &Series<'_>, Option<f64>)> {
         // What is drawn on top is named first.
         self.series.iter().rev().map(|series| {
-            // The newest period of CloudWatch's is whole a minute or two after it ended.
-            let hold = match series.shape {
-                Shape::Line(ms) => ms,
-                Shape::Step(ms) => ms * 4,
+            let last = match &self.cursor {
+                Some((at, _)) => self.value_at(series, *at),
+                None => self.newest_of(series),
             };
-            let last = series.points.iter().rev().find(|p| p.0 <= self.to_ms);
-            let last = last.filter(|p| self.to_ms.saturating_sub(p.0) <= hold.max(10_000)).map(|p| p.1);
             let text = match last {
                 Some(value) => format!(" {} {}", series.name, quantity::rate(value)),
                 None => format!(" {} -", series.name),
             };
             (text, series, last)
         })
+    }
+
+    fn newest_of(&self, series: &Series<'_>) -> Option<f64> {
+        // The newest period of CloudWatch's is whole a minute or two after it ended.
+        let hold = match series.shape {
+            Shape::Line(ms) => ms,
+            Shape::Step(ms) => ms * 4,
+        };
+        let last = series.points.iter().rev().find(|p| p.0 <= self.to_ms);
+        last.filter(|p| self.to_ms.saturating_sub(p.0) <= hold.max(10_000)).map(|p| p.1)
+    }
+
+    /// The value of a line at a moment: of the point that is nearest, or of the period that it lies in.
+    pub fn value_at(&self, series: &Series<'_>, at_ms: i64) -> Option<f64> {
+        let after = series.points.partition_point(|p| p.0 <= at_ms);
+        let before = after.checked_sub(1).and_then(|i| series.points.get(i));
+        match series.shape {
+            Shape::Step(hold) => before.filter(|p| at_ms - p.0 < hold).map(|p| p.1),
+            Shape::Line(gap) => {
+                let far = |p: &&(i64, f64)| (p.0 - at_ms).abs();
+                let near = before.into_iter().chain(series.points.get(after)).min_by_key(far);
+                near.filter(|p| far(p) <= (gap / 2).max((self.to_ms - self.from_ms) / 200)).map(|p| p.1)
+            }
+        }
     }
 
     fn legend_width(&self) -> u16 {
@@ -398,7 +469,10 @@ mod tests {
                 Series { name: "used", style: Style::new(), shape: Shape::Line(5000), points: used.collect() },
             ],
             marks: Some(("throttled", vec![5000, 6000])),
+            notable: Vec::new(),
+            start: "-1m".to_owned(),
             end: "now".to_owned(),
+            cursor: None,
         }
     }
 
@@ -415,6 +489,19 @@ mod tests {
     #[test]
     fn a_narrow_chart_has_its_legend_above() {
         insta::assert_snapshot!(drawn(&chart(), 34, 8, true));
+    }
+
+    #[test]
+    fn the_crosshair_tells_the_values_of_every_line_at_its_moment() {
+        let mut pointed = chart();
+        let used = &pointed.series[1];
+        assert_eq!(pointed.value_at(used, 10_400), Some(60.0));
+        assert_eq!(pointed.value_at(used, 27_000), None, "in a gap there is no value");
+        assert_eq!(pointed.value_at(&pointed.series[0], 39_999), Some(130.0));
+        assert_eq!(pointed.value_at(&pointed.series[0], 64_000), None, "a value holds only so long");
+        pointed.cursor = Some((45_000, "00:00:45".to_owned()));
+        pointed.notable = vec![Notable { at_ms: 40_000, glyph: "◆", style: Style::new() }];
+        insta::assert_snapshot!(drawn(&pointed, 60, 9, true));
     }
 
     #[test]
@@ -438,9 +525,13 @@ mod tests {
     fn no_size_and_no_value_panics() {
         let mut odd = chart();
         odd.series[1].points = vec![(0, f64::NAN), (1000, f64::INFINITY), (30_000, -5.0)];
-        for width in 0..50 {
-            for height in 0..9 {
-                drawn(&odd, width, height, true);
+        odd.notable = vec![Notable { at_ms: 59_999, glyph: "◆", style: Style::new() }];
+        for cursor in [None, Some(0), Some(60_000), Some(-5), Some(i64::MAX)] {
+            odd.cursor = cursor.map(|at| (at, "14:03:27".to_owned()));
+            for width in 0..50 {
+                for height in 0..9 {
+                    drawn(&odd, width, height, true);
+                }
             }
         }
     }

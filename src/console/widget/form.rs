@@ -13,6 +13,7 @@ use tui_input::Input;
 
 use super::text::{clip, shown, wrap};
 use super::{write, write_right};
+use crate::console::mouse::{self, Target};
 use crate::console::theme::Theme;
 
 /// One field.
@@ -159,6 +160,9 @@ impl<N: Copy + PartialEq> Fields<N> {
             let label = format!("{mark}{:<width$} ", field.label, width = label_width - 2);
             let label = Span::styled(label, if is_here { theme.selected } else { theme.dim });
             write(buf, inner, row, &Line::from(vec![label, value]));
+            if row < inner.height {
+                mouse::mark(Rect { y: inner.y + row, height: 1, ..inner }, Target::Field(at));
+            }
             if is_here && row < inner.height {
                 let x = inner.x + (label_width + field.input.visual_cursor().saturating_sub(scroll)) as u16;
                 cursor = Some((x.min(inner.right().saturating_sub(1)), inner.y + row));

@@ -7,6 +7,7 @@ use ratatui::text::{Line, Span};
 
 use super::text::clip;
 use super::write;
+use crate::console::mouse::{Target, mark};
 use crate::console::theme::Theme;
 
 /// One column.
@@ -68,6 +69,12 @@ pub fn draw(
         let header: Vec<Cell> = columns.iter().map(|c| (c.header(), theme.dim)).collect();
         let widths = widths(columns, rows, usize::from(area.width).saturating_sub(1));
         write(buf, area, 0, &row_line(columns, &widths, &header, " ", theme.dim));
+        let mut x = area.x + 1;
+        for (column, width) in columns.iter().zip(&widths) {
+            let Some(width) = *width else { continue };
+            mark(Rect { x, width: width as u16, height: 1, ..area }.intersection(area), Target::Header(column.title));
+            x = x.saturating_add(width as u16 + 2);
+        }
     }
     draw_rows(buf, area, theme, columns, rows, selected, u16::from(has_header));
 }
@@ -99,10 +106,13 @@ fn draw_rows(
     let visible = usize::from(area.height - top);
     let first = selected.unwrap_or(0).saturating_sub(visible.saturating_sub(1));
     for (i, row) in rows.iter().enumerate().skip(first).take(visible) {
-        let mark = if Some(i) == selected { theme.glyphs.cursor } else { " " };
-        let line = row_line(columns, &widths, row, mark, theme.accent);
+        let cursor = if Some(i) == selected { theme.glyphs.cursor } else { " " };
+        let line = row_line(columns, &widths, row, cursor, theme.accent);
         let y = top + (i - first) as u16;
         write(buf, area, y, &line);
+        if let Some(selected) = selected.filter(|_| y < area.height) {
+            mark(Rect { y: area.y + y, height: 1, ..area }, Target::Row(i as isize - selected as isize));
+        }
         if Some(i) == selected && y < area.height {
             buf.set_style(Rect { y: area.y + y, height: 1, ..area }, theme.selected);
         }

@@ -1,0 +1,150 @@
+//! What leaves the console: files, pictures, the clipboard.
+
+use super::*;
+use crate::console::export::{Content, Export, Format, Sheet};
+
+fn exports(tester: &Tester) -> Vec<Export> {
+    let did = tester.did().into_iter();
+    did.filter_map(|effect| if let Effect::Export(export) = effect { Some(export) } else { None }).collect()
+}
+
+fn copies(tester: &Tester) -> Vec<String> {
+    let did = tester.did().into_iter();
+    did.filter_map(|effect| if let Effect::Copy(text) = effect { Some(text) } else { None }).collect()
+}
+
+fn sheet(export: &Export) -> &Sheet {
+    match &export.content {
+        Content::Sheet(sheet) => sheet,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_list_is_written_with_its_filter_its_sort_and_exact_numbers() {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 40));
+    tester.press("/ es enter s s s E").await;
+    tester.sees("tables-20261121140327.csv").await;
+    tester.press("enter").await;
+    let written = exports(&tester);
+    assert_eq!(written.len(), 1);
+    assert_eq!((written[0].format, written[0].replaces), (Format::Csv, false));
+    let sheet = sheet(&written[0]);
+    let names: Vec<_> = sheet.rows.iter().map(|row| row[0].as_str().unwrap()).collect();
+    assert_eq!(names, ["quotes", "sessions"]);
+    assert_eq!(sheet.rows[0][2], 1_200_000);
+}
+
+#[tokio::test]
+async fn the_ending_of_the_name_says_how_and_a_wrong_one_is_told() {
+    let mut tester = Tester::watching(Screen::Jobs, Mode::Normal, (120, 40));
+    tester.press("E ctrl-u jobs.xls enter").await;
+    tester.sees("it ends in .csv, .json, .svg, .txt").await;
+    tester.press("ctrl-u jobs.html enter").await;
+    tester.sees("open one first").await;
+    tester.press("ctrl-u jobs.json enter").await;
+    let written = exports(&tester);
+    assert_eq!((written[0].format, written[0].path.to_str()), (Format::Json, Some("/jobs.json")));
+    assert_eq!(sheet(&written[0]).rows.len(), 2);
+}
+
+#[tokio::test]
+async fn a_jobs_samples_come_from_the_journal_for_the_window_on_screen() {
+    let mut tester = Tester::watching(r7f3a(), Mode::Normal, (120, 40));
+    tester.press("E enter").await;
+    let written = exports(&tester);
+    let app = &tester.runtime.app;
+    let span = app.span();
+    assert_eq!(written[0].content, Content::Samples(JobId("r-7f3a".into()), span.from_ms, span.to_ms));
+    tester.press("d E enter").await;
+    assert_eq!(exports(&tester)[0].content, Content::Letters(JobId("r-7f3a".into())));
+}
+
+#[tokio::test]
+async fn a_chart_is_written_point_by_point() {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 40));
+    tester.press("enter E enter").await;
+    let written = exports(&tester);
+    let sheet = sheet(&written[0]);
+    assert_eq!(sheet.columns, ["chart", "line", "at", "value"]);
+    assert!(sheet.rows.iter().any(|row| row[1] == "provisioned" && row[3] == 130.0), "{:?}", sheet.rows.first());
+}
+
+#[tokio::test]
+async fn a_file_that_is_there_is_asked_about() {
+    let mut tester = Tester::watching(Screen::Jobs, Mode::ReadOnly, (120, 40));
+    tester.press("E enter").await;
+    let export = exports(&tester).remove(0);
+    tester.send(Msg::FileExists(Box::new(export)));
+    tester.sees("what was in it is lost").await;
+    tester.press("n").await;
+    assert_eq!(exports(&tester), []);
+    tester.press("E enter").await;
+    let export = exports(&tester).remove(0);
+    tester.send(Msg::FileExists(Box::new(export)));
+    tester.press("y").await;
+    assert!(exports(&tester)[0].replaces);
+    tester.send(Msg::Told("wrote 2 rows to /jobs.csv".into()));
+    tester.sees("wrote 2 rows to /jobs.csv").await;
+}
+
+#[tokio::test]
+async fn the_screen_is_a_picture_without_the_prompt() {
+    let mut tester = Tester::watching(r7f3a(), Mode::Normal, (120, 40));
+    tester.press("ctrl-p").await;
+    tester.sees("screen-20261121140327.svg").await;
+    tester.press("enter").await;
+    let Content::Text(svg) = &exports(&tester)[0].content else { panic!() };
+    assert_eq!(crate::console::picture::xml_fault(svg), None);
+    assert!(svg.contains(">restore<") || svg.contains("restore"), "{svg}");
+    assert!(!svg.contains("write to"));
+    tester.press("ctrl-p ctrl-u screen.txt enter").await;
+    let Content::Text(text) = &exports(&tester)[0].content else { panic!() };
+    assert!(text.contains("r-7f3a") && text.lines().count() == 40);
+}
+
+#[tokio::test]
+async fn a_form_has_no_rows_but_has_a_picture() {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 40));
+    tester.press("R ctrl-p enter").await;
+    assert_eq!(exports(&tester)[0].format, Format::Svg);
+}
+
+#[tokio::test]
+async fn names_and_records_are_copied_exactly_though_the_screen_escapes_them() {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 40));
+    tester.press("down y Y").await;
+    assert_eq!(
+        copies(&tester),
+        ["quotes", "aws dynamodb describe-table --table-name quotes --profile prod --region eu-west-1"]
+    );
+    tester.press("2 y").await;
+    assert_eq!(copies(&tester), ["arn:aws:kinesis:eu-west-1:111122223333:stream/restore"]);
+    tester.press("3 y enter d").await;
+    assert_eq!(copies(&tester), ["r-7f3a"]);
+    tester.send(two_letters());
+    tester.press("down Y").await;
+    assert_eq!(copies(&tester), ["[]"]);
+    // The first is no text: it can't be copied exactly.
+    tester.press("up Y").await;
+    assert_eq!(copies(&tester), [""; 0]);
+    tester.sees("can't be copied exactly").await;
+}
+
+#[tokio::test]
+async fn a_question_is_answered_and_not_copied_over() {
+    let mut tester = Tester::watching(r7f3a(), Mode::Normal, (120, 40));
+    tester.press("+ y").await;
+    assert_eq!(copies(&tester), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_jobs_report_has_a_key_of_its_own() {
+    let mut tester = Tester::watching(r7f3a(), Mode::ReadOnly, (120, 40));
+    tester.press("o").await;
+    tester.sees("r-7f3a-20261121140327.html").await;
+    tester.press("enter").await;
+    let written = exports(&tester);
+    assert_eq!(written[0].content, Content::Report(JobId("r-7f3a".into())));
+    assert_eq!(written[0].format, Format::Report(crate::report::Format::Html));
+}

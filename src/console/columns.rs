@@ -42,7 +42,7 @@ pub const LISTS: [List; 7] =
 
 const TABLES: &[Field] = &[
     Field::new("name", Kind::Words, "TABLE").also(&["table"]),
-    Field::new("region", Kind::Words, "REGION"),
+    Field::new("region", Kind::Words, ""),
     Field::new("status", Kind::Words, "STATUS"),
     Field::new("items", Kind::Count, "ITEMS"),
     Field::new("size", Kind::Bytes, "SIZE").also(&["bytes"]),
@@ -58,7 +58,7 @@ const TABLES: &[Field] = &[
 
 const STREAMS: &[Field] = &[
     Field::new("name", Kind::Words, "STREAM").also(&["stream"]),
-    Field::new("region", Kind::Words, "REGION"),
+    Field::new("region", Kind::Words, ""),
     Field::new("status", Kind::Words, "STATUS"),
     Field::new("mode", Kind::Words, "MODE").also(&["billing"]),
     Field::new("shards", Kind::Count, "SHARDS"),

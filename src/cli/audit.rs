@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::capacity::ask;
 use super::dead::time;
+use super::guarded;
 use super::print::{self, Columns, Side};
 use super::report::{Exit, Report};
 use super::session::Session;
@@ -197,7 +198,8 @@ async fn undo_line(number: i64, force: bool, session: &Session) -> Result<Exit, 
         region: line.context.region.clone().or_else(|| own.region.clone()),
         endpoint_url: line.context.endpoint_url.clone(),
     };
-    let there = Session { context, ..session.clone() };
+    let there = guarded::acting_in(context, session).await?;
+    let session = &there;
     let cloud = there.cloud().await?;
     let look = tokio::time::timeout(super::session::PATIENCE, undo::look(&cloud, &opposite)).await;
     let look =
@@ -234,7 +236,7 @@ async fn undo_line(number: i64, force: bool, session: &Session) -> Result<Exit, 
         if !std::io::stdin().is_terminal() {
             return Err(Report::bad_arguments(
                 format!("to undo line {number} needs a yes, and nobody is there to ask"),
-                "pass --yes",
+                format!("pass --yes to set it back:\n  {words}"),
             ));
         }
         ask(&words)?;

@@ -240,7 +240,10 @@ impl EnvCompleter for Bash {
         let shown = candidates.iter().map(|candidate| {
             let whole = candidate.get_value().to_string_lossy().into_owned();
             // Bash keeps what stands before its cut.
-            whole.strip_prefix(&cut).map(str::to_owned).unwrap_or(whole)
+            match whole.strip_prefix(&cut) {
+                Some(rest) => rest.to_owned(),
+                None => whole,
+            }
         });
         buf.write_all(shown.collect::<Vec<_>>().join(&between).as_bytes())
     }

@@ -36,6 +36,8 @@ fn acts(command: &Command, session: &Session) -> Acts {
         Command::Jobs(_) | Command::Info(_) | Command::Keymap(_) | Command::Completions(_) | Command::Man(_) => {
             Acts::Nowhere
         }
+        // What undoes a change looks for what guards the context of that change.
+        Command::Audit(_) => Acts::Nowhere,
         // Its job was accepted when it was started.
         Command::Worker(_) => Acts::Nowhere,
         Command::Restore(args) => with(&args.resume),
@@ -84,6 +86,16 @@ pub async fn guarded(command: &Command, session: &Session) -> Result<Session, Re
         }
     };
     Ok(Session { guardrails, ..session.clone() })
+}
+
+/// The same session in another context, with what guards that one.
+///
+/// # Errors
+/// A `config.toml` that can't be understood.
+pub async fn acting_in(context: Context, session: &Session) -> Result<Session, Report> {
+    let rules = settings::load()?.rules;
+    let guardrails = if rules.0.is_empty() { Guardrails::default() } else { of(&rules, &context, session).await };
+    Ok(Session { context, guardrails, ..session.clone() })
 }
 
 /// What guards `context`. AWS is asked for the account only where a rule names accounts; while it does not say, the rule holds.

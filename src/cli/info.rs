@@ -4,6 +4,7 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
+use aws_credential_types::provider::ProvideCredentials as _;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -15,7 +16,7 @@ use super::session::Session;
 use super::settings;
 use crate::cloud::{Cloud, cache, inventory};
 use crate::console::keymap as bindings;
-use crate::console::theme::Themes;
+use crate::console::theme::{Name, Themes};
 use crate::jobs::journal::now_ms;
 
 /// What to find out.
@@ -106,14 +107,14 @@ fn paths(session: &Session, found: &mut Found) {
     let journal = session.journal_path();
     found.field("journal", json!(journal));
     found.field("journal_exists", json!(journal.exists()));
-    let size = |path: &Path| std::fs::metadata(path).map(|file| file.len()).unwrap_or_default();
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
     // What is not folded in yet counts: it is on the disk.
     let bytes = size(&journal) + size(&journal.with_extension("sqlite-wal"));
     found.field("journal_bytes", json!(bytes));
     let what = match session.journal_if_any() {
         Ok(None) => "not there yet: the first job makes it".to_owned(),
         Ok(Some(opened)) => {
-            let jobs = opened.jobs().map(|jobs| jobs.len()).unwrap_or_default();
+            let jobs = opened.jobs().map_or(0, |jobs| jobs.len());
             found.field("jobs", json!(jobs));
             let megabytes = bytes as f64 / 1e6;
             if megabytes > 1_000.0 {
@@ -253,7 +254,6 @@ async fn ask(session: &Session, cloud: &Cloud, found: &mut Found) {
             ));
         }
     }
-    use aws_credential_types::provider::ProvideCredentials as _;
     if let Some(provider) = &cloud.credentials
         && let Ok(credentials) = provider.provide_credentials().await
     {
@@ -274,7 +274,7 @@ fn terminal(found: &mut Found) {
     let is_terminal = std::io::stdout().is_terminal();
     let size = crossterm::terminal::size().ok().filter(|_| is_terminal);
     let dumb = matches!(term.as_deref(), None | Some("dumb"));
-    let chosen = themes.theme(None).name.as_str();
+    let chosen = themes.environment.map_or("by config.toml or the terminal's background", Name::as_str);
     let colours = match (variable("NO_COLOR").is_some(), dumb, variable("COLORTERM").as_deref()) {
         (true, ..) => "none: NO_COLOR is set",
         (_, true, _) => "none",

@@ -140,7 +140,7 @@ async fn show(events: bool, session: &Session, cloud: &Cloud) -> Result<(), Repo
         vec![None; tables.len()]
     });
     let row = |(table, load): (Table, _)| {
-        let layout = Layout::of_key(&table.key).filter(|_| events).map(|layout| layout.to_string());
+        let layout = Layout::of_key(&table.key).filter(|_| events).map(|layout| format!("{layout}"));
         Row { event_layout: layout, ..Row::of(table, load) }
     };
     let rows: Vec<Row> = tables.into_iter().zip(loads).map(row).collect();

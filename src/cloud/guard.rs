@@ -85,9 +85,7 @@ impl Change {
             operation: operation.to_owned(),
             target: job.to_owned(),
             request: said.to_owned(),
-            region: None,
-            before: None,
-            undoes: None,
+            ..Self::default()
         }
     }
 

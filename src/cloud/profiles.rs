@@ -10,7 +10,7 @@ use aws_types::os_shim_internal::{Env, Fs};
 
 use super::error::{Class, CloudError};
 
-/// The regions of AWS's commercial partition, by their names' order. Source: the AWS General Reference's list of DynamoDB
+/// The regions of AWS's commercial partition, by their names' order. Source: the AWS General Reference's list of `DynamoDB`
 /// endpoints, as of 2026; a region that is newer, or of another partition, can be typed.
 pub const REGIONS: [&str; 34] = [
     "af-south-1",

@@ -223,7 +223,7 @@ async fn tables_of_two_regions_stand_side_by_side_in_one_list() {
     tester.runtime.app.tables_list.sort.by = Some("region");
     assert_eq!(tester.runtime.app.table_rows()[3].region, "us-east-1");
     let fields = crate::console::columns::List::Tables.fields();
-    tester.runtime.app.tables_list.filter.set("region:us-east-1", fields);
+    tester.runtime.app.tables_list.filter.set("region=us-east-1", fields);
     assert_eq!(tester.runtime.app.table_rows().len(), 2);
     tester.runtime.app.tables_list.filter.set("us-east", fields);
     assert_eq!(tester.runtime.app.table_rows().len(), 2);

@@ -10,6 +10,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::{TimeToLiveDescription, TimeToLiveSpecification, TimeToLiveStatus};
 use serde_json::Value;
 
 use super::bump::{self, BumpError};
@@ -334,9 +335,9 @@ pub async fn look(cloud: &Cloud, opposite: &Opposite) -> Result<Look, UndoError>
             let reply = cloud.dynamodb.describe_time_to_live().table_name(table).send().await;
             let reply = reply.map_err(|e| CloudError::of(&format!("look at the expiry of table {table}"), &e))?;
             let described = reply.time_to_live_description.as_ref();
-            let status =
-                described.and_then(|ttl| ttl.time_to_live_status()).map_or("DISABLED", |status| status.as_str());
-            let by = described.and_then(|ttl| ttl.attribute_name()).unwrap_or_default();
+            let status = described.and_then(TimeToLiveDescription::time_to_live_status);
+            let status = status.map_or("DISABLED", TimeToLiveStatus::as_str);
+            let by = described.and_then(TimeToLiveDescription::attribute_name).unwrap_or_default();
             let standing = match status {
                 "ENABLED" if *enabled && by == attribute => Standing::Back,
                 "DISABLED" if !*enabled => Standing::Back,
@@ -469,7 +470,6 @@ async fn set(
             Ok(source::set(cloud, table, (now.as_deref(), before.as_deref()), &clock).await?)
         }
         (Opposite::Expiry { table, attribute, enabled }, _) => {
-            use aws_sdk_dynamodb::types::TimeToLiveSpecification;
             let ttl = TimeToLiveSpecification::builder().attribute_name(attribute).enabled(*enabled).build();
             let ttl = ttl.map_err(|error| CloudError::new(Class::Invalid, error.to_string(), ""))?;
             let was =

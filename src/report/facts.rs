@@ -201,7 +201,8 @@ fn charts(job: &Job, history: &History, page: &mut Page) {
         }
     }
     page.heading("Charts");
-    let width = span(history.bin_ms() / 1_000.0);
+    let seconds = history.bin_ms() / 1_000.0;
+    let width = if seconds < 60.0 { format!("{seconds:.1} s") } else { span(seconds) };
     page.text(format!("Each point is the mean of {width}; a lag and a capacity are the highest of it."));
     let mut add = |chart: Chart| page.blocks.push(Block::Chart(Box::new(chart)));
     add(chart("Records", "records/s", records));
@@ -229,9 +230,17 @@ fn charts(job: &Job, history: &History, page: &mut Page) {
 /// The verify that belongs to the job, or what this one found if it is one.
 fn proofs(journal: &Journal, job: &Job, page: &mut Page) -> Result<(), JournalError> {
     let all = journal.jobs()?;
-    let of_it = all
-        .iter()
-        .filter(|one| one.kind() == Kind::Verify && (one.parent.as_ref() == Some(&job.id) || one.id == job.id));
+    // One that was run by hand belongs to it as well: the same source and the same table, after the job had begun.
+    let is_by_hand = |one: &Job| {
+        one.kind() == Kind::Verify
+            && job.kind() == Kind::Restore
+            && one.created_ms >= job.created_ms
+            && one.spec.table() == job.spec.table()
+            && one.spec.sources() == job.spec.sources()
+            && one.context.is_same_place(&job.context)
+    };
+    let is_its = |one: &Job| one.kind() == Kind::Verify && (one.parent.as_ref() == Some(&job.id) || one.id == job.id);
+    let of_it = all.iter().filter(|one| is_its(one) || is_by_hand(one));
     for verify in of_it {
         page.heading(&format!("Proof: verify {}", verify.id));
         let found: Value =

@@ -16,6 +16,7 @@ mod page;
 mod text;
 
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::jobs::{JobId, Journal, JournalError};
@@ -91,7 +92,9 @@ impl JobReport {
         // The page goes last: whoever finds it finds what it links.
         let files: Vec<(PathBuf, &String)> = beside.chain([(path.to_owned(), &self.text)]).collect();
         for (path, text) in &files {
-            let mut file = tempfile::Builder::new().prefix(".report-").tempfile_in(folder)?;
+            // As any file that is written here, for whoever the umask lets read it: a report is made to be passed on.
+            let mode = std::fs::Permissions::from_mode(0o666);
+            let mut file = tempfile::Builder::new().prefix(".report-").permissions(mode).tempfile_in(folder)?;
             io::Write::write_all(&mut file, text.as_bytes())?;
             file.persist(path).map_err(|error| error.error)?;
         }

@@ -224,7 +224,7 @@ fn as_json(
     row["dollars_per_hour"] = json!(dollars(table));
     row["decreases_left"] = json!(left.map(|left| left.now));
     row["give_back_to"] = json!(bump(None)?.map(|bump| bump.before));
-    row["event_layout"] = json!(Layout::of_key(&table.key).map(|layout| layout.to_string()));
+    row["event_layout"] = json!(Layout::of_key(&table.key).map(|layout| format!("{layout}")));
     for (i, index) in table.indexes.iter().enumerate() {
         row["indexes"][i]["give_back_to"] = json!(bump(Some(&index.name))?.map(|bump| bump.before));
     }

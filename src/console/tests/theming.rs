@@ -1,5 +1,7 @@
 //! The main screens in each theme: what they say is the same without colour, and a changed theme is seen.
 
+use std::fmt::Write as _;
+
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier, Style};
 
@@ -87,7 +89,7 @@ fn marked(buffer: &Buffer) -> String {
         for cell in row {
             let style = cell.style();
             if style != before {
-                line.push_str(&format!("{{{}}}", marks(style)));
+                write!(line, "{{{}}}", marks(style)).unwrap();
                 before = style;
             }
             line.push_str(cell.symbol());

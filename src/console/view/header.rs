@@ -64,7 +64,7 @@ fn place(app: &App, of: impl Fn(Style) -> Style, width: u16) -> Vec<Part> {
     let theme = &app.theme;
     let dot = if theme.glyphs.braille { " · " } else { " | " };
     let plain = of(Style::new());
-    let mut parts = vec![part(" sluice   ", of(theme.strong), if width >= 60 { 0 } else { 7 })];
+    let mut parts = vec![part(" sluice   ", of(theme.strong), if width >= 60 { 0 } else { 6 })];
     if !app.place.guardrails.names.is_empty() {
         let names = app.place.guardrails.names.join(" ").to_uppercase();
         let lead = if width >= 60 { "" } else { " " };
@@ -78,7 +78,7 @@ fn place(app: &App, of: impl Fn(Style) -> Style, width: u16) -> Vec<Part> {
     };
     parts.push(part(format!("{dot}{}{others}", shown(&app.place.region)), plain, 3));
     if let Some(account) = &app.account {
-        parts.push(part(format!("{dot}{}", grouped(account)), plain, 6));
+        parts.push(part(format!("{dot}{}", grouped(account)), plain, 7));
     }
     if let Some(endpoint) = app.place.context.endpoint_url.as_ref().filter(|_| width >= 100) {
         parts.push(part(format!("{dot}{}", shown(endpoint)), plain, 8));

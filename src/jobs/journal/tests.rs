@@ -274,7 +274,7 @@ fn a_draft_is_kept_until_it_is_replaced_and_every_change_shows_in_the_version() 
 }
 
 #[test]
-fn a_journal_of_the_first_version_is_brought_up_to_date_with_its_letters() {
+fn a_journal_of_an_older_version_is_brought_up_to_date_with_its_letters_and_its_audit() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal.sqlite");
     let id = {
@@ -286,13 +286,15 @@ fn a_journal_of_the_first_version_is_brought_up_to_date_with_its_letters() {
             .execute_batch(
                 "drop index letters_by_fate; alter table letters drop column draft; alter table letters drop column tried;
                  alter table letters drop column fate; alter table letters drop column fate_ms;
-                 alter table letters drop column revision;",
+                 alter table letters drop column revision;
+                 drop index audit_by_job; drop index audit_by_target; drop index audit_by_undoes;
+                 alter table audit drop column before; alter table audit drop column undoes;",
             )
             .unwrap();
-        let version: i64 = journal.conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-        journal.conn.pragma_update(None, "user_version", version - 1).unwrap();
+        journal.conn.pragma_update(None, "user_version", 2).unwrap();
         id
     };
     let journal = Journal::open(&path).unwrap();
     assert_eq!(journal.letters(&id, 0, 10).unwrap()[0].fate, None);
+    assert_eq!(journal.audit_lines(10).unwrap(), []);
 }

@@ -192,8 +192,8 @@ impl List {
     /// True when the largest comes first. Numbers begin so, texts don't.
     pub fn is_falling(self, list: &Listing) -> bool {
         let field = self.sorted_by(list);
-        let falls = !matches!(field.kind, Kind::Words) && !(self == Self::Letters && field.name == "number");
-        falls != list.sort.reversed
+        let rises = matches!(field.kind, Kind::Words) || self == Self::Letters && field.name == "number";
+        rises == list.sort.reversed
     }
 }
 

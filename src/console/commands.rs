@@ -88,19 +88,28 @@ const PLACES: &[Command] = &[
         name: "table",
         arguments: &[argument("TABLE", Of::Table)],
         help: "open a table",
-        run: |app, words| open(app, Spot::Table(table(app, words[0])?)),
+        run: |app, words| {
+            let spot = Spot::Table(table(app, words[0])?);
+            Ok(app.go_to(&spot))
+        },
     },
     Command {
         name: "stream",
         arguments: &[argument("STREAM", Of::Stream)],
         help: "open a stream with its shards",
-        run: |app, words| open(app, Spot::Stream(stream_named(app, words[0])?)),
+        run: |app, words| {
+            let spot = Spot::Stream(stream_named(app, words[0])?);
+            Ok(app.go_to(&spot))
+        },
     },
     Command {
         name: "lambda",
         arguments: &[argument("STREAM", Of::Stream)],
         help: "open the Lambda functions that read a stream",
-        run: |app, words| open(app, Spot::Mappings(stream_named(app, words[0])?)),
+        run: |app, words| {
+            let spot = Spot::Mappings(stream_named(app, words[0])?);
+            Ok(app.go_to(&spot))
+        },
     },
     Command {
         name: "tail",
@@ -117,13 +126,19 @@ const PLACES: &[Command] = &[
         name: "job",
         arguments: &[argument("JOB", Of::Job)],
         help: "watch a job",
-        run: |app, words| open(app, Spot::Job(job(app, words[0])?.0)),
+        run: |app, words| {
+            let spot = Spot::Job(job(app, words[0])?.0);
+            Ok(app.go_to(&spot))
+        },
     },
     Command {
         name: "letters",
         arguments: &[argument("JOB", Of::Job)],
         help: "open the dead letters of a job",
-        run: |app, words| open(app, Spot::Letters(job(app, words[0])?.0)),
+        run: |app, words| {
+            let spot = Spot::Letters(job(app, words[0])?.0);
+            Ok(app.go_to(&spot))
+        },
     },
     Command {
         name: "playback",
@@ -132,7 +147,7 @@ const PLACES: &[Command] = &[
         run: |app, words| {
             let table = table(app, words[0])?;
             // Of a thousand tables most are not described: whether it is an event table is seen when it is opened.
-            open(app, Spot::Playback(table))
+            Ok(app.go_to(&Spot::Playback(table)))
         },
     },
     Command {
@@ -355,10 +370,6 @@ impl Command {
         }
         (self.run)(app, &words)
     }
-}
-
-fn open(app: &mut App, spot: Spot) -> Ran {
-    Ok(app.go_to(&spot))
 }
 
 /// The name, when it is one of those known.

@@ -50,17 +50,15 @@ fn pressed_on(app: &mut App, key: &KeyEvent) -> Vec<Effect> {
             return Vec::new();
         }
     };
-    match action {
-        Some(action) => act(app, action),
-        None => {
-            if let Some(request) = typed(key) {
-                edit(app, |input| {
-                    input.handle(request);
-                });
-            }
-            Vec::new()
-        }
+    if let Some(action) = action {
+        return act(app, action);
     }
+    if let Some(request) = typed(key) {
+        edit(app, |input| {
+            input.handle(request);
+        });
+    }
+    Vec::new()
 }
 
 /// Does what a key, or what stands for one, asks for.

@@ -224,7 +224,7 @@ impl StreamState {
     fn show(&mut self, name: &str) {
         if self.name != name {
             let before = std::mem::take(self);
-            self.name = name.to_owned();
+            name.clone_into(&mut self.name);
             self.tail = before.tail;
             // How its shards were listed is found again when it is shown again.
             self.lists = before.lists;

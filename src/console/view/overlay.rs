@@ -18,7 +18,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, overlay: &Overlay) -> Optio
     match overlay {
         Overlay::Help(reading) => words::draw_help(buf, area, app, reading),
         Overlay::Words(all) => words::draw(buf, area, app, all),
-        Overlay::Palette(line) => palette::draw(buf, area, app, line),
+        Overlay::Palette(line) => Some(palette::draw(buf, area, app, line)),
         Overlay::Text(title, lines, at) => {
             let wide = lines.iter().map(|line| Span::raw(line).width()).max().unwrap_or(0) as u16 + 6;
             let width = wide.clamp(40, area.width.saturating_sub(4).max(40));

@@ -23,7 +23,7 @@ use crate::console::widget::{below, write};
 const ROWS: u16 = 14;
 
 /// Draws it; returns where the cursor stands.
-pub fn draw(buf: &mut Buffer, area: Rect, app: &App, palette: &Palette) -> Option<(u16, u16)> {
+pub fn draw(buf: &mut Buffer, area: Rect, app: &App, palette: &Palette) -> (u16, u16) {
     let theme = &app.theme;
     let all = entries(app, palette);
     let title = if palette.only_bookmarks { "bookmarks" } else { "palette" };
@@ -65,5 +65,5 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, palette: &Palette) -> Optio
         let marked = palette.chosen.or_else(|| palette.command().is_none().then_some(0));
         table::draw_bare(buf, body, theme, &columns, &cells, marked.map(|at| at.min(cells.len() - 1)));
     }
-    Some((inner.x + 1 + palette.input.visual_cursor() as u16, inner.y))
+    (inner.x + 1 + palette.input.visual_cursor() as u16, inner.y)
 }

@@ -150,7 +150,7 @@ fn command(line: &AuditLine) -> String {
         ];
         for (option, value) in options {
             if let Some(value) = value {
-                command.push_str(&format!(" {option} '{}'", value.replace('\'', r"'\''")));
+                command = format!("{command} {option} '{}'", value.replace('\'', r"'\''"));
             }
         }
     }

@@ -516,8 +516,8 @@ impl App {
     }
 
     /// Shows a job, on the screen of its kind.
-    pub(super) fn go_to_job(&mut self, id: JobId) -> Vec<Effect> {
-        let screen = self.screen_of_job(&id);
+    pub(super) fn go_to_job(&mut self, id: &JobId) -> Vec<Effect> {
+        let screen = self.screen_of_job(id);
         self.go(screen)
     }
 

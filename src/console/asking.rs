@@ -121,13 +121,13 @@ fn changed_by(effect: &Effect) -> Option<String> {
 }
 
 /// The cap of a job was typed: where everything is confirmed it is asked about.
-pub(super) fn set_rate(app: &mut App, id: JobId, rate: Option<f64>) -> Vec<Effect> {
+pub(super) fn set_rate(app: &mut App, id: &JobId, rate: Option<f64>) -> Vec<Effect> {
     let effect = Effect::SetRate(id.clone(), rate);
     if guards(app, &effect).0.confirm == Level::Normal {
         return vec![effect];
     }
     let words = |rate: Option<f64>| rate.map_or("no cap".to_owned(), |rate| format!("at most {rate} items/s"));
-    let now = app.job(&id).and_then(|job| job.rate);
+    let now = app.job(id).and_then(|job| job.rate);
     let question = Confirm {
         title: format!("Cap {id}"),
         facts: vec![

@@ -60,7 +60,7 @@ pub fn osc52(text: &str, between: Between) -> Option<Vec<u8>> {
         // screen passes a sequence through in parts, which the terminal sees as one.
         Between::Screen => {
             let parts = plain.as_bytes().chunks(SCREEN_CHUNK).map(|part| String::from_utf8_lossy(part).into_owned());
-            parts.map(|part| format!("\x1bP{part}\x1b\\")).collect()
+            parts.map(|part| ["\x1bP", &part, "\x1b\\"].concat()).collect()
         }
     };
     Some(bytes.into_bytes())
@@ -152,14 +152,14 @@ fn text(app: &App, whole: bool) -> Option<String> {
         return Some(lines.join("\n"));
     }
     match &app.screen {
-        Screen::Tables => table(app, &app.selected_table()?, whole),
+        Screen::Tables => Some(table(app, &app.selected_table()?, whole)),
         Screen::Table(name) => match app.selected_index().filter(|_| !whole) {
             Some(index) => Some(index.name.clone()),
-            None => table(app, name, whole),
+            None => Some(table(app, name, whole)),
         },
         Screen::Streams => {
             let stream = app.selected_stream()?;
-            stream_text(app, &stream.name, whole)
+            Some(stream_text(app, &stream.name, whole))
         }
         Screen::Stream(name) => match app.selected_shard() {
             Some(shard) if whole => Some(aws(
@@ -168,7 +168,7 @@ fn text(app: &App, whole: bool) -> Option<String> {
                 &[("stream-name", name), ("shard-id", &shard.id), ("shard-iterator-type", "TRIM_HORIZON")],
             )),
             Some(shard) => Some(shard.id.clone()),
-            None => stream_text(app, name, whole),
+            None => Some(stream_text(app, name, whole)),
         },
         Screen::Mappings(_) => {
             let mapping = app.selected_mapping()?;
@@ -213,7 +213,7 @@ fn text(app: &App, whole: bool) -> Option<String> {
             let decision = super::view::autoscale::decisions(app, job).nth(app.decision_at)?;
             if whole { serde_json::to_string(decision).ok() } else { Some(decision.table.clone()) }
         }
-        Screen::EventTables => table(app, &app.selected_event_table()?, whole),
+        Screen::EventTables => Some(table(app, &app.selected_event_table()?, whole)),
         Screen::Playback => {
             let scrubber = app.scrubber.as_ref()?;
             let event = scrubber.events.get(scrubber.selected()?)?;
@@ -223,16 +223,16 @@ fn text(app: &App, whole: bool) -> Option<String> {
     }
 }
 
-fn table(app: &App, name: &str, whole: bool) -> Option<String> {
-    Some(if whole { aws(app, "dynamodb describe-table", &[("table-name", name)]) } else { name.to_owned() })
+fn table(app: &App, name: &str, whole: bool) -> String {
+    if whole { aws(app, "dynamodb describe-table", &[("table-name", name)]) } else { name.to_owned() }
 }
 
-fn stream_text(app: &App, name: &str, whole: bool) -> Option<String> {
+fn stream_text(app: &App, name: &str, whole: bool) -> String {
     if whole {
-        return Some(aws(app, "kinesis describe-stream-summary", &[("stream-name", name)]));
+        return aws(app, "kinesis describe-stream-summary", &[("stream-name", name)]);
     }
     let arn = app.stream(name).map(|stream| stream.arn.clone()).filter(|arn| !arn.is_empty());
-    Some(arn.unwrap_or_else(|| name.to_owned()))
+    arn.unwrap_or_else(|| name.to_owned())
 }
 
 /// The command that asks for the same, in the console's context.

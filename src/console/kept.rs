@@ -12,6 +12,7 @@ use crate::cloud::cache::{self, Inventory};
 const KEEP_MS: i64 = 60_000;
 
 /// What is shown as it was kept, until AWS has answered, and what is kept.
+#[allow(clippy::struct_field_names, reason = "each is a time, and says its unit")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
     /// When the tables on screen were seen, ms since epoch, while they are those of another time.

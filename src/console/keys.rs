@@ -248,7 +248,7 @@ pub(super) fn accept(app: &mut App, mut prompt: Prompt) -> Vec<Effect> {
             return Vec::new();
         }
     };
-    asking::set_rate(app, id, rate)
+    asking::set_rate(app, &id, rate)
 }
 
 /// Sorts the list on screen by the column with this header; by the one that it is sorted by, the other way round.
@@ -460,7 +460,7 @@ fn open(app: &mut App) -> Vec<Effect> {
         Screen::Streams | Screen::Stream(_) | Screen::Mappings(_) | Screen::Tail(..) => return stream::open(app),
         Screen::Jobs => {
             if let Some(id) = app.selected_job() {
-                return app.go_to_job(id);
+                return app.go_to_job(&id);
             }
         }
         Screen::EventTables => return playback::keys::on_list(app, Action::Open),

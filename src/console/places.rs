@@ -459,7 +459,7 @@ pub(super) fn from(app: &mut App, id: PlaceId, msg: Msg) -> Vec<Effect> {
         }
         // An editor would check the letter against another context's table.
         Msg::Draft(_) => {
-            app.say(format!("{title}: the letter was not opened, since the console went on from there"), true)
+            app.say(format!("{title}: the letter was not opened, since the console went on from there"), true);
         }
         shown @ (Msg::WouldSend(_) | Msg::WouldDo(..)) => return update(app, shown),
         msg => return app.in_place(at, |app| update(app, msg)),

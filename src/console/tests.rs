@@ -102,7 +102,7 @@ impl Perform for World {
                 Effect::Renew => Some(Msg::Renewed(lost.clone().map_or(Ok(()), Err))),
                 Effect::LoadPast(request, question) => {
                     let (from, to, step) = (question.from_ms, question.to_ms, question.step_ms);
-                    let samples = (from..to).step_by(step as usize).map(|at_ms| fixture::sample_at(at_ms));
+                    let samples = (from..to).step_by(step as usize).map(fixture::sample_at);
                     Some(Msg::Past(*request, question.clone(), Ok(samples.collect())))
                 }
                 Effect::Start { spec, .. } => Some(Msg::Started(JobId(format!("{}-0001", spec.kind().letter())))),

@@ -275,7 +275,7 @@ fn taken(app: &mut App, msg: Msg) -> Vec<Effect> {
             if app.screen.is_form() {
                 app.screen = app.behind.pop().unwrap_or(Screen::Jobs);
             }
-            return app.go_to_job(id);
+            return app.go_to_job(&id);
         }
         Msg::Done(words) => {
             app.say(words, false);

@@ -402,7 +402,7 @@ async fn look_at_capacity(cloud: &Cloud, name: &str, parts: &[CapacityPart]) -> 
             if left.next_ms.is_some() {
                 return Err(UndoError::Unfit(format!("{resource} can't be lowered: {left}")));
             }
-            line.push_str(&format!("; decreases: {left}"));
+            line = format!("{line}; decreases: {left}");
         }
         words.push(line);
     }

@@ -74,7 +74,7 @@ impl Chart {
         }
         let _ = write!(out, "<text class=\"t\" x=\"0\" y=\"14\">{}</text>", html(&self.title));
         let _ = write!(out, "<text x=\"0\" y=\"{}\">{}</text>", TOP - 14.0, html(self.unit));
-        self.value_axis(step, top, &mut out);
+        value_axis(step, top, &mut out);
         self.time_axis(&mut out);
         for (i, series) in self.series.iter().enumerate() {
             let path = self.path(series, top);
@@ -99,23 +99,6 @@ impl Chart {
     fn x(&self, at_ms: f64) -> f64 {
         let window = (self.to_ms - self.from_ms).max(1) as f64;
         LEFT + (at_ms - self.from_ms as f64) / window * (WIDTH - LEFT - RIGHT)
-    }
-
-    fn value_axis(&self, step: f64, top: f64, out: &mut String) {
-        let right = WIDTH - RIGHT;
-        let mut value = 0.0;
-        while value <= top + step / 2.0 {
-            let y = y(value, top);
-            let _ = write!(
-                out,
-                "<line class=\"r\" x1=\"{LEFT}\" x2=\"{right}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
-                 <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                LEFT - 6.0,
-                y + 4.0,
-                short(value)
-            );
-            value += step;
-        }
     }
 
     fn time_axis(&self, out: &mut String) {
@@ -251,6 +234,23 @@ fn short(value: f64) -> String {
     };
     let rounded = (scaled * 1000.0).round() / 1000.0;
     format!("{rounded}{unit}")
+}
+
+fn value_axis(step: f64, top: f64, out: &mut String) {
+    let right = WIDTH - RIGHT;
+    let mut value = 0.0;
+    while value <= top + step / 2.0 {
+        let y = y(value, top);
+        let _ = write!(
+            out,
+            "<line class=\"r\" x1=\"{LEFT}\" x2=\"{right}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
+             <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            LEFT - 6.0,
+            y + 4.0,
+            short(value)
+        );
+        value += step;
+    }
 }
 
 #[cfg(test)]

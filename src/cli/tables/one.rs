@@ -77,7 +77,7 @@ pub async fn show(name: &str, over: Duration, session: &Session, cloud: &Cloud, 
         Ok(journal.as_ref().map(|journal| journal.open_bump(&place, &resource)).transpose()?.flatten())
     };
     if session.global.json {
-        return print::json(&as_json(row, &table, &minutes, &bump)?);
+        return print::json(&as_json(row, &table, &minutes, bump)?);
     }
     print::line(&facts(&table))?;
     let mut columns = Columns::new(&[
@@ -146,10 +146,10 @@ fn facts(table: &Table) -> String {
         table.stream.as_deref().unwrap_or("none"),
     );
     if let Some(dollars) = dollars(table) {
-        words.push_str(&format!("  ${dollars:.4} an hour"));
+        words = format!("{words}  ${dollars:.4} an hour");
     }
     if let Some(layout) = Layout::of_key(&table.key) {
-        words.push_str(&format!("  events, {layout} layout"));
+        words = format!("{words}  events, {layout} layout");
     }
     print::escaped(&words)
 }
@@ -217,7 +217,7 @@ fn as_json(
     mut row: Value,
     table: &Table,
     minutes: &[Minute],
-    bump: &dyn Fn(Option<&str>) -> Result<Option<Bump>, Report>,
+    bump: impl Fn(Option<&str>) -> Result<Option<Bump>, Report>,
 ) -> Result<Value, Report> {
     let left = table.provisioned.map(|capacity| Decreases::from(capacity).left(now_ms()));
     row["key"] = json!(table.key);

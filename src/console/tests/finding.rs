@@ -320,16 +320,16 @@ async fn a_job_or_table_that_is_gone_falls_back_to_its_list() {
         assert!(notice.contains("is gone since the console was left there"), "{notice}");
     }
     let mut app = app(Screen::Tables, Mode::Normal);
-    app.recall(memory_at(Spot::Table("nowhere".into())), true);
+    app.recall(memory_at(&Spot::Table("nowhere".into())), true);
     assert_eq!(app.screen, Screen::Table("nowhere".into()));
     update(&mut app, Msg::Table(Err(CloudError::new(Class::NotFound, "there is no table nowhere", ""))));
     assert_eq!(app.screen, Screen::Tables);
 }
 
-fn memory_at(spot: Spot) -> memory::Memory {
+fn memory_at(spot: &Spot) -> memory::Memory {
     let folder = tempfile::tempdir().unwrap();
     let mut before = app(Screen::Tables, Mode::Normal);
-    drop(before.go_to(&spot));
+    drop(before.go_to(spot));
     let Some(Effect::Remember(news)) = before.due_memory(true) else { panic!("nothing is remembered") };
     memory::note(folder.path(), vec![news]).unwrap();
     memory::load(folder.path()).0

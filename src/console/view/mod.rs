@@ -287,8 +287,11 @@ fn hint_lines(app: &App, width: u16) -> Vec<Line<'static>> {
     lines.into_iter().take(2).map(|line| Line::styled(format!(" {line}"), style)).collect()
 }
 
-/// The lines of the footer, each with where its keys stand and what they do.
-fn footer_lines(app: &App, width: u16) -> Vec<(Line<'static>, Vec<(u16, u16, Action)>)> {
+/// A line of the footer, with where its keys stand (first column, columns) and what they do.
+type FooterLine = (Line<'static>, Vec<(u16, u16, Action)>);
+
+/// The lines of the footer.
+fn footer_lines(app: &App, width: u16) -> Vec<FooterLine> {
     let scope = app.scope();
     let mut lines = vec![(Line::default(), Vec::new())];
     for (chord, name) in app.keymap.footer(scope) {

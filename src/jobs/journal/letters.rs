@@ -112,6 +112,7 @@ impl Journal {
 
     /// Why records of job `id` died: the reason, how many letters have it, and how many of them are open; the most
     /// frequent `most` first. And how many reasons there are.
+    #[allow(clippy::type_complexity, reason = "three columns of a table and their number, for one caller")]
     pub fn letter_reasons(&self, id: &JobId, most: usize) -> Result<(Vec<(String, u64, u64)>, u64), JournalError> {
         let read = || {
             let mut rows = self.conn.prepare_cached(

@@ -21,7 +21,7 @@ ENV = {**{name: value for name, value in os.environ.items() if not name.startswi
 
 
 def sluice(*args):
-    done = subprocess.run([SLUICE, *args], env=ENV, capture_output=True, text=True)
+    done = subprocess.run([SLUICE, *args], env=ENV, cwd=STATE, capture_output=True, text=True)
     if done.returncode not in (0, 3, 4):
         sys.exit(f"sluice {' '.join(args)} ended with {done.returncode}: {done.stderr}")
     return done.stdout
@@ -46,17 +46,16 @@ def world():
             time.sleep(0.1)
 
     def backup(name, items):
-        path = os.path.join(STATE, name)
-        with open(path, "w") as out:
+        with open(os.path.join(STATE, name), "w") as out:
             out.write("\n".join(base64.b64encode(json.dumps(item).encode()).decode() for item in items))
-        return path
+        return name
 
     items = [{"id": {"S": f"id-{n}"}, "updated_at": {"N": str(1447203612 + n)}, "rate": {"N": f"0.{n % 977}1"}}
              for n in range(60_000)]
     bad = [{**item, "rate": {"N": "ten"}} if n % 90 == 7 else item for n, item in enumerate(items[:500])]
     sluice("restore", backup("quotes_2026-11-19.csv", items[:3_000]), "-t", "quotes")
     letters = json.loads(sluice("restore", backup("rates_2026-11-19.csv", bad), "-t", "rates", "--json").splitlines()[-1])
-    sluice("verify", os.path.join(STATE, "quotes_2026-11-19.csv"), "-t", "quotes")
+    sluice("verify", "quotes_2026-11-19.csv", "-t", "quotes")
     sluice("load", "-k", "clicks", "--count", "900", "--rate", "300")
     sluice("pump", "-k", "clicks", "--buffer", "clicks-buffer", "--events", "clicks-events", "--create-tables", "--once")
     with open(os.path.join(STATE, "rules.toml"), "w") as rules:
@@ -138,10 +137,10 @@ def walk(screen, jobs):
         ("restore-form", "restore into quotes", "source"),
         ("backup-form", "backup quotes", "to"),
         ("replica-form", "replicate quotes", "source"),
-        ("event-tables", "playback", "clicks-events"),
+        ("event-tables", None, "clicks-events"),
         ("scrubber", "playback clicks-events", "playback"),
     ]:
-        screen.command(line)
+        screen.command(line) if line else screen.press("Escape", "Escape", "4")
         screen.wait_for(words)
         time.sleep(1.5)
         screen.picture(name)

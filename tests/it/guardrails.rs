@@ -4,7 +4,7 @@ use std::fs;
 
 use sluicegate::jobs::{Journal, RestoreSpec, Spec};
 
-use crate::running::{Ended, Server, Sluice, block_on, create_table, ended};
+use crate::running::{Ended, Server, Sluice, block_on, create_table, ended, until};
 
 const READ_ONLY: &str = "[contexts.prod]\nprofile = \"local\"\nread_only = true\n";
 
@@ -39,7 +39,7 @@ fn a_read_only_context_refuses_a_change_whatever_yes_says_and_tells_what_lifts_i
     // An option that is stricter wins over the word that lifts it.
     guarded(&sluice, READ_ONLY, &["--read-write", "--read-only", "tables"]).expect(2);
     guarded(&sluice, READ_ONLY, &["--read-write", "capacity", "quotes", "--write", "20", "--yes"]).expect(0);
-    assert_eq!(write_capacity(&server), 20);
+    until("AWS has made the change", || (write_capacity(&server) == 20).then_some(()));
 }
 
 #[test]
@@ -50,10 +50,10 @@ fn a_rule_for_another_account_does_not_guard_and_one_for_this_does() {
     let rule = |account: &str| format!("[contexts.prod]\naccount = \"{account}\"\nread_only = true\n");
     let raise = |to: &'static str| ["capacity", "quotes", "--write", to, "--yes"];
     guarded(&sluice, &rule("1111-2222-3333"), &raise("20")).expect(0);
-    assert_eq!(write_capacity(&server), 20);
+    until("AWS has made the change", || (write_capacity(&server) == 20).then_some(()));
     // The account of the embedded AWS.
     guarded(&sluice, &rule("0000-0000-0000"), &raise("30")).expect(1);
-    assert_eq!(write_capacity(&server), 20);
+    until("AWS has made the change", || (write_capacity(&server) == 20).then_some(()));
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_raise_above_the_most_needs_its_name_typed_whatever_yes_says() {
     assert!(refused.err.contains("above the 15 of max_write_capacity"), "{}", refused.err);
     assert_eq!(write_capacity(&server), 10);
     guarded(&sluice, config, &["capacity", "quotes", "--write", "15", "--yes"]).expect(0);
-    assert_eq!(write_capacity(&server), 15);
+    until("AWS has made the change", || (write_capacity(&server) == 15).then_some(()));
 }
 
 #[test]

@@ -213,7 +213,7 @@ async fn lists_are_sorted_by_any_column_both_ways_and_the_header_says_so() {
     tester.sees("STATUS ▲").await;
     tester.press(": sort space size enter").await;
     tester.sees("SIZE ▼").await;
-    tester.press(": sort space size space up enter").await;
+    tester.press(": sort space size space u p enter").await;
     tester.sees("SIZE ▲").await;
     // Also by the name of the key's action, which begins like the command.
     tester.press(": sort space reverse enter").await;

@@ -72,7 +72,7 @@ class Screen:
         self.tmux("new-session", "-d", "-x", str(columns), "-y", str(rows), "-s", "console", SLUICE)
 
     def tmux(self, *args):
-        return subprocess.run(["tmux", "-L", "screens", "-f", "/dev/null", *args], env=ENV, check=True,
+        return subprocess.run(["tmux", "-L", f"screens-{self.size}", "-f", "/dev/null", *args], env=ENV, check=True,
                               capture_output=True, text=True).stdout
 
     def text(self):

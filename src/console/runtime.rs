@@ -144,6 +144,12 @@ where
         &self.terminal
     }
 
+    /// The same, to be resized.
+    #[cfg(test)]
+    pub fn terminal_mut(&mut self) -> &mut Terminal<B> {
+        &mut self.terminal
+    }
+
     /// Runs until the console is left or the input ends.
     pub async fn run(&mut self) -> io::Result<()> {
         while self.step().await? {}

@@ -14,7 +14,7 @@ fn rows_and_the_screen_are_written_and_the_mouse_is_taken_and_given_back() {
     let args = ["--endpoint-url", &server.endpoint, "--state-dir", &state];
     let nothing = [("AWS_CONFIG_FILE", "/dev/null"), ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"), ("HOME", &*state)];
     let mut console = Terminal::sluice(&args, &nothing, 40, 120);
-    console.wait_for("quotes");
+    console.wait_for("tables 2");
     // Any key closes the tour of a first run.
     console.press("j");
     until("the mouse is the console's", || console.gives_mouse().then_some(()));

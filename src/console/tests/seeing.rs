@@ -334,6 +334,23 @@ fn any_key() -> impl Strategy<Value = KeyEvent> {
         .prop_map(|code| KeyEvent::new(code, KeyModifiers::NONE))
 }
 
+#[tokio::test]
+async fn after_a_storm_of_sizes_the_screen_is_whole_in_the_last_one() {
+    let mut tester = Tester::watching(r7f3a(), Mode::Normal, (120, 40));
+    let before = tester.look().await;
+    let sizes = (0..300_u16).map(|n| (n * 37 % 400 + 1, n * 13 % 120 + 1)).chain([(120, 40)]);
+    for (n, (width, height)) in sizes.enumerate() {
+        tester.runtime.terminal_mut().backend_mut().resize(width, height);
+        tester.keys.unbounded_send(Ok(Event::Resize(width, height))).unwrap();
+        // Some are drawn, and some come faster than frames.
+        if n.is_multiple_of(7) {
+            tester.look().await;
+        }
+    }
+    assert_eq!(tester.look().await, before);
+    assert_eq!(tester.runtime.app.size, (120, 40));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]

@@ -45,7 +45,7 @@ fn words(buffer: &Buffer) -> String {
 
 #[tokio::test]
 async fn every_screen_says_the_same_in_every_theme_so_that_colour_is_never_needed() {
-    for size in [(120, 40), (80, 24), (40, 12), (1, 1)] {
+    for size in [(400, 120), (120, 40), (80, 24), (40, 12), (1, 1)] {
         let mono = main_screens(Name::Mono, true, size).await;
         for name in Name::ALL {
             for ((title, drawn), (_, plain)) in main_screens(name, true, size).await.iter().zip(&mono) {

@@ -10,6 +10,7 @@ itself (ctrl-p). Needs tmux and boto3.
 import base64, json, os, subprocess, sys, tempfile, time
 
 import boto3
+from botocore.config import Config
 
 SLUICE, OUT = (os.path.abspath(path) for path in sys.argv[1:3])
 SIZES = [(120, 40), (80, 24)]
@@ -35,6 +36,8 @@ def job(*args):
 def world():
     dynamodb, kinesis = boto3.client("dynamodb", endpoint_url=ENV["AWS_ENDPOINT_URL"]), boto3.client(
         "kinesis", endpoint_url=ENV["AWS_ENDPOINT_URL"])
+    s3 = boto3.client("s3", endpoint_url=ENV["AWS_ENDPOINT_URL"], config=Config(s3={"addressing_style": "path"}))
+    s3.create_bucket(Bucket="backups", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     for name, wcu in [("historical", 130), ("quotes", 500), ("sessions", None), ("rates", 40)]:
         capacity = {"ProvisionedThroughput": {"ReadCapacityUnits": 50, "WriteCapacityUnits": wcu}} if wcu else {
             "BillingMode": "PAY_PER_REQUEST"}
@@ -46,16 +49,16 @@ def world():
             time.sleep(0.1)
 
     def backup(name, items):
-        with open(os.path.join(STATE, name), "w") as out:
-            out.write("\n".join(base64.b64encode(json.dumps(item).encode()).decode() for item in items))
-        return name
+        rows = "\n".join(base64.b64encode(json.dumps(item).encode()).decode() for item in items)
+        s3.put_object(Bucket="backups", Key=name, Body=rows.encode())
+        return f"s3://backups/{name}"
 
     items = [{"id": {"S": f"id-{n}"}, "updated_at": {"N": str(1447203612 + n)}, "rate": {"N": f"0.{n % 977}1"}}
              for n in range(60_000)]
     bad = [{**item, "rate": {"N": "ten"}} if n % 90 == 7 else item for n, item in enumerate(items[:500])]
     sluice("restore", backup("quotes_2026-11-19.csv", items[:3_000]), "-t", "quotes")
     letters = json.loads(sluice("restore", backup("rates_2026-11-19.csv", bad), "-t", "rates", "--json").splitlines()[-1])
-    sluice("verify", "quotes_2026-11-19.csv", "-t", "quotes")
+    sluice("verify", "s3://backups/quotes_2026-11-19.csv", "-t", "quotes")
     sluice("load", "-k", "clicks", "--count", "900", "--rate", "300")
     sluice("pump", "-k", "clicks", "--buffer", "clicks-buffer", "--events", "clicks-events", "--create-tables", "--once")
     with open(os.path.join(STATE, "rules.toml"), "w") as rules:
@@ -119,9 +122,11 @@ class Screen:
 
 
 def walk(screen, jobs):
+    screen.wait_for("palette")
+    time.sleep(3)
+    screen.press("1")  # also closes the tour
     screen.wait_for("quotes")
     time.sleep(3)
-    screen.press("x")  # closes the tour
     screen.picture("tables")
     for name, line, words in [
         ("table", "table historical", "historical"),

@@ -89,6 +89,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// What becomes of a record whose place a later one of the same key took, when this becomes of that one.
+    pub fn of_replaced(&self) -> &Self {
+        if matches!(self, Self::Written | Self::Deleted) { &Self::Replaced } else { self }
+    }
+
     /// Adds this outcome of a record of `bytes` source bytes to `counters`.
     pub fn count(&self, bytes: u64, counters: &mut Counters) {
         match self {

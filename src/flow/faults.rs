@@ -427,6 +427,24 @@ fn a_later_version_takes_the_place_of_one_that_waits() {
 }
 
 #[test]
+fn a_put_whose_place_a_delete_took_counts_as_written_for_the_table_too() {
+    let clock = ManualClock::default();
+    clock.run(async {
+        let writer = writer(&Fake::new(Faults::default()), &clock, |options| options.lanes = 1);
+        writer.pacer().hold(true);
+        let ledger = Arc::new(Ledger::new(500));
+        writer.put(item("held", 0), ledger.open(Line(0)).await.unwrap()).await.unwrap();
+        writer.put(item("k", 1), ledger.open(Line(1)).await.unwrap()).await.unwrap();
+        writer.delete(item("k", 2).key, ledger.open(Line(2)).await.unwrap()).await.unwrap();
+        writer.pacer().hold(false);
+        ledger.drained().await;
+        let (all, of_table) = (ledger.mark().0, writer.outcomes());
+        assert_eq!((all.written, all.deleted), (2, 1));
+        assert_eq!((of_table.written, of_table.deleted), (2, 1));
+    });
+}
+
+#[test]
 fn items_that_exist_are_left_alone_when_asked() {
     let clock = ManualClock::default();
     clock.run(async {

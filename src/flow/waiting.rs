@@ -121,9 +121,7 @@ impl Write {
     /// Settles it, and those whose place it took.
     pub fn done(self, outcome: &Outcome) {
         for earlier in self.earlier {
-            let outcome =
-                if matches!(outcome, Outcome::Written | Outcome::Deleted) { &Outcome::Replaced } else { outcome };
-            earlier.done(outcome);
+            earlier.done(outcome.of_replaced());
         }
         self.receipt.settle(outcome.clone());
     }

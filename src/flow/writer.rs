@@ -233,8 +233,9 @@ impl Shared {
     /// Settles `write`.
     fn done(&self, write: Write, outcome: &Outcome) {
         let mut counters = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
-        for _ in 0..=write.replaces() {
-            outcome.count(0, &mut counters);
+        outcome.count(0, &mut counters);
+        for _ in 0..write.replaces() {
+            outcome.of_replaced().count(0, &mut counters);
         }
         drop(counters);
         write.done(outcome);

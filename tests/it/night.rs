@@ -56,10 +56,8 @@ fn a_night_at_the_console_from_the_first_list_to_the_proof() {
     // The job goes on without the console.
     until("all is in the table", || (count(&cloud, "historical") == ITEMS as u64).then_some(()));
     let mut console = open(&server, &sluice);
-    console.wait_for("sluice");
-    console.press("3");
-    console.wait_for("r-");
-    console.press("\r");
+    // It opens where it was left.
+    console.wait_for("restore r-");
     console.wait_for("done");
     console.press("v");
     console.wait_for("key by key");

@@ -102,13 +102,15 @@ impl App {
             self.table_names.request = self.next_request();
             effects.push(Effect::ListTables(self.table_names.request));
         }
+        let minutes_due = self.table_minutes_ms.is_none_or(|at| self.now_ms - at >= self.minutes_every());
+        // Which rows are on screen follows from all of them: not found out for nothing at each tick.
         let visible = match self.screen {
-            Screen::Tables => self.visible_tables(),
+            Screen::Tables if minutes_due || self.descriptions_due() => self.visible_tables(),
             _ => Vec::new(),
         };
         self.due_descriptions(&visible, effects);
         let seen = !visible.is_empty() && self.tables.rows.is_some();
-        if seen && self.table_minutes_ms.is_none_or(|at| self.now_ms - at >= self.minutes_every()) {
+        if seen && minutes_due {
             self.table_minutes_ms = Some(self.now_ms);
             effects.push(Effect::LoadTableMinutes(visible, self.now_ms - 8 * 60_000, self.now_ms));
         }
@@ -155,9 +157,7 @@ impl App {
 
     /// Asks for what is to be described: what is visible again and again, what the form names, of few tables all once.
     fn due_descriptions(&mut self, visible: &[String], effects: &mut Vec<Effect>) {
-        // What failed is not asked for again at once.
-        let every = if self.trouble.is_some() { LIST_MS } else { TYPING_MS };
-        if !self.tables.is_due(self.now_ms, every) {
+        if !self.descriptions_due() {
             return;
         }
         let Some(names) = &self.table_names.rows else { return };
@@ -184,6 +184,12 @@ impl App {
         self.tables.asked_ms = Some(self.now_ms);
         self.tables.request = self.next_request();
         effects.push(Effect::LoadTables(self.tables.request, wanted));
+    }
+
+    fn descriptions_due(&self) -> bool {
+        // What failed is not asked for again at once.
+        let every = if self.trouble.is_some() { LIST_MS } else { TYPING_MS };
+        self.tables.is_due(self.now_ms, every)
     }
 
     fn is_description_old(&self, name: &str) -> bool {

@@ -6,6 +6,16 @@ use aws_smithy_types::DateTime;
 use super::context::Cloud;
 use super::error::CloudError;
 
+/// What is asked of a table and of each of its indexes, with its statistic: writes before reads.
+pub const TABLE_METRICS: [(&str, &str); 6] = [
+    ("ConsumedWriteCapacityUnits", "Sum"),
+    ("ConsumedReadCapacityUnits", "Sum"),
+    ("WriteThrottleEvents", "Sum"),
+    ("ReadThrottleEvents", "Sum"),
+    ("ProvisionedWriteCapacityUnits", "Average"),
+    ("ProvisionedReadCapacityUnits", "Average"),
+];
+
 /// One metric of one resource.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Query {

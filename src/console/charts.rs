@@ -27,18 +27,6 @@ pub struct Lines {
     pub read_provisioned: Vec<Point>,
 }
 
-impl Lines {
-    /// What each of them is asked for, in their order.
-    pub const METRICS: [(&'static str, &'static str); 6] = [
-        ("ConsumedWriteCapacityUnits", "Sum"),
-        ("ConsumedReadCapacityUnits", "Sum"),
-        ("WriteThrottleEvents", "Sum"),
-        ("ReadThrottleEvents", "Sum"),
-        ("ProvisionedWriteCapacityUnits", "Average"),
-        ("ProvisionedReadCapacityUnits", "Average"),
-    ];
-}
-
 /// What CloudWatch knows of a table and its indexes over a window.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TableChart {

@@ -445,7 +445,8 @@ async fn chart(cloud: &Cloud, question: ChartQuestion) -> Result<TableChart, Clo
     let queries: Vec<Query> = of
         .iter()
         .flat_map(|index| {
-            Lines::METRICS.map(|(metric, statistic)| Query::of_table(metric, &table, index.as_deref(), statistic))
+            metrics::TABLE_METRICS
+                .map(|(metric, statistic)| Query::of_table(metric, &table, index.as_deref(), statistic))
         })
         .collect();
     let mut series = metrics::series(cloud, &queries, from_ms, to_ms, period_s).await?.into_iter();

@@ -16,16 +16,6 @@ use crate::cloud::{Cloud, CloudError, price};
 use crate::event::Layout;
 use crate::jobs::journal::{Bump, now_ms};
 
-/// What CloudWatch is asked of a table and of each index, in this order.
-const METRICS: [(&str, &str); 6] = [
-    ("ConsumedWriteCapacityUnits", "Sum"),
-    ("ConsumedReadCapacityUnits", "Sum"),
-    ("WriteThrottleEvents", "Sum"),
-    ("ReadThrottleEvents", "Sum"),
-    ("ProvisionedWriteCapacityUnits", "Average"),
-    ("ProvisionedReadCapacityUnits", "Average"),
-];
-
 /// One period of a table or an index. What was not measured is null.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 struct Minute {
@@ -159,10 +149,15 @@ async fn lines(cloud: &Cloud, table: &Table, (from, to): (i64, i64), period: i32
         std::iter::once(None).chain(table.indexes.iter().map(|index| Some(index.name.clone()))).collect();
     let queries: Vec<Query> = of
         .iter()
-        .flat_map(|index| METRICS.map(|(metric, stat)| Query::of_table(metric, &table.name, index.as_deref(), stat)))
+        .flat_map(|index| {
+            metrics::TABLE_METRICS.map(|(metric, stat)| Query::of_table(metric, &table.name, index.as_deref(), stat))
+        })
         .collect();
     let mut series = metrics::series(cloud, &queries, from, to, period).await?.into_iter();
-    Ok(of.into_iter().map(|index| Lines { index, series: series.by_ref().take(METRICS.len()).collect() }).collect())
+    Ok(of
+        .into_iter()
+        .map(|index| Lines { index, series: series.by_ref().take(metrics::TABLE_METRICS.len()).collect() })
+        .collect())
 }
 
 /// The periods in which something was measured, oldest first.

@@ -224,7 +224,7 @@ pub struct App {
     pub(super) last_request: Request,
     /// Names of all tables.
     pub table_names: Loaded<String>,
-    /// The tables that were described: those that were on screen, and of few all.
+    /// The tables that were described, in the order of their names: those that were on screen, and of few all.
     pub tables: Loaded<Table>,
     /// The one table that was asked for by itself, and when, ms since epoch.
     pub(super) table_asked: Option<(String, i64)>,
@@ -472,7 +472,8 @@ impl App {
 
     /// A table by its name.
     pub fn table(&self, name: &str) -> Option<&Table> {
-        self.tables.rows.as_ref()?.iter().find(|table| table.name == name)
+        let rows = self.tables.rows.as_deref()?;
+        rows.binary_search_by(|table| table.name.as_str().cmp(name)).ok().map(|at| &rows[at])
     }
 
     /// What a form is checked against.

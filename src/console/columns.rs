@@ -351,16 +351,16 @@ impl Row for TableRow<'_> {
         }
         let Some(table) = self.table else { return Value::Unknown };
         let provisioned = table.provisioned.map(|p| p.write as f64);
-        let measured = |value: Value<'static>| if self.is_measured { value } else { Value::Unknown };
+        let measured = |value: Value<'static>| if self.is_measured() { value } else { Value::Unknown };
         match field {
             "status" => Value::text(&table.status),
             "items" => Value::Number(table.items as f64),
             "size" => Value::Number(table.bytes as f64),
-            "used" => measured(Value::Number(self.load.used)),
+            "used" => measured(Value::Number(self.load().used)),
             "provisioned" => Value::number(provisioned),
-            "share" => measured(Value::number(provisioned.filter(|p| *p > 0.0).map(|p| self.load.used * 100.0 / p))),
-            "peak" => measured(Value::number(self.load.recent.iter().flatten().copied().reduce(f64::max))),
-            "throttled" => measured(Value::Number(self.load.throttled)),
+            "share" => measured(Value::number(provisioned.filter(|p| *p > 0.0).map(|p| self.load().used * 100.0 / p))),
+            "peak" => measured(Value::number(self.load().recent.iter().flatten().copied().reduce(f64::max))),
+            "throttled" => measured(Value::Number(self.throttled())),
             "stream" => match table.stream.as_deref() {
                 Some(view) => {
                     Value::Texts(vec![view::tables::stream_word(Some(view)).into(), "on".into(), view.into()])
@@ -637,7 +637,10 @@ impl Row for EventRow<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::console::fixture;
+    use crate::console::app::Place;
+    use crate::console::listing::Sort;
+    use crate::console::theme::Theme;
+    use crate::console::{fixture, keymap};
 
     #[test]
     fn every_column_can_be_sorted_by_both_ways_and_comes_round() {
@@ -658,26 +661,16 @@ mod tests {
 
     #[test]
     fn numbers_fall_and_texts_rise_until_they_are_reversed_and_what_is_unknown_stays_last() {
-        let tables = fixture::tables();
-        let row = |at: usize, known: bool| TableRow {
-            name: &tables[at].name,
-            region: "",
-            place: PlaceId::default(),
-            is_here: true,
-            table: known.then_some(&tables[at]),
-            load: crate::console::load::TableLoad::default(),
-            is_measured: true,
+        let place = Place { region: "eu-west-1".into(), context: fixture::context(), ..Place::default() };
+        let mut app = App::new(place, keymap::load(None).unwrap(), Theme::plain(true), Screen::Tables, 0);
+        app.table_names.rows = Some(["historical", "quotes", "sessions"].map(String::from).to_vec());
+        app.tables.rows = Some(fixture::tables()[..2].to_vec());
+        let mut names = |by, reversed| {
+            app.tables_list.sort = Sort { by, reversed };
+            app.table_rows().iter().map(|row| row.name.to_owned()).collect::<Vec<_>>()
         };
-        let rows = || [row(0, true), row(1, true), row(2, false)].into_iter();
-        let mut listing = Listing::default();
-        listing.sort.by = Some("items");
-        let names = |listing: &Listing| {
-            arrange(List::Tables, listing, rows()).rows.iter().map(|row| row.name.to_owned()).collect::<Vec<_>>()
-        };
-        assert_eq!(names(&listing), ["quotes", "historical", "sessions"]);
-        listing.sort.reversed = true;
-        assert_eq!(names(&listing), ["historical", "quotes", "sessions"]);
-        listing.sort.by = None;
-        assert_eq!(names(&listing), ["sessions", "quotes", "historical"]);
+        assert_eq!(names(Some("items"), false), ["quotes", "historical", "sessions"]);
+        assert_eq!(names(Some("items"), true), ["historical", "quotes", "sessions"]);
+        assert_eq!(names(None, true), ["sessions", "quotes", "historical"]);
     }
 }

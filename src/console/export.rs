@@ -141,21 +141,23 @@ const TABLES: [&str; 10] = [
 ];
 
 fn tables(app: &App) -> Vec<Vec<Value>> {
-    let row = |row: &super::load::TableRow<'_>| match row.table {
-        Some(table) => vec![
+    let row = |row: &super::load::TableRow<'_>| match (row.table, row.load()) {
+        (Some(table), load) => vec![
             json!(table.name),
             json!(table.status),
             json!(table.items),
             json!(table.bytes),
-            json!(row.load.used),
+            json!(load.used),
             json!(table.provisioned.map(|p| p.write)),
             json!(table.provisioned.map(|p| p.read)),
-            json!(row.load.throttled),
+            json!(load.throttled),
             json!(table.stream),
             json!(table.indexes.len()),
         ],
         // It was not described: nothing is known but its name.
-        None => std::iter::once(json!(row.name)).chain(std::iter::repeat_n(Value::Null, TABLES.len() - 1)).collect(),
+        (None, _) => {
+            std::iter::once(json!(row.name)).chain(std::iter::repeat_n(Value::Null, TABLES.len() - 1)).collect()
+        }
     };
     app.table_rows().iter().map(row).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::app::{App, Place, Screen};
+use super::app::{App, Minutes, Place, Screen};
 use super::columns::{Arranged, JobRow, List, StreamRow, arrange};
 use super::effect::PlaceId;
 use super::history::{History, settled};
@@ -36,8 +36,8 @@ pub struct TableLoad {
     pub recent: Vec<Option<f64>>,
 }
 
-/// A row of the list of tables.
-#[derive(Clone, Debug)]
+/// A row of the list of tables. What it bears is found out when it is asked for: of a thousand rows a page is drawn.
+#[derive(Clone, Copy)]
 pub struct TableRow<'a> {
     /// The table.
     pub name: &'a str,
@@ -49,10 +49,25 @@ pub struct TableRow<'a> {
     pub is_here: bool,
     /// What it is; `None` until it was described.
     pub table: Option<&'a Table>,
-    /// What it bears now.
-    pub load: TableLoad,
-    /// Whether that is known: CloudWatch was asked about it, or a job of ours writes it.
-    pub is_measured: bool,
+    app: &'a App,
+    seen: Seen<'a>,
+}
+
+impl TableRow<'_> {
+    /// What it bears now; nothing until it was described.
+    pub fn load(&self) -> TableLoad {
+        self.table.map(|_| self.app.load_at(self.seen, self.name)).unwrap_or_default()
+    }
+
+    /// Writes refused each second: of its load what is looked at in every row of each frame.
+    pub fn throttled(&self) -> f64 {
+        self.table.map_or(0.0, |_| self.app.throttled_at(self.seen, self.name))
+    }
+
+    /// Whether what it bears is known: CloudWatch was asked about it, or a job of ours writes it.
+    pub fn is_measured(&self) -> bool {
+        self.app.is_table_measured(self.seen, self.name)
+    }
 }
 
 /// What a stream bears now.
@@ -127,31 +142,50 @@ impl App {
     }
 
     fn load_at(&self, seen: Seen<'_>, table: &str) -> TableLoad {
+        TableLoad {
+            used: self.per_second_at(seen.place, table, seen.consumed, |c| c.wcu),
+            throttled: self.throttled_at(seen, table),
+            recent: self.recent_at(seen, table),
+        }
+    }
+
+    fn throttled_at(&self, seen: Seen<'_>, table: &str) -> f64 {
+        self.per_second_at(seen.place, table, seen.throttled, |c| c.throttled as f64)
+    }
+
+    /// What our writers of a table count now each second, and what CloudWatch saw beside them.
+    fn per_second_at(
+        &self,
+        place: &Place,
+        table: &str,
+        minutes: &HashMap<String, Minutes>,
+        of: fn(&Counters) -> f64,
+    ) -> f64 {
         let now = self.now_ms;
-        let writers = || self.writers(seen.place, table);
-        let ours =
-            |of: fn(&Counters) -> f64| writers().filter_map(|(_, past)| past.rate(now, RATE_MS, of)).sum::<f64>();
-        let is_ours = writers().next().is_some();
+        let writers = || self.writers(place, table).map(|(_, past)| past);
+        let ours: f64 = writers().filter_map(|past| past.rate(now, RATE_MS, of)).sum();
         // The newest complete minute, unless it is so old that it says nothing of now.
-        let minute = |all: &std::collections::HashMap<String, super::app::Minutes>| {
-            let minutes = all.get(table)?;
-            let (at, sum) = minutes.range(now - 240_000..=now - 60_000).next_back()?;
-            Some((*at, sum / 60.0))
-        };
-        let beside = |seen: Option<(i64, f64)>, of: fn(&Counters) -> f64| {
-            let Some((at, per_second)) = seen else { return 0.0 };
+        let newest = minutes.get(table).and_then(|of| of.range(now - MEASURED_MS..=now - 60_000).next_back());
+        let beside = newest.map_or(0.0, |(&at, sum)| {
             let in_that_minute = |past: &History| {
                 let rates = past.rates(at, of);
                 rates.iter().filter(|(t, _)| *t <= at + 60_000).map(|(_, rate)| rate).sum::<f64>() / 60.0
             };
-            let ours: f64 = writers().map(|(_, past)| in_that_minute(past)).sum();
+            let ours_then: f64 = writers().map(in_that_minute).sum();
+            let per_second = sum / 60.0;
             // A tenth is the difference of two clocks, not somebody else's traffic.
-            if is_ours && per_second - ours < per_second * 0.1 { 0.0 } else { (per_second - ours).max(0.0) }
-        };
-        let (from, columns) = (now - SPARK.0, SPARK.1);
+            let is_ours = writers().next().is_some() && per_second - ours_then < per_second * 0.1;
+            if is_ours { 0.0 } else { (per_second - ours_then).max(0.0) }
+        });
+        ours + beside
+    }
+
+    /// Write capacity that a table consumed each second in the sparkline's window.
+    fn recent_at(&self, seen: Seen<'_>, table: &str) -> Vec<Option<f64>> {
+        let (now, from, columns) = (self.now_ms, self.now_ms - SPARK.0, SPARK.1);
         let minutes = seen.consumed.get(table).into_iter().flatten().map(|(at, sum)| (*at, sum / 60.0));
         let mut recent = bins(minutes, from, now, columns, 60_000);
-        for (_, past) in writers() {
+        for (_, past) in self.writers(seen.place, table) {
             for (bin, ours) in recent.iter_mut().zip(bins(past.rates(from, |c| c.wcu), from, now, columns, 0)) {
                 *bin = match (*bin, ours) {
                     (Some(all), Some(ours)) => Some(all.max(ours)),
@@ -159,16 +193,7 @@ impl App {
                 };
             }
         }
-        TableLoad {
-            used: ours(|c| c.wcu) + beside(minute(seen.consumed), |c| c.wcu),
-            throttled: ours(|c| c.throttled as f64) + beside(minute(seen.throttled), |c| c.throttled as f64),
-            recent,
-        }
-    }
-
-    /// The tables that are shown and described, in their order.
-    pub fn shown_tables(&self) -> Vec<(&Table, TableLoad)> {
-        self.table_rows().into_iter().filter_map(|row| Some((row.table?, row.load))).collect()
+        recent
     }
 
     /// The rows of the list of tables, in their order; by anything but the name, those not described come last.
@@ -195,21 +220,21 @@ impl App {
         seen.streams_measured_ms.get(name).is_some_and(|at| self.now_ms - at < MEASURED_MS)
     }
 
+    /// A row for each name, with what was described of it: both come in the order of names.
     fn rows_of<'a>(&'a self, seen: Seen<'a>) -> Vec<TableRow<'a>> {
-        let known: HashMap<&str, &Table> =
-            seen.tables.rows.iter().flatten().map(|table| (table.name.as_str(), table)).collect();
-        let names: Vec<&str> = match &seen.table_names.rows {
-            Some(names) => names.iter().map(String::as_str).collect(),
-            None => seen.tables.rows.iter().flatten().map(|table| table.name.as_str()).collect(),
-        };
+        let described = seen.tables.rows.as_deref().unwrap_or_default();
         let (region, place) = (self.region_among(seen.place), seen.place.id);
-        let row = |name| {
-            let table: Option<&Table> = known.get(name).copied();
-            let load = table.map(|_| self.load_at(seen, name)).unwrap_or_default();
-            let is_measured = self.is_table_measured(seen, name);
-            TableRow { name, region, place, is_here: place == self.place.id, table, load, is_measured }
+        let row =
+            |name, table| TableRow { name, region, place, is_here: place == self.place.id, table, app: self, seen };
+        let Some(names) = &seen.table_names.rows else {
+            return described.iter().map(|table| row(table.name.as_str(), Some(table))).collect();
         };
-        names.into_iter().map(row).collect()
+        let mut rest = described.iter().peekable();
+        let with_its_table = |name: &'a String| {
+            while rest.next_if(|table| table.name < *name).is_some() {}
+            row(name.as_str(), rest.next_if(|table| table.name == *name))
+        };
+        names.iter().map(with_its_table).collect()
     }
 
     /// The region of a place, where lists hold several.
@@ -226,20 +251,26 @@ impl App {
 
     /// Names of the tables of this context whose rows are on screen: a few more at most.
     pub fn visible_tables(&self) -> Vec<String> {
-        let rows = self.table_rows();
+        self.visible_among(&self.table_rows()).map(str::to_owned).collect()
+    }
+
+    /// The same, where the rows of the list are at hand.
+    fn visible_among<'a>(&self, rows: &[TableRow<'a>]) -> impl Iterator<Item = &'a str> {
         let at = self.tables_list.index(rows.iter().map(TableRow::key));
         let height = usize::from(self.size.1).max(1);
         let (first, after) = (at.saturating_sub(height - 1), (at + 1).max(height));
-        let seen = rows.iter().take(after).skip(first).filter(|row| row.is_here);
-        seen.map(|row| row.name.to_owned()).collect()
+        rows.iter().take(after).skip(first).filter(|row| row.is_here).map(|row| row.name)
+    }
+
+    /// When the oldest of those rows of the list that are on screen was described, ms since epoch.
+    pub fn oldest_among_ms(&self, rows: &[TableRow<'_>]) -> Option<i64> {
+        self.visible_among(rows).filter_map(|name| self.described_ms.get(name)).min().copied()
     }
 
     /// When the oldest of what is on screen was described, ms since epoch.
     pub fn oldest_shown_ms(&self) -> Option<i64> {
         match &self.screen {
-            Screen::Tables => {
-                self.visible_tables().iter().filter_map(|name| self.described_ms.get(name)).min().copied()
-            }
+            Screen::Tables => self.oldest_among_ms(&self.table_rows()),
             Screen::Table(name) => self.described_ms.get(name).copied(),
             Screen::Streams => Some(self.streams.at_ms).filter(|at| *at > 0),
             _ => None,
@@ -257,8 +288,8 @@ impl App {
     }
 
     /// What `of` says of a stream each second, in the newest complete minute.
-    fn stream_per_second(&self, of: &HashMap<String, super::app::Minutes>, stream: &str) -> Option<f64> {
-        let newest = of.get(stream)?.range(self.now_ms - 240_000..=self.now_ms - 60_000).next_back();
+    fn stream_per_second(&self, of: &HashMap<String, Minutes>, stream: &str) -> Option<f64> {
+        let newest = of.get(stream)?.range(self.now_ms - MEASURED_MS..=self.now_ms - 60_000).next_back();
         newest.map(|(_, sum)| sum / 60.0)
     }
 
@@ -285,7 +316,7 @@ impl App {
             // Each shard of our live jobs, else CloudWatch's last minutes.
             lag_ms: behind.or_else(|| {
                 let minutes = seen.stream_lag.get(stream)?;
-                minutes.range(self.now_ms - 240_000..).next_back().map(|(_, ms)| *ms as u64)
+                minutes.range(self.now_ms - MEASURED_MS..).next_back().map(|(_, ms)| *ms as u64)
             }),
         }
     }

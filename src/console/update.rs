@@ -66,9 +66,9 @@ impl App {
     fn describe(&mut self, table: Table) {
         self.described_ms.insert(table.name.clone(), self.now_ms);
         let rows = self.tables.rows.get_or_insert_default();
-        match rows.iter_mut().find(|known| known.name == table.name) {
-            Some(known) => *known = table,
-            None => rows.push(table),
+        match rows.binary_search_by(|known| known.name.cmp(&table.name)) {
+            Ok(at) => rows[at] = table,
+            Err(at) => rows.insert(at, table),
         }
     }
 

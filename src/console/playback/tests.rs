@@ -70,7 +70,7 @@ impl Desk {
         let mut app = App::new(place, keymap::load(None).unwrap(), theme, Screen::EventTables, NOW_MS);
         let mut events = fixture::table("event-store-dev-event-table", 600, 90_000, None, None);
         events.key = Layout::Ordered.key();
-        app.tables.rows = Some(vec![fixture::table("quotes", 1, 1, None, None), events]);
+        app.tables.rows = Some(vec![events, fixture::table("quotes", 1, 1, None, None)]);
         app.table_names.rows = Some(vec!["event-store-dev-event-table".into(), "quotes".into()]);
         app.streams.rows = Some(fixture::streams());
         app.size = (120, 40);

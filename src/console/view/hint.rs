@@ -16,6 +16,8 @@ use crate::jobs::journal::{Control, Job, State};
 use crate::jobs::spec::Spec;
 use crate::jobs::{Binding, Remedy};
 
+/// Fewer writes refused each second are not worth a word.
+const THROTTLED: f64 = 1.0;
 /// So long questions wait before it is worth a word, ms.
 const HELD_MS: i64 = 2_000;
 
@@ -45,12 +47,11 @@ fn pressing(app: &App) -> Option<(String, Style)> {
     let warn = |words: String| (format!("{} {words}", app.theme.glyphs.warn), app.theme.warn);
     match &app.screen {
         Screen::Tables => {
-            let rows = app.shown_tables();
-            let worst = rows.iter().filter(|(_, load)| is_throttled(load));
-            let worst = worst.max_by(|a, b| a.1.throttled.total_cmp(&b.1.throttled));
-            if let Some((table, load)) = worst {
+            let refused = app.table_rows().into_iter().filter(|row| row.throttled() >= THROTTLED);
+            let loads = refused.filter_map(|row| Some((row.table?, row.load()))).filter(|(_, load)| is_throttled(load));
+            if let Some((table, load)) = loads.max_by(|a, b| a.1.throttled.total_cmp(&b.1.throttled)) {
                 let selected = app.selected_table().as_deref() == Some(table.name.as_str());
-                return Some(warn(throttled(app, table, load, Scope::Tables, selected)));
+                return Some(warn(throttled(app, table, &load, Scope::Tables, selected)));
             }
             let bump = app.bumps.iter().find(|bump| bump.job.is_none() && bump.after > bump.before)?;
             let key = app.keymap.chord(Scope::Tables, Action::GiveBack)?;
@@ -139,7 +140,7 @@ fn throttled(app: &App, table: &Table, load: &TableLoad, scope: Scope, selected:
 
 /// A refused write now and then is how a full table feels; from two in a hundred on it is worth a word.
 fn is_throttled(load: &TableLoad) -> bool {
-    load.throttled >= 1.0 && load.throttled >= (load.used + load.throttled) * 0.02
+    load.throttled >= THROTTLED && load.throttled >= (load.used + load.throttled) * 0.02
 }
 
 /// What binds a running job, with its numbers.

@@ -68,7 +68,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
         theme,
         Line::from(vec![
             Span::styled(format!(" tables {} ", known.map_or(String::new(), |n| n.to_string())), theme.strong),
-            Span::styled(age(app), theme.warn),
+            Span::styled(age(app, &rows), theme.warn),
         ]),
         right,
     );
@@ -104,7 +104,7 @@ fn draw_rows(buf: &mut Buffer, area: Rect, app: &App, rows: &[TableRow<'_>], col
     table::draw_page(buf, area, theme, &columns, rows.len(), selected, |at| {
         let row = &rows[at];
         let mut cells = match row.table {
-            Some(table) => cells(app, table, &row.load),
+            Some(table) => cells(app, table, &row.load()),
             None => vec![(shown(row.name), theme.dim), ("…".to_owned(), theme.dim)],
         };
         if is_many {
@@ -115,11 +115,11 @@ fn draw_rows(buf: &mut Buffer, area: Rect, app: &App, rows: &[TableRow<'_>], col
 }
 
 /// How old what is on screen is, where the budget or AWS keeps it waiting.
-fn age(app: &App) -> String {
+fn age(app: &App, rows: &[TableRow<'_>]) -> String {
     if let Some(at) = app.kept.tables_ms {
         return kept_age(app, at);
     }
-    let old = app.oldest_shown_ms().map_or(0, |at| app.now_ms - at);
+    let old = app.oldest_among_ms(rows).map_or(0, |at| app.now_ms - at);
     if old >= OLD_MS { format!("as of {} ago ", duration(old as f64)) } else { String::new() }
 }
 

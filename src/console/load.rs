@@ -6,7 +6,7 @@ use super::app::{App, Minutes, Place, Screen};
 use super::columns::{Arranged, JobRow, List, StreamRow, arrange};
 use super::effect::PlaceId;
 use super::history::{History, settled};
-use super::places::Seen;
+use super::places::{KnownPlace, Seen};
 use super::widget::sparkline::bins;
 use crate::capacity::Resource;
 use crate::cloud::Context;
@@ -50,23 +50,28 @@ pub struct TableRow<'a> {
     /// What it is; `None` until it was described.
     pub table: Option<&'a Table>,
     app: &'a App,
-    seen: Seen<'a>,
 }
 
-impl TableRow<'_> {
+impl<'a> TableRow<'a> {
+    // Not a field: of a thousand rows it would be most of what a frame moves.
+    fn seen(&self) -> Seen<'a> {
+        let elsewhere = self.app.known_place(self.place).filter(|_| !self.is_here);
+        elsewhere.map_or_else(|| self.app.seen(), KnownPlace::seen)
+    }
+
     /// What it bears now; nothing until it was described.
     pub fn load(&self) -> TableLoad {
-        self.table.map(|_| self.app.load_at(self.seen, self.name)).unwrap_or_default()
+        self.table.map(|_| self.app.load_at(self.seen(), self.name)).unwrap_or_default()
     }
 
     /// Writes refused each second: of its load what is looked at in every row of each frame.
     pub fn throttled(&self) -> f64 {
-        self.table.map_or(0.0, |_| self.app.throttled_at(self.seen, self.name))
+        self.table.map_or(0.0, |_| self.app.throttled_at(self.seen(), self.name))
     }
 
     /// Whether what it bears is known: CloudWatch was asked about it, or a job of ours writes it.
     pub fn is_measured(&self) -> bool {
-        self.app.is_table_measured(self.seen, self.name)
+        self.app.is_table_measured(self.seen(), self.name)
     }
 }
 
@@ -203,10 +208,12 @@ impl App {
 
     /// The rows of the list of tables, and those of which it is not known yet whether the filter shows them.
     pub fn arranged_tables(&self) -> Arranged<TableRow<'_>> {
-        let mut rows: Vec<TableRow<'_>> = self.all_seen().into_iter().flat_map(|seen| self.rows_of(seen)).collect();
-        if self.is_many() {
-            rows.sort_by(|a, b| a.name.cmp(b.name).then_with(|| a.region.cmp(b.region)));
+        let rows = self.all_seen().into_iter().flat_map(|seen| self.rows_of(seen));
+        if !self.is_many() {
+            return arrange(List::Tables, &self.tables_list, rows);
         }
+        let mut rows: Vec<TableRow<'_>> = rows.collect();
+        rows.sort_by(|a, b| a.name.cmp(b.name).then_with(|| a.region.cmp(b.region)));
         arrange(List::Tables, &self.tables_list, rows.into_iter())
     }
 
@@ -221,20 +228,19 @@ impl App {
     }
 
     /// A row for each name, with what was described of it: both come in the order of names.
-    fn rows_of<'a>(&'a self, seen: Seen<'a>) -> Vec<TableRow<'a>> {
+    fn rows_of<'a>(&'a self, seen: Seen<'a>) -> impl Iterator<Item = TableRow<'a>> {
         let described = seen.tables.rows.as_deref().unwrap_or_default();
+        let names: Box<dyn Iterator<Item = &str>> = match &seen.table_names.rows {
+            Some(names) => Box::new(names.iter().map(String::as_str)),
+            None => Box::new(described.iter().map(|table| table.name.as_str())),
+        };
         let (region, place) = (self.region_among(seen.place), seen.place.id);
-        let row =
-            |name, table| TableRow { name, region, place, is_here: place == self.place.id, table, app: self, seen };
-        let Some(names) = &seen.table_names.rows else {
-            return described.iter().map(|table| row(table.name.as_str(), Some(table))).collect();
-        };
         let mut rest = described.iter().peekable();
-        let with_its_table = |name: &'a String| {
-            while rest.next_if(|table| table.name < *name).is_some() {}
-            row(name.as_str(), rest.next_if(|table| table.name == *name))
-        };
-        names.iter().map(with_its_table).collect()
+        names.map(move |name| {
+            while rest.next_if(|table| table.name.as_str() < name).is_some() {}
+            let table = rest.next_if(|table| table.name == name);
+            TableRow { name, region, place, is_here: place == self.place.id, table, app: self }
+        })
     }
 
     /// The region of a place, where lists hold several.

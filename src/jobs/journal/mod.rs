@@ -132,7 +132,8 @@ impl Journal {
 
     /// A number that changes whenever another connection commits: cheap to poll.
     pub fn version(&self) -> Result<i64, JournalError> {
-        self.ok(self.conn.pragma_query_value(None, "data_version", |row| row.get(0)))
+        let read = || self.conn.prepare_cached("pragma data_version")?.query_row([], |row| row.get(0));
+        self.ok(read())
     }
 
     /// Takes the lock of job `id` for this process.

@@ -135,7 +135,7 @@ fn undo_cell(line: &AuditLine, can: bool) -> String {
 
 /// The `aws` command, in the place where the change was made.
 fn command(line: &AuditLine) -> String {
-    if line.change.request.is_empty() {
+    if line.change.request.is_empty() && line.change.service != "sluice" {
         return format!(
             "# {} {} {}: in bulk, not kept",
             line.change.service, line.change.operation, line.change.target

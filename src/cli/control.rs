@@ -6,7 +6,6 @@ use serde_json::json;
 use super::report::{Exit, Report};
 use super::session::Session;
 use super::{guarded, print};
-use crate::cloud::guard::Change;
 use crate::jobs::JobId;
 use crate::jobs::journal::{Control, Job, State};
 
@@ -85,15 +84,15 @@ pub fn resume(args: &JobArgs, session: &Session) -> Result<Exit, Report> {
 pub fn cancel(args: &JobArgs, session: &Session) -> Result<Exit, Report> {
     let journal = session.journal()?;
     let job = journal.job(&JobId(args.id.clone()))?;
-    if let Some(exit) = guarded::may_tell(session, &Change::of_job("cancel", &args.id, ""))? {
+    if !job.state.can_resume() || journal.is_alive(&job.id) {
+        return control(args, session, Control::Cancel, "stops for good");
+    }
+    // No worker is there to hear it.
+    if let Some(exit) = guarded::may_tell(session, &journal, &job, "cancel", "")? {
         return Ok(exit);
     }
-    if job.state.can_resume() && !journal.is_alive(&job.id) {
-        // No worker is there to hear it.
-        journal.set_state(&job.id, State::Cancelled)?;
-        return told(&job, "is cancelled", session);
-    }
-    control(args, session, Control::Cancel, "stops for good")
+    journal.set_state(&job.id, State::Cancelled)?;
+    told(&job, "is cancelled", session)
 }
 
 /// Caps a job.
@@ -101,7 +100,7 @@ pub fn rate(args: &RateArgs, session: &Session) -> Result<Exit, Report> {
     let journal = session.journal()?;
     let job = live(&journal.job(&JobId(args.id.clone()))?)?;
     let said = args.cap.0.map_or("off".to_owned(), |rate| rate.to_string());
-    if let Some(exit) = guarded::may_tell(session, &Change::of_job("rate", &args.id, &said))? {
+    if let Some(exit) = guarded::may_tell(session, &journal, &job, "rate", &said)? {
         return Ok(exit);
     }
     journal.set_rate(&job.id, args.cap.0)?;
@@ -120,7 +119,7 @@ fn control(args: &JobArgs, session: &Session, control: Control, words: &str) -> 
         Control::Pause => "pause",
         Control::Cancel => "cancel",
     };
-    if let Some(exit) = guarded::may_tell(session, &Change::of_job(command, &args.id, ""))? {
+    if let Some(exit) = guarded::may_tell(session, &journal, &job, command, "")? {
         return Ok(exit);
     }
     journal.set_control(&job.id, control)?;

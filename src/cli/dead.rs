@@ -14,6 +14,7 @@ use super::restore::absolute;
 use super::session::Session;
 use super::watch::WatchArgs;
 use crate::backup::Location;
+use crate::cloud::guard::Change;
 use crate::cloud::{Class, Cloud, Mode};
 use crate::jobs::dead::{self, Replay, ReplayError, Replayed};
 use crate::jobs::journal::{DeadLetter, Ending, Job};
@@ -101,6 +102,17 @@ pub struct Which {
     /// Those whose reason contains this text.
     #[arg(long, value_name = "TEXT", conflicts_with = "numbers")]
     pub reason: Option<String>,
+}
+
+impl Which {
+    /// As it was typed, after the job.
+    fn said(&self) -> String {
+        match &self.reason {
+            _ if self.all => "--all".to_owned(),
+            Some(reason) => format!("--reason '{}'", reason.replace('\'', r"'\''")),
+            None => self.numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        }
+    }
 }
 
 /// Lists, shows, edits, replays or drops.
@@ -486,6 +498,7 @@ fn drop_them(journal: &Journal, which: &Which, session: &Session) -> Result<Exit
     may_change(session, &format!("give up {} of {}", counted(numbers.len()), job.id))?;
     let question = format!("{} of {} will never be in table {}", counted(numbers.len()), job.id, job.spec.table());
     ask(session, &question, "drop")?;
+    journal.audit(&job.context, Some(&job.id), &Change::of_job("dead drop", &job.id.0, &which.said()))?;
     let mut dropped = 0u64;
     for number in numbers {
         dropped += u64::from(journal.settle_letter(&job.id, number, Ending::Dropped)?);

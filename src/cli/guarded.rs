@@ -11,9 +11,10 @@ use super::{print, settings};
 use crate::cloud::guard::{Change, NoWitness};
 use crate::cloud::{Cloud, Context, Guard, Mode, inventory, price};
 use crate::console::guardrails::{Guardrails, Rules, profile_of};
-use crate::jobs::JobId;
 use crate::jobs::audit::Unsent;
+use crate::jobs::journal::Job;
 use crate::jobs::replicate::writes_in;
+use crate::jobs::{JobId, Journal};
 
 /// Where a command acts.
 #[derive(Debug, PartialEq, Eq)]
@@ -111,15 +112,26 @@ async fn of(rules: &Rules, context: &Context, session: &Session) -> Guardrails {
     }
 }
 
-/// Whether a person may tell a job something now. A dry run shows it instead, and the command is done.
+/// Whether a person may tell `job` something now, which is a line of the audit then. A dry run shows it instead, and the
+/// command is done. `command` is the command's name, `said` what follows the job's.
 ///
 /// # Errors
-/// Read-only, by an option or by `config.toml`.
-pub fn may_tell(session: &Session, change: &Change) -> Result<Option<Exit>, Report> {
+/// Read-only, by an option or by `config.toml`, or a journal that can't be written.
+pub fn may_tell(
+    session: &Session,
+    journal: &Journal,
+    job: &Job,
+    command: &str,
+    said: &str,
+) -> Result<Option<Exit>, Report> {
+    let change = Change::of_job(command, &job.id.0, said);
     match session.mode() {
-        Mode::Normal => Ok(None),
+        Mode::Normal => {
+            journal.audit(&job.context, Some(&job.id), &change)?;
+            Ok(None)
+        }
         Mode::DryRun => {
-            print::line(&Unsent::of(change))?;
+            print::line(&Unsent::of(&change))?;
             Ok(Some(Exit::Done))
         }
         Mode::ReadOnly => Err(Report::failed(

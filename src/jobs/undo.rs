@@ -211,6 +211,7 @@ fn never(service: &str, operation: &str) -> Option<&'static str> {
         ("s3", _) => {
             "a file that was written or deleted is not undone from here: the bucket's versions may hold the old one"
         }
+        ("sluice", _) => "a job was told something: tell it otherwise (sluice pause, resume, rate)",
         ("bigquery", _) => "BigQuery keeps what tables held for some days: restore from its time travel",
         (_, "PutItem" | "UpdateItem" | "DeleteItem" | "BatchWriteItem" | "TransactWriteItems") => {
             "items that were written or deleted have no opposite in AWS: restore them from a backup"
@@ -535,6 +536,8 @@ mod tests {
             let why = opposite(&line(operation, "{}", None)).unwrap_err();
             assert!(why.contains(words), "{operation}: {why}");
         }
+        let told = AuditLine { change: Change::of_job("pause", "r-7f3a", ""), ..AuditLine::default() };
+        assert!(opposite(&told).unwrap_err().contains("sluice pause, resume"));
         assert!(opposite(&line("SomethingNew", "{}", Some("{}"))).unwrap_err().contains("no opposite"));
         let old = opposite(&line("UpdateTable", r#"{"TableName":"quotes"}"#, None)).unwrap_err();
         assert!(old.contains("older sluice"), "{old}");

@@ -211,6 +211,8 @@ fn dropping_wants_a_yes_and_counts_as_skipped() {
     let list = scene.dead("list", &[]).expect(0).out;
     assert!(list.contains("no open dead letters"), "{list}");
     assert_eq!(scene.dead("list", &["--all", "--json"]).expect(0).out.lines().count(), 3, "they are kept");
+    let audit = scene.sluice.run(&["audit", "--commands"]).expect(0).out;
+    assert_eq!(audit.matches("sluice dead drop r-").count(), 1, "{audit}");
 }
 
 #[test]

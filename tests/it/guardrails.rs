@@ -91,6 +91,10 @@ fn a_job_is_told_nothing_where_its_context_is_read_only_and_a_dry_run_tells_what
     assert_eq!((job.control, job.rate), (sluicegate::jobs::journal::Control::Run, None));
     guarded(&sluice, config, &["--read-write", "pause", &id.0]).expect(0);
     assert_eq!(journal.job(&id).unwrap().control, sluicegate::jobs::journal::Control::Pause);
+    // What was refused or only shown is no change: the audit has the one that was made, and by which command.
+    let audit = sluice.run(&["audit", "--job", &id.0, "--commands"]).expect(0).out;
+    assert_eq!(audit.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>(), [format!("sluice pause {id}")]);
+    assert!(audit.contains(" prod eu-west-1"), "{audit}");
 }
 
 #[test]

@@ -31,6 +31,8 @@ mod replica_audit;
 mod replicate;
 mod restore;
 mod running;
+#[cfg(unix)]
+mod shells;
 mod sources;
 mod streams;
 mod table_streams;

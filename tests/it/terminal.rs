@@ -24,15 +24,16 @@ impl Terminal {
     }
 
     fn start_program(program: &Path, args: &[&str], rows: u16, cols: u16) -> Self {
-        Self::start_with(program, args, &[], rows, cols)
+        Self::program(program, args, &[], rows, cols)
     }
 
     /// `sluice` with `args`, and with these variables.
     pub fn sluice(args: &[&str], variables: &[(&str, &str)], rows: u16, cols: u16) -> Self {
-        Self::start_with(Path::new(env!("CARGO_BIN_EXE_sluice")), args, variables, rows, cols)
+        Self::program(Path::new(env!("CARGO_BIN_EXE_sluice")), args, variables, rows, cols)
     }
 
-    fn start_with(program: &Path, args: &[&str], variables: &[(&str, &str)], rows: u16, cols: u16) -> Self {
+    /// Any program, with these variables.
+    pub fn program(program: &Path, args: &[&str], variables: &[(&str, &str)], rows: u16, cols: u16) -> Self {
         let pty = native_pty_system().openpty(size(rows, cols)).expect("this system has terminals");
         let mut command = CommandBuilder::new(program);
         command.args(args);

@@ -1,14 +1,14 @@
-//! The command line as the console's twin: views that print, reports of jobs, changes that are undone, completions in a real
-//! shell, and what `sluice info` finds wrong.
+//! The command line as the console's twin: views that print, reports of jobs, changes that are undone, and what
+//! `sluice info` finds wrong.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::Command;
 
+use aws_sdk_dynamodb::types::StreamViewType;
 use serde_json::Value;
 use sluicegate::cloud::Cloud;
 
 use crate::capacity::create_indexed_table;
-use crate::running::{Server, Sluice, block_on, create_stream, create_table, ended, item, signal, until, write_csv64};
+use crate::running::{Server, Sluice, block_on, create_stream, create_table, item, signal, until, write_csv64};
 
 struct Scene {
     cloud: Cloud,
@@ -142,6 +142,54 @@ fn shards_retention_and_a_paused_function_go_back_too() {
 }
 
 #[test]
+fn the_stream_of_a_table_and_its_expiry_go_back_too() {
+    let scene = scene();
+    create_table(&scene.cloud, "quotes", 1_000);
+    create_table(&scene.cloud, "copy", 1_000);
+    let number = |table: &str, operation: &str| {
+        let lines = scene.audit(&["--table", table]);
+        let found = lines.iter().rfind(|line| line["operation"] == operation);
+        found.unwrap_or_else(|| panic!("no {operation} in {lines:?}"))["number"].to_string()
+    };
+    let view = |wanted: Option<&str>| {
+        until("the stream is set", || {
+            let table = block_on(scene.cloud.dynamodb.describe_table().table_name("quotes").send()).ok()?.table?;
+            let view = table.stream_specification.and_then(|stream| stream.stream_view_type);
+            (view.as_ref().map(StreamViewType::as_str) == wanted).then_some(())
+        });
+    };
+    scene.sluice.run(&["replicate", "-t", "quotes", "--to", "copy", "--until-caught-up", "-y"]).expect(0);
+    view(Some("NEW_IMAGE"));
+    let ended = scene.sluice.run(&["audit", "--undo", &number("quotes", "UpdateTable"), "-y"]).expect(0);
+    assert!(ended.out.contains("from NEW_IMAGE to none"), "{ended:?}");
+    view(None);
+    scene.sluice.run(&["audit", "--undo", &number("quotes", "UpdateTable"), "-y"]).expect(0);
+    view(Some("NEW_IMAGE"));
+
+    let schema = scene.sluice.state.path().join("dated.json");
+    let text = r#"{"Table": {"TableName": "dated", "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+        "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+        "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"}},
+        "TimeToLiveDescription": {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires"}}"#;
+    std::fs::write(&schema, text).unwrap();
+    let backup = scene.sluice.state.path().join("dated.csv");
+    write_csv64(&backup, (0..10).map(item));
+    let (schema, backup) = (schema.to_str().unwrap(), backup.to_str().unwrap());
+    scene.sluice.run(&["restore", backup, "-t", "dated", "--create-table", schema, "-y"]).expect(0);
+    let expires = || {
+        let reply = block_on(scene.cloud.dynamodb.describe_time_to_live().table_name("dated").send()).unwrap();
+        reply.time_to_live_description.unwrap().time_to_live_status.unwrap().as_str().starts_with("ENABL")
+    };
+    assert!(expires());
+    let begun = number("dated", "UpdateTimeToLive");
+    let ended = scene.sluice.run(&["audit", "--undo", &begun, "-y"]).expect(0);
+    assert!(ended.out.contains("expiry by expires ends"), "{ended:?}");
+    assert!(!expires());
+    let ended = scene.sluice.run(&["audit", "--undo", &begun, "-y"]).expect(0);
+    assert!(ended.out.contains("nothing to undo"), "{ended:?}");
+}
+
+#[test]
 fn what_has_no_opposite_says_so_and_each_line_is_a_command() {
     let scene = scene();
     create_table(&scene.cloud, "quotes", 1_000);
@@ -238,71 +286,6 @@ fn one_table_is_printed_with_its_indexes_and_its_charts_as_numbers() {
     assert!(ended.err.contains("did you mean quotes?"), "{ended:?}");
     let ended = scene.sluice.run(&["leases", "quotes"]).expect(0);
     assert!(ended.out.contains("no lease"), "{ended:?}");
-}
-
-/// What bash offers for `line`, asked as its own completion asks: words cut at its own breaks.
-fn completed(scene: &Scene, line: &str) -> Vec<String> {
-    let script = r#"
-        eval "$(sluice completions bash)"
-        COMP_LINE="$1"; COMP_POINT=${#COMP_LINE}; COMP_TYPE=9
-        read -r -a COMP_WORDS <<< "${1//:/ : }"
-        [[ "$1" == *" " ]] && COMP_WORDS+=("")
-        COMP_CWORD=$(( ${#COMP_WORDS[@]} - 1 ))
-        _clap_complete_sluice sluice "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
-        printf '%s\n' "${COMPREPLY[@]}"
-    "#;
-    let folder = std::path::Path::new(env!("CARGO_BIN_EXE_sluice")).parent().unwrap();
-    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
-    let mut shell = Command::new("bash");
-    shell.args(["--norc", "--noprofile", "-c", script, "bash", line]).env("PATH", path);
-    shell.env("SLUICE_STATE_DIR", scene.sluice.state.path());
-    shell.env("AWS_CONFIG_FILE", "/dev/null").env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
-    for name in ["AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID"] {
-        shell.env_remove(name);
-    }
-    let done = ended(&mut shell).expect(0);
-    done.out.lines().filter(|word| !word.is_empty()).map(str::to_owned).collect()
-}
-
-#[test]
-fn bash_completes_names_of_tables_streams_and_jobs() {
-    if Command::new("bash").arg("--version").output().is_err() {
-        return;
-    }
-    let scene = scene();
-    create_table(&scene.cloud, "quotes", 130);
-    create_table(&scene.cloud, "historical", 130);
-    create_stream(&scene.cloud, "restore-stream", 1);
-    let at = format!("sluice --endpoint-url {}", scene.server.endpoint);
-    // Nothing is known yet: a process beside asks, and the shell waits a little.
-    until("names are known", || {
-        let names = completed(&scene, &format!("{at} tables "));
-        (names.contains(&"quotes".to_owned()) && names.contains(&"historical".to_owned())).then_some(())
-    });
-    assert_eq!(completed(&scene, &format!("{at} restore -t quo")), ["quotes"]);
-    assert_eq!(completed(&scene, &format!("{at} capacity --stream rest")), ["restore-stream"]);
-    assert!(completed(&scene, "sluice rest").contains(&"restore".to_owned()));
-    let folder = tempfile::tempdir().unwrap();
-    let backup = folder.path().join("backup.csv");
-    write_csv64(&backup, (0..10).map(item));
-    let ended = scene.sluice.run(&["restore", backup.to_str().unwrap(), "-t", "quotes", "--json"]).expect(0);
-    let job = ended.last_json()["job"].as_str().unwrap().to_owned();
-    assert_eq!(completed(&scene, &format!("sluice jobs {}", &job[..3])), [job]);
-}
-
-#[test]
-fn a_shell_gets_no_names_and_no_words_where_nothing_answers() {
-    if Command::new("bash").arg("--version").output().is_err() {
-        return;
-    }
-    let server = Server::start(&[]);
-    let gone = server.endpoint.clone();
-    let (cloud, sluice) = (server.cloud(), Sluice::at(&gone));
-    server.stop();
-    let scene = Scene { cloud, sluice, server: Server::start(&[]) };
-    assert!(
-        completed(&scene, &format!("sluice --endpoint-url {gone} tables ")).iter().all(|word| word.starts_with('-'))
-    );
 }
 
 #[test]

@@ -13,8 +13,8 @@ use crossterm::event::{
     DisableBracketedPaste, DisableMouseCapture, EnableBracketedPaste, EnableMouseCapture, Event, EventStream,
 };
 use crossterm::terminal::{
-    BeginSynchronizedUpdate, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
-    enable_raw_mode,
+    BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
+    disable_raw_mode, enable_raw_mode,
 };
 use crossterm::{execute, queue};
 use futures::{Stream, StreamExt as _};
@@ -69,7 +69,8 @@ impl Drop for Held {
 fn take() -> io::Result<()> {
     TAKEN.store(true, Ordering::SeqCst);
     enable_raw_mode()?;
-    execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, cursor::Hide)
+    // GNU screen has no alternate screen unless told so: what is there would show through, and be left behind.
+    execute!(stdout(), EnterAlternateScreen, Clear(ClearType::All), EnableBracketedPaste, cursor::Hide)
 }
 
 fn give_back() {
@@ -80,6 +81,8 @@ fn give_back() {
             EndSynchronizedUpdate,
             DisableMouseCapture,
             DisableBracketedPaste,
+            Clear(ClearType::All),
+            cursor::MoveTo(0, 0),
             LeaveAlternateScreen,
             cursor::Show
         );

@@ -34,6 +34,16 @@ impl Terminal {
 
     /// Any program, with these variables.
     pub fn program(program: &Path, args: &[&str], variables: &[(&str, &str)], rows: u16, cols: u16) -> Self {
+        Self::showing(program, args, variables, (rows, cols), Shown::default())
+    }
+
+    fn showing(
+        program: &Path,
+        args: &[&str],
+        variables: &[(&str, &str)],
+        (rows, cols): (u16, u16),
+        shown: Shown,
+    ) -> Self {
         let pty = native_pty_system().openpty(size(rows, cols)).expect("this system has terminals");
         let mut command = CommandBuilder::new(program);
         command.args(args);
@@ -51,10 +61,11 @@ impl Terminal {
         let mut reader = pty.master.try_clone_reader().expect("the terminal can be read");
         let seen = screen.clone();
         let mut recording = Recording::begin(rows, cols);
+        let mut shown = shown;
         std::thread::spawn(move || {
             let mut bytes = [0; 8192];
             while let Ok(n @ 1..) = reader.read(&mut bytes) {
-                seen.lock().unwrap().process(&bytes[..n]);
+                seen.lock().unwrap().process(&shown.of(&bytes[..n]));
                 if let Some(recording) = &mut recording {
                     recording.add(&bytes[..n]);
                 }
@@ -141,6 +152,33 @@ impl Terminal {
     }
 }
 
+/// What of a program's bytes a terminal understands.
+#[derive(Default)]
+struct Shown {
+    /// It has no alternate screen, as GNU screen without `altscreen on`.
+    is_single: bool,
+    /// The beginning of a sequence whose end is still to come.
+    held: Vec<u8>,
+}
+
+/// To the alternate screen and back, up to the letter that says which.
+const SWITCH: &[u8] = b"\x1b[?1049";
+
+impl Shown {
+    fn of(&mut self, bytes: &[u8]) -> Vec<u8> {
+        if !self.is_single {
+            return bytes.to_vec();
+        }
+        self.held.extend_from_slice(bytes);
+        while let Some(at) = self.held.windows(SWITCH.len() + 1).position(|found| found.starts_with(SWITCH)) {
+            self.held.drain(at..=at + SWITCH.len());
+        }
+        let ends_in = (1..=SWITCH.len()).rev().find(|n| self.held.ends_with(&SWITCH[..*n])).unwrap_or(0);
+        let whole = self.held.len() - ends_in;
+        self.held.drain(..whole).collect()
+    }
+}
+
 /// What a terminal showed, as asciinema plays it: one file for all terminals of a run, one after the other.
 /// `SLUICE_TEST_RECORD` names it.
 struct Recording {
@@ -190,6 +228,25 @@ fn the_demo_opens_on_its_restore_follows_the_terminals_size_and_leaves_it_as_it_
     terminal.press("q");
     assert_eq!(terminal.end(), 0);
     until("the terminal is as it was", || terminal.is_restored().then_some(()));
+}
+
+#[test]
+fn where_there_is_no_alternate_screen_nothing_shows_through_and_nothing_is_left() {
+    let script = format!(
+        r#"i=0; while [ $i -lt 40 ]; do echo "line-$i of the shell, longer than a word"; i=$((i+1)); done
+        "{}" demo --records 20000; echo the shell goes on"#,
+        env!("CARGO_BIN_EXE_sluice")
+    );
+    let shown = Shown { is_single: true, ..Shown::default() };
+    let mut terminal = Terminal::showing(Path::new("sh"), &["-c", &script], &[], (30, 100), shown);
+    terminal.wait_for("of the shell");
+    terminal.wait_for("written");
+    assert!(!terminal.text().contains("of the shell"), "{}", terminal.text());
+    terminal.press("q");
+    terminal.wait_for("the shell goes on");
+    let text = terminal.text();
+    assert!(!text.contains("Tables") && text.starts_with("the demo's AWS ends with it"), "{text}");
+    assert_eq!(terminal.end(), 0);
 }
 
 #[test]

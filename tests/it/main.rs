@@ -10,6 +10,8 @@ mod backup;
 #[cfg(all(feature = "bigquery", feature = "local"))]
 mod bigquery;
 mod capacity;
+#[cfg(unix)]
+mod credentials;
 mod dead;
 mod errors;
 mod fan_out;

@@ -146,7 +146,7 @@ impl Service {
             ..Change::default()
         };
         let change: Option<&dyn Fn(bool) -> Change> = if operation.starts_with("Get") { None } else { Some(&change) };
-        self.guard.outside("bigquery", operation, change).map_err(|refused| {
+        self.guard.outside(operation, change).map_err(|refused| {
             let class = match refused {
                 Refused::ReadOnly => Class::ReadOnly,
                 Refused::DryRun => Class::DryRun,

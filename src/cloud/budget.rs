@@ -1,10 +1,9 @@
-//! How much is asked of AWS: requests counted by service, CloudWatch's metrics by price, and a rate above which
-//! questions wait for their turn.
+//! How much is asked of AWS: questions, CloudWatch's metrics by their price, and a rate above which questions wait for
+//! their turn.
 //!
 //! Records are none of its business: a job's pace holds those. What has a budget are the questions that a console or a
 //! command asks about tables, streams and metrics, so that an account of a thousand tables gets no storm of them.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,21 +22,14 @@ pub const DOLLARS_PER_1000_METRICS: f64 = 0.01;
 /// What was asked so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
-    /// Requests by service, all kinds, retries too.
-    pub requests: BTreeMap<String, u64>,
+    /// Questions that had their turn: what the budget holds.
+    pub questions: u64,
     /// Metrics that CloudWatch was asked for: what it bills.
     pub metrics: u64,
     /// Questions that wait for their turn now.
     pub waiting: usize,
     /// Questions that had to wait so far.
     pub held_back: u64,
-}
-
-impl Asked {
-    /// Requests to all services together.
-    pub fn all(&self) -> u64 {
-        self.requests.values().sum()
-    }
 }
 
 /// A token bucket of one second. Pure: the time is told.
@@ -69,7 +61,7 @@ pub struct Budget {
     bucket: Mutex<Bucket>,
     /// First come, first served.
     turn: tokio::sync::Mutex<()>,
-    requests: Mutex<BTreeMap<String, u64>>,
+    questions: AtomicU64,
     metrics: AtomicU64,
     waiting: AtomicUsize,
     held_back: AtomicU64,
@@ -87,7 +79,7 @@ impl Budget {
             began: Instant::now(),
             bucket: Mutex::new(bucket),
             turn: tokio::sync::Mutex::default(),
-            requests: Mutex::default(),
+            questions: AtomicU64::new(0),
             metrics: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             held_back: AtomicU64::new(0),
@@ -108,6 +100,11 @@ impl Budget {
 
     /// Waits until a question may be asked.
     pub async fn turn(&self) {
+        self.wait_for_turn().await;
+        self.questions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    async fn wait_for_turn(&self) {
         let take = || locked(&self.bucket).take(self.began.elapsed());
         if let Ok(_turn) = self.turn.try_lock()
             && take().is_ok()
@@ -122,15 +119,6 @@ impl Budget {
         }
     }
 
-    /// A request to `service` is on its way.
-    pub(super) fn sent(&self, service: &str) {
-        let mut requests = locked(&self.requests);
-        match requests.get_mut(service) {
-            Some(count) => *count += 1,
-            None => drop(requests.insert(service.to_owned(), 1)),
-        }
-    }
-
     /// CloudWatch is asked for so many metrics.
     pub(super) fn metrics(&self, count: usize) {
         self.metrics.fetch_add(count as u64, Ordering::Relaxed);
@@ -139,7 +127,7 @@ impl Budget {
     /// What was asked so far.
     pub fn asked(&self) -> Asked {
         Asked {
-            requests: locked(&self.requests).clone(),
+            questions: self.questions.load(Ordering::Relaxed),
             metrics: self.metrics.load(Ordering::Relaxed),
             waiting: self.waiting.load(Ordering::Relaxed),
             held_back: self.held_back.load(Ordering::Relaxed),
@@ -204,20 +192,8 @@ mod tests {
         let mut second = Box::pin(budget.turn());
         assert!(second.as_mut().now_or_never().is_none());
         assert_eq!((budget.asked().waiting, budget.asked().held_back), (1, 1));
-        // Broken off, it waits no more.
+        // Broken off, it waits no more, and was not asked.
         drop(second);
-        assert_eq!(budget.asked().waiting, 0);
-    }
-
-    #[test]
-    fn requests_are_counted_by_service() {
-        let budget = Budget::new(1.0);
-        for service in ["dynamodb", "cloudwatch", "dynamodb"] {
-            budget.sent(service);
-        }
-        budget.metrics(500);
-        let asked = budget.asked();
-        assert_eq!(asked.requests.get("dynamodb"), Some(&2));
-        assert_eq!(asked.metrics, 500);
+        assert_eq!((budget.asked().waiting, budget.asked().questions), (0, 1));
     }
 }

@@ -242,14 +242,8 @@ impl Guard {
     ///
     /// # Errors
     /// The mode does not let it through.
-    pub fn outside(
-        &self,
-        service: &str,
-        operation: &str,
-        change: Option<&dyn Fn(bool) -> Change>,
-    ) -> Result<(), Refused> {
+    pub fn outside(&self, operation: &str, change: Option<&dyn Fn(bool) -> Change>) -> Result<(), Refused> {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        self.budget.sent(service);
         change.map_or(Ok(()), |change| self.judge(operation, change))
     }
 
@@ -336,7 +330,6 @@ impl Intercept for Gate {
         };
         self.0.requests.fetch_add(1, Ordering::Relaxed);
         let service = metadata.service().to_ascii_lowercase();
-        self.0.budget.sent(&service);
         let operation = metadata.name().to_owned();
         if only_reads(&service, &operation) {
             return Ok(());
@@ -415,12 +408,12 @@ mod tests {
             request: "{}".into(),
             ..Change::default()
         };
-        let of = |mode| Guard::new(mode, Arc::new(NoWitness)).outside("bigquery", "InsertTable", Some(&change));
+        let of = |mode| Guard::new(mode, Arc::new(NoWitness)).outside("InsertTable", Some(&change));
         assert_eq!(of(Mode::ReadOnly), Err(Refused::ReadOnly));
         assert_eq!(of(Mode::DryRun), Err(Refused::DryRun));
         assert_eq!(of(Mode::Normal), Ok(()));
         let reading = Guard::new(Mode::ReadOnly, Arc::new(NoWitness));
-        assert_eq!(reading.outside("bigquery", "GetTable", None), Ok(()));
+        assert_eq!(reading.outside("GetTable", None), Ok(()));
         assert_eq!(reading.requests(), 1);
         let shown = change(true).as_aws_command();
         assert!(

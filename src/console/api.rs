@@ -1,4 +1,4 @@
-//! What the console asks of AWS, as its header tells it: requests a second, what CloudWatch bills for an hour of it, and
+//! What the console asks of AWS, as its header tells it: questions a second, what CloudWatch bills for an hour of it, and
 //! whether the budget holds anything back.
 
 use std::collections::VecDeque;

@@ -213,9 +213,9 @@ pub struct App {
     pub account: Option<String>,
     /// When the credentials expire, ms since epoch.
     pub credentials_expire_ms: Option<i64>,
-    /// AWS requests a second, over the last ones.
-    pub requests_per_second: f64,
-    pub(super) requests_seen: Option<(i64, u64)>,
+    /// Questions to AWS a second, over the last ones.
+    pub questions_per_second: f64,
+    pub(super) questions_seen: Option<(i64, u64)>,
     /// What is asked of AWS.
     pub api: Api,
     /// Columns and rows of the terminal.
@@ -358,8 +358,8 @@ impl App {
             kept: Kept::default(),
             account: None,
             credentials_expire_ms: None,
-            requests_per_second: 0.0,
-            requests_seen: None,
+            questions_per_second: 0.0,
+            questions_seen: None,
             api: Api::default(),
             size: (80, 24),
             identified_ms: None,

@@ -238,7 +238,7 @@ async fn tick(budget: Arc<Budget>, to: mpsc::Sender<Msg>) {
     loop {
         ticks.tick().await;
         let asked = budget.asked();
-        let tick = Msg::Tick { now_ms: now_ms(), requests: asked.all() };
+        let tick = Msg::Tick { now_ms: now_ms(), questions: asked.questions };
         if to.send(Msg::Api(asked, budget.per_second())).await.is_err() || to.send(tick).await.is_err() {
             return;
         }

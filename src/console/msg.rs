@@ -57,8 +57,8 @@ pub enum Msg {
     Tick {
         /// Now, ms since epoch.
         now_ms: i64,
-        /// AWS requests that this console has sent so far.
-        requests: u64,
+        /// Questions to AWS that had their turn so far.
+        questions: u64,
     },
     /// Who the credentials belong to.
     Account(Result<String, CloudError>),

@@ -199,7 +199,7 @@ impl Tester {
         self.send(Msg::Resized);
         self.runtime.step().await.unwrap();
         while self.runtime.app.dirty && !self.runtime.app.done {
-            self.send(Msg::Tick { now_ms: self.runtime.app.now_ms, requests: 0 });
+            self.send(Msg::Tick { now_ms: self.runtime.app.now_ms, questions: 0 });
             self.runtime.step().await.unwrap();
         }
         self.screen()
@@ -266,7 +266,7 @@ impl Tester {
 
     /// Time goes on.
     pub(super) async fn pass(&mut self, ms: i64) {
-        self.send(Msg::Tick { now_ms: self.runtime.app.now_ms + ms, requests: 0 });
+        self.send(Msg::Tick { now_ms: self.runtime.app.now_ms + ms, questions: 0 });
         self.look().await;
     }
 

@@ -124,7 +124,7 @@ fn taken(app: &mut App, msg: Msg) -> Vec<Effect> {
         Msg::Paste(text) => return super::keys::pasted(app, &text),
         Msg::Resized => {}
         Msg::Shutdown => app.done = true,
-        Msg::Tick { now_ms, requests } => return tick(app, now_ms, requests),
+        Msg::Tick { now_ms, questions } => return tick(app, now_ms, questions),
         Msg::Account(answer) => {
             if let Some(account) = app.account_of(answer) {
                 app.account = Some(account);
@@ -306,7 +306,7 @@ fn taken(app: &mut App, msg: Msg) -> Vec<Effect> {
     Vec::new()
 }
 
-fn tick(app: &mut App, now_ms: i64, requests: u64) -> Vec<Effect> {
+fn tick(app: &mut App, now_ms: i64, questions: u64) -> Vec<Effect> {
     // Everything that a tick alone moves is shown to the second.
     if now_ms / 1000 != app.now_ms / 1000 {
         app.dirty = true;
@@ -316,13 +316,13 @@ fn tick(app: &mut App, now_ms: i64, requests: u64) -> Vec<Effect> {
         app.dirty = true;
     }
     super::playback::tick(app);
-    match app.requests_seen {
+    match app.questions_seen {
         Some((at, seen)) if now_ms - at >= 2000 => {
-            app.requests_per_second = requests.saturating_sub(seen) as f64 * 1000.0 / (now_ms - at) as f64;
-            app.requests_seen = Some((now_ms, requests));
+            app.questions_per_second = questions.saturating_sub(seen) as f64 * 1000.0 / (now_ms - at) as f64;
+            app.questions_seen = Some((now_ms, questions));
         }
         Some(_) => {}
-        None => app.requests_seen = Some((now_ms, requests)),
+        None => app.questions_seen = Some((now_ms, questions)),
     }
     if app.notice.as_ref().is_some_and(|notice| now_ms - notice.at_ms > NOTICE_MS) {
         app.notice = None;

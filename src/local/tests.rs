@@ -149,6 +149,6 @@ async fn metrics_are_asked_for_five_hundred_a_call_and_counted() {
     let series = metrics::series(&cloud, &queries, 0, 3_600_000, 60).await.unwrap();
     assert_eq!(series.len(), 1_200);
     let asked = cloud.budget().asked();
-    assert_eq!((asked.requests.get("cloudwatch"), asked.metrics), (Some(&3), 1_200));
+    assert_eq!((cloud.guard.requests(), asked.questions, asked.metrics), (3, 3, 1_200));
     local.stop().await.unwrap();
 }

@@ -130,7 +130,7 @@ impl Desk {
 
     fn pass(&mut self, ms: i64) {
         let now_ms = self.app.now_ms + ms;
-        let effects = update(&mut self.app, Msg::Tick { now_ms, requests: 0 });
+        let effects = update(&mut self.app, Msg::Tick { now_ms, questions: 0 });
         self.take(effects);
     }
 

@@ -22,7 +22,7 @@ async fn a_dead_letter_is_edited_by_another_program_while_the_console_goes_on_an
     let frames = tester.runtime.frames;
     tester.keys.unbounded_send(Ok(Event::Key(KeyEvent::new(KeyCode::Char('q'), KeyModifiers::NONE)))).unwrap();
     for _ in 0..3 {
-        tester.send(Msg::Tick { now_ms: NOW_MS + 5_000, requests: 0 });
+        tester.send(Msg::Tick { now_ms: NOW_MS + 5_000, questions: 0 });
         assert!(tester.runtime.step().await.unwrap());
     }
     assert_eq!(tester.runtime.app.now_ms, NOW_MS + 5_000, "what happens elsewhere goes on");

@@ -428,7 +428,7 @@ fn what_a_filter_must_know_is_described_in_pages_of_which_one_is_under_way() {
     let mut under_way: Option<(Request, Vec<String>)> = None;
     for step in 0..2_000 {
         let now_ms = NOW_MS + step * 300;
-        for effect in update(&mut app, Msg::Tick { now_ms, requests: 0 }) {
+        for effect in update(&mut app, Msg::Tick { now_ms, questions: 0 }) {
             if let Effect::LoadTables(request, names) = effect {
                 assert!(under_way.is_none(), "one page at a time");
                 under_way = Some((request, names));
@@ -464,7 +464,7 @@ fn without_a_filter_only_what_is_on_screen_is_described() {
     let mut wanted = 0;
     for step in 0..300 {
         let now_ms = NOW_MS + step * 300;
-        for effect in update(&mut app, Msg::Tick { now_ms, requests: 0 }) {
+        for effect in update(&mut app, Msg::Tick { now_ms, questions: 0 }) {
             if let Effect::LoadTables(request, names) = effect {
                 wanted = wanted.max(names.len());
                 let tables = asked_for(&app, &names);
@@ -483,7 +483,7 @@ fn what_depends_on_cloudwatch_is_asked_about_in_pages_and_not_again_at_once() {
     let mut asked: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
     for step in 0..400 {
         let now_ms = NOW_MS + step * 500;
-        for effect in update(&mut app, Msg::Tick { now_ms, requests: 0 }) {
+        for effect in update(&mut app, Msg::Tick { now_ms, questions: 0 }) {
             match effect {
                 Effect::LoadTables(request, names) => {
                     let tables = asked_for(&app, &names);

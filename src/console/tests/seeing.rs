@@ -61,12 +61,12 @@ async fn nothing_is_drawn_while_nothing_changes() {
     tester.look().await;
     let frames = tester.runtime.frames;
     for _ in 0..3 {
-        tester.send(Msg::Tick { now_ms: NOW_MS + 100, requests: 0 });
+        tester.send(Msg::Tick { now_ms: NOW_MS + 100, questions: 0 });
         tester.runtime.step().await.unwrap();
     }
     assert!(!tester.runtime.app.dirty);
     assert_eq!(tester.runtime.frames, frames);
-    tester.send(Msg::Tick { now_ms: NOW_MS + 1000, requests: 0 });
+    tester.send(Msg::Tick { now_ms: NOW_MS + 1000, questions: 0 });
     tester.runtime.step().await.unwrap();
     assert!(tester.runtime.app.dirty, "the clock went on by a second");
 }
@@ -259,7 +259,7 @@ async fn the_header_tells_what_is_asked_of_aws_and_a_hint_what_is_held_back() {
     let mut tester = Tester::open(Screen::Tables, Mode::Normal, (120, 40));
     let asked = |metrics, waiting| crate::cloud::budget::Asked { metrics, waiting, ..Default::default() };
     for second in 0..60 {
-        tester.send(Msg::Tick { now_ms: NOW_MS + second * 1_000, requests: second as u64 * 3 });
+        tester.send(Msg::Tick { now_ms: NOW_MS + second * 1_000, questions: second as u64 * 3 });
         tester.send(Msg::Api(asked(second as u64 * 2, if second < 50 { 0 } else { 12 }), 10.0));
         tester.look().await;
     }
@@ -302,7 +302,7 @@ fn a_thousand_tables_make_no_storm() {
             queue.extend(crate::console::update::update(&mut app, answer));
         }
         most = most.max(calls - before);
-        queue.extend(crate::console::update::update(&mut app, Msg::Tick { now_ms: NOW_MS + tick * 250, requests: 0 }));
+        queue.extend(crate::console::update::update(&mut app, Msg::Tick { now_ms: NOW_MS + tick * 250, questions: 0 }));
     }
     assert!(calls / 60 <= 10, "{calls} calls in a minute");
     assert!(most <= 60, "{most} calls at once");

@@ -109,7 +109,7 @@ fn state(app: &App, of: impl Fn(Style) -> Style, width: u16) -> Vec<Part> {
     parts
 }
 
-/// Requests a second, of how many questions the budget allows, and what CloudWatch bills for an hour of what it is asked.
+/// Questions a second, how many of them the budget allows, and what CloudWatch bills for an hour of what it is asked.
 fn api(app: &App, with_bill: bool) -> (String, Style) {
     let bill = match app.api.dollars_per_hour().filter(|_| with_bill) {
         Some(dollars_an_hour) => format!(" cw {}/h", dollars(dollars_an_hour)),
@@ -117,7 +117,7 @@ fn api(app: &App, with_bill: bool) -> (String, Style) {
     };
     let held = app.api.asked.waiting;
     let budget = if app.api.budget > 0.0 { format!(" of {}", rate(app.api.budget)) } else { String::new() };
-    let words = format!("api {}{budget}/s{bill}", rate(app.requests_per_second));
+    let words = format!("api {}{budget}/s{bill}", rate(app.questions_per_second));
     if held > 0 { (format!("{words} {held} held   "), app.theme.warn) } else { (format!("{words}   "), app.theme.dim) }
 }
 

@@ -540,6 +540,17 @@ impl App {
             // What was looked for among those of another job would hide some of this one's.
             self.letters_list.filter.clear();
         }
+    /// To the screen that is so many from the first on the way down to this one.
+    pub(super) fn back_to(&mut self, at: usize) -> Vec<Effect> {
+        let mut behind = self.behind.clone();
+        if at >= behind.len() {
+            return Vec::new();
+        }
+        let screen = behind.swap_remove(at);
+        behind.truncate(at);
+        self.show(screen, behind)
+    }
+
         self.decision_at = 0;
         self.index_at = 0;
         let mut effects = vec![self.watch()];

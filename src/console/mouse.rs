@@ -28,6 +28,8 @@ pub enum Target {
     Field(usize),
     /// What a key does.
     Does(Action),
+    /// A screen on the way down to this one, counted from the first.
+    Behind(usize),
     /// The lines of a chart, from when to when, ms since epoch.
     Plot(i64, i64),
     /// What lies over the screen: what is below can't be pointed at.
@@ -141,6 +143,7 @@ fn press(app: &mut App, found: Option<(Rect, Target)>, column: u16) -> Vec<Effec
             Vec::new()
         }
         Target::Does(action) => keys::act(app, action),
+        Target::Behind(at) => app.back_to(at),
         Target::Plot(from_ms, to_ms) => {
             app.time.cursor_ms = Some(moment(area, from_ms, to_ms, column));
             app.time.hovers = false;

@@ -33,6 +33,26 @@ async fn headers_sort_tabs_and_the_footers_keys_do_what_they_say() {
 }
 
 #[tokio::test]
+async fn each_step_of_the_way_down_can_be_clicked() {
+    let mut tester = Tester::watching(r7f3a(), Mode::Normal, (120, 40));
+    tester.press("i").await;
+    let screen = tester.look().await;
+    assert!(screen.contains("Jobs › r-7f3a › historical"), "{screen}");
+    let (x, y) = tester.find("r-7f3a › historical").await;
+    // What is on screen is nowhere to go to, nor is what stands between.
+    for offset in ["r-7f3a › ".chars().count(), "r-7f3a".len() + 1] {
+        tester.mouse(LEFT, x + offset as u16, y).await;
+        assert_eq!(tester.runtime.app.screen, Screen::Table("historical".into()));
+    }
+    tester.mouse(LEFT, x + 2, y).await;
+    assert_eq!((&tester.runtime.app.screen, tester.runtime.app.behind.len()), (&r7f3a(), 1));
+    tester.press("i").await;
+    let (x, y) = tester.find("Jobs › r-7f3a").await;
+    tester.mouse(LEFT, x, y).await;
+    assert_eq!((&tester.runtime.app.screen, tester.runtime.app.behind.len()), (&Screen::Jobs, 0));
+}
+
+#[tokio::test]
 async fn the_wheel_scrolls_lists_and_leaves_forms_alone() {
     let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 40));
     tester.mouse(MouseEventKind::ScrollDown, 10, 10).await;

@@ -201,25 +201,29 @@ pub fn draw_tabs(buf: &mut Buffer, area: Rect, app: &App) {
     let keys = Line::styled(words.join("  "), theme.dim);
     write_right(buf, area, 0, &keys);
     let between = usize::from(area.width).saturating_sub(tabs.width() + keys.width() + 2);
-    let crumbs = Line::styled(crumbs(app, between), theme.dim);
-    write(buf, Rect { x: area.x + tabs.width() as u16, width: between as u16, ..area }, 0, &crumbs);
+    draw_crumbs(buf, Rect { x: area.x + tabs.width() as u16, width: between as u16, ..area }, app);
 }
 
 /// The way down to what is on screen, clipped from the left; nothing on a list, which the tabs show.
-fn crumbs(app: &App, width: usize) -> String {
-    if app.behind.is_empty() || width < 12 {
-        return String::new();
+fn draw_crumbs(buf: &mut Buffer, area: Rect, app: &App) {
+    if app.behind.is_empty() || area.width < 12 {
+        return;
     }
     let arrow = if app.theme.glyphs.braille { " › " } else { " > " };
-    let mut names: Vec<String> = app.crumbs().iter().map(|name| shown(name)).collect();
+    let names: Vec<String> = app.crumbs().iter().map(|name| shown(name)).collect();
     // Room for the mark of a bookmark and of what was left out.
-    let room = width.saturating_sub(4);
-    let mut is_clipped = false;
-    while names.len() > 1 && Span::raw(names.join(arrow)).width() > room {
-        names.remove(0);
-        is_clipped = true;
+    let room = usize::from(area.width) - 4;
+    let mut first = 0;
+    while first + 1 < names.len() && Span::raw(names[first..].join(arrow)).width() > room {
+        first += 1;
     }
-    let words = names.join(arrow);
-    let marked = app.marked(clip(&words, room), || app.spot());
-    if is_clipped { format!("…{marked}") } else { marked }
+    let marked = app.marked(clip(&names[first..].join(arrow), room), || app.spot());
+    let cut = if first > 0 { "…" } else { "" };
+    write(buf, area, 0, &Line::styled(format!("{cut}{marked}"), app.theme.dim));
+    let mut x = area.x + Span::raw(cut).width() as u16;
+    for (at, name) in names.iter().enumerate().take(app.behind.len()).skip(first) {
+        let width = Span::raw(name).width() as u16;
+        mark(Rect { x, width, ..area }.intersection(area), Target::Behind(at));
+        x = x.saturating_add(width + Span::raw(arrow).width() as u16);
+    }
 }

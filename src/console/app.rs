@@ -531,15 +531,6 @@ impl App {
         }
     }
 
-    pub(super) fn arrived(&mut self, from: &Screen) -> Vec<Effect> {
-        self.bring_time(from);
-        self.letters_list.select_first();
-        if let (Screen::Dead(id), Some((of, ..))) = (&self.screen, &self.letters)
-            && id != of
-        {
-            // What was looked for among those of another job would hide some of this one's.
-            self.letters_list.filter.clear();
-        }
     /// To the screen that is so many from the first on the way down to this one.
     pub(super) fn back_to(&mut self, at: usize) -> Vec<Effect> {
         let mut behind = self.behind.clone();
@@ -559,3 +550,12 @@ impl App {
         effects
     }
 }
+    pub(super) fn arrived(&mut self, from: &Screen) -> Vec<Effect> {
+        self.bring_time(from);
+        self.letters_list.select_first();
+        if let (Screen::Dead(id), Some((of, ..))) = (&self.screen, &self.letters)
+            && id != of
+        {
+            // What was looked for among those of another job would hide some of this one's.
+            self.letters_list.filter.clear();
+        }

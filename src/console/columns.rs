@@ -40,9 +40,14 @@ pub enum List {
 pub const LISTS: [List; 7] =
     [List::Tables, List::Streams, List::Shards, List::Mappings, List::Jobs, List::Letters, List::EventTables];
 
+/// The header of the column that only a list of several regions has.
+const REGION: &str = "REGION";
+/// What is known of a row of which nothing but its name and its context is.
+pub const KNOWN_OF_NAMES: [&str; 2] = ["name", "region"];
+
 const TABLES: &[Field] = &[
     Field::new("name", Kind::Words, "TABLE").also(&["table"]),
-    Field::new("region", Kind::Words, ""),
+    Field::new("region", Kind::Words, REGION),
     Field::new("status", Kind::Words, "STATUS"),
     Field::new("items", Kind::Count, "ITEMS"),
     Field::new("size", Kind::Bytes, "SIZE").also(&["bytes"]),
@@ -58,7 +63,7 @@ const TABLES: &[Field] = &[
 
 const STREAMS: &[Field] = &[
     Field::new("name", Kind::Words, "STREAM").also(&["stream"]),
-    Field::new("region", Kind::Words, ""),
+    Field::new("region", Kind::Words, REGION),
     Field::new("status", Kind::Words, "STATUS"),
     Field::new("mode", Kind::Words, "MODE").also(&["billing"]),
     Field::new("shards", Kind::Count, "SHARDS"),
@@ -155,9 +160,9 @@ impl List {
         }
     }
 
-    /// What it can be sorted by: the columns on screen.
-    pub fn columns(self) -> impl Iterator<Item = &'static Field> + Clone {
-        self.fields().iter().filter(|field| !field.title.is_empty())
+    /// What it can be sorted by: the columns on screen, where it holds several regions theirs too.
+    pub fn columns(self, is_many: bool) -> impl Iterator<Item = &'static Field> + Clone {
+        self.fields().iter().filter(move |field| !field.title.is_empty() && (is_many || field.title != REGION))
     }
 
     /// As the memory and messages name it.
@@ -180,8 +185,8 @@ impl List {
     }
 
     /// Sorts `list` by the column so many further on.
-    pub fn next_sort(self, list: &mut Listing, by: isize) {
-        let columns: Vec<&Field> = self.columns().collect();
+    pub fn next_sort(self, list: &mut Listing, is_many: bool, by: isize) {
+        let columns: Vec<&Field> = self.columns(is_many).collect();
         let here = self.sorted_by(list).name;
         let at = columns.iter().position(|field| field.name == here).unwrap_or(0);
         let to = (at as isize + by).rem_euclid(columns.len().max(1) as isize) as usize;
@@ -644,18 +649,20 @@ mod tests {
 
     #[test]
     fn every_column_can_be_sorted_by_both_ways_and_comes_round() {
-        for list in LISTS {
+        for (list, is_many) in LISTS.into_iter().flat_map(|list| [(list, false), (list, true)]) {
             let mut listing = Listing::default();
             let mut seen = Vec::new();
-            for _ in list.columns() {
+            for _ in list.columns(is_many) {
                 seen.push(list.sorted_by(&listing).name);
-                list.next_sort(&mut listing, 1);
+                list.next_sort(&mut listing, is_many, 1);
             }
-            let names: Vec<&str> = list.columns().map(|field| field.name).collect();
+            let names: Vec<&str> = list.columns(is_many).map(|field| field.name).collect();
             assert_eq!(seen, names, "{list:?}");
             assert_eq!(list.sorted_by(&listing).name, names[0]);
-            list.next_sort(&mut listing, -1);
+            list.next_sort(&mut listing, is_many, -1);
             assert_eq!(Some(&list.sorted_by(&listing).name), names.last());
+            let has_regions = is_many && matches!(list, List::Tables | List::Streams);
+            assert_eq!(names.contains(&"region"), has_regions, "{list:?}");
         }
     }
 

@@ -457,10 +457,11 @@ fn typed(app: &mut App, text: &str) -> Ran {
 }
 
 fn sort(app: &mut App, words: &[&str]) -> Ran {
+    let is_many = app.is_many();
     let (of, list) = app.list_on_screen().ok_or("nothing is listed here: go to a list first")?;
-    let names: Vec<&str> = of.columns().map(|field| field.name).collect();
+    let names: Vec<&str> = of.columns(is_many).map(|field| field.name).collect();
     let wanted = words[0].to_lowercase();
-    let field = of.columns().find(|field| field.name == wanted || field.also.contains(&wanted.as_str()));
+    let field = of.columns(is_many).find(|field| field.name == wanted || field.also.contains(&wanted.as_str()));
     let field = field.ok_or_else(|| format!("there is no column {:?} here{}", words[0], near(words[0], &names)))?;
     list.sort.by = Some(field.name);
     list.sort.reversed = false;
@@ -474,7 +475,7 @@ fn sort(app: &mut App, words: &[&str]) -> Ran {
 }
 
 fn columns(app: &App) -> Vec<(String, String)> {
-    let columns = List::of(&app.screen).map(List::columns);
+    let columns = List::of(&app.screen).map(|list| list.columns(app.is_many()));
     columns.into_iter().flatten().map(|field| (field.name.to_owned(), field.title.to_lowercase())).collect()
 }
 

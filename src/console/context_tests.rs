@@ -219,8 +219,10 @@ async fn tables_of_two_regions_stand_side_by_side_in_one_list() {
         ("sessions", "eu-west-1"),
     ];
     assert_eq!(rows, expected.map(|(name, region)| (name.to_owned(), region.to_owned())));
-    // By region, and only one of them.
-    tester.runtime.app.tables_list.sort.by = Some("region");
+    // By region, the column after the name, and only one of them.
+    tester.press("s").await;
+    let screen = tester.look().await;
+    assert!(screen.contains("sort: region") && screen.contains("REGION ▲"), "{screen}");
     assert_eq!(tester.runtime.app.table_rows()[3].region, "us-east-1");
     let fields = crate::console::columns::List::Tables.fields();
     tester.runtime.app.tables_list.filter.set("region=us-east-1", fields);

@@ -2,7 +2,7 @@
 
 use super::app::{App, Screen};
 use super::backup;
-use super::columns::{Arranged, List, Named};
+use super::columns::{Arranged, KNOWN_OF_NAMES, List, Named};
 use super::effect::Effect;
 use super::filter::Verdict;
 use super::form::Name;
@@ -131,9 +131,9 @@ impl App {
         if self.screen != Screen::Tables {
             return Vec::new();
         }
-        let is_sorted_by_name = List::Tables.sorted_by(&self.tables_list).name == "name";
+        let is_sorted_by_known = KNOWN_OF_NAMES.contains(&List::Tables.sorted_by(&self.tables_list).name);
         let filter = self.tables_list.filter.filter();
-        if is_sorted_by_name && !filter.compares_more_than(&["name", "region"]) {
+        if is_sorted_by_known && !filter.compares_more_than(&KNOWN_OF_NAMES) {
             return Vec::new();
         }
         // What was kept from another day is described anew; what its name alone rules out is not.
@@ -149,8 +149,8 @@ impl App {
             return Vec::new();
         }
         let Arranged { rows, unknown } = self.arranged_streams();
-        let is_sorted_by_name = List::Streams.sorted_by(&self.streams_list).name == "name";
-        let rows = rows.into_iter().filter(|_| !is_sorted_by_name);
+        let is_sorted_by_known = KNOWN_OF_NAMES.contains(&List::Streams.sorted_by(&self.streams_list).name);
+        let rows = rows.into_iter().filter(|_| !is_sorted_by_known);
         let undescribed = unknown.into_iter().chain(rows).filter(|row| row.is_here && row.stream.status.is_empty());
         undescribed.take(PAGE).map(|row| row.stream.name.clone()).collect()
     }

@@ -253,8 +253,9 @@ pub(super) fn accept(app: &mut App, mut prompt: Prompt) -> Vec<Effect> {
 
 /// Sorts the list on screen by the column with this header; by the one that it is sorted by, the other way round.
 pub(super) fn sort_by(app: &mut App, title: &str) -> Vec<Effect> {
+    let is_many = app.is_many();
     let Some((of, list)) = app.list_on_screen() else { return Vec::new() };
-    let Some(field) = of.columns().find(|field| field.title == title) else { return Vec::new() };
+    let Some(field) = of.columns(is_many).find(|field| field.title == title) else { return Vec::new() };
     list.sort.reversed = of.sorted_by(list).name == field.name && !list.sort.reversed;
     list.sort.by = Some(field.name);
     app.due()
@@ -343,10 +344,11 @@ fn done_on_screen(app: &mut App, action: Action) -> Vec<Effect> {
             return app.due();
         }
         Action::Sort | Action::SortBack | Action::SortReverse => {
+            let is_many = app.is_many();
             if let Some((of, list)) = app.list_on_screen() {
                 match action {
-                    Action::Sort => of.next_sort(list, 1),
-                    Action::SortBack => of.next_sort(list, -1),
+                    Action::Sort => of.next_sort(list, is_many, 1),
+                    Action::SortBack => of.next_sort(list, is_many, -1),
                     _ => list.sort.reversed = !list.sort.reversed,
                 }
                 return app.due();

@@ -247,7 +247,7 @@ impl App {
                 listing.filter.clear();
             }
             filtered |= !listing.filter.is_empty();
-            let column = list.columns().find(|field| Some(field.name) == kept.sort.as_deref());
+            let column = list.columns(true).find(|field| Some(field.name) == kept.sort.as_deref());
             listing.sort.by = column.map(|field| field.name);
             listing.sort.reversed = kept.reversed;
         }

@@ -17,7 +17,7 @@ use crate::capacity::Resource;
 use crate::cloud::inventory::Table;
 use crate::cloud::price;
 use crate::console::app::App;
-use crate::console::columns::{Arranged, List};
+use crate::console::columns::{Arranged, KNOWN_OF_NAMES, List};
 use crate::console::keymap::{Action, Scope};
 use crate::console::load::{TableLoad, TableRow};
 use crate::console::spot::Spot;
@@ -54,7 +54,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
     let undescribed = rows.iter().filter(|row| row.table.is_none()).count();
     let of_known = match undescribed {
         0 => String::new(),
-        _ if List::Tables.sorted_by(list).name == "name" => String::new(),
+        _ if KNOWN_OF_NAMES.contains(&List::Tables.sorted_by(list).name) => String::new(),
         n => format!("of the {} described ", rows.len() - n),
     };
     let is_many = app.is_many();

@@ -158,6 +158,15 @@ pub struct Place {
 /// Minutes of one metric, by their start in ms since epoch.
 pub type Minutes = BTreeMap<i64, f64>;
 
+/// When a table was described last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Described {
+    /// Ms since epoch.
+    pub at_ms: i64,
+    /// It was as the time before.
+    pub is_same: bool,
+}
+
 /// The whole state.
 #[derive(Debug)]
 pub struct App {
@@ -228,8 +237,8 @@ pub struct App {
     pub tables: Loaded<Table>,
     /// The one table that was asked for by itself, and when, ms since epoch.
     pub(super) table_asked: Option<(String, i64)>,
-    /// When each table was described, ms since epoch.
-    pub(super) described_ms: HashMap<String, i64>,
+    /// When each table was described.
+    pub(super) described: HashMap<String, Described>,
     /// How the tables are listed.
     pub tables_list: Listing,
     /// Minutes of consumed WCU by table.
@@ -367,7 +376,7 @@ impl App {
             table_names: Loaded::default(),
             tables: Loaded::default(),
             table_asked: None,
-            described_ms: HashMap::new(),
+            described: HashMap::new(),
             tables_list: Listing::default(),
             consumed: HashMap::new(),
             throttled: HashMap::new(),
@@ -542,14 +551,6 @@ impl App {
         self.show(screen, behind)
     }
 
-        self.decision_at = 0;
-        self.index_at = 0;
-        let mut effects = vec![self.watch()];
-        effects.extend(self.left_tail());
-        effects.extend(self.due());
-        effects
-    }
-}
     pub(super) fn arrived(&mut self, from: &Screen) -> Vec<Effect> {
         self.bring_time(from);
         self.letters_list.select_first();
@@ -559,3 +560,11 @@ impl App {
             // What was looked for among those of another job would hide some of this one's.
             self.letters_list.filter.clear();
         }
+        self.decision_at = 0;
+        self.index_at = 0;
+        let mut effects = vec![self.watch()];
+        effects.extend(self.left_tail());
+        effects.extend(self.due());
+        effects
+    }
+}

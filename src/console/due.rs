@@ -14,6 +14,8 @@ use crate::jobs::spec::Spec;
 const IDENTIFY_MS: i64 = 60_000;
 /// How often lists are asked for, ms.
 const LIST_MS: i64 = 5000;
+/// How often a row of a list that stayed as it was is described, ms: its age is a warning from 15 s on.
+const CALM_MS: i64 = 10_000;
 /// How often while something is being changed, ms.
 const CHANGING_MS: i64 = 1000;
 /// How often the shards of a table's changes are listed, ms: `DescribeStream` is ten a second for the account.
@@ -137,7 +139,7 @@ impl App {
             return Vec::new();
         }
         // What was kept from another day is described anew; what its name alone rules out is not.
-        let is_old = |name: &&String| self.described_ms.get(*name).is_none_or(|at| self.now_ms - at >= DESCRIBED_MS);
+        let is_old = |name: &&String| self.described_at_ms(name).is_none_or(|at| self.now_ms - at >= DESCRIBED_MS);
         let names = self.table_names.rows.iter().flatten();
         let old = names.filter(is_old).filter(|name| filter.verdict(&Named(name)) != Verdict::No);
         old.take(PAGE).cloned().collect()
@@ -161,7 +163,8 @@ impl App {
             return;
         }
         let Some(names) = &self.table_names.rows else { return };
-        let mut wanted: Vec<String> = visible.iter().filter(|name| self.is_description_old(name)).cloned().collect();
+        let mut wanted: Vec<String> =
+            visible.iter().filter(|name| self.is_description_old(name, CALM_MS)).cloned().collect();
         let typed = match self.screen {
             Screen::Restore => self.form.as_ref().map(|form| form.value(Name::Table)),
             Screen::Replica => self.replica_form.as_ref().map(|form| form.value(replica::Name::Source)),
@@ -170,7 +173,7 @@ impl App {
         };
         let few = if names.len() <= FEW { names.as_slice() } else { &[] };
         let unknown = few.iter().map(String::as_str).chain(typed).filter(|name| {
-            !self.described_ms.contains_key(*name) && names.binary_search_by(|known| known.as_str().cmp(name)).is_ok()
+            !self.described.contains_key(*name) && names.binary_search_by(|known| known.as_str().cmp(name)).is_ok()
         });
         let unknown: Vec<String> = unknown.map(str::to_owned).chain(self.undescribed_tables()).collect();
         for name in unknown {
@@ -192,10 +195,16 @@ impl App {
         self.tables.is_due(self.now_ms, every)
     }
 
-    fn is_description_old(&self, name: &str) -> bool {
-        let changing = self.table(name).is_some_and(|table| table.status != "ACTIVE");
-        let every = if changing { CHANGING_MS } else { LIST_MS };
-        self.described_ms.get(name).is_none_or(|at| self.now_ms - at >= every)
+    /// Whether a table is to be described again; one that was as the time before is after `calm_ms`.
+    fn is_description_old(&self, name: &str, calm_ms: i64) -> bool {
+        let Some(last) = self.described.get(name) else { return true };
+        let is_changing = self.table(name).is_some_and(|table| table.status != "ACTIVE");
+        let every = match last.is_same {
+            _ if is_changing => CHANGING_MS,
+            true => calm_ms,
+            false => LIST_MS,
+        };
+        self.now_ms - last.at_ms >= every
     }
 
     fn due_streams(&mut self, effects: &mut Vec<Effect>) {
@@ -234,7 +243,7 @@ impl App {
 
     fn due_description(&mut self, table: &str, effects: &mut Vec<Effect>) {
         let asked = self.table_asked.as_ref().filter(|(name, _)| name == table).map(|(_, at)| *at);
-        if self.is_description_old(table) && asked.is_none_or(|at| self.now_ms - at >= CHANGING_MS) {
+        if self.is_description_old(table, LIST_MS) && asked.is_none_or(|at| self.now_ms - at >= CHANGING_MS) {
             self.table_asked = Some((table.to_owned(), self.now_ms));
             effects.push(Effect::LoadTable(table.to_owned()));
         }

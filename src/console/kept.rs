@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::app::App;
+use super::app::{App, Described};
 use super::effect::Effect;
 use crate::cloud::Context;
 use crate::cloud::cache::{self, Inventory};
@@ -30,7 +30,8 @@ impl App {
         let seen = |at_ms: i64| at_ms.min(self.now_ms);
         let (tables_ms, streams_ms) = (seen(kept.tables_ms), seen(kept.streams_ms));
         if kept.tables_ms > 0 {
-            self.described_ms = kept.described.iter().map(|table| (table.name.clone(), tables_ms)).collect();
+            let seen = Described { at_ms: tables_ms, is_same: false };
+            self.described = kept.described.iter().map(|table| (table.name.clone(), seen)).collect();
             self.table_names.rows = Some(kept.tables);
             self.tables.rows = Some(kept.described);
             self.kept.tables_ms = Some(tables_ms);

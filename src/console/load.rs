@@ -268,16 +268,21 @@ impl App {
         rows.iter().take(after).skip(first).filter(|row| row.is_here).map(|row| row.name)
     }
 
+    /// When a table was described last, ms since epoch.
+    pub(super) fn described_at_ms(&self, name: &str) -> Option<i64> {
+        self.described.get(name).map(|last| last.at_ms)
+    }
+
     /// When the oldest of those rows of the list that are on screen was described, ms since epoch.
     pub fn oldest_among_ms(&self, rows: &[TableRow<'_>]) -> Option<i64> {
-        self.visible_among(rows).filter_map(|name| self.described_ms.get(name)).min().copied()
+        self.visible_among(rows).filter_map(|name| self.described_at_ms(name)).min()
     }
 
     /// When the oldest of what is on screen was described, ms since epoch.
     pub fn oldest_shown_ms(&self) -> Option<i64> {
         match &self.screen {
             Screen::Tables => self.oldest_among_ms(&self.table_rows()),
-            Screen::Table(name) => self.described_ms.get(name).copied(),
+            Screen::Table(name) => self.described_at_ms(name),
             Screen::Streams => Some(self.streams.at_ms).filter(|at| *at > 0),
             _ => None,
         }

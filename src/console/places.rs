@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::app::{App, Minutes, Notice, Overlay, Place, Screen};
+use super::app::{App, Described, Minutes, Notice, Overlay, Place, Screen};
 use super::backup::BackupForm;
 use super::charts::{Shown, TableChart};
 use super::columns::List;
@@ -56,7 +56,7 @@ pub struct KnownPlace {
     /// Its tables that were described.
     pub tables: Loaded<Table>,
     pub(super) table_asked: Option<(String, i64)>,
-    pub(super) described_ms: HashMap<String, i64>,
+    pub(super) described: HashMap<String, Described>,
     pub(super) consumed: HashMap<String, Minutes>,
     pub(super) throttled: HashMap<String, Minutes>,
     pub(super) table_minutes_ms: Option<i64>,
@@ -205,7 +205,7 @@ impl App {
             ($($field:ident)*) => { $(std::mem::swap(&mut self.$field, &mut known.$field);)* };
         }
         swap!(
-            place trouble lost account credentials_expire_ms identified_ms table_names tables table_asked described_ms
+            place trouble lost account credentials_expire_ms identified_ms table_names tables table_asked described
             consumed throttled table_minutes_ms streams stream_records stream_bytes stream_lag stream_read
             stream_minutes_ms tables_measured_ms streams_measured_ms kept at_stream charts chart_asked chart_request form backup_form replica_form replay_form scrubber
             table_shards table_shards_asked look_request asked_owed

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::app::{App, Minutes, Notice, Overlay, Screen};
+use super::app::{App, Described, Minutes, Notice, Overlay, Screen};
 use super::effect::Effect;
 use super::msg::Msg;
 use super::spot::Spot;
@@ -64,9 +64,11 @@ impl App {
 
     /// A table was described.
     fn describe(&mut self, table: Table) {
-        self.described_ms.insert(table.name.clone(), self.now_ms);
         let rows = self.tables.rows.get_or_insert_default();
-        match rows.binary_search_by(|known| known.name.cmp(&table.name)) {
+        let known = rows.binary_search_by(|known| known.name.cmp(&table.name));
+        let is_same = known.is_ok_and(|at| rows[at] == table);
+        self.described.insert(table.name.clone(), Described { at_ms: self.now_ms, is_same });
+        match known {
             Ok(at) => rows[at] = table,
             Err(at) => rows.insert(at, table),
         }
@@ -80,7 +82,7 @@ impl App {
         self.tables.asked_ms = None;
         self.table_names.asked_ms = None;
         self.streams.asked_ms = None;
-        self.described_ms.clear();
+        self.described.clear();
         self.table_asked = None;
         self.table_minutes_ms = None;
         self.stream_minutes_ms = None;
@@ -280,7 +282,7 @@ fn taken(app: &mut App, msg: Msg) -> Vec<Effect> {
         Msg::Done(words) => {
             app.say(words, false);
             // What was changed is looked at again without waiting for its turn.
-            app.described_ms.clear();
+            app.described.clear();
             app.table_asked = None;
             app.streams.at_ms = i64::MIN;
             app.at_stream.ask_again();

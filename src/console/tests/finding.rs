@@ -473,7 +473,7 @@ fn without_a_filter_only_what_is_on_screen_is_described() {
         }
     }
     assert!(wanted <= 40, "{wanted}");
-    assert_eq!(app.described_ms.len(), 40);
+    assert_eq!(app.described.len(), 40);
     assert!(app.arranged_tables().unknown.is_empty(), "names are known");
 }
 

@@ -311,6 +311,34 @@ fn a_thousand_tables_make_no_storm() {
     assert_eq!(app.tables.rows.as_ref().map(Vec::len), Some(40), "only what is on screen is described");
 }
 
+#[test]
+fn a_row_that_stays_as_it_was_is_described_half_as_often_as_one_that_does_not() {
+    let mut app = app(Screen::Tables, Mode::Normal);
+    app.size = (120, 40);
+    let mut queue = app.begin();
+    let mut described = std::collections::HashMap::<String, u64>::new();
+    for second in 0..=60 {
+        while let Some(effect) = queue.pop() {
+            let answer = match effect {
+                Effect::ListTables(request) => Msg::TableNames(request, Ok(vec!["calm".into(), "grows".into()])),
+                Effect::LoadTables(request, wanted) => {
+                    let tables = wanted.into_iter().map(|name| {
+                        let times = described.entry(name.clone()).or_default();
+                        *times += 1;
+                        fixture::table(&name, if name == "grows" { *times } else { 1 }, 1, Some(5), None)
+                    });
+                    Msg::Tables(request, Ok(tables.collect()))
+                }
+                _ => continue,
+            };
+            queue.extend(crate::console::update::update(&mut app, answer));
+        }
+        let now_ms = NOW_MS + second * 1_000;
+        queue.extend(crate::console::update::update(&mut app, Msg::Tick { now_ms, questions: 0 }));
+    }
+    assert_eq!((described["calm"], described["grows"]), (7, 12));
+}
+
 fn any_key() -> impl Strategy<Value = KeyEvent> {
     let codes = prop_oneof![
         proptest::char::range(' ', '~').prop_map(KeyCode::Char),

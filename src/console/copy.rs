@@ -6,12 +6,14 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use base64::Engine as _;
+use ratatui::text::Line;
 use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use super::app::{App, Overlay, Screen};
 use super::effect::Effect;
+use super::view;
 
 /// More than this is no clipboard's: terminals drop longer sequences, bytes before base64 (xterm and others take about 100,000
 /// after it).
@@ -148,8 +150,12 @@ pub(super) fn act(app: &mut App, whole: bool) -> Vec<Effect> {
 
 /// What is copied, exact.
 fn text(app: &App, whole: bool) -> Option<String> {
-    if let Some(Overlay::Text(_, lines, _)) = &app.overlay {
-        return Some(lines.join("\n"));
+    let as_text = |lines: Vec<Line<'_>>| lines.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    match &app.overlay {
+        Some(Overlay::Text(_, lines, _)) => return Some(lines.join("\n")),
+        Some(Overlay::Help(reading)) => return Some(as_text(view::words::help_lines(app, reading))),
+        Some(Overlay::Words(words)) => return Some(as_text(view::words::lines(app, words, app.size.0))),
+        _ => {}
     }
     match &app.screen {
         Screen::Tables => Some(table(app, &app.selected_table()?, whole)),

@@ -132,6 +132,17 @@ async fn names_and_records_are_copied_exactly_though_the_screen_escapes_them() {
 }
 
 #[tokio::test]
+async fn over_a_text_it_is_the_text_that_is_copied() {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 40));
+    tester.press("? y").await;
+    let keys = copies(&tester).remove(0);
+    assert!(keys.starts_with("tables (here)\n") && keys.contains("restore a backup into the table"), "{keys}");
+    tester.press("esc f1 / l a g enter y").await;
+    let words = copies(&tester).remove(0);
+    assert!(words.contains("lag ") && !words.contains("quotes"), "{words}");
+}
+
+#[tokio::test]
 async fn a_question_is_answered_and_not_copied_over() {
     let mut tester = Tester::watching(r7f3a(), Mode::Normal, (120, 40));
     tester.press("+ y").await;

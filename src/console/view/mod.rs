@@ -38,7 +38,7 @@ pub mod streams;
 mod table;
 pub mod tables;
 mod verify;
-mod words;
+pub mod words;
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;

@@ -46,8 +46,13 @@ pub fn draw_reading(
 
 /// Draws the words.
 pub fn draw(buf: &mut Buffer, area: Rect, app: &App, words: &Words) -> Option<(u16, u16)> {
+    draw_reading(buf, area, app, "words", &words.reading, &lines(app, words, area.width))
+}
+
+/// The words that are searched for, on a screen so wide.
+pub fn lines(app: &App, words: &Words, width: u16) -> Vec<Line<'static>> {
     let theme = &app.theme;
-    let width = usize::from(area.width.min(84)).saturating_sub(4);
+    let width = usize::from(width.min(84)).saturating_sub(4);
     let mut lines: Vec<Line<'static>> = Vec::new();
     let mut section = |title: &str, is_in: &dyn Fn(&Word) -> bool| {
         let these: Vec<&Word> = WORDS
@@ -71,11 +76,16 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, words: &Words) -> Option<(u
     };
     section("on this screen", &|word| words.here.contains(&word.name));
     section("everywhere else", &|word| !words.here.contains(&word.name));
-    draw_reading(buf, area, app, "words", &words.reading, &lines)
+    lines
 }
 
 /// Draws the help: what keys do here, then elsewhere.
 pub fn draw_help(buf: &mut Buffer, area: Rect, app: &App, reading: &Reading) -> Option<(u16, u16)> {
+    draw_reading(buf, area, app, "keys (keymap.toml changes them)", reading, &help_lines(app, reading))
+}
+
+/// The keys that are searched for.
+pub fn help_lines(app: &App, reading: &Reading) -> Vec<Line<'static>> {
     let theme = &app.theme;
     let here = app.screen_scope().name();
     let mut rows = app.keymap.rows();
@@ -102,7 +112,7 @@ pub fn draw_help(buf: &mut Buffer, area: Rect, app: &App, reading: &Reading) -> 
         }
         lines.push(Line::from(vec![Span::styled(format!("  {chords:<18} "), theme.accent), Span::raw(row.help)]));
     }
-    draw_reading(buf, area, app, "keys (keymap.toml changes them)", reading, &lines)
+    lines
 }
 
 /// The six lines of the first start.

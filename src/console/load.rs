@@ -64,6 +64,11 @@ impl<'a> TableRow<'a> {
         self.table.map(|_| self.app.load_at(self.seen(), self.name)).unwrap_or_default()
     }
 
+    /// Write capacity consumed each second: of its load what lists are sorted and filtered by.
+    pub fn used(&self) -> f64 {
+        self.table.map_or(0.0, |_| self.app.used_at(self.seen(), self.name))
+    }
+
     /// Writes refused each second: of its load what is looked at in every row of each frame.
     pub fn throttled(&self) -> f64 {
         self.table.map_or(0.0, |_| self.app.throttled_at(self.seen(), self.name))
@@ -148,10 +153,14 @@ impl App {
 
     fn load_at(&self, seen: Seen<'_>, table: &str) -> TableLoad {
         TableLoad {
-            used: self.per_second_at(seen.place, table, seen.consumed, |c| c.wcu),
+            used: self.used_at(seen, table),
             throttled: self.throttled_at(seen, table),
             recent: self.recent_at(seen, table),
         }
+    }
+
+    fn used_at(&self, seen: Seen<'_>, table: &str) -> f64 {
+        self.per_second_at(seen.place, table, seen.consumed, |c| c.wcu)
     }
 
     fn throttled_at(&self, seen: Seen<'_>, table: &str) -> f64 {

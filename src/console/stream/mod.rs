@@ -1,29 +1,27 @@
 //! One stream on screen: its shards, the Lambda functions that read it, a tail of its records. What keys do there, what is
 //! due to be asked, and what answers make of it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod changes;
+mod tail;
 
-use tui_input::Input;
+use std::collections::{HashMap, HashSet};
 
-use super::app::{App, Overlay, Prompt, Purpose, Screen};
+use super::app::{App, Overlay, Screen};
 use super::columns::{List, ShardRow, arrange};
-use super::confirm::{Confirm, Token};
 use super::effect::{Effect, Request};
 use super::keymap::Action;
-use super::keys::ask;
 use super::listing::{Listing, Sort};
 use super::spot::Spot;
 use super::view;
 use super::widget::text::shown;
-use crate::cloud::CloudError;
 use crate::cloud::inventory::{Shard, Stream};
 use crate::cloud::mappings::Mapping;
 use crate::cloud::metrics;
 use crate::cloud::streams::{self, Life, Relative, StreamMinutes, short};
-use crate::cloud::{Class, Mode};
-use crate::flow::StartAt;
-use crate::flow::tail::Positions;
+use crate::cloud::{Class, CloudError};
 use crate::jobs::JobId;
+pub(super) use changes::{type_retention, typed_retention};
+pub use tail::{TAIL, TAIL_FROM, TailLine, TailNews, TailQuestion, TailState};
 
 /// How often a stream on screen is described, ms; with many shards less often.
 const DESCRIBE_MS: i64 = 5_000;
@@ -35,10 +33,6 @@ const MAPPINGS_MS: (i64, i64) = (5_000, 30_000);
 const RATES_MS: i64 = 60_000;
 /// A question without an answer is asked again after so long, ms.
 const LOST_MS: i64 = 30_000;
-/// A tail stops after so long, ms, and after so many records.
-pub const TAIL: (i64, u64) = (60_000, 1_000);
-/// Lines of a tail that are kept, and the bytes that they may hold together.
-const KEPT: (usize, usize) = (1_000, 8 * 1024 * 1024);
 
 /// Something to be done for a stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,17 +69,6 @@ pub enum StreamEffect {
     StopTail,
 }
 
-/// What a tail looks at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TailQuestion {
-    /// The stream.
-    pub stream: String,
-    /// One of its shards; `None` is all.
-    pub shard: Option<String>,
-    /// Where it goes on; `None` begins with the next record.
-    pub positions: Option<Positions>,
-}
-
 /// A stream with its shards, and which of them can be read where some are closed.
 pub type Described = Result<Box<(Stream, Option<HashSet<String>>)>, CloudError>;
 
@@ -105,70 +88,6 @@ pub enum StreamMsg {
     Rates(String, Result<Vec<(String, Option<f64>)>, CloudError>),
     /// Of the tail asked for by that request.
     Tail(Request, TailNews),
-}
-
-/// What a tail tells.
-#[derive(Clone, Debug)]
-pub enum TailNews {
-    /// It follows so many shards, and leaves out so many.
-    Began(usize, usize),
-    /// Records, and how many before them the console was too slow for.
-    Records(Vec<TailLine>, u64),
-    /// It ended: why, and where it would go on.
-    Ended(String, Positions),
-}
-
-/// A record of a tail, decoded and cut to what a person reads. Nothing of it is escaped yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TailLine {
-    /// Its shard.
-    pub shard: String,
-    /// Its place there.
-    pub sequence: String,
-    /// When it arrived, µs since the epoch.
-    pub arrived_us: i64,
-    /// Its partition key.
-    pub partition_key: String,
-    /// Its size, bytes.
-    pub bytes: usize,
-    /// What it is, in one word.
-    pub kind: &'static str,
-    /// One line of it.
-    pub line: String,
-    /// All of it, as far as it is shown.
-    pub pretty: Vec<String>,
-}
-
-impl TailLine {
-    fn weight(&self) -> usize {
-        self.line.len() + self.partition_key.len() + self.pretty.iter().map(|line| line.len() + 24).sum::<usize>()
-    }
-}
-
-/// A tail on screen.
-#[derive(Clone, Debug, Default)]
-pub struct TailState {
-    /// What it looks at.
-    pub stream: String,
-    /// One shard, or all.
-    pub shard: Option<String>,
-    request: Request,
-    /// Newest last.
-    pub lines: VecDeque<TailLine>,
-    weight: usize,
-    /// Records that came, in all.
-    pub seen: u64,
-    /// Records that the console was too slow for, or that gave way to newer ones.
-    pub dropped: u64,
-    /// Shards it follows, and shards it leaves out.
-    pub shards: (usize, usize),
-    /// When it began, ms since epoch.
-    pub began_ms: i64,
-    /// Why it stopped; `None` while it runs.
-    pub ended: Option<String>,
-    positions: Option<Positions>,
-    /// The selected line, counted from the newest.
-    pub at: usize,
 }
 
 /// The stream on screen.
@@ -278,38 +197,6 @@ impl StreamState {
     /// True while all shards are shown as a family.
     pub fn is_family(&self) -> bool {
         self.list.sort == Sort::default() && self.list.filter.is_empty()
-    }
-}
-
-impl TailState {
-    fn take(&mut self, lines: Vec<TailLine>, dropped: u64) {
-        self.seen += lines.len() as u64 + dropped;
-        self.dropped += dropped;
-        // The selection stays on its record.
-        if self.at > 0 {
-            self.at += lines.len();
-        }
-        for line in lines {
-            self.weight += line.weight();
-            self.lines.push_back(line);
-        }
-        while self.lines.len() > KEPT.0 || self.weight > KEPT.1 && self.lines.len() > 1 {
-            if let Some(gone) = self.lines.pop_front() {
-                self.weight -= gone.weight();
-                self.dropped += 1;
-            }
-        }
-        self.at = self.at.min(self.lines.len().saturating_sub(1));
-    }
-
-    /// The selected record.
-    pub fn selected(&self) -> Option<&TailLine> {
-        self.lines.get(self.lines.len().checked_sub(self.at + 1)?)
-    }
-
-    /// True while records may come.
-    pub fn is_running(&self) -> bool {
-        !self.stream.is_empty() && self.ended.is_none()
     }
 }
 
@@ -472,15 +359,6 @@ impl App {
             effects.push(Effect::Stream(StreamEffect::LoadRates(name.to_owned(), visible)));
         }
     }
-
-    /// What is to be done because another screen is shown: a tail that nobody sees must cost nothing.
-    pub(super) fn left_tail(&mut self) -> Option<Effect> {
-        if matches!(self.screen, Screen::Tail(..)) || !self.at_stream.tail.is_running() {
-            return None;
-        }
-        self.at_stream.tail.ended = Some("stopped".to_owned());
-        Some(Effect::Stream(StreamEffect::StopTail))
-    }
 }
 
 /// What an answer makes of the state.
@@ -532,20 +410,7 @@ pub(super) fn took(app: &mut App, msg: StreamMsg) -> Vec<Effect> {
                 app.at_stream.rates.extend(known);
             }
         }
-        StreamMsg::Tail(request, news) => {
-            let tail = &mut app.at_stream.tail;
-            if request != tail.request || !tail.is_running() {
-                return Vec::new();
-            }
-            match news {
-                TailNews::Began(shards, left_out) => tail.shards = (shards, left_out),
-                TailNews::Records(lines, dropped) => tail.take(lines, dropped),
-                TailNews::Ended(why, positions) => {
-                    tail.ended = Some(why);
-                    tail.positions = Some(positions);
-                }
-            }
-        }
+        StreamMsg::Tail(request, news) => app.at_stream.tail.told(request, news),
     }
     Vec::new()
 }
@@ -562,125 +427,14 @@ pub(super) fn act(app: &mut App, action: Action) -> Vec<Effect> {
         Action::Mappings => return app.go(Screen::Mappings(stream)),
         Action::Tail | Action::TailAll => {
             let shard = if action == Action::Tail { app.selected_shard().map(|shard| shard.id.clone()) } else { None };
-            return tail(app, stream, shard);
+            return tail::begin(app, stream, shard);
         }
-        Action::GoOn => return go_on(app),
-        Action::Retention => type_retention(app, &stream),
-        Action::Pause => pause_mapping(app),
+        Action::GoOn => return tail::go_on(app),
+        Action::Retention => changes::type_retention(app, &stream),
+        Action::Pause => changes::pause_mapping(app),
         _ => {}
     }
     Vec::new()
-}
-
-fn tail(app: &mut App, stream: String, shard: Option<String>) -> Vec<Effect> {
-    let request = app.next_request();
-    app.at_stream.tail = TailState {
-        stream: stream.clone(),
-        shard: shard.clone(),
-        request,
-        began_ms: app.now_ms,
-        ..TailState::default()
-    };
-    let mut effects = app.go(Screen::Tail(stream.clone(), shard.clone()));
-    effects.push(Effect::Stream(StreamEffect::Tail(request, TailQuestion { stream, shard, positions: None })));
-    effects
-}
-
-/// A tail that stopped goes on where it was; one that runs is stopped.
-fn go_on(app: &mut App) -> Vec<Effect> {
-    let request = app.next_request();
-    let (now, tail) = (app.now_ms, &mut app.at_stream.tail);
-    if tail.is_running() {
-        // Its end comes with the place where it goes on.
-        return vec![Effect::Stream(StreamEffect::StopTail)];
-    }
-    tail.request = request;
-    tail.ended = None;
-    tail.began_ms = now;
-    let (stream, shard) = (tail.stream.clone(), tail.shard.clone());
-    let positions = tail.positions.clone();
-    vec![Effect::Stream(StreamEffect::Tail(request, TailQuestion { stream, shard, positions }))]
-}
-
-pub(super) fn type_retention(app: &mut App, stream: &str) {
-    let Some(described) = app.stream(stream).filter(|stream| !stream.status.is_empty()) else {
-        return app.say(format!("{stream} is not known yet: try again in a moment"), true);
-    };
-    if app.place.mode == Mode::ReadOnly {
-        let words = format!("read-only: a retention is refused; {}", app.place.guardrails.why_read_only());
-        return app.say(words, true);
-    }
-    if described.status != "ACTIVE" {
-        let words = format!("{stream} is {}: AWS takes a retention once it is ACTIVE", described.status);
-        return app.say(words, true);
-    }
-    let input = Input::new(described.retention_hours.to_string());
-    let purpose = Purpose::Retention(stream.to_owned());
-    app.overlay = Some(Overlay::Prompt(Prompt { purpose, input, error: None }));
-}
-
-/// What was typed as hours: asks, or says what is wrong with it.
-pub(super) fn typed_retention(app: &mut App, name: &str, text: &str) -> Result<(), String> {
-    let (from, mode, shards) = match app.stream(name) {
-        Some(stream) => (stream.retention_hours, stream.mode.clone(), stream.open_shards()),
-        None => return Err(format!("{name} is gone")),
-    };
-    let to: u32 = text.trim_end_matches([' ', 'h']).replace([',', '_'], "").parse().map_err(|_| "a number of hours")?;
-    if let Some(words) = streams::unfit_retention(to) {
-        return Err(words);
-    }
-    if to == from {
-        return Err(format!("they stay {from} hours already"));
-    }
-    let mut facts = vec![
-        ("now", format!("{from} h   {}", streams::retention_price(from, &mode, shards))),
-        ("then", format!("{to} h   {}", streams::retention_price(to, &mode, shards))),
-    ];
-    let loses = to < from;
-    if loses {
-        facts.push(("lost", format!("what is older than {to} hours, at once; a reader further behind misses it")));
-    }
-    let question = Confirm {
-        title: format!("Let the records of {name} stay {to} hours"),
-        facts,
-        undo: if loses {
-            "a longer stay brings nothing back that was deleted".to_owned()
-        } else {
-            "the same key sets it back; what is then older is deleted".to_owned()
-        },
-        token: if loses { Token::Name(name.to_owned()) } else { Token::Yes },
-        typed: Input::default(),
-        effect: Effect::Stream(StreamEffect::SetRetention { stream: name.to_owned(), from, to }),
-    };
-    ask(app, question);
-    Ok(())
-}
-
-fn pause_mapping(app: &mut App) {
-    let Some(mapping) = app.selected_mapping().cloned() else { return };
-    if !mapping.is_settled() {
-        let words = format!("{} is {}: Lambda takes a change once that is done", mapping.function(), mapping.state);
-        return app.say(words, true);
-    }
-    let (function, enabled) = (shown(mapping.function()), !mapping.is_on());
-    let then = if enabled {
-        "it reads on where it stopped; what expired meanwhile is lost to it"
-    } else {
-        "the function gets no records; they wait on the stream for as long as they stay there"
-    };
-    let question = Confirm {
-        title: format!("{} {function}", if enabled { "Resume" } else { "Pause" }),
-        facts: vec![
-            ("now", format!("{}, last result: {}", mapping.state, shown(&mapping.last_result))),
-            ("then", then.to_owned()),
-            ("batches", format!("{} records, {} a shard at once", mapping.batch_size, mapping.parallelization)),
-        ],
-        undo: format!("the same key {} it again", if enabled { "pauses" } else { "resumes" }),
-        token: Token::Yes,
-        typed: Input::default(),
-        effect: Effect::Stream(StreamEffect::SetMapping { uuid: mapping.uuid, function, enabled }),
-    };
-    ask(app, question);
 }
 
 /// Moves the selection on the screens of streams by `rows`.
@@ -732,6 +486,3 @@ pub(super) fn open(app: &mut App) -> Vec<Effect> {
     }
     Vec::new()
 }
-
-/// Where a tail that the console begins starts.
-pub const TAIL_FROM: StartAt = StartAt::Latest;

@@ -92,6 +92,11 @@ pub(super) fn act(app: &mut App, event: MouseEvent) -> Vec<Effect> {
             hover(app, found, event.column);
             Vec::new()
         }
+        // As a key does.
+        MouseEventKind::Down(MouseButton::Left) if app.tour && app.overlay.is_none() => {
+            app.dirty = true;
+            app.close_tour().into_iter().collect()
+        }
         MouseEventKind::Down(MouseButton::Left) => press(app, found, event.column),
         MouseEventKind::Drag(MouseButton::Left) => drag(app, event.column),
         MouseEventKind::Up(MouseButton::Left) => {

@@ -33,6 +33,16 @@ async fn headers_sort_tabs_and_the_footers_keys_do_what_they_say() {
 }
 
 #[tokio::test]
+async fn a_click_closes_the_tour_and_does_nothing_else() {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 40));
+    let (x, y) = tester.find("quotes").await;
+    tester.runtime.app.tour = true;
+    tester.mouse(LEFT, x, y).await;
+    assert!(!tester.look().await.contains("first steps"));
+    assert_eq!(tester.runtime.app.selected_table().as_deref(), Some("historical"));
+}
+
+#[tokio::test]
 async fn each_step_of_the_way_down_can_be_clicked() {
     let mut tester = Tester::watching(r7f3a(), Mode::Normal, (120, 40));
     tester.press("i").await;

@@ -45,7 +45,7 @@ fn draw_plan(buf: &mut Buffer, inner: Rect, app: &App, form: &RestoreForm) {
         let words = match &form.looked {
             Some(Err(_)) => "No plan: the form says what is wrong.",
             None if is_begun && !form.can_be_looked_at(app.known()) => "No plan: the form says what is wrong.",
-            _ if form.is_looked_at || form.changed_ms.is_some() => "Looking at the source…",
+            _ if form.is_looked_at || is_begun && form.changed_ms.is_some() => "Looking at the source…",
             _ => "Type where the backup is and which table it goes to: the plan follows.",
         };
         say(buf, inner, theme, words);

@@ -14,46 +14,32 @@
 //! likes. After a crash it goes on from the stored position: what was above the mark is read and counted again.
 
 pub mod aggregate;
-mod arrivals;
 mod aws_stream;
 mod backoff;
-mod batch;
 mod change;
 mod clock;
 mod consumer;
 mod counters;
 mod fan_out;
-mod governor;
-mod hot;
 mod lanes;
 pub mod leases;
 mod ledger;
 mod letter_line;
 mod limit;
-mod pace;
 mod pacer;
-mod parcels;
-mod parked;
 mod patience;
 mod place;
-mod poll;
 mod producer;
 mod read_pace;
-mod records;
 mod replica;
 mod room;
 mod scan;
-mod shard;
-mod shard_pace;
-mod sharing;
-mod slices;
 mod stopwatch;
 mod stream;
 mod table;
 mod table_stream;
 pub mod tail;
 mod tally;
-mod waiting;
 mod writer;
 
 #[cfg(all(test, feature = "local"))]
@@ -61,17 +47,16 @@ mod against_local;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
-mod hot_runs;
-#[cfg(test)]
 mod many_tables;
-#[cfg(test)]
-mod simulated;
 
 pub use aws_stream::AwsStream;
 pub use backoff::Backoff;
 pub use change::{ChangeKind, Effect, TableChange};
 pub use clock::{Clock, SystemClock};
-pub use consumer::{Consumer, ConsumerOptions, ShardCheckpoint, ShardProgress, ShardSettled};
+pub(crate) use consumer::with_item;
+pub use consumer::{
+    Arrival, Consumer, ConsumerOptions, Intake, RecordAt, ShardCheckpoint, ShardProgress, ShardSettled, Sink, Tables,
+};
 pub use counters::{Counters, Letter, Outcome};
 pub use fan_out::{FanOutConsumer, FanOutStream, consumers, deregister, find_consumer};
 pub use ledger::{Closed, Ledger, Position, Receipt, Settle, Settled, Ticket};
@@ -84,8 +69,6 @@ pub use producer::{Producer, ProducerOptions, partition_key};
 pub use read_pace::ReadPace;
 pub use replica::{Replica, ReplicaRow, RowOrigin};
 pub use scan::{ScanOptions, ScanPage, ScanTimes, Scanner, TableScan};
-pub(crate) use shard::with_item;
-pub use shard::{Arrival, Intake, RecordAt, Sink, Tables};
 pub use stopwatch::{Inside, LaneTimes, Stopwatch};
 pub use stream::{
     Allowance, Failed, Page, PutReply, ReadError, Reading, SequenceNumber, Shard, ShardPages, StartAt, StreamPut,

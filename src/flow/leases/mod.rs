@@ -15,6 +15,7 @@
 mod change;
 mod fence;
 mod holder;
+mod keeper;
 mod row;
 mod sightings;
 mod table;

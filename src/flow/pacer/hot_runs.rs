@@ -10,12 +10,12 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::Value;
 
-use super::clock::ManualClock;
 use super::hot::Cause;
-use super::ledger::tests::Line;
 use super::simulated::Table;
-use super::*;
 use crate::cloud::{Class, CloudError, ThrottlingReason};
+use crate::flow::clock::ManualClock;
+use crate::flow::ledger::tests::Line;
+use crate::flow::*;
 use crate::item::{Checked, Checker, Key, KeyAttr, KeyKind, KeySchema};
 
 fn schema() -> KeySchema {

@@ -9,7 +9,7 @@ const SLACK: f64 = 0.5;
 
 /// A resource with a rate, such as a table's write capacity: a token bucket.
 #[derive(Clone, Debug)]
-pub(super) struct Resource<K> {
+pub(in crate::flow) struct Resource<K> {
     /// Which it is.
     pub kind: K,
     /// Its rate, units a second.
@@ -33,7 +33,7 @@ impl<K> Resource<K> {
 
 /// Who must wait, how long, and for what.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Wait {
+pub(in crate::flow) struct Wait {
     /// Ask again after this.
     pub duration: Duration,
     /// Which resource has nothing left, by its place.
@@ -42,7 +42,7 @@ pub(super) struct Wait {
 
 /// Resources that are used together, and the pace at which they are.
 #[derive(Clone, Debug)]
-pub(super) struct Pace<K> {
+pub(in crate::flow) struct Pace<K> {
     resources: Vec<Resource<K>>,
     governor: Governor,
     refilled: Duration,

@@ -5,10 +5,10 @@ use std::collections::{HashMap, VecDeque};
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::counters::Outcome;
-use super::leases::Fence;
-use super::ledger::Receipt;
-use super::patience::Passed;
+use crate::flow::counters::Outcome;
+use crate::flow::leases::Fence;
+use crate::flow::ledger::Receipt;
+use crate::flow::patience::Passed;
 use crate::item::{Key, request};
 
 /// What is written.

@@ -1,219 +1,26 @@
 //! Reads one shard to its end: each record is checked and handed to the writer of its table, in order.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use futures::future::BoxFuture;
-use tokio::task::JoinSet;
 
-use super::aggregate::{self, SubRecord};
 use super::arrivals::Arrivals;
-use super::counters::{Letter, Outcome};
-use super::lanes::Health;
-use super::ledger::{Ledger, Position, Receipt};
-use super::poll::Polling;
-use super::producer::ordinal_of;
-use super::room::Room;
-use super::stream::{ReadError, Reading, SequenceNumber, ShardPages, StartAt, StreamRecord, StreamSource};
-use super::tally::Tally;
-use super::writer::Writer;
+use super::course::{Course, ShardState};
+use super::sink::{Arrival, RecordAt, Sink};
 use crate::cloud::{Class, CloudError};
-use crate::item::{Checker, PutRequest, Request, request};
-
-/// Where a record is on its stream.
-#[derive(Clone, Debug)]
-pub struct RecordAt {
-    /// The stream.
-    pub stream: Arc<str>,
-    /// The shard.
-    pub shard: Arc<str>,
-    /// The record.
-    pub sequence: SequenceNumber,
-    /// Its place in an aggregated record, from 0; `None` when it is a record of its own.
-    pub sub: Option<u64>,
-    /// Its number within our own job.
-    pub ordinal: Option<u64>,
-    /// Its size, bytes.
-    pub size: u32,
-    /// The time that its [`Intake`] gave it, microseconds since the epoch; `None` for a put request.
-    pub time_us: Option<i64>,
-}
-
-impl Position for RecordAt {
-    fn letter(&self, reason: String, payload: Bytes) -> Letter {
-        Letter {
-            source: self.stream.to_string(),
-            line: None,
-            offset: None,
-            shard: Some(self.shard.to_string()),
-            sequence: Some(match self.sub {
-                Some(sub) => format!("{}/{sub}", self.sequence),
-                None => self.sequence.to_string(),
-            }),
-            reason,
-            payload,
-        }
-    }
-
-    fn bytes(&self) -> u64 {
-        u64::from(self.size)
-    }
-
-    fn ordinal(&self) -> Option<u64> {
-        self.ordinal
-    }
-}
-
-/// Where the put requests for one table go.
-#[derive(Clone, Debug)]
-pub struct Sink {
-    /// The check by the table's key.
-    pub checker: Arc<Checker>,
-    /// The table's writer.
-    pub writer: Arc<Writer>,
-}
-
-/// The tables that a stream's put requests name.
-pub trait Tables: Send + Sync + 'static {
-    /// The sink of `table`; asked once for each table while it succeeds. [`Class::NotFound`] makes dead letters of the
-    /// table's records, any other error ends the consumer.
-    fn sink<'a>(&'a self, table: &'a str) -> BoxFuture<'a, Result<Sink, CloudError>>;
-}
-
-/// A record that comes to an [`Intake`].
-#[derive(Clone, Debug)]
-pub struct Arrival {
-    /// Where it is.
-    pub at: RecordAt,
-    /// Its place in an aggregated record, from 0; `None` when it came as a record of its own.
-    pub sub: Option<u64>,
-    /// Its partition key.
-    pub partition_key: String,
-    /// Its bytes.
-    pub data: Bytes,
-    /// When it arrived, about: microseconds since the epoch.
-    pub arrived_us: i64,
-}
-
-/// What becomes of a stream's records where they are something else than put requests.
-pub trait Intake: Send + Sync + 'static {
-    /// Opens the record in its shard's `ledger` and sees to the receipt. Called for the records of a shard in their
-    /// order, one at a time; an error ends the consumer.
-    fn take<'a>(&'a self, ledger: &'a Arc<Ledger<RecordAt>>, arrival: Arrival)
-    -> BoxFuture<'a, Result<(), CloudError>>;
-}
-
-/// The tables of a stream that carries no put requests.
-pub(super) struct NoTables;
-
-impl Tables for NoTables {
-    fn sink<'a>(&'a self, table: &'a str) -> BoxFuture<'a, Result<Sink, CloudError>> {
-        let error = CloudError::new(Class::NotFound, format!("this stream carries no put requests for {table}"), "");
-        Box::pin(std::future::ready(Err(error)))
-    }
-}
+use crate::flow::aggregate::{self, SubRecord};
+use crate::flow::counters::Outcome;
+use crate::flow::ledger::Receipt;
+use crate::flow::producer::ordinal_of;
+use crate::flow::stream::{ReadError, Reading, SequenceNumber, StartAt, StreamRecord};
+use crate::flow::tally::Tally;
+use crate::item::{PutRequest, Request, request};
 
 /// One request takes at most this long: what is counted as an outage begins no earlier before its error.
 const REQUEST: Duration = Duration::from_secs(30);
-
-/// What all shards of a consumer share.
-pub(super) struct Course {
-    pub stream: Arc<str>,
-    pub job: Option<String>,
-    pub source: Arc<dyn StreamSource>,
-    pub tables: Arc<dyn Tables>,
-    /// What takes the records instead of `tables`.
-    pub intake: Option<Arc<dyn Intake>>,
-    pub health: Arc<Health>,
-    /// Sinks already looked up, for all shards.
-    pub sinks: tokio::sync::Mutex<HashMap<String, Sink>>,
-    /// Tables that were not there, and when: asked for again after a while.
-    pub missing: Mutex<HashMap<String, (Duration, String)>>,
-    /// What pages on their way may take of memory.
-    pub room: Room,
-    /// What a person must be told.
-    pub notes: Mutex<Vec<String>>,
-    /// Wait for the writers of `sinks` to fail.
-    pub watches: Mutex<JoinSet<()>>,
-}
-
-impl fmt::Debug for Course {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Course").field("stream", &self.stream).field("job", &self.job).finish_non_exhaustive()
-    }
-}
-
-/// How far a shard is.
-#[derive(Debug)]
-pub(super) struct ShardState {
-    pub id: Arc<str>,
-    pub ledger: Arc<Ledger<RecordAt>>,
-    pub lag_ms: AtomicU64,
-    /// About how many records are still to be read; `u64::MAX` when that is not known.
-    pub behind_records: AtomicU64,
-    pub records: AtomicU64,
-    pub foreign: AtomicU64,
-    /// Records that an aggregated one held and whose hash keys belong to other shards.
-    pub outside: AtomicU64,
-    /// First and last hash key that the shard takes, once it was listed.
-    pub hash_keys: OnceLock<(u128, u128)>,
-    /// Of the aggregated record that the last run was in the middle of: the last one in it that was settled.
-    pub resumed: Option<(SequenceNumber, u64)>,
-    /// One past the moment at which the last page was asked for that was empty and without lag, microseconds of the
-    /// clock; 0 when there was none yet.
-    pub caught_up_at: AtomicU64,
-    pub done: AtomicBool,
-    /// Whether `done` was told to the host.
-    pub done_told: AtomicBool,
-}
-
-impl ShardState {
-    /// About how many records are still to be read.
-    pub fn behind_records(&self) -> Option<u64> {
-        Some(self.behind_records.load(Ordering::Relaxed)).filter(|records| *records != u64::MAX)
-    }
-}
-
-/// How long a missing table is not asked for again.
-const MISSING: Duration = Duration::from_secs(10);
-
-impl Course {
-    /// The sink of `table`: `Ok(Err(reason))` when there is no such table.
-    async fn sink(&self, table: &str) -> Result<Result<Sink, String>, CloudError> {
-        let now = self.health.clock.now();
-        let missing = |missing: &HashMap<String, (Duration, String)>| {
-            missing.get(table).filter(|(at, _)| now.saturating_sub(*at) < MISSING).map(|(_, reason)| reason.clone())
-        };
-        if let Some(reason) = missing(&self.missing.lock().unwrap_or_else(PoisonError::into_inner)) {
-            return Ok(Err(reason));
-        }
-        let mut sinks = self.sinks.lock().await;
-        if let Some(sink) = sinks.get(table) {
-            return Ok(Ok(sink.clone()));
-        }
-        match self.tables.sink(table).await {
-            Ok(sink) => {
-                // A failed writer settles nothing more, so everyone who waits for it must be told.
-                let (health, failure) = (Arc::clone(&self.health), sink.writer.failure());
-                let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-                watches.spawn(async move { health.fail(failure.await) });
-                sinks.insert(table.to_owned(), sink.clone());
-                Ok(Ok(sink))
-            }
-            Err(error) if error.class == Class::NotFound => {
-                let reason = format!("there is no table {table}");
-                let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
-                missing.insert(table.to_owned(), (now, reason.clone()));
-                Ok(Err(reason))
-            }
-            Err(error) => Err(error),
-        }
-    }
-}
 
 /// Reads `state`'s shard from `start` to its end, which a shard has only when it is closed.
 pub(super) async fn read(course: &Course, state: &ShardState, start: StartAt, seed: u64) -> Result<(), CloudError> {
@@ -270,27 +77,6 @@ pub(super) async fn read(course: &Course, state: &ShardState, start: StartAt, se
         if let Some(as_of) = as_of {
             state.caught_up_at.store(as_of.as_micros() as u64 + 1, Ordering::Release);
         }
-    }
-}
-
-impl Course {
-    /// The pages of `shard` from `start` on.
-    fn pages(&self, shard: &Arc<str>, start: StartAt, seed: u64) -> Box<dyn ShardPages> {
-        let clock = &self.health.clock;
-        self.source.subscribe(shard, &start, clock, seed).unwrap_or_else(|| {
-            let (source, clock) = (Arc::clone(&self.source), Arc::clone(clock));
-            Box::new(Polling::new(source, clock, self.room.clone(), Arc::clone(shard), start, seed))
-        })
-    }
-
-    /// The stream, or the consumer that it was read by, went away meanwhile.
-    fn gone(&self, error: &CloudError) -> CloudError {
-        CloudError::new(
-            Class::NotFound,
-            format!("stream {} can't be read any more: {}", self.stream, error.what),
-            "it was deleted meanwhile, or the consumer of --fan-out was deregistered. What was written is kept and \
-             counted; what was not read is lost with a deleted stream",
-        )
     }
 }
 

@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::clock::Clock;
-use super::limit::Limit;
-use super::pace::{Pace, Resource};
-use super::stream::Shard;
+use crate::flow::clock::Clock;
+use crate::flow::limit::Limit;
+use crate::flow::pacer::{Pace, Resource};
+use crate::flow::stream::Shard;
 
 /// What a shard takes a second: 1,000 records and 1 MiB (Kinesis quotas).
 const RECORDS: f64 = 1_000.0;
@@ -142,8 +142,8 @@ fn of(shards: &mut [ShardPace], hash_key: u128) -> Option<&mut ShardPace> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::clock::ManualClock;
     use super::*;
+    use crate::flow::clock::ManualClock;
 
     fn shard(id: &str, from: u128, to: u128, open: bool) -> Shard {
         Shard { id: id.into(), parents: Vec::new(), hash_keys: (from, to), open }

@@ -1,6 +1,11 @@
 //! Puts items as put requests onto a stream: lanes over the hash keys that keep the order of each key, requests packed
 //! together into records, and exactly the records that failed sent again.
 
+mod parcels;
+mod records;
+mod shard_pace;
+mod slices;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -17,15 +22,15 @@ use super::counters::{Counters, Outcome};
 use super::lanes::{Health, INBOX, Lanes};
 use super::ledger::Receipt;
 use super::limit::Limit;
-use super::parcels::{Outgoing, Parcel, Riding, Sizes, Waiting};
-use super::records::{RECORDS, records_body};
-use super::shard_pace::{Load, ShardPaces};
-use super::slices::{self, SLICES};
 use super::stopwatch::LaneTimes;
 use super::stream::{PutReply, StreamPut};
 use super::writer::said;
 use crate::cloud::{Class, CloudError};
 use crate::item::{Checked, Key, explicit_hash_key, request};
+use parcels::{Outgoing, Parcel, Riding, Sizes, Waiting};
+use records::{RECORDS, records_body};
+use shard_pace::{Load, ShardPaces};
+use slices::SLICES;
 
 /// How a producer puts.
 #[derive(Clone, Debug)]

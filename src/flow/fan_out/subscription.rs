@@ -1,31 +1,17 @@
-//! Reads a stream by enhanced fan-out: each shard pushes its records to a consumer that is registered by name.
-//!
-//! ```text
-//!   FanOutStream::open ─ registers the consumer ─ ACTIVE ┐
-//!   Subscription (one a shard) ── SubscribeToShard ──────┴─▶ event, event, … 5 min ─▶ subscribes again where it was
-//! ```
+//! Reads a shard by subscriptions, one after the other, whoever pushes.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_kinesis::error::ProvideErrorMetadata as _;
-use aws_sdk_kinesis::types::error::SubscribeToShardEventStreamError;
-use aws_sdk_kinesis::types::{ConsumerStatus, ShardIteratorType, StartingPosition, SubscribeToShardEventStream};
-use aws_smithy_types::DateTime;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use super::aws_stream::{AwsStream, record};
-use super::backoff::Backoff;
-use super::clock::Clock;
-use super::place::Place;
-use super::stream::{Page, ReadError, Reading, SequenceNumber, Shard, ShardPages, StartAt, StreamRecord, StreamSource};
 use crate::cloud::{Class, CloudError};
+use crate::flow::backoff::Backoff;
+use crate::flow::clock::Clock;
+use crate::flow::place::Place;
+use crate::flow::stream::{ReadError, Reading, SequenceNumber, ShardPages, StartAt, StreamRecord};
 
-/// How often a new consumer is looked at until it can read, and for how long: AWS takes seconds.
-const LOOK: Duration = Duration::from_millis(500);
-const LOOKS: u32 = 240;
 /// A subscription that says nothing for so long is dead: AWS sends an empty event every few seconds.
 const SILENCE: Duration = Duration::from_secs(30);
 /// An event that had to be waited for this long did not lie in the connection already, while we wrote …
@@ -41,177 +27,6 @@ const HELD: Duration = Duration::from_mins(1);
 const TAKEN: u32 = 3;
 const BASE: Duration = Duration::from_millis(200);
 const CAP: Duration = Duration::from_secs(5);
-
-/// A consumer that is registered on a stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FanOutConsumer {
-    /// Its name.
-    pub name: String,
-    /// Its ARN.
-    pub arn: String,
-    /// `CREATING`, `ACTIVE` or `DELETING`.
-    pub status: String,
-    /// When it was registered, s since the epoch.
-    pub created_s: i64,
-}
-
-/// The consumers registered on `stream`. Each costs by the hour and shard until it is deregistered.
-pub async fn consumers(control: &aws_sdk_kinesis::Client, stream: &str) -> Result<Vec<FanOutConsumer>, CloudError> {
-    let arn = stream_arn(control, stream).await?;
-    let mut found = Vec::new();
-    let mut pages = control.list_stream_consumers().stream_arn(arn).into_paginator().send();
-    while let Some(page) = pages.next().await {
-        let page = page.map_err(|e| CloudError::of(&format!("list the consumers of stream {stream}"), &e))?;
-        found.extend(page.consumers.unwrap_or_default().into_iter().map(|consumer| FanOutConsumer {
-            name: consumer.consumer_name,
-            arn: consumer.consumer_arn,
-            status: consumer.consumer_status.as_str().to_owned(),
-            created_s: consumer.consumer_creation_timestamp.secs(),
-        }));
-    }
-    Ok(found)
-}
-
-/// The consumer `name` of `stream`, if it is registered.
-pub async fn find_consumer(
-    control: &aws_sdk_kinesis::Client,
-    stream: &str,
-    name: &str,
-) -> Result<Option<FanOutConsumer>, CloudError> {
-    find(control, &stream_arn(control, stream).await?, stream, name).await
-}
-
-async fn find(
-    control: &aws_sdk_kinesis::Client,
-    arn: &str,
-    stream: &str,
-    name: &str,
-) -> Result<Option<FanOutConsumer>, CloudError> {
-    let found = control.describe_stream_consumer().stream_arn(arn).consumer_name(name).send().await;
-    let found = match found {
-        Ok(found) => found.consumer_description,
-        Err(error) => {
-            let error = CloudError::of(&format!("find consumer {name} of stream {stream}"), &error);
-            return if error.class == Class::NotFound { Ok(None) } else { Err(error) };
-        }
-    };
-    Ok(found.map(|consumer| FanOutConsumer {
-        name: consumer.consumer_name,
-        arn: consumer.consumer_arn,
-        status: consumer.consumer_status.as_str().to_owned(),
-        created_s: consumer.consumer_creation_timestamp.secs(),
-    }))
-}
-
-/// Removes the consumer `name` from `stream`; what reads by it ends.
-pub async fn deregister(control: &aws_sdk_kinesis::Client, stream: &str, name: &str) -> Result<(), CloudError> {
-    let arn = stream_arn(control, stream).await?;
-    let request = control.deregister_stream_consumer().stream_arn(arn).consumer_name(name);
-    let action = || format!("deregister consumer {name} of stream {stream}");
-    request.send().await.map(drop).map_err(|e| CloudError::of(&action(), &e))
-}
-
-async fn stream_arn(control: &aws_sdk_kinesis::Client, stream: &str) -> Result<String, CloudError> {
-    let summary = control.describe_stream_summary().stream_name(stream).send().await;
-    let summary = summary.map_err(|e| CloudError::of(&format!("describe stream {stream}"), &e))?;
-    let summary = summary.stream_description_summary;
-    Ok(summary.map(|summary| summary.stream_arn).unwrap_or_default())
-}
-
-/// A Kinesis stream that is read by enhanced fan-out.
-#[derive(Clone, Debug)]
-pub struct FanOutStream {
-    polled: AwsStream,
-    push: Arc<AwsPush>,
-    registered: bool,
-}
-
-impl FanOutStream {
-    /// Opens `stream` for the consumer `name`, registers it where it is not yet, and waits until it can read. `control`
-    /// registers, `bulk` carries records.
-    ///
-    /// # Errors
-    /// Also what the guard refuses: registering is a change, and costs.
-    pub async fn open(
-        control: aws_sdk_kinesis::Client,
-        bulk: aws_sdk_kinesis::Client,
-        stream: &str,
-        name: &str,
-    ) -> Result<Self, CloudError> {
-        let arn = stream_arn(&control, stream).await?;
-        let mut registered = false;
-        for _ in 0..LOOKS {
-            match find(&control, &arn, stream, name).await? {
-                Some(consumer) if consumer.status == ConsumerStatus::Active.as_str() => {
-                    let push = AwsPush {
-                        bulk: bulk.clone(),
-                        stream: stream.to_owned(),
-                        consumer: name.to_owned(),
-                        arn: consumer.arn,
-                    };
-                    let polled = AwsStream::new(control, bulk, stream);
-                    return Ok(Self { polled, push: Arc::new(push), registered });
-                }
-                Some(_) => {}
-                None if registered => {}
-                None => {
-                    let request = control.register_stream_consumer().stream_arn(&arn).consumer_name(name);
-                    match request.send().await {
-                        Ok(_) => registered = true,
-                        Err(error) => {
-                            let error = CloudError::of(&format!("register consumer {name} on stream {stream}"), &error);
-                            // Another process was first.
-                            if error.class != Class::InUse {
-                                return Err(error);
-                            }
-                        }
-                    }
-                }
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-        Err(CloudError::new(
-            Class::InUse,
-            format!("consumer {name} of stream {stream} did not become active within two minutes"),
-            "try again, or read without --fan-out",
-        ))
-    }
-
-    /// The consumer's name.
-    pub fn consumer(&self) -> &str {
-        &self.push.consumer
-    }
-
-    /// Whether [`FanOutStream::open`] registered the consumer, which costs from now on.
-    pub fn was_registered(&self) -> bool {
-        self.registered
-    }
-}
-
-impl StreamSource for FanOutStream {
-    fn shards(&self) -> BoxFuture<'_, Result<Vec<Shard>, CloudError>> {
-        StreamSource::shards(&self.polled)
-    }
-
-    fn iterator<'a>(&'a self, shard: &'a str, start: &'a StartAt) -> BoxFuture<'a, Result<String, CloudError>> {
-        self.polled.iterator(shard, start)
-    }
-
-    fn page<'a>(&'a self, iterator: &'a str) -> BoxFuture<'a, Result<Page, ReadError>> {
-        self.polled.page(iterator)
-    }
-
-    fn subscribe(
-        &self,
-        shard: &str,
-        start: &StartAt,
-        clock: &Arc<dyn Clock>,
-        seed: u64,
-    ) -> Option<Box<dyn ShardPages>> {
-        let push = Arc::clone(&self.push) as Arc<dyn Push>;
-        Some(Box::new(Subscription::new(push, Arc::clone(clock), shard, start.clone(), seed)))
-    }
-}
 
 /// What a shard pushes.
 #[derive(Clone, Debug)]
@@ -378,103 +193,6 @@ impl ShardPages for Subscription {
     }
 }
 
-/// AWS, or what speaks like it.
-#[derive(Debug)]
-struct AwsPush {
-    bulk: aws_sdk_kinesis::Client,
-    stream: String,
-    consumer: String,
-    arn: String,
-}
-
-impl Push for AwsPush {
-    fn consumer(&self) -> &str {
-        &self.consumer
-    }
-
-    fn open<'a>(&'a self, shard: &'a str, start: &'a StartAt) -> BoxFuture<'a, Result<Box<dyn Events>, CloudError>> {
-        async move {
-            let what = format!("subscribe to shard {shard} of stream {} as consumer {}", self.stream, self.consumer);
-            let position = StartingPosition::builder();
-            let position = match start {
-                StartAt::TrimHorizon => position.r#type(ShardIteratorType::TrimHorizon),
-                StartAt::Latest => position.r#type(ShardIteratorType::Latest),
-                StartAt::Time(ms) => {
-                    position.r#type(ShardIteratorType::AtTimestamp).timestamp(DateTime::from_millis(*ms))
-                }
-                StartAt::At(sequence) => {
-                    position.r#type(ShardIteratorType::AtSequenceNumber).sequence_number(&sequence.0)
-                }
-                StartAt::After(sequence) => {
-                    position.r#type(ShardIteratorType::AfterSequenceNumber).sequence_number(&sequence.0)
-                }
-            };
-            let position = position.build().map_err(|e| CloudError::new(Class::Invalid, e.to_string(), ""))?;
-            let request = self.bulk.subscribe_to_shard().consumer_arn(&self.arn).shard_id(shard);
-            let reply = request.starting_position(position).send().await;
-            let reply = reply.map_err(|e| CloudError::of(&what, &e))?;
-            Ok(Box::new(AwsEvents { reply, what }) as Box<dyn Events>)
-        }
-        .boxed()
-    }
-}
-
-struct AwsEvents {
-    reply: aws_sdk_kinesis::operation::subscribe_to_shard::SubscribeToShardOutput,
-    what: String,
-}
-
-impl fmt::Debug for AwsEvents {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("AwsEvents").field(&self.what).finish()
-    }
-}
-
-impl Events for AwsEvents {
-    fn next(&mut self) -> BoxFuture<'_, Result<Option<Event>, CloudError>> {
-        async move {
-            loop {
-                let event = self.reply.event_stream.recv().await;
-                let event = event.map_err(|error| match error.as_service_error() {
-                    Some(service) => said_in_stream(&self.what, service),
-                    None => CloudError { class: Class::Transient, ..CloudError::of(&self.what, &error) },
-                })?;
-                match event {
-                    Some(SubscribeToShardEventStream::SubscribeToShardEvent(event)) => {
-                        let ended = event.continuation_sequence_number.is_empty() || !event.child_shards().is_empty();
-                        return Ok(Some(Event {
-                            records: event.records.into_iter().map(record).collect(),
-                            continuation: (!ended).then_some(SequenceNumber(event.continuation_sequence_number)),
-                            behind_ms: u64::try_from(event.millis_behind_latest).unwrap_or_default(),
-                        }));
-                    }
-                    // Some kind of event that is newer than we are.
-                    Some(_) => {}
-                    None => return Ok(None),
-                }
-            }
-        }
-        .boxed()
-    }
-}
-
-/// An error that comes as an event: its kind is in the event's type, not in a code.
-fn said_in_stream(what: &str, error: &SubscribeToShardEventStreamError) -> CloudError {
-    use SubscribeToShardEventStreamError as E;
-    let (class, code) = match error {
-        E::ResourceNotFoundException(_) => (Class::NotFound, "not found"),
-        E::ResourceInUseException(_) => (Class::InUse, "another subscription took its place"),
-        E::KmsDisabledException(_)
-        | E::KmsInvalidStateException(_)
-        | E::KmsAccessDeniedException(_)
-        | E::KmsNotFoundException(_)
-        | E::KmsOptInRequired(_) => (Class::Auth, "its encryption key can't be used"),
-        E::KmsThrottlingException(_) => (Class::Throttled, "its encryption key is used too often"),
-        _ => (Class::Transient, "the service had a fault"),
-    };
-    CloudError::new(class, format!("could not {what}: {code}"), error.message().unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
@@ -482,8 +200,8 @@ mod tests {
 
     use bytes::Bytes;
 
-    use super::super::clock::ManualClock;
     use super::*;
+    use crate::flow::clock::ManualClock;
 
     /// What a subscription does.
     enum Act {

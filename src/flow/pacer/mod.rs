@@ -1,5 +1,13 @@
 //! The pace of one table, shared by all lanes that write to it.
 
+mod governor;
+mod hot;
+#[cfg(test)]
+mod hot_runs;
+mod pace;
+#[cfg(test)]
+mod simulated;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,10 +16,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::clock::Clock;
-use super::hot::{Answer, Cause, HotKeys};
 use super::limit::Limit;
-use super::pace::{Pace, Resource};
 use super::table::Consumed;
+use hot::HotKeys;
+pub(super) use hot::{Answer, Cause};
+pub(super) use pace::{Pace, Resource};
 
 /// Provisioned write capacity of a table, as `DescribeTable` tells it.
 #[derive(Clone, Debug, PartialEq)]
@@ -409,8 +418,8 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::super::clock::ManualClock;
     use super::*;
+    use crate::flow::clock::ManualClock;
 
     fn pacer(clock: &ManualClock, table: f64, indexes: &[(&str, f64)]) -> Arc<Pacer> {
         let pacer = Pacer::new(Arc::new(clock.clone()));

@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::consumer::Shared;
-use super::leases::{Held, Leases};
-use super::shard::read;
+use super::reader::read;
+use super::shared::Shared;
 use crate::cloud::{Class, CloudError};
+use crate::flow::leases::{Held, Leases};
 
 pub(super) async fn supervise(shared: &Arc<Shared>, leases: &Arc<Leases>) -> Result<(), CloudError> {
     let mut standing = leases.standing();

@@ -10,7 +10,7 @@ use crate::cloud::CloudError;
 
 /// What refused, as far as the service said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(in crate::flow) enum Cause {
     /// It did not say: unprocessed items of a batch carry no reason.
     #[default]
     Unsaid,
@@ -36,7 +36,7 @@ impl Cause {
 
 /// One write of a batch that was answered.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Answer {
+pub(in crate::flow) struct Answer {
     /// Hash of its partition key.
     pub partition: u64,
     /// Its own size, WCU.

@@ -6,12 +6,12 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use super::backoff::Backoff;
-use super::clock::Clock;
-use super::place::Place;
-use super::room::{PAGE, Room};
-use super::stream::{Allowance, Page, ReadError, Reading, ShardPages, StartAt, StreamSource};
 use crate::cloud::{Class, CloudError};
+use crate::flow::backoff::Backoff;
+use crate::flow::clock::Clock;
+use crate::flow::place::Place;
+use crate::flow::room::{PAGE, Room};
+use crate::flow::stream::{Allowance, Page, ReadError, Reading, ShardPages, StartAt, StreamSource};
 
 /// However many others read the shard, and however they behave, it is read once in two seconds.
 const LEAST: f64 = 0.5;

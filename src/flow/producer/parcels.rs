@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::aggregate::{Packer, unpack};
-use super::ledger::Receipt;
 use super::records::{RECORDS, Record};
 use super::shard_pace::{Load, ShardPaces};
+use crate::flow::aggregate::{Packer, unpack};
+use crate::flow::ledger::Receipt;
 
 /// A put request on its way onto the stream.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 
+use super::scrubber::LATEST_US;
 use super::{Answer, HourSummary, Question, What};
 use crate::cloud::{Cloud, CloudError};
 use crate::event::read::EventRead;
@@ -56,8 +57,8 @@ pub(super) async fn answer(read: Arc<dyn EventRead>, what: What) -> Result<Answe
         }
         What::Around { at, filter: text } => {
             let filter = Filter::new(&text);
-            let all = Range::new(Timestamp::UNIX_EPOCH, super::time(super::LATEST_US))
-                .expect("the epoch is before the year 9999");
+            let all =
+                Range::new(Timestamp::UNIX_EPOCH, super::time(LATEST_US)).expect("the epoch is before the year 9999");
             let reach = if text.is_empty() { REACH } else { Reach { page: FILTERED_PAGE, ..REACH } };
             let found = around(read.as_ref(), all, at, reach, |event| filter.wants(event)).await?;
             Ok(Answer::Around(Box::new(found)))

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use jiff::Timestamp;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
+use super::asking::AGAIN_MS;
 use super::read::answer;
 use super::*;
 use crate::cloud::{Class, Mode};
@@ -17,6 +19,7 @@ use crate::console::update::update;
 use crate::console::{keymap, view};
 use crate::event::read::EventRead as _;
 use crate::event::read::fake::{Fake, event};
+use crate::event::{Around, Place};
 use crate::item::KeySchema;
 use crate::jobs::spec::Spec;
 

@@ -1,16 +1,16 @@
 //! The console's state. No I/O, no clock; time comes in messages.
 
+mod screen;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use ratatui::layout::Rect;
-use tui_input::Input;
 
 use super::api::Api;
 use super::backup::BackupForm;
 use super::charts::TableChart;
-use super::confirm::{Confirm, Token};
-use super::context::Picker;
+use super::confirm::Token;
 use super::effect::{Effect, PastQuestion, PlaceId, Request};
 use super::form::{Known, RestoreForm};
 use super::guardrails::{Guardrails, Rules};
@@ -21,7 +21,6 @@ use super::listing::{Listing, Loaded};
 use super::lost::Lost;
 use super::memory::Remembered;
 use super::mouse::{Drag, Target};
-use super::palette::Palette;
 use super::pending::Pending;
 use super::places::{Entering, KnownPlace, Limits};
 use super::playback::Scrubber;
@@ -31,99 +30,13 @@ use super::replica::ReplicaForm;
 use super::stream::StreamState;
 use super::theme::{Theme, Themes};
 use super::trail::Trail;
-use super::words::{Reading, Words};
-use crate::capacity::{Resource, Step};
+use crate::capacity::Step;
 use crate::cloud::inventory::{Shard, Stream, Table};
 use crate::cloud::profiles::{Profile, Renewal};
 use crate::cloud::{CloudError, Context, Mode};
 use crate::jobs::journal::{Bump, DeadLetter, Decision, Job};
 use crate::jobs::{Audited, JobId};
-
-/// What is on screen below the overlay.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Screen {
-    /// The list of tables.
-    Tables,
-    /// The list of streams, with the shards of the selected one.
-    Streams,
-    /// The list of jobs.
-    Jobs,
-    /// One table.
-    Table(String),
-    /// One job.
-    Job(JobId),
-    /// The dead letters of a job.
-    Dead(JobId),
-    /// The restore form.
-    Restore,
-    /// An autoscaler: its rules and what it decided last.
-    Autoscale(JobId),
-    /// The backup form.
-    Backup,
-    /// The form that starts a replica.
-    Replica,
-    /// The list of event tables.
-    EventTables,
-    /// The scrubber of an event table.
-    Playback,
-    /// The form that sends a range of events on.
-    Replay,
-    /// A stream with its shards.
-    Stream(String),
-    /// The event source mappings of a stream.
-    Mappings(String),
-    /// A tail of a stream, or of one of its shards.
-    Tail(String, Option<String>),
-}
-
-/// What lies over the screen.
-#[derive(Clone, Debug)]
-pub enum Overlay {
-    /// Every key that works here.
-    Help(Reading),
-    /// What the words on screen mean.
-    Words(Box<Words>),
-    /// A line, and what it could mean.
-    Palette(Box<Palette>),
-    /// Something to read: title, lines, scrolled by that many lines.
-    Text(String, Vec<String>, u16),
-    /// A question.
-    Confirm(Box<Confirm>),
-    /// A line that is typed.
-    Prompt(Prompt),
-    /// The choice of profile and regions.
-    Contexts(Box<Picker>),
-}
-
-/// A line that is typed below the screen.
-#[derive(Clone, Debug)]
-pub struct Prompt {
-    /// What for.
-    pub purpose: Purpose,
-    /// What was typed.
-    pub input: Input,
-    /// What is wrong with it.
-    pub error: Option<String>,
-}
-
-/// What a typed line is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// Which rows the list shows.
-    Filter,
-    /// The cap of a job's items per second.
-    Rate(JobId),
-    /// A capacity, in the resource's unit.
-    Capacity(Resource),
-    /// A moment that the playhead goes to.
-    Moment,
-    /// Which events are shown.
-    EventFilter,
-    /// How long records of a stream stay, hours.
-    Retention(String),
-    /// The file that the view, or its picture, is written to.
-    Export,
-}
+pub use screen::{Overlay, Prompt, Purpose, Screen};
 
 /// Words that come and go above the footer.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,9 +6,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::capacity::ask;
-use super::dead::time;
 use super::guarded;
-use super::print::{self, Columns, Side};
+use super::print::{self, Columns, Side, time};
 use super::report::{Exit, Report};
 use super::session::Session;
 use super::watch::WatchArgs;
@@ -154,7 +153,7 @@ fn command(line: &AuditLine) -> String {
             }
         }
     }
-    print::escaped(&command)
+    print::shown(&command)
 }
 
 /// A context in few words.

@@ -6,8 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::dead::time;
-use super::print::{self, Columns, Side};
+use super::print::{self, Columns, Side, time};
 use super::progress;
 use super::report::{Exit, Report};
 use super::session::Session;
@@ -156,11 +155,11 @@ fn in_words(decision: &Decision) -> String {
     let clock = jiff::Timestamp::from_millisecond(decision.at_ms).unwrap_or_default().strftime("%H:%M:%S");
     let dry = if decision.dry_run && decision.decided.is_change() { " (dry run: not sent)" } else { "" };
     let change = if from == to { format!("{from}") } else { format!("{from} to {to}") };
-    let resource = print::escaped(&decision.resource().to_string());
+    let resource = print::shown(&decision.resource().to_string());
     format!(
         "{clock}  {:<8} {resource} {direction} {change}{dry}: {consumed:.1} used each second; {}",
         decision.decided.as_str(),
-        print::escaped(reason)
+        print::shown(reason)
     )
 }
 

@@ -5,8 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 use clap::Args;
 use serde_json::json;
 
-use super::dead::time;
-use super::print::{self, Columns, Side};
+use super::print::{self, Columns, Side, time};
 use super::report::{Exit, Report};
 use super::session::Session;
 use super::watch::WatchArgs;

@@ -121,7 +121,7 @@ fn profiles_of(text: &str) -> impl Iterator<Item = &str> {
 fn named(current: &OsStr, names: impl IntoIterator<Item = (String, Option<String>)>) -> Vec<CompletionCandidate> {
     let Some(current) = current.to_str() else { return Vec::new() };
     let fits = |name: &str| name.starts_with(current) && !name.chars().any(|c| c.is_control() || c.is_whitespace());
-    let shown = |help: String| StyledStr::from(super::print::escaped(&help));
+    let shown = |help: String| StyledStr::from(super::print::shown(&help));
     names
         .into_iter()
         .filter(|(name, _)| fits(name))

@@ -91,7 +91,7 @@ pub async fn run(args: IamArgs, session: &Session) -> Result<Exit, Report> {
     let place = match session.answered(async { Place::ask(&cloud).await }).await {
         Ok((place, _)) => place,
         Err(report) => {
-            eprintln!("the account is not known, so it is * below: {}", print::escaped(&report.sentence));
+            eprintln!("the account is not known, so it is * below: {}", print::shown(&report.sentence));
             Place::unknown(&cloud.region)
         }
     };

@@ -8,9 +8,8 @@ use aws_credential_types::provider::ProvideCredentials as _;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::dead::time;
 use super::keymap;
-use super::print;
+use super::print::{self, time};
 use super::report::{Exit, Report};
 use super::session::Session;
 use super::settings;
@@ -63,14 +62,14 @@ pub async fn run(args: &InfoArgs, session: &Session) -> Result<Exit, Report> {
         return Ok(Exit::Done);
     }
     for (name, value) in &found.lines {
-        print::line(&format!("{name:<10} {}", print::escaped(value)))?;
+        print::line(&format!("{name:<10} {}", print::shown(value)))?;
     }
     if found.wrong.is_empty() {
         print::line("\nnothing is wrong")?;
     } else {
         print::line("\nwhat is wrong:")?;
         for words in &found.wrong {
-            print::line(&format!("- {}", print::escaped(words)))?;
+            print::line(&format!("- {}", print::shown(words)))?;
         }
     }
     Ok(Exit::Done)

@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::dead::time;
-use super::print::{self, Columns, Side};
+use super::print::{self, Columns, Side, time};
 use super::report::{Exit, Report};
 use super::session::Session;
 use super::signal::Stop;
@@ -112,7 +111,7 @@ fn round(id: &JobId, session: &Session) -> Result<bool, Report> {
         print::grouped(c.written),
         print::grouped(c.dead),
         print::grouped(c.throttled),
-        print::escaped(limit)
+        print::shown(limit)
     ))?;
     Ok(job.state.is_live())
 }
@@ -195,7 +194,7 @@ fn write_report(id: &JobId, to: &Path, format: Option<Format>, session: &Session
     if session.global.json {
         print::json(&json!({ "job": id, "written": written }))?;
     } else {
-        print::line(&format!("written: {}", print::escaped(&written.join(", "))))?;
+        print::line(&format!("written: {}", print::shown(&written.join(", "))))?;
     }
     Ok(Exit::Done)
 }
@@ -231,7 +230,7 @@ fn one(journal: &Journal, job: &Job, session: &Session) -> Result<(), Report> {
         }
         return print::json(&row);
     }
-    print::line(&format!("{} {}  {}  {}", job.kind(), job.id, job.state.as_str(), print::escaped(&job.spec.title())))?;
+    print::line(&format!("{} {}  {}  {}", job.kind(), job.id, job.state.as_str(), print::shown(&job.spec.title())))?;
     let counters = job.counters;
     let of = job.total.map_or_else(String::new, |total| format!(" of {}", print::grouped(total)));
     print::line(&format!(
@@ -247,17 +246,17 @@ fn one(journal: &Journal, job: &Job, session: &Session) -> Result<(), Report> {
     print::line(&format!("{} of work in {} runs, {:.1} WCU", print::duration(seconds(job)), job.runs, counters.wcu))?;
     for (name, words) in [("limit", &job.limit), ("why", &job.message)] {
         if !words.is_empty() {
-            print::line(&format!("{name}: {}", print::escaped(words)))?;
+            print::line(&format!("{name}: {}", print::shown(words)))?;
         }
     }
     if let Some(binding) = binding(journal, job)? {
-        print::line(&format!("       {}", print::escaped(&in_words(&binding, &job.id))))?;
+        print::line(&format!("       {}", print::shown(&in_words(&binding, &job.id))))?;
     }
     if job.state.can_resume() {
         print::line(&format!("go on with: {}", job.kind().again(&job.id)))?;
     }
     for note in journal.notes(&job.id, 0)? {
-        print::line(&format!("{}  {}", time(note.at_ms), print::escaped(&note.words)))?;
+        print::line(&format!("{}  {}", time(note.at_ms), print::shown(&note.words)))?;
     }
     Ok(())
 }

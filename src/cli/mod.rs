@@ -5,6 +5,7 @@
 //! ```
 
 mod args;
+mod ask;
 mod audit;
 mod autoscale;
 mod backup;

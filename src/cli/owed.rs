@@ -34,7 +34,7 @@ pub async fn tell(command: &Command, session: &Session) {
     if session.global.yes && session.mode() == Mode::Normal {
         // Stdout is the command's own.
         let told = |one: &Settled| {
-            eprintln!("{}", print::escaped(&one.words));
+            eprintln!("{}", print::shown(&one.words));
             Ok(())
         };
         if let Err(report) = give_back(&journal, &debts, session, &told).await {
@@ -48,7 +48,7 @@ pub async fn tell(command: &Command, session: &Session) {
         } else {
             String::new()
         };
-        eprintln!("{}; give it back: sluice capacity --give-back{resume}", print::escaped(&debt.in_words()));
+        eprintln!("{}; give it back: sluice capacity --give-back{resume}", print::shown(&debt.in_words()));
     }
 }
 
@@ -76,7 +76,7 @@ pub async fn give_all_back(session: &Session) -> Result<Exit, Report> {
         return Ok(Exit::Done);
     }
     if session.mode() == Mode::Normal && !session.global.yes && std::io::IsTerminal::is_terminal(&std::io::stdin()) {
-        let words: Vec<String> = debts.iter().map(|debt| print::escaped(&debt.in_words())).collect();
+        let words: Vec<String> = debts.iter().map(|debt| print::shown(&debt.in_words())).collect();
         super::capacity::ask(&format!("{}\ngive back", words.join("\n")))?;
     }
     give_back(&session.journal()?, &debts, session, &|one| say(one, session)).await
@@ -131,7 +131,7 @@ pub async fn settle(
 /// Prints what became of a debt.
 pub fn say(one: &Settled, session: &Session) -> Result<(), Report> {
     if !session.global.json {
-        return print::line(&print::escaped(&one.words));
+        return print::line(&print::shown(&one.words));
     }
     let resource = &one.bump.resource;
     let (table, index) = (resource.table(), resource.index());

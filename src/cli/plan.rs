@@ -103,7 +103,7 @@ pub fn show(plan: &Plan, session: &Session) -> Result<(), Report> {
 fn text(plan: &Plan) -> String {
     let via = plan.stream.as_ref().map(|stream| format!(" over {stream}")).unwrap_or_default();
     let title = format!("plan: {} ← {}{via}", plan.table, plan.sources.join(", "));
-    let mut text = print::escaped(&title);
+    let mut text = print::shown(&title);
     text.push('\n');
     let lines = plan.lines();
     let names = lines.iter().map(|line| line.name.chars().count()).max().unwrap_or_default();
@@ -111,11 +111,11 @@ fn text(plan: &Plan) -> String {
     let values = lines.iter().map(|line| line.value.chars().count()).max().unwrap_or_default().min(16);
     for line in lines {
         let row = format!("  {:<names$}  {:>values$}  {}", line.name, line.value, line.remark);
-        text.push_str(&print::escaped(row.trim_end()));
+        text.push_str(&print::shown(row.trim_end()));
         text.push('\n');
     }
     for note in &plan.notes {
-        text.push_str(&print::escaped(&format!("  note: {note}")));
+        text.push_str(&print::shown(&format!("  note: {note}")));
         text.push('\n');
     }
     text

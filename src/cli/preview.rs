@@ -65,10 +65,10 @@ fn show(source: &str, record: &Record, shape: &Shape, checker: &Checker, session
     if session.global.json {
         return print::json(&Row { source: source.to_owned(), offset: record.offset, before, after, becomes, reason });
     }
-    let text = |raw: Option<&RawValue>| raw.map_or_else(String::new, |raw| print::escaped(raw.get()));
+    let text = |raw: Option<&RawValue>| raw.map_or_else(String::new, |raw| print::shown(raw.get()));
     match (&reason, after) {
         (Some(reason), _) => {
-            print::line(&format!("dead     byte {} of {source}: {}", record.offset, print::escaped(reason)))
+            print::line(&format!("dead     byte {} of {source}: {}", record.offset, print::shown(reason)))
         }
         (None, None) => print::line(&format!("skipped  {}", text(before))),
         (None, Some(after)) if before.is_some_and(|before| before.get() == after.get()) => {

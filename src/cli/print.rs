@@ -6,6 +6,7 @@ use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
 use super::report::{Exit, Report};
+pub use crate::item::legible::shown;
 pub use crate::jobs::plan::grouped;
 
 /// Which side a column's text keeps to.
@@ -32,7 +33,7 @@ impl Columns {
 
     /// Adds a row; a missing cell is empty.
     pub fn row<const N: usize>(&mut self, cells: &[String; N]) {
-        self.rows.push(cells.iter().map(|cell| escaped(cell)).collect());
+        self.rows.push(cells.iter().map(|cell| shown(cell)).collect());
     }
 
     /// The text, one line a row, headings first.
@@ -84,15 +85,6 @@ pub fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("our rows have string keys and no failing serialisers")
 }
 
-/// Text from elsewhere with its control characters shown, not obeyed.
-pub fn escaped(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
-    }
-    shown
-}
-
 /// Seconds as people say them: `3h 12m`, `3m 24s`, `8s`.
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.max(0.0).round() as u64;
@@ -121,6 +113,11 @@ fn written(result: io::Result<()>) -> Result<(), Report> {
     }
 }
 
+/// RFC 3339, UTC.
+pub fn time(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map(|time| time.to_string()).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,8 +131,10 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_are_shown_not_obeyed() {
-        assert_eq!(escaped("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
+    fn control_characters_in_a_cell_are_shown_not_obeyed() {
+        let mut columns = Columns::new(&[("TABLE", Side::Left)]);
+        columns.row(&["a\u{1b}[2Jb\n\u{202e}".into()]);
+        assert_eq!(columns.to_text(), "TABLE\na\\u{1b}[2Jb\\n\\u{202e}\n");
     }
 
     #[test]

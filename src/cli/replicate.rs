@@ -288,7 +288,7 @@ async fn agree(
         return Err(Report::failed(planned.streams.join("\n"), "nothing was done: --switch-stream does that"));
     }
     for words in planned.streams.iter().chain(&planned.warnings) {
-        eprintln!("{}", print::escaped(words));
+        eprintln!("{}", print::shown(words));
     }
     let asks = !planned.streams.is_empty() || planned.outlasts_the_stream();
     if asks && !session.global.yes && session.mode() == Mode::Normal {
@@ -333,7 +333,7 @@ fn show(plan: &plan::Plan, session: &Session) -> Result<Exit, Report> {
         print::line("  copies nothing: --bootstrap none")?;
     }
     for words in plan.streams.iter().chain(&plan.warnings) {
-        print::line(&format!("  {}", print::escaped(words)))?;
+        print::line(&format!("  {}", print::shown(words)))?;
     }
     Ok(Exit::Done)
 }

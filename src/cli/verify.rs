@@ -2,8 +2,8 @@
 
 use clap::Args;
 
+use super::ask::ask;
 use super::control::per_second;
-use super::dead::ask;
 use super::progress;
 use super::report::{Exit, Report};
 use super::session::Session;

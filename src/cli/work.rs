@@ -156,7 +156,7 @@ pub fn in_words(ended: &Ended, report: &serde_json::Value) -> String {
         print::grouped(rate)
     );
     for table in report["tables"].as_array().map_or(&[][..], Vec::as_slice) {
-        let name = print::escaped(table["table"].as_str().unwrap_or("?"));
+        let name = print::shown(table["table"].as_str().unwrap_or("?"));
         let (written, deleted, skipped) = (of(table, "written"), of(table, "deleted"), of(table, "skipped"));
         let dead = of(table, "dead");
         let line = format!("{name}: {written} written, {deleted} deleted, {skipped} skipped, {dead} dead");

@@ -11,6 +11,7 @@ mod check;
 mod cursor;
 mod digest;
 mod key;
+pub mod legible;
 mod number;
 pub mod request;
 mod shape;

@@ -22,6 +22,7 @@ use crate::backup::{self, Change, Format, Location};
 use crate::cloud::inventory;
 use crate::cloud::{Class, Cloud, CloudError};
 use crate::flow::{AwsTable, TablePut as _};
+use crate::item::legible::set_out;
 use crate::item::request::{self, Request};
 use crate::item::{Checked, Checker, Key, KeySchema, Refusal, Shape, Shaped, digest_of_attributes};
 
@@ -157,76 +158,6 @@ fn put_request(payload: &Bytes) -> Option<Content> {
     let table = whole.remove("TableName")?.as_str()?.to_owned();
     let item = whole.remove("Item")?;
     Some(Content { table, item: Bytes::from(item.to_string()), other: whole, deletes: false })
-}
-
-/// Text to read and edit: JSON set out over lines, not a byte else changed; anything else as it is.
-pub fn set_out(text: &[u8]) -> String {
-    let Ok(text) = std::str::from_utf8(text) else { return String::from_utf8_lossy(text).into_owned() };
-    // Read only to know that it is JSON: what is written keeps names that are there twice, and every digit.
-    if serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() {
-        return text.to_owned();
-    }
-    let mut out = String::with_capacity(text.len() * 2);
-    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
-    let new_line = |out: &mut String, depth: usize| {
-        out.push('\n');
-        out.extend(std::iter::repeat_n("  ", depth));
-    };
-    let mut rest = text.trim().chars().peekable();
-    while let Some(c) = rest.next() {
-        if in_string {
-            out.push(c);
-            (in_string, escaped) = (escaped || c != '"', !escaped && c == '\\');
-            continue;
-        }
-        match c {
-            c if c.is_ascii_whitespace() => {}
-            '{' | '[' => {
-                out.push(c);
-                while rest.peek().is_some_and(char::is_ascii_whitespace) {
-                    rest.next();
-                }
-                if rest.peek().is_some_and(|next| *next == '}' || *next == ']') {
-                    out.extend(rest.next());
-                } else {
-                    depth += 1;
-                    new_line(&mut out, depth);
-                }
-            }
-            '}' | ']' => {
-                depth = depth.saturating_sub(1);
-                new_line(&mut out, depth);
-                out.push(c);
-            }
-            ',' => {
-                out.push(c);
-                new_line(&mut out, depth);
-            }
-            ':' => out.push_str(": "),
-            c => {
-                in_string = c == '"';
-                out.push(c);
-            }
-        }
-    }
-    out
-}
-
-/// Bytes that are no text, sixteen a line.
-pub fn hex(bytes: &[u8]) -> String {
-    let mut out = String::new();
-    for (line, bytes) in bytes.chunks(16).enumerate() {
-        let _ = write!(out, "{:08x} ", line * 16);
-        for byte in bytes {
-            let _ = write!(out, " {byte:02x}");
-        }
-        let shown: String = bytes
-            .iter()
-            .map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '.' })
-            .collect();
-        let _ = writeln!(out, "{:pad$}  {shown}", "", pad = (16 - bytes.len()) * 3);
-    }
-    out
 }
 
 /// What stands above a letter in the editor; lines that begin with `#` are left out of what is saved.

@@ -79,20 +79,6 @@ fn a_condition_of_the_old_form_takes_no_fence_and_is_said_to() {
 }
 
 #[test]
-fn an_item_is_set_out_without_losing_a_digit_or_a_name_that_is_there_twice() {
-    let text = r#"{"a":{"N":"1.10"},"a":{"L":[]},"s":{"S":"x,\"{:"},"n":12345678901234567890.10}"#;
-    let out = set_out(text.as_bytes());
-    assert_eq!(
-        out,
-        "{\n  \"a\": {\n    \"N\": \"1.10\"\n  },\n  \"a\": {\n    \"L\": []\n  },\n  \"s\": {\n    \"S\": \"x,\\\"{:\"\n  },\n  \"n\": \
-         12345678901234567890.10\n}"
-    );
-    let plain: String = out.split('\n').map(str::trim_start).collect::<String>().replace("\": ", "\":");
-    assert_eq!(plain, text);
-    assert_eq!(set_out(b"no json"), "no json");
-}
-
-#[test]
 fn what_was_saved_is_read_without_its_heading_and_an_unchanged_file_is_none() {
     let text = to_edit(&job(), &dead(r#"{"id":{"N":"1"}}"#, None));
     assert!(text.starts_with("# dead letter 3 of r-1, for table t\n# it died of: bad reason\n"), "{text}");
@@ -110,9 +96,4 @@ fn a_draft_takes_the_place_of_what_came() {
     dead.draft = Some(Bytes::from_static(br#"{"id":{"S":"1"}}"#));
     let content = content(&job(), &dead);
     assert_eq!((content.table.as_str(), &content.item[..]), ("u", &br#"{"id":{"S":"1"}}"#[..]));
-}
-
-#[test]
-fn bytes_that_are_no_text_are_shown_in_hex() {
-    assert_eq!(hex(b"\x1b[2Jabc"), "00000000  1b 5b 32 4a 61 62 63                             .[2Jabc\n");
 }

@@ -137,7 +137,7 @@ pub async fn show(name: &str, session: &Session, cloud: &Cloud) -> Result<(), Re
     }
     print::line(&format!(
         "{}  {}  {}  {} open of {} shards  records kept {} h  {} fan-out consumers",
-        print::escaped(&stream.name),
+        print::shown(&stream.name),
         stream.status,
         stream.mode,
         stream.open_shards(),

@@ -39,7 +39,7 @@ pub async fn run(stream: &str, args: &TailArgs, session: &Session) -> Result<Exi
     let shards = tail.shards();
     eprintln!(
         "tail of {}: {}, at most one read a second of each; a shard gives 5 reads/s to all its consumers together",
-        print::escaped(stream),
+        print::shown(stream),
         if shards == 1 { "1 shard".to_owned() } else { format!("{} shards", print::grouped(shards as u64)) },
     );
     if tail.unfollowed > 0 {
@@ -83,9 +83,9 @@ fn show(seen: &Seen, session: &Session) -> Result<(), Report> {
         "{time}  {}  {}  {}  {} B  {}  {}",
         short(&seen.shard),
         seen.sequence,
-        print::escaped(&seen.partition_key),
+        print::shown(&seen.partition_key),
         seen.bytes,
         seen.what.kind(),
-        print::escaped(&seen.what.line(400)),
+        print::shown(&seen.what.line(400)),
     ))
 }

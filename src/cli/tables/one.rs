@@ -6,8 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::capacity::{Decreases, Resource};
-use crate::cli::dead::time;
-use crate::cli::print::{self, Columns, Side};
+use crate::cli::print::{self, Columns, Side, time};
 use crate::cli::report::Report;
 use crate::cli::session::Session;
 use crate::cloud::inventory::{self, Provisioned, Table};
@@ -141,7 +140,7 @@ fn facts(table: &Table) -> String {
     if let Some(layout) = Layout::of_key(&table.key) {
         words = format!("{words}  events, {layout} layout");
     }
-    print::escaped(&words)
+    print::shown(&words)
 }
 
 async fn lines(cloud: &Cloud, table: &Table, (from, to): (i64, i64), period: i32) -> Result<Vec<Lines>, CloudError> {

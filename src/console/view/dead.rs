@@ -19,8 +19,9 @@ use crate::console::widget::quantity::{date, exact};
 use crate::console::widget::table::{self, Cell, Column, left, right};
 use crate::console::widget::text::{shown, shown_bytes};
 use crate::flow::Letter;
+use crate::item::legible::set_out;
 use crate::jobs::JobId;
-use crate::jobs::dead::{content, set_out};
+use crate::jobs::dead::content;
 use crate::jobs::journal::{DeadLetter, Job};
 
 const COLUMNS: [Column; 5] =

@@ -25,10 +25,11 @@ use crate::console::playback::{Scrubber, event_tables, keys, time};
 use crate::console::spot::Spot;
 use crate::console::widget::quantity::{bytes, count, exact};
 use crate::console::widget::table::{self, Cell, Column, left, right};
-use crate::console::widget::text::{clip, shown, shown_bytes};
+use crate::console::widget::text::{clip, shown};
 use crate::console::widget::timeline::{self, Timeline};
 use crate::console::widget::{below, write, write_right};
 use crate::event::Event;
+use crate::item::legible::{as_json, hex_lines, json_lines};
 
 const TABLES: [Column; 4] =
     [left("EVENT TABLE", 50, 0), left("LAYOUT", 9, 1), right("ITEMS", 8, 0), right("SIZE", 9, 2)];
@@ -280,79 +281,16 @@ const MOST_LINES: usize = 5_000;
 
 /// A payload for reading: JSON indented with every digit that it has, text as it is, else hex; escaped.
 pub fn detail_lines(payload: &[u8]) -> Vec<String> {
-    if let Ok(text) = std::str::from_utf8(payload) {
-        if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
-            return indented(text);
-        }
-        if !text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t' | '\r')) {
-            return text.split('\n').take(MOST_LINES).map(shown).collect();
-        }
+    if let Some(json) = as_json(payload) {
+        return json_lines(json).take(MOST_LINES).map(|line| shown(&line)).collect();
     }
-    let lines = payload.chunks(16).take(MOST_LINES).enumerate().map(|(n, bytes)| {
-        let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let text: String = bytes.iter().map(|b| if b.is_ascii_graphic() { char::from(*b) } else { '.' }).collect();
-        format!("{:06x}  {:<47}  {text}", n * 16, hex.join(" "))
-    });
-    let lines: Vec<String> = lines.collect();
+    if let Ok(text) = std::str::from_utf8(payload)
+        && !text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t' | '\r'))
+    {
+        return text.split('\n').take(MOST_LINES).map(shown).collect();
+    }
+    let lines: Vec<String> = hex_lines(payload).take(MOST_LINES).collect();
     if lines.is_empty() { vec!["(no bytes)".to_owned()] } else { lines }
-}
-
-/// JSON that is well formed, indented: only what is between its tokens changes.
-fn indented(json: &str) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    let mut chars = json.chars().peekable();
-    let new_line = |lines: &mut Vec<String>, depth: usize| lines.push("  ".repeat(depth.min(40)));
-    while let Some(c) = chars.next() {
-        if lines.len() > MOST_LINES {
-            break;
-        }
-        if in_string {
-            in_string = escaped || c != '"';
-            escaped = !escaped && c == '\\';
-            push(&mut lines, c);
-            continue;
-        }
-        match c {
-            '"' => {
-                in_string = true;
-                push(&mut lines, c);
-            }
-            '{' | '[' => {
-                push(&mut lines, c);
-                while chars.peek().is_some_and(char::is_ascii_whitespace) {
-                    chars.next();
-                }
-                let close = if c == '{' { '}' } else { ']' };
-                if chars.next_if_eq(&close).is_some() {
-                    push(&mut lines, close);
-                } else {
-                    depth += 1;
-                    new_line(&mut lines, depth);
-                }
-            }
-            '}' | ']' => {
-                depth = depth.saturating_sub(1);
-                new_line(&mut lines, depth);
-                push(&mut lines, c);
-            }
-            ',' => {
-                push(&mut lines, c);
-                new_line(&mut lines, depth);
-            }
-            ':' => lines.last_mut().into_iter().for_each(|line| line.push_str(": ")),
-            c if c.is_ascii_whitespace() => {}
-            c => push(&mut lines, c),
-        }
-    }
-    lines
-}
-
-fn push(lines: &mut [String], c: char) {
-    if let Some(line) = lines.last_mut() {
-        let mut bytes = [0; 4];
-        line.push_str(&shown_bytes(c.encode_utf8(&mut bytes).as_bytes()));
-    }
 }
 
 #[cfg(test)]
@@ -370,7 +308,7 @@ mod tests {
 
     #[test]
     fn what_is_no_text_is_hex_and_nothing_is_obeyed_by_the_terminal() {
-        assert_eq!(detail_lines(b"\x00\xffAb")[0], format!("000000  {:<47}  ..Ab", "00 ff 41 62"));
+        assert_eq!(detail_lines(b"\x00\xffAb")[0], format!("00000000  {:<47}  ..Ab", "00 ff 41 62"));
         let lines = detail_lines("{\"a\":\"\u{202e}\u{7f}\"}".as_bytes());
         assert!(lines.iter().all(|line| line.chars().all(|c| !c.is_control() && c != '\u{202e}')), "{lines:?}");
         assert_eq!(detail_lines(b"plain\ttext"), ["plain\\ttext"]);

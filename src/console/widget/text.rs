@@ -1,41 +1,8 @@
-//! Text that came from records, files and services: never trusted, always measured.
+//! Text on screen, measured in columns.
 
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use unicode_width::UnicodeWidthStr as _;
 
-/// `text` with everything that a terminal would obey or hide written out: control characters, escapes, direction
-/// overrides and characters without a width.
-pub fn shown(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c.is_control() || is_invisible(c) => out.extend(c.escape_unicode()),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-/// Bytes as text, with what is no UTF-8 written as `\xNN`.
-pub fn shown_bytes(bytes: &[u8]) -> String {
-    let mut out = String::new();
-    for chunk in bytes.utf8_chunks() {
-        out.push_str(&shown(chunk.valid()));
-        for byte in chunk.invalid() {
-            out.push_str("\\x");
-            out.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('?'));
-            out.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('?'));
-        }
-    }
-    out
-}
-
-fn is_invisible(c: char) -> bool {
-    c.width() == Some(0) && !matches!(c, '\u{300}'..='\u{36f}')
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
+pub use crate::item::legible::{shown, shown_bytes};
 
 /// `text` cut to `width` columns, with `…` where something was left out.
 pub fn clip(text: &str, width: usize) -> String {
@@ -99,12 +66,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_obey_is_shown_instead() {
-        assert_eq!(shown("a\x1b[2Jb\nc\u{202e}d"), "a\\u{1b}[2Jb\\nc\\u{202e}d");
-        assert_eq!(shown_bytes(b"ok\xff\x01"), "ok\\xff\\u{1}");
-    }
-
-    #[test]
     fn clipping_counts_columns_and_says_that_it_clipped() {
         assert_eq!(clip("historical", 6), "histo…");
         assert_eq!(clip("日本語", 5), "日本…");
@@ -113,11 +74,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn nothing_that_is_shown_moves_the_cursor(text in ".*") {
-            prop_assert!(shown(&text).chars().all(|c| !c.is_control()));
-        }
-
         #[test]
         fn clipped_and_wrapped_text_fits(text in ".*", width in 2_usize..40) {
             prop_assert!(clip(&text, width).width() <= width);

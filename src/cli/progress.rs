@@ -14,7 +14,7 @@ use super::report::{Exit, Report};
 use super::session::Session;
 use super::signal::Stop;
 use crate::jobs::journal::State;
-use crate::jobs::{self, Ended, JobError, JobId, Kind, Line, Said};
+use crate::jobs::{self, Ended, JobError, JobId, Kind, Said};
 
 /// How often a job speaks when nobody watches a bar.
 const UNWATCHED: Duration = Duration::from_secs(10);
@@ -143,18 +143,9 @@ fn draw(bar: &ProgressBar, said: &Said) {
 
 fn how_far(said: &Said) -> (u64, Option<u64>) {
     match said {
-        Said::Progress(line) => (settled(line), line.total),
+        Said::Progress(line) => (line.settled, line.total),
         Said::Reading { read, total } => (*read, *total),
     }
-}
-
-/// Records whose fate is known.
-fn settled(line: &Line) -> u64 {
-    if line.kind == Kind::Playback.as_str() {
-        return line.counters.read;
-    }
-    let onto_stream = if line.kind == Kind::Load.as_str() { line.counters.on_stream } else { 0 };
-    onto_stream + line.counters.written + line.counters.deleted + line.counters.skipped + line.counters.dead
 }
 
 /// One line: how far, how fast, how long yet, and what binds.
@@ -304,6 +295,7 @@ fn says_more(report: &serde_json::Value) -> bool {
 mod tests {
     use super::*;
     use crate::flow::Counters;
+    use crate::jobs::Line;
 
     fn line() -> Line {
         Line {
@@ -311,6 +303,7 @@ mod tests {
             kind: "restore",
             state: State::Running,
             counters: Counters { read: 24_000, written: 23_000, dead: 2, skipped: 118, ..Counters::default() },
+            settled: 23_120,
             seconds: 100.0,
             total: Some(50_000),
             per_second: Some(130.4),
@@ -322,7 +315,7 @@ mod tests {
     #[test]
     fn progress_says_how_far_how_fast_how_long_and_what_binds() {
         assert_eq!(
-            in_words(&Said::Progress(line())),
+            in_words(&Said::Progress(Box::new(line()))),
             "23,120 of 50,000  130/s  3m 24s left  2 dead  limit: table write capacity"
         );
     }
@@ -331,7 +324,7 @@ mod tests {
     fn both_bars_are_well_formed() {
         for known in [true, false] {
             let bar = ProgressBar::hidden().with_style(style(known));
-            draw(&bar, &Said::Progress(line()));
+            draw(&bar, &Said::Progress(Box::new(line())));
             assert_eq!(bar.position(), 23_120);
         }
     }

@@ -266,11 +266,6 @@ impl Second {
     }
 }
 
-/// Records that need nothing more: written, deleted, left out or dead.
-pub fn settled(counters: &Counters) -> u64 {
-    counters.written + counters.deleted + counters.skipped + counters.dead
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

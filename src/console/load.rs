@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::app::{App, Minutes, Place, Screen};
 use super::columns::{Arranged, JobRow, List, StreamRow, arrange};
 use super::effect::PlaceId;
-use super::history::{History, settled};
+use super::history::History;
 use super::places::{KnownPlace, Seen};
 use super::widget::sparkline::bins;
 use crate::capacity::Resource;
@@ -429,22 +429,14 @@ impl App {
         // What was written after the last checkpoint of a killed worker will be done again: only a live one is ahead.
         let counters = newest.filter(|_| job.state.is_live()).map_or(job.counters, |sample| sample.counters);
         let is_running = job.state == State::Running;
-        let rate = |over, of: fn(&Counters) -> f64| {
+        let rate = |over, of: &dyn Fn(&Counters) -> f64| {
             past.filter(|_| is_running).and_then(|past| past.rate(self.now_ms, over, of))
         };
-        // A verify settles no records: it reads keys. A playback may put them onto a stream, which settles nothing in a table.
-        let how_far: fn(&Counters) -> u64 = match job.kind() {
-            Kind::Verify | Kind::Playback => |counters| counters.read,
-            _ => settled,
-        };
-        let speed: fn(&Counters) -> f64 = match job.kind() {
-            Kind::Verify | Kind::Playback => |counters| counters.read as f64,
-            _ => |counters| settled(counters) as f64,
-        };
-        let per_second = rate(RATE_MS, speed);
+        let speed = |counters: &Counters| job.spec.settled(counters) as f64;
+        let per_second = rate(RATE_MS, &speed);
         // Over half a minute: an ETA that jumps with each second is none.
-        let steady = rate(30_000, speed).filter(|rate| *rate > 0.0);
-        let done = how_far(&counters);
+        let steady = rate(30_000, &speed).filter(|rate| *rate > 0.0);
+        let done = job.spec.settled(&counters);
         let left_ms = job.total.zip(steady).map(|(total, rate)| total.saturating_sub(done) as f64 / rate * 1000.0);
         Progress {
             counters,
@@ -452,7 +444,7 @@ impl App {
             total: job.total,
             per_second,
             left_ms,
-            throttled: rate(RATE_MS, |c| c.throttled as f64).unwrap_or_default(),
+            throttled: rate(RATE_MS, &|c| c.throttled as f64).unwrap_or_default(),
         }
     }
 

@@ -38,6 +38,13 @@ pub struct Counters {
     pub rcu: f64,
 }
 
+impl Counters {
+    /// Records whose fate in a table is known: written, deleted, left out or dead.
+    pub fn settled(&self) -> u64 {
+        self.written + self.deleted + self.skipped + self.dead
+    }
+}
+
 impl AddAssign for Counters {
     fn add_assign(&mut self, other: Self) {
         self.read += other.read;

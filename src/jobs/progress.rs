@@ -19,6 +19,9 @@ pub struct Line {
     /// What became of its records.
     #[serde(flatten)]
     pub counters: Counters,
+    /// Of them, those that need nothing more: how far it is.
+    #[serde(skip)]
+    pub settled: u64,
     /// Time that workers spent on it, s.
     pub seconds: f64,
     /// Records that the source holds, when known.
@@ -43,6 +46,7 @@ impl Line {
             kind: job.kind().as_str(),
             state: State::Running,
             counters,
+            settled: job.spec.settled(&counters),
             seconds: job.active_ms as f64 / 1000.0 + seconds,
             total: None,
             per_second: None,
@@ -119,7 +123,7 @@ impl VerifyLine {
 #[derive(Clone, Debug)]
 pub enum Said {
     /// A restore's line, each second.
-    Progress(Line),
+    Progress(Box<Line>),
     /// A verify's progress: keys read so far and in all, when known.
     Reading {
         /// Keys read so far, of source and table together.

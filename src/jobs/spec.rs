@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::replicate::{ReplicaTarget, ReplicateSpec, TableTarget};
+use crate::flow::Counters;
 
 /// A job's name: its kind's letter and four or more hex digits, such as `r-7f3a`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -205,13 +206,24 @@ impl Spec {
             }
             Self::Verify(spec) => format!("{} = {sources}", spec.table),
             Self::Backup(spec) => format!("{} → {}", spec.table, spec.to),
-            Self::Autoscale(spec) => spec.config.clone(),
+            Self::Autoscale(spec) => format!("capacity ← {}", spec.config),
             Self::Work(spec) => format!("tables ← {}", spec.stream),
             Self::Load(spec) => format!("{} ← made-up events", spec.stream),
             Self::Pump(spec) => format!("{} ← {} via {}", spec.events, spec.stream, spec.buffer),
             Self::Playback(spec) => format!("{} → {}", spec.events, spec.sink),
             Self::Letters(spec) => format!("dead letters of {} ← {}", spec.stream, spec.from),
             Self::Replicate(spec) => spec.title(),
+        }
+    }
+
+    /// Of what such a job counted: what needs nothing more of it, of the job's total.
+    pub fn settled(&self, counters: &Counters) -> u64 {
+        match self {
+            // These settle no records: one reads keys, the other events.
+            Self::Verify(_) | Self::Playback(_) => counters.read,
+            Self::Load(_) => counters.on_stream + counters.settled(),
+            Self::Restore(spec) => spec.settled(counters),
+            _ => counters.settled(),
         }
     }
 }
@@ -267,6 +279,13 @@ pub struct RestoreSpec {
     pub part: Option<Part>,
     /// Memory in which records are shuffled, bytes; `None` is the default, 0 keeps the order of the files.
     pub shuffle_bytes: Option<u64>,
+}
+
+impl RestoreSpec {
+    /// Records of `counters` whose fate is known: without workers of its own, a record on the stream is another's to write.
+    pub fn settled(&self, counters: &Counters) -> u64 {
+        if self.no_workers { counters.on_stream + counters.skipped + counters.dead } else { counters.settled() }
+    }
 }
 
 /// Write capacity to have while a job runs.
@@ -521,6 +540,18 @@ mod tests {
         assert_eq!((spec.rate, spec.part, spec.source.until), (Some(5.0), None, None));
         let again = Spec::Restore(spec);
         assert_eq!(serde_json::from_str::<Spec>(&serde_json::to_string(&again).unwrap()).unwrap(), again);
+    }
+
+    #[test]
+    fn how_far_a_job_is_is_counted_by_what_it_does() {
+        let counters = Counters { read: 100, on_stream: 40, written: 20, skipped: 3, dead: 2, ..Counters::default() };
+        let restore = |no_workers| Spec::Restore(RestoreSpec { no_workers, ..RestoreSpec::default() });
+        assert_eq!(restore(false).settled(&counters), 25);
+        assert_eq!(restore(true).settled(&counters), 45, "what is on the stream is another's to write");
+        assert_eq!(Spec::Verify(VerifySpec::default()).settled(&counters), 100);
+        let sent = Counters { read: 40, on_stream: 40, ..Counters::default() };
+        let load = r#"{"kind":"load","stream":"clicks"}"#;
+        assert_eq!(serde_json::from_str::<Spec>(load).unwrap().settled(&sent), 40);
     }
 
     #[test]

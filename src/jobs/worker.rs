@@ -111,7 +111,7 @@ impl Session<'_> {
 
     /// Says how it stands to whoever ran it.
     pub fn say(&self, line: Line) {
-        self.listener.send_replace(Some(Said::Progress(line)));
+        self.listener.send_replace(Some(Said::Progress(Box::new(line))));
     }
 
     /// Writes down that the job does as it was told: `held` or not, at most `rate` of `unit`. `change` is false for what

@@ -81,8 +81,7 @@ fn about(job: &Job, now_ms: i64, page: &mut Page) {
     let runs = if job.runs == 1 { "one run".to_owned() } else { format!("{} runs", job.runs) };
     fact("time at work", format!("{} in {runs}", span(seconds)));
     let counters = &job.counters;
-    let settled = counters.written + counters.deleted + counters.skipped + counters.dead;
-    let done = if settled > 0 { settled } else { counters.read };
+    let done = job.spec.settled(counters);
     if seconds > 0.0 && done > 0 {
         fact("mean rate", format!("{:.1} records/s", done as f64 / seconds));
     }
@@ -129,9 +128,10 @@ fn totals(job: &Job, page: &mut Page) {
     page.heading("Totals");
     page.blocks.push(Block::Table(table));
     if job.kind() == Kind::Restore && job.state == State::Done {
-        let settled = c.written + c.deleted + c.skipped + c.dead;
+        let settled = job.spec.settled(c);
         if settled == c.read {
-            page.text("Every record that was read is accounted for: written, deleted, left out, or a dead letter.");
+            let there = if c.written == 0 && c.on_stream > 0 { "on the stream" } else { "written, deleted" };
+            page.text(format!("Every record that was read is accounted for: {there}, left out, or a dead letter."));
         } else {
             let words = format!("{} were read and {} are accounted for.", grouped(c.read), grouped(settled));
             page.blocks.push(Block::Warning(words));

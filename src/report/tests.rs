@@ -71,6 +71,20 @@ fn restored() -> (tempfile::TempDir, Journal, JobId) {
 }
 
 #[test]
+fn a_restore_without_workers_accounts_for_what_the_stream_took() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(&folder.path().join("journal.sqlite")).unwrap();
+    let spec = RestoreSpec { stream: Some("puts".into()), no_workers: true, ..RestoreSpec::default() };
+    let id = journal.create_job(&Spec::Restore(spec), &Context::default(), None).unwrap();
+    journal.begin(&id, 1).unwrap();
+    let counters = Counters { read: 12, on_stream: 12, ..Counters::default() };
+    journal.commit(&id, &Commit { counters, ..Commit::default() }).unwrap();
+    journal.end(&id, State::Done, "", "{}").unwrap();
+    let text = of_job(&journal, &id, Format::Markdown, "x", now_ms()).unwrap().text;
+    assert!(text.contains("accounted for: on the stream, left out, or a dead letter"), "{text}");
+}
+
+#[test]
 fn a_page_tells_what_a_job_did_what_held_it_up_and_what_proves_it() {
     let (_folder, journal, id) = restored();
     let text = of_job(&journal, &id, Format::Html, "x", now_ms()).unwrap().text;

@@ -13,7 +13,7 @@ use crate::jobs::binding::{Binding, Names, Recent, Stages};
 use crate::jobs::consuming;
 use crate::jobs::journal::{ChangeCounts, Commit, ReplicaSample, Sample, State, now_ms, to_json};
 use crate::jobs::progress::Line;
-use crate::jobs::restore::{accounted, ended_line, stage_of};
+use crate::jobs::restore::{ended_line, stage_of};
 use crate::jobs::speed::Speed;
 use crate::jobs::worker::{JobError, Session};
 
@@ -297,7 +297,7 @@ impl<'a, 'l> Desk<'a, 'l> {
     }
 
     fn say(&mut self, live: Counters, limit: String) {
-        let per_second = self.speed.next(Instant::now(), accounted(&live));
+        let per_second = self.speed.next(Instant::now(), live.settled());
         let line = Line::running(&self.session.job, self.began.elapsed().as_secs_f64(), live);
         self.session.say(Line { per_second, limit: Some(limit), ..line });
     }

@@ -262,16 +262,10 @@ fn taking(
     })
 }
 
-/// Records whose fate is known.
-pub(in crate::jobs) fn accounted(counters: &Counters) -> u64 {
-    counters.written + counters.deleted + counters.skipped + counters.dead
-}
-
 /// Refuses to call a restore done whose counts don't add up, whatever the reason: better a resume too many than a
 /// record too few.
 fn adds_up(spec: &RestoreSpec, counters: &Counters) -> Result<(), JobError> {
-    let known =
-        if spec.no_workers { counters.on_stream + counters.skipped + counters.dead } else { accounted(counters) };
+    let known = spec.settled(counters);
     if known == counters.read {
         return Ok(());
     }
@@ -381,6 +375,7 @@ pub(in crate::jobs) fn ended_line(session: &Session<'_>, state: State) -> Option
         job: job.id,
         kind: session.job.kind().as_str(),
         state,
+        settled: job.spec.settled(&job.counters),
         counters: job.counters,
         seconds: worked.max(0) as f64 / 1000.0,
         total: job.total,
@@ -443,13 +438,12 @@ impl Desk<'_, '_> {
     }
 
     fn say(&mut self, live: Counters, total: Option<u64>, limit: String) {
-        let settled = accounted(&live);
-        let per_second = self.speed.next(Instant::now(), settled);
+        let line = Line::running(&self.session.job, self.began.elapsed().as_secs_f64(), live);
+        let per_second = self.speed.next(Instant::now(), line.settled);
         let eta_seconds = match (total, per_second) {
-            (Some(total), Some(rate)) if rate > 0.0 => Some(total.saturating_sub(settled) as f64 / rate),
+            (Some(total), Some(rate)) if rate > 0.0 => Some(total.saturating_sub(line.settled) as f64 / rate),
             _ => None,
         };
-        let line = Line::running(&self.session.job, self.began.elapsed().as_secs_f64(), live);
         self.session.say(Line { total, per_second, eta_seconds, limit: Some(limit), ..line });
     }
 }

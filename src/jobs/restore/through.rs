@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::direct::{BATCH, with_effort, writer};
 use super::source::{Next, RecordPosition, Source};
 use super::strand::Intent;
-use super::{Begun, Drive, FeedWatch, Resume, Settled, Way, accounted, source_checkpoint, stage_of};
+use super::{Begun, Drive, FeedWatch, Resume, Settled, Way, source_checkpoint, stage_of};
 use crate::cloud::inventory::Table;
 use crate::cloud::{Class, CloudError};
 use crate::flow::{
@@ -214,12 +214,12 @@ impl Workers {
     async fn account_for(&self, wanted: u64) -> Result<(), JobError> {
         let (mut best, mut since) = (0, Instant::now());
         loop {
-            let have = accounted(&self.consumer.counted());
+            let have = self.consumer.counted().settled();
             if have >= wanted {
                 return Ok(());
             }
             let (live, progress) = (self.consumer.live(), self.consumer.progress());
-            let idle = live.read == accounted(&live) && progress.iter().all(|shard| shard.done || shard.lag_ms == 0);
+            let idle = live.read == live.settled() && progress.iter().all(|shard| shard.done || shard.lag_ms == 0);
             if have > best || !idle {
                 (best, since) = (have, Instant::now());
             } else if since.elapsed() > LOST_AFTER {

@@ -19,14 +19,14 @@ use crate::console::keymap::{Action, Scope};
 use crate::console::spot::Spot;
 use crate::console::theme::Theme;
 use crate::console::widget::quantity::{count, date, duration, percent, rate};
-use crate::console::widget::table::{self, Cell, Column, left, right};
+use crate::console::widget::table::{self, Cell, Column, left, rest, right};
 use crate::console::widget::text::shown;
 use crate::jobs::journal::{Job, State};
 
 const COLUMNS: [Column; 8] = [
     left("JOB", 10, 0),
     left("STATE", 11, 1),
-    left("WHAT", 60, 4),
+    rest("WHAT", 24, 4),
     right("DONE", 9, 0),
     right("RECORDS/S", 9, 3),
     right("LEFT", 8, 2),
@@ -70,9 +70,6 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
         }
         Some(_) => {
             let selected = list.index(rows.iter().map(|job| job.id.0.as_str()));
-            // What the job is about gets what the other columns leave.
-            let mut columns = columns;
-            columns[2].most = usize::from(inner.width).saturating_sub(78).max(24);
             table::draw_page(buf, inner, theme, &columns, rows.len(), selected, |at| cells(app, rows[at]));
         }
     }

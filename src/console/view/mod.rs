@@ -53,7 +53,7 @@ use super::mouse::{Target, mark};
 use super::theme::Theme;
 use super::widget::quantity::duration;
 use super::widget::table::{self as rows, Column};
-use super::widget::text::{clip, shown, wrap};
+use super::widget::text::{clip, clip_line, shown, wrap};
 use super::widget::{below, write};
 use crate::cloud::CloudError;
 
@@ -316,6 +316,8 @@ fn boxed(buf: &mut Buffer, area: Rect, theme: &Theme, left: Line<'_>, right: Lin
     if area.height < 4 || area.width < 20 || screen.width < WHOLE.0 || screen.height < WHOLE.1 {
         return area;
     }
+    let room = usize::from(area.width).saturating_sub(2 + right.width());
+    let left = clip_line(left, room);
     let block = Block::bordered()
         .border_set(theme.glyphs.border)
         .border_style(theme.dim)

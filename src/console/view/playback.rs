@@ -121,7 +121,10 @@ fn titles(app: &App, scrubber: &Scrubber, width: u16) -> (Line<'static>, Line<'s
         Span::raw(format!("  {}   {}{to} ({window})", shown(&scrubber.table), first)),
     ];
     let complete = match scrubber.watermark_us {
-        Some(us) => format!("   complete to {} ", format!("{:.0}", time(us)).replace(['T', 'Z'], " ").trim_end()),
+        Some(us) => {
+            let at = format!("{:.0}", time(us)).replace(['T', 'Z'], " ");
+            format!("   complete to {} ", at.strip_prefix(&first[..10]).unwrap_or(&at).trim())
+        }
         None if scrubber.layout.is_some() => "   no pump said up to when it is complete ".to_owned(),
         None => String::new(),
     };
@@ -135,7 +138,7 @@ fn titles(app: &App, scrubber: &Scrubber, width: u16) -> (Line<'static>, Line<'s
     let play = match (scrubber.is_playing(), theme.glyphs.braille) {
         (true, true) => "▶",
         (true, false) => ">",
-        (false, true) => "⏸",
+        (false, true) => "▮▮",
         (false, false) => "||",
     };
     (Line::from(left), Line::from(vec![Span::styled(loaded, theme.warn), Span::raw(format!(" {speed} {play} "))]))

@@ -40,7 +40,11 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, name: &str, shard: Option<&
     let tail = &app.at_stream.tail;
     let of = shard.map_or(String::new(), |shard| format!(" shard {}", shown(short(shard))));
     let title = format!(" tail of {}{of} ", shown(name));
-    let list = if area.height >= WITH_RECORD { Rect { height: area.height / 2, ..area } } else { area };
+    let list = if area.height >= WITH_RECORD && !tail.lines.is_empty() {
+        Rect { height: area.height / 2, ..area }
+    } else {
+        area
+    };
     let right = Line::raw(format!(" {} ", state(app, tail)));
     let inner = boxed(buf, list, theme, Line::styled(title, theme.strong), right);
     let mut top = 0;

@@ -13,11 +13,16 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Line;
 
-/// Writes `line` into row `row` of `area`, clipped at its right edge; rows below the area are dropped.
+/// Writes `line` into row `row` of `area`, clipped at its right edge, with `…` where words were left out; rows below the
+/// area are dropped.
 pub fn write(buf: &mut Buffer, area: Rect, row: u16, line: &Line<'_>) {
     let area = area.intersection(*buf.area());
-    if row < area.height {
-        buf.set_line(area.x, area.y + row, line, area.width);
+    if row >= area.height {
+        return;
+    }
+    let (end, _) = buf.set_line(area.x, area.y + row, line, area.width);
+    if usize::from(area.width) < text::width_of_words(line) && end > area.x {
+        buf[(area.right() - 1, area.y + row)].set_symbol("…");
     }
 }
 

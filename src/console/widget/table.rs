@@ -19,6 +19,8 @@ pub struct Column {
     pub right: bool,
     /// The widest that it gets, columns; longer cells are clipped.
     pub most: usize,
+    /// It gets what the others leave it, but for this many columns, which are kept before others leave.
+    pub gives_to: Option<usize>,
     /// Columns with the largest number leave first; 0 stays.
     pub leaves: u8,
     /// What marks it as the one that the rows are sorted by.
@@ -41,12 +43,17 @@ pub fn mark_sorted(columns: &mut [Column], title: &str, glyph: &'static str) {
 
 /// A left-aligned column.
 pub const fn left(title: &'static str, most: usize, leaves: u8) -> Column {
-    Column { title, right: false, most, leaves, sorted: "" }
+    Column { title, right: false, most, gives_to: None, leaves, sorted: "" }
+}
+
+/// A left-aligned column that is clipped down to `least` before others leave.
+pub const fn rest(title: &'static str, least: usize, leaves: u8) -> Column {
+    Column { title, right: false, most: usize::MAX, gives_to: Some(least), leaves, sorted: "" }
 }
 
 /// A right-aligned column.
 pub const fn right(title: &'static str, most: usize, leaves: u8) -> Column {
-    Column { title, right: true, most, leaves, sorted: "" }
+    Column { title, right: true, most, gives_to: None, leaves, sorted: "" }
 }
 
 /// A cell: one style throughout.
@@ -149,6 +156,14 @@ fn widths(columns: &[Column], rows: &[Vec<Cell>], room: usize) -> Vec<Option<usi
         if used <= room {
             return widths;
         }
+        // What gives does so before anything leaves, and only as much as is wanting.
+        let wanting = used - room;
+        let gives =
+            |i: &usize| matches!((widths[*i], columns[*i].gives_to), (Some(w), Some(least)) if w >= least + wanting);
+        if let Some(i) = (0..columns.len()).find(gives) {
+            widths[i] = widths[i].map(|width| width - wanting);
+            return widths;
+        }
         let last = (0..columns.len()).filter(|i| widths[*i].is_some() && columns[*i].leaves > 0);
         if let Some(i) = last.max_by_key(|i| columns[*i].leaves) {
             widths[i] = None;
@@ -230,6 +245,19 @@ mod tests {
         let rows = [vec![("a".to_owned(), Style::new())], vec![("b".to_owned(), Style::new())]];
         draw(&mut buf, area, &Theme::plain(true), &COLUMNS[..1], &rows, None);
         assert_eq!((buf[(1, 0)].symbol(), buf[(1, 1)].symbol()), ("a", "b"));
+    }
+
+    #[test]
+    fn a_column_gives_before_others_leave_and_takes_again_what_they_leave() {
+        let columns = [left("JOB", 10, 0), rest("WHAT", 8, 1), left("STARTED", 16, 2)];
+        let row = ["r-7f3a", "historical <- s3://b/k", "2026-11-20 14:00"].map(|text| (text.to_owned(), Style::new()));
+        let at = |room| widths(&columns, &[row.to_vec()], room);
+        assert_eq!(at(60), [Some(6), Some(22), Some(16)]);
+        assert_eq!(at(40), [Some(6), Some(14), Some(16)]);
+        assert_eq!(at(34), [Some(6), Some(8), Some(16)]);
+        assert_eq!(at(33), [Some(6), Some(22), None]);
+        assert_eq!(at(20), [Some(6), Some(12), None]);
+        assert_eq!(at(14), [Some(6), None, None]);
     }
 
     #[test]

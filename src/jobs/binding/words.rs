@@ -125,7 +125,7 @@ impl Binding {
                 if *cpus == 1 { "one processor".to_owned() } else { format!("{cpus} processors") }
             ),
             Limit::Source if self.follows => format!(
-                "{of} has nothing more just now: the table waited {} of the time ({asked} records/s {over}), and takes what comes",
+                "nothing more comes from {of} just now: the table waited {} of the time ({asked} records/s {over}), and takes what comes",
                 percent(self.share)
             ),
             Limit::Source => format!(

@@ -116,16 +116,17 @@ fn titles(app: &App, scrubber: &Scrubber, width: u16) -> (Line<'static>, Line<'s
     // A day is said once.
     let last = if first[..10] == last[..10] { last[11..].to_owned() } else { last };
     let to = if width >= 100 { format!(" {arrow} {last}") } else { String::new() };
+    let gap = if width >= 100 { "   " } else { " " };
     let mut left = vec![
-        Span::styled(" playback ", theme.strong),
-        Span::raw(format!("  {}   {}{to} ({window})", shown(&scrubber.table), first)),
+        Span::styled(" playback", theme.strong),
+        Span::raw(format!("{gap}{}{gap}{}{to} ({window})", shown(&scrubber.table), first)),
     ];
     let complete = match scrubber.watermark_us {
         Some(us) => {
             let at = format!("{:.0}", time(us)).replace(['T', 'Z'], " ");
-            format!("   complete to {} ", at.strip_prefix(&first[..10]).unwrap_or(&at).trim())
+            format!("{gap}complete to {} ", at.strip_prefix(&first[..10]).unwrap_or(&at).trim())
         }
-        None if scrubber.layout.is_some() => "   no pump said up to when it is complete ".to_owned(),
+        None if scrubber.layout.is_some() => format!("{gap}no pump said up to when it is complete "),
         None => String::new(),
     };
     left.push(Span::styled(complete, if scrubber.watermark_us.is_some() { theme.dim } else { theme.warn }));

@@ -233,25 +233,29 @@ pub fn create_stream(cloud: &Cloud, name: &str, shards: i32) {
 
 /// How many items the table holds, counted by the service.
 pub fn count(cloud: &Cloud, table: &str) -> u64 {
+    use aws_sdk_dynamodb::operation::scan::ScanError;
     use aws_sdk_dynamodb::types::Select;
-    block_on(async {
-        let (mut items, mut after) = (0, None);
-        loop {
-            let page = cloud
-                .dynamodb
-                .scan()
-                .table_name(table)
-                .select(Select::Count)
-                .consistent_read(true)
-                .set_exclusive_start_key(after)
-                .send()
-                .await
-                .expect("the table can be read");
-            items += page.count as u64;
-            after = page.last_evaluated_key;
-            if after.is_none() {
-                return items;
+    let (mut items, mut after) = (0, None);
+    loop {
+        let page = until("the table gives a page", || {
+            let scan = cloud.dynamodb.scan().table_name(table).select(Select::Count).consistent_read(true);
+            match block_on(scan.set_exclusive_start_key(after.clone()).send()) {
+                Ok(page) => Some(page),
+                // Who looks again and again uses up what the table has to give.
+                Err(error)
+                    if error
+                        .as_service_error()
+                        .is_some_and(ScanError::is_provisioned_throughput_exceeded_exception) =>
+                {
+                    None
+                }
+                Err(error) => panic!("the table can't be read: {error:?}"),
             }
+        });
+        items += page.count as u64;
+        after = page.last_evaluated_key;
+        if after.is_none() {
+            return items;
         }
-    })
+    }
 }

@@ -70,7 +70,9 @@ impl App {
             Screen::Job(id) => {
                 self.due_table_shards(&id, &mut effects);
                 self.due_past(&id, &mut effects);
-                let table = self.job(&id).map(|job| job.spec.table_here().to_owned());
+                // Of a job elsewhere nothing is asked here, where another table may have that name.
+                let job = self.job(&id).filter(|job| self.is_here(&job.context));
+                let table = job.map(|job| job.spec.table_here().to_owned());
                 if let Some(table) = table.filter(|table| !table.is_empty()) {
                     self.due_table(&table, &mut effects);
                 }

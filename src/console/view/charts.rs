@@ -12,6 +12,7 @@ use crate::console::mouse::{Target, mark};
 use crate::console::range::{End, Span};
 use crate::console::widget::chart::{Chart, Notable, Series};
 use crate::console::widget::quantity::{clock, date};
+use crate::jobs::journal::Job;
 
 /// A chart with its name.
 #[derive(Clone, Debug)]
@@ -92,12 +93,30 @@ pub fn anomaly_lines(app: &App) -> Vec<String> {
     anomalies(app).iter().map(line).collect()
 }
 
-/// A chart of `series` over `span`.
+/// Why a chart of a job's samples is empty.
+pub(super) fn no_sample(app: &App, job: &Job) -> &'static str {
+    match app.time.end {
+        End::Live if job.state.is_live() => "no sample yet: its worker leaves one each second",
+        _ => "no worker ran in this window",
+    }
+}
+
+/// Why a chart of CloudWatch's lines is empty; `is_known` is whether it has answered.
+pub(super) fn no_minute(app: &App, is_known: bool) -> &'static str {
+    match (is_known, app.time.end) {
+        (false, _) => "asking CloudWatch",
+        (true, End::Live) => "nothing from CloudWatch yet: a minute is told once it is over",
+        (true, _) => "CloudWatch has nothing in this window",
+    }
+}
+
+/// A chart of `series` over `span`; without a point it says `empty`.
 pub(super) fn framed<'a>(
     app: &App,
     span: Span,
     series: Vec<Series<'a>>,
     marks: Option<(&'a str, Vec<i64>)>,
+    empty: &'a str,
 ) -> Chart<'a> {
     let (start, end) = app.axis_words(span);
     let cursor = app.time.cursor_ms.map(|at| (at, moment_words(app, at)));
@@ -115,7 +134,7 @@ pub(super) fn framed<'a>(
         style: if one.kind == Kind::Throttled { app.theme.warn } else { app.theme.accent },
     };
     let notable = anomalies(app).into_iter().filter(is_shown).map(notable).collect();
-    Chart { from_ms: span.from_ms, to_ms: span.to_ms, series, marks, notable, start, end, cursor }
+    Chart { from_ms: span.from_ms, to_ms: span.to_ms, series, marks, notable, start, end, empty, cursor }
 }
 
 /// A moment to the second, with its day where that is not today's.

@@ -303,7 +303,7 @@ fn records_chart<'a>(app: &App, job: &Job, past: &History) -> Chart<'a> {
         let name = if job.kind() == Kind::Backup { "stored" } else { "written" };
         series.push(line(name, app.theme.accent, past.rates(from, |c| c.written as f64)));
     }
-    charts::framed(app, span, series, None)
+    charts::framed(app, span, series, None, charts::no_sample(app, job))
 }
 
 /// What our writers consumed each second, what the table consumed in all in each period of CloudWatch's, and what it
@@ -311,7 +311,9 @@ fn records_chart<'a>(app: &App, job: &Job, past: &History) -> Chart<'a> {
 fn capacity_chart<'a>(app: &App, job: &Job, past: &History) -> Chart<'a> {
     let span = app.span_of_job(job);
     let from = span.from_ms;
-    let known = app.charts.get(job.spec.table_here()).and_then(|chart| Some((chart, chart.lines(None)?)));
+    // What is known of a table is of the context at hand: a job elsewhere may write another of the same name.
+    let table = Some(job.spec.table_here()).filter(|_| app.is_here(&job.context));
+    let known = table.and_then(|table| app.charts.get(table)).and_then(|chart| Some((chart, chart.lines(None)?)));
     let reads = !matches!(job.kind(), Kind::Restore | Kind::Work);
     let mut has = past.provisioned(from);
     let mut holds = past.gap_ms();
@@ -342,7 +344,7 @@ fn capacity_chart<'a>(app: &App, job: &Job, past: &History) -> Chart<'a> {
     series.extend(all);
     let of: fn(&Counters) -> f64 = if reads { |c| c.rcu } else { |c| c.wcu };
     // What a reply says of capacity is of the table and its indexes together.
-    let has_indexes = app.table(job.spec.table_here()).is_some_and(|table| !table.indexes.is_empty());
+    let has_indexes = table.and_then(|table| app.table(table)).is_some_and(|table| !table.indexes.is_empty());
     series.push(Series {
         name: if has_indexes && !reads { "ours, indexes too" } else { "ours" },
         style: app.theme.accent,
@@ -351,7 +353,7 @@ fn capacity_chart<'a>(app: &App, job: &Job, past: &History) -> Chart<'a> {
     });
     let throttled = past.rates(from, |c| c.throttled as f64).into_iter().filter(|(_, n)| *n > 0.0);
     marks.extend(throttled.map(|(at, _)| at));
-    charts::framed(app, span, series, Some(("throttled", marks)))
+    charts::framed(app, span, series, Some(("throttled", marks)), charts::no_sample(app, job))
 }
 
 fn draw_shards(buf: &mut Buffer, area: Rect, app: &App, past: &History) {

@@ -77,7 +77,10 @@ pub(super) fn charts<'a>(app: &'a App, job: &Job) -> Option<Vec<Titled<'a>>> {
         line("removed", Style::new(), past.rates(from, |c| c.deleted as f64)),
         line("put", app.theme.accent, past.rates(from, |c| c.written as f64)),
     ];
-    Some(vec![Titled { title: "changes/s".to_owned(), chart: charts::framed(app, span, series, None) }])
+    Some(vec![Titled {
+        title: "changes/s".to_owned(),
+        chart: charts::framed(app, span, series, None, charts::no_sample(app, job)),
+    }])
 }
 
 /// The shards that it reads, and how far each is behind; those furthest behind when there is no room for all.

@@ -113,10 +113,11 @@ pub(super) fn charts(app: &App) -> Vec<Titled<'_>> {
     let seconds = *period_ms as f64 / 1000.0;
     let records =
         vec![line("in", Style::new(), &lines.records, seconds), line("read", app.theme.accent, &lines.read, seconds)];
+    let empty = charts::no_minute(app, app.at_stream.chart.is_some());
     let lag = vec![line("oldest read", Style::new(), &lines.lag_ms, 1000.0)];
     vec![
-        Titled { title: "records/s".to_owned(), chart: charts::framed(app, span, records, None) },
-        Titled { title: "lag, s".to_owned(), chart: charts::framed(app, span, lag, None) },
+        Titled { title: "records/s".to_owned(), chart: charts::framed(app, span, records, None, empty) },
+        Titled { title: "lag, s".to_owned(), chart: charts::framed(app, span, lag, None, empty) },
     ]
 }
 

@@ -241,12 +241,19 @@ fn write_chart<'a>(app: &App, table: &Table, chart: Option<&TableChart>, index: 
         let refused = app.ours(&table.name, from, |c| c.throttled as f64);
         marks.extend(refused.into_iter().filter(|(_, n)| *n > 0.0).map(|(at, _)| at));
     }
-    charts::framed(app, app.span_of_table(), series, Some(("throttled", marks)))
+    charts::framed(
+        app,
+        app.span_of_table(),
+        series,
+        Some(("throttled", marks)),
+        charts::no_minute(app, lines.is_some()),
+    )
 }
 
 fn read_chart<'a>(app: &App, chart: Option<&TableChart>, index: Option<&str>) -> Chart<'a> {
     let lines = chart.and_then(|chart| Some((chart, chart.lines(index)?)));
     let series = lines.map(|(chart, l)| of_all(app, chart, &l.read_provisioned, &l.read)).unwrap_or_default();
     let marks = lines.map(|(_, l)| l.reads_refused.iter().filter(|(_, n)| *n > 0.0).map(|(at, _)| *at).collect());
-    charts::framed(app, app.span_of_table(), series, Some(("throttled", marks.unwrap_or_default())))
+    let empty = charts::no_minute(app, lines.is_some());
+    charts::framed(app, app.span_of_table(), series, Some(("throttled", marks.unwrap_or_default())), empty)
 }

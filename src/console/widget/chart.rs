@@ -13,6 +13,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::quantity;
 use super::text::clip;
@@ -58,6 +59,8 @@ pub struct Chart<'a> {
     pub start: String,
     /// As the right end of the time axis is called.
     pub end: String,
+    /// What is said instead of lines where none has a point in the window.
+    pub empty: &'a str,
     /// The moment that is pointed at, ms since epoch, and as the axis calls it: the legend has the values there.
     pub cursor: Option<(i64, String)>,
 }
@@ -104,6 +107,9 @@ impl Chart<'_> {
             canvas.draw(series, i, (self.from_ms, self.to_ms), top);
         }
         canvas.paint(buf, plot);
+        if !self.has_points() {
+            self.draw_empty(buf, plot, theme);
+        }
         self.draw_cursor(buf, plot, theme);
         self.draw_axes(buf, area, plot, theme, top, axis_rows);
         if let Some(peak) = peak {
@@ -136,6 +142,24 @@ impl Chart<'_> {
             write(buf, row, 0, &Line::styled(format!(" {name}"), theme.warn));
         }
         Some(plot)
+    }
+
+    /// Whether any line is seen in the window.
+    fn has_points(&self) -> bool {
+        self.series.iter().any(|series| {
+            let held = match series.shape {
+                Shape::Line(_) => 0,
+                Shape::Step(hold) => hold,
+            };
+            series.points.iter().any(|(at, _)| *at <= self.to_ms && at.saturating_add(held) >= self.from_ms)
+        })
+    }
+
+    /// An empty chart says why, rather than look like a line at zero.
+    fn draw_empty(&self, buf: &mut Buffer, plot: Rect, theme: &Theme) {
+        let words = clip(self.empty, usize::from(plot.width));
+        let x = plot.x + (plot.width - words.width() as u16) / 2;
+        buf.set_stringn(x, plot.y + (plot.height - 1) / 2, &words, usize::from(plot.width), theme.dim);
     }
 
     fn has_marks(&self) -> bool {
@@ -472,6 +496,7 @@ mod tests {
             notable: Vec::new(),
             start: "-1m".to_owned(),
             end: "now".to_owned(),
+            empty: "no sample in this window",
             cursor: None,
         }
     }
@@ -522,15 +547,33 @@ mod tests {
     }
 
     #[test]
+    fn a_chart_without_a_point_in_its_window_says_so_and_one_with_a_line_at_zero_does_not() {
+        let mut empty = chart();
+        assert!(!drawn(&empty, 60, 9, true).contains("no sample"));
+        for series in &mut empty.series {
+            series.points = vec![(-60_000, 5.0), (90_000, 5.0)];
+        }
+        assert!(drawn(&empty, 60, 9, true).contains("no sample in this window"));
+        empty.series[1].points = vec![(30_000, 0.0)];
+        assert!(!drawn(&empty, 60, 9, true).contains("no sample"));
+        // What a period of CloudWatch's said holds until its end.
+        empty.series[1].points.clear();
+        empty.series[0].points = vec![(-2_000, 130.0)];
+        assert!(!drawn(&empty, 60, 9, true).contains("no sample"));
+    }
+
+    #[test]
     fn no_size_and_no_value_panics() {
         let mut odd = chart();
         odd.series[1].points = vec![(0, f64::NAN), (1000, f64::INFINITY), (30_000, -5.0)];
+        let empty = Chart { series: Vec::new(), ..odd.clone() };
         odd.notable = vec![Notable { at_ms: 59_999, glyph: "◆", style: Style::new() }];
         for cursor in [None, Some(0), Some(60_000), Some(-5), Some(i64::MAX)] {
             odd.cursor = cursor.map(|at| (at, "14:03:27".to_owned()));
             for width in 0..50 {
                 for height in 0..9 {
                     drawn(&odd, width, height, true);
+                    drawn(&empty, width, height, true);
                 }
             }
         }

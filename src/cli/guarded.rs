@@ -52,6 +52,11 @@ fn acts(command: &Command, session: &Session) -> Acts {
             DeadAct::Edit { job, .. } => Acts::With(JobId(job.clone())),
             DeadAct::Replay { which, .. } | DeadAct::Drop { which } => Acts::With(JobId(which.job.clone())),
         },
+        // A repair writes the replica, which only its job or these options know the place of.
+        Command::Verify(args) if args.replica.repair => match &args.replica.job {
+            Some(id) => Acts::With(JobId(id.clone())),
+            None => Acts::HereAnd(args.replica.target(String::new()).context(&session.context)),
+        },
         Command::Replicate(args) if args.to_profile.is_some() || args.to_region.is_some() => Acts::HereAnd(Context {
             profile: args.to_profile.clone().or_else(|| session.context.profile.clone()),
             region: args.to_region.clone(),

@@ -67,6 +67,18 @@ pub struct ReplicaArgs {
     pub repair: bool,
 }
 
+impl ReplicaArgs {
+    /// A table of that name where the options say.
+    pub(super) fn target(&self, table: String) -> TableTarget {
+        TableTarget {
+            table,
+            profile: self.to_profile.clone(),
+            region: self.to_region.clone(),
+            endpoint_url: self.to_endpoint_url.clone(),
+        }
+    }
+}
+
 impl VerifyArgs {
     /// The job that these options ask for, and where it acts.
     pub(super) fn spec(&self, session: &Session) -> Result<(VerifySpec, Context), Report> {
@@ -101,12 +113,7 @@ impl VerifyArgs {
             sample: self.sample,
             read_budget: self.read_budget,
             replica: replica.clone().map(|table| ReplicaSpec {
-                target: TableTarget {
-                    table,
-                    profile: to_profile.clone(),
-                    region: to_region.clone(),
-                    endpoint_url: to_endpoint_url.clone(),
-                },
+                target: self.replica.target(table),
                 lag,
                 repair: *repair,
                 ..ReplicaSpec::default()
@@ -138,7 +145,7 @@ pub async fn run(args: VerifyArgs, session: &Session) -> Result<Exit, Report> {
     }
     let parent = args.replica.job.clone().map(JobId);
     let list = parent.as_ref().map(|id| differences_path(&session.journal_path(), id)).filter(|list| list.exists());
-    let (session, scratch) = session.for_a_job()?;
+    let (session, scratch) = session.for_a_job().await?;
     // A dry run leaves no job behind, but reads what the audit left.
     if let (Some(scratch), Some(list)) = (&scratch, &list) {
         let there = scratch.path().join(list.file_name().unwrap_or_default());

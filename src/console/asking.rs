@@ -11,9 +11,8 @@ use super::widget::quantity::{dollars, exact};
 use super::widget::text::shown;
 use crate::cloud::{Context, Mode, price};
 use crate::jobs::JobId;
-use crate::jobs::replicate::writes_in;
+use crate::jobs::replicate::{writes_in, written_by};
 use crate::jobs::spec::Spec;
-use crate::jobs::{ReplicaTarget, ReplicateSpec};
 
 /// Asks before anything changes; refuses where nothing may.
 pub(super) fn ask(app: &mut App, mut question: Confirm) {
@@ -66,38 +65,43 @@ fn raises(effect: &Effect) -> Option<(String, u64)> {
 /// What guards the contexts that an effect changes something in, and their titles: a job may act elsewhere than here, and a
 /// replica somewhere else again.
 fn guards(app: &App, effect: &Effect) -> (Guardrails, Vec<String>) {
-    let account = app.account.as_ref().map_or(String::new(), |account| format!(" · {account}"));
-    let here = || (app.place.guardrails.clone(), vec![format!("{}{account}", app.place.title())]);
-    let elsewhere = match effect {
+    let (mut all, mut titles): (Option<Guardrails>, Vec<String>) = (None, Vec::new());
+    for context in changes_in(app, effect) {
+        let (guardrails, title) = guards_of(app, &context);
+        if !titles.contains(&title) {
+            titles.push(title);
+            all = Some(all.map_or(guardrails.clone(), |before| before.and(guardrails)));
+        }
+    }
+    (all.unwrap_or_default(), titles)
+}
+
+/// The contexts that an effect changes something in.
+fn changes_in(app: &App, effect: &Effect) -> Vec<Context> {
+    let here = || Context { region: Some(app.place.region.clone()), ..app.place.context.clone() };
+    match effect {
         Effect::Control(id, _)
         | Effect::SetRate(id, _)
         | Effect::Resume(id)
         | Effect::Replay(id, _)
-        | Effect::Drop(id, _) => app.job(id).map(|job| (writes_in(job), false)),
-        Effect::Start { spec, .. } => match spec.as_ref() {
-            Spec::Replicate(ReplicateSpec { target: ReplicaTarget::Table(target), .. }) => {
-                let here = Context { region: Some(app.place.region.clone()), ..app.place.context.clone() };
-                Some((target.context(&here), true))
-            }
-            _ => None,
-        },
-        _ => None,
-    };
-    match elsewhere.filter(|(context, _)| !app.is_here(context)) {
-        None => here(),
-        Some((there, here_too)) => {
-            let (profile, region) = (profile_of(&there), there.region.clone().unwrap_or_default());
-            let guardrails = app.rules.of(&profile, &region, None);
-            let title = format!("{profile} · {}", if region.is_empty() { "the profile's region" } else { &region });
-            if here_too {
-                let (first, mut titles) = here();
-                titles.push(title);
-                (first.and(guardrails), titles)
-            } else {
-                (guardrails, vec![title])
-            }
+        | Effect::Drop(id, _) => vec![app.job(id).map_or_else(here, writes_in)],
+        Effect::Start { spec, at, .. } => {
+            let source = at.clone().unwrap_or_else(here);
+            let replica = written_by(spec).map(|target| target.context(&source));
+            std::iter::once(source).chain(replica).collect()
         }
+        _ => vec![here()],
     }
+}
+
+fn guards_of(app: &App, context: &Context) -> (Guardrails, String) {
+    if app.is_here(context) {
+        let account = app.account.as_ref().map_or(String::new(), |account| format!(" · {account}"));
+        return (app.place.guardrails.clone(), format!("{}{account}", app.place.title()));
+    }
+    let (profile, region) = (profile_of(context), context.region.clone().unwrap_or_default());
+    let guardrails = app.rules.of(&profile, &region, None);
+    (guardrails, format!("{profile} · {}", if region.is_empty() { "the profile's region" } else { &region }))
 }
 
 /// What an effect changes, as it is typed; nothing where it only reads.
@@ -123,7 +127,9 @@ fn changed_by(effect: &Effect) -> Option<String> {
 /// The cap of a job was typed: where everything is confirmed it is asked about.
 pub(super) fn set_rate(app: &mut App, id: &JobId, rate: Option<f64>) -> Vec<Effect> {
     let effect = Effect::SetRate(id.clone(), rate);
-    if guards(app, &effect).0.confirm == Level::Normal {
+    let guardrails = guards(app, &effect).0;
+    let is_read_only = guardrails.mode(app.place.mode, app.limits.read_write) == Mode::ReadOnly;
+    if guardrails.confirm == Level::Normal && !is_read_only {
         return vec![effect];
     }
     let words = |rate: Option<f64>| rate.map_or("no cap".to_owned(), |rate| format!("at most {rate} items/s"));

@@ -143,7 +143,7 @@ pub(super) fn review(app: &mut App) {
         undo: "cancel (x) ends it and removes what it wrote; the table is only read".to_owned(),
         token: Token::Again,
         typed: Input::default(),
-        effect: Effect::Start { spec: Box::new(spec), parent: None },
+        effect: Effect::Start { spec: Box::new(spec), parent: None, at: None },
     };
     super::keys::ask(app, question);
 }

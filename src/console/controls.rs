@@ -113,7 +113,7 @@ fn verify(app: &mut App) {
         undo: "it changes nothing; cancel (x) ends it".to_owned(),
         token: Token::Yes,
         typed: Input::default(),
-        effect: Effect::Start { spec: Box::new(spec), parent: Some(job.id.clone()) },
+        effect: Effect::Start { spec: Box::new(spec), parent: Some(job.id.clone()), at: Some(job.context.clone()) },
     };
     ask(app, question);
 }

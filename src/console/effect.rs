@@ -131,6 +131,8 @@ pub enum Effect {
         spec: Box<Spec>,
         /// The job it belongs to.
         parent: Option<JobId>,
+        /// Where it acts: where the job does that it is about. `None` is the context at hand.
+        at: Option<Context>,
     },
     /// Take up a job that was interrupted or failed.
     Resume(JobId),

@@ -132,7 +132,7 @@ fn review(app: &mut App) {
         },
         token: if overwrites { Token::Name(spec.table().to_owned()) } else { Token::Again },
         typed: Input::default(),
-        effect: Effect::Start { spec: Box::new(spec), parent: None },
+        effect: Effect::Start { spec: Box::new(spec), parent: None, at: None },
     };
     ask(app, question);
 }

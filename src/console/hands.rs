@@ -229,12 +229,12 @@ impl Perform for Hands {
             Effect::SetCapacity { resource, from, to, job } => {
                 let here = tokio::runtime::Handle::current();
                 self.write(move |cloud, journal| {
-                    let set = here.block_on(bump::set(cloud, journal, &resource, to, job.as_ref()));
+                    let set = here.block_on(bump::set(cloud, journal, &resource, (from, to), job.as_ref()));
                     let given_back = job.filter(|_| to > from);
                     let given_back =
                         given_back.map_or(String::new(), |id| format!("; it is given back when {id} ends"));
                     let unit = resource.unit();
-                    told(set.map(|done| format!("set {resource} from {} to {} {unit}{given_back}", done.from, done.to)))
+                    told(set.map(|()| format!("set {resource} from {from} to {to} {unit}{given_back}")))
                 });
             }
             Effect::GiveBack(bumps) => {
@@ -265,7 +265,7 @@ impl Perform for Hands {
                     Ok(Msg::Done(format!("{id}: {words}")))
                 });
             }
-            Effect::Start { spec, parent } => self.start(*spec, parent),
+            Effect::Start { spec, parent, at } => self.start(*spec, parent, at),
             Effect::Resume(id) => {
                 let change = Change::of_job("resume", &id.0, "");
                 self.control(&format!("resume {id}"), change, Vec::new(), move |journal| {
@@ -350,8 +350,8 @@ impl Hands {
         });
     }
 
-    fn start(&self, spec: Spec, parent: Option<JobId>) {
-        let context = self.cloud.context.clone();
+    fn start(&self, spec: Spec, parent: Option<JobId>, at: Option<Context>) {
+        let context = at.unwrap_or_else(|| self.cloud.place());
         let change = Change::of_job("start", "", &format!("{} {}", spec.kind(), spec.title()));
         let as_json = serde_json::to_string_pretty(&spec).unwrap_or_default();
         let lines = std::iter::once(String::new()).chain(as_json.lines().map(str::to_owned)).collect();

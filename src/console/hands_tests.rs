@@ -104,10 +104,10 @@ impl World {
             job: None,
         };
         let spec = Spec::Verify(VerifySpec { table: "quotes".into(), ..VerifySpec::default() });
-        let set = |resource, to| Effect::SetCapacity { resource, from: 10, to, job: None };
+        let set = |resource, from, to| Effect::SetCapacity { resource, from, to, job: None };
         vec![
-            (set(resource(), 20), "aws dynamodb update-table --cli-input-json '{"),
-            (set(Resource::Stream("puts".into()), 4), "aws kinesis update-shard-count --cli-input-json '{"),
+            (set(resource(), 10, 20), "aws dynamodb update-table --cli-input-json '{"),
+            (set(Resource::Stream("puts".into()), 2, 4), "aws kinesis update-shard-count --cli-input-json '{"),
             (Effect::GiveBack(vec![bump]), "aws dynamodb update-table --cli-input-json '{"),
             (
                 Effect::Stream(StreamEffect::SetRetention { stream: "puts".into(), from: 24, to: 48 }),
@@ -124,7 +124,7 @@ impl World {
             (Effect::SetRate(id(), Some(250.0)), "sluice rate r-"),
             (Effect::Resume(id()), "sluice resume r-"),
             (Effect::Drop(id(), 1), "sluice dead drop r-"),
-            (Effect::Start { spec: Box::new(spec), parent: None }, "start verify"),
+            (Effect::Start { spec: Box::new(spec), parent: None, at: None }, "start verify"),
         ]
     }
 }
@@ -188,6 +188,27 @@ async fn read_only_refuses_every_change() {
         assert!(said.contains("read-only"), "{effect:?}: {said}");
     }
     assert_eq!(world.journal().audit_lines(100).unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_capacity_that_is_not_what_was_shown_any_more_is_left_alone() {
+    let world = World::new().await;
+    // The table has 10 WCU and the stream 2 shards: what was agreed to was a raise from something else.
+    for (resource, to) in [(Resource::Table("quotes".into()), 8), (Resource::Stream("puts".into()), 1)] {
+        let (mut hands, mut answers) = world.hands(Mode::Normal).await;
+        hands.perform(Effect::SetCapacity { resource: resource.clone(), from: 4, to, job: None });
+        let said = loop {
+            match answers.recv().await.map(inner) {
+                Some(Msg::Refused(words)) => break words,
+                Some(Msg::Done(words)) => panic!("{resource}: {words}"),
+                Some(_) => {}
+                None => panic!("{resource}: nothing was said"),
+            }
+        };
+        assert!(said.contains("by now, not 4") && said.contains("nothing was changed"), "{said}");
+    }
+    assert_eq!(world.journal().audit_lines(100).unwrap(), []);
+    assert_eq!(world.journal().open_bumps().unwrap(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -294,7 +294,7 @@ pub(super) fn review(app: &mut App) {
         undo: "cancel (x) ends it; what it wrote stays, and the source's stream stays on".to_owned(),
         token,
         typed: Input::default(),
-        effect: Effect::Start { spec: Box::new(Spec::Replicate(replicate)), parent: None },
+        effect: Effect::Start { spec: Box::new(Spec::Replicate(replicate)), parent: None, at: None },
     };
     super::keys::ask(app, question);
 }
@@ -302,20 +302,24 @@ pub(super) fn review(app: &mut App) {
 /// Asks whether to compare a replica with its source.
 pub(super) fn ask_verify(app: &mut App, job: &Job, replicate: &ReplicateSpec) {
     let spec = match VerifySpec::of_replica(&job.id, replicate, false) {
-        Ok(spec) => Spec::Verify(spec),
+        Ok(spec) => spec,
         Err(words) => return app.say(words, true),
     };
     let question = Confirm {
         title: "Compare the replica with its source, key by key".to_owned(),
         facts: vec![
-            ("verify", spec.title()),
+            ("verify", Spec::Verify(spec.clone()).title()),
             ("reads", "the whole of both tables, each at half of its read capacity".to_owned()),
             ("counts", "what differs for longer than the replica lags".to_owned()),
         ],
         undo: "it changes nothing; cancel (x) ends it".to_owned(),
         token: Token::Yes,
         typed: Input::default(),
-        effect: Effect::Start { spec: Box::new(spec), parent: Some(job.id.clone()) },
+        effect: Effect::Start {
+            spec: Box::new(Spec::Verify(spec)),
+            parent: Some(job.id.clone()),
+            at: Some(job.context.clone()),
+        },
     };
     super::keys::ask(app, question);
 }
@@ -377,7 +381,7 @@ pub(super) fn ask_repair(app: &mut App) {
         undo: "it can't be undone: what the replica held is overwritten".to_owned(),
         token: Token::Name(replica.target.table.clone()),
         typed: Input::default(),
-        effect: Effect::Start { spec: Box::new(Spec::Verify(spec)), parent },
+        effect: Effect::Start { spec: Box::new(Spec::Verify(spec)), parent, at: Some(job.context) },
     };
     super::keys::ask(app, question);
 }

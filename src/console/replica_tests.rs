@@ -2,12 +2,13 @@ use super::*;
 use crate::cloud::Mode;
 use crate::cloud::inventory::Shard;
 use crate::console::fixture::{self, NOW_MS};
+use crate::console::guardrails::{Asks, Pattern, Rule, Rules};
 use crate::console::msg::Msg;
 use crate::console::tests::Tester;
 use crate::flow::Counters;
 use crate::jobs::journal::{ChangeCounts, Control, ReplicaSample, Sample, State};
 use crate::jobs::spec::ReplicaSpec;
-use crate::jobs::{Audited, Found, JobId};
+use crate::jobs::{Audited, Found, JobId, TableTarget};
 
 fn filled(fields: &[(Name, &str)]) -> ReplicaForm {
     let mut form = ReplicaForm::new("quotes");
@@ -108,7 +109,10 @@ async fn a_replica_is_started_from_a_table_after_its_plan_was_seen() {
     tester.sees("quotes → copy").await;
     assert_eq!(tester.changed(), []);
     tester.press("enter").await;
-    assert_eq!(tester.changed(), [Effect::Start { spec: Box::new(Spec::Replicate(replicate())), parent: None }]);
+    assert_eq!(
+        tester.changed(),
+        [Effect::Start { spec: Box::new(Spec::Replicate(replicate())), parent: None, at: None }]
+    );
 }
 
 #[tokio::test]
@@ -117,7 +121,10 @@ async fn a_replica_is_compared_with_its_source_after_a_question() {
     tester.press("v y").await;
     let spec = VerifySpec::of_replica(&JobId("c-11aa".into()), &replicate(), false).unwrap();
     let parent = Some(JobId("c-11aa".into()));
-    assert_eq!(tester.changed(), [Effect::Start { spec: Box::new(Spec::Verify(spec)), parent }]);
+    assert_eq!(
+        tester.changed(),
+        [Effect::Start { spec: Box::new(Spec::Verify(spec)), parent, at: Some(fixture::context()) }]
+    );
 }
 
 #[tokio::test]
@@ -131,12 +138,34 @@ async fn drift_is_repaired_once_the_replicas_name_was_typed_and_where_there_is_n
     tester.press("enter cop enter").await;
     assert_eq!(tester.changed(), []);
     tester.press("y enter").await;
-    let Some(Effect::Start { spec, parent }) = tester.changed().pop() else { panic!("nothing was started") };
+    let Some(Effect::Start { spec, parent, at }) = tester.changed().pop() else { panic!("nothing was started") };
     let Spec::Verify(VerifySpec { replica: Some(replica), table, .. }) = *spec else {
         panic!("no verify of a replica")
     };
     assert!(replica.repair && replica.listed && table == "quotes", "{replica:?}");
+    assert_eq!(at, Some(fixture::context()), "where the replica's job acts");
     assert_eq!(parent, Some(JobId("c-11aa".into())));
+}
+
+#[tokio::test]
+async fn a_repair_meets_what_guards_the_replica_wherever_that_is() {
+    for profile in ["prod", "vault"] {
+        let mut tester = at_the_job(None);
+        let ReplicaTarget::Table(target) = replicate().target else { panic!("no table") };
+        let target = TableTarget { profile: (profile != "prod").then(|| profile.into()), ..target };
+        let spec = Spec::Replicate(ReplicateSpec { target: ReplicaTarget::Table(target), ..replicate() });
+        tester.send(Msg::Jobs(vec![Job { spec, ..job() }], Vec::new()));
+        tester.send(Msg::Audited(JobId("c-11aa".into()), audited()));
+        let app = &mut tester.runtime.app;
+        (app.place.profile, app.place.context.profile) = ("dev".into(), Some("dev".into()));
+        let asks = Asks { read_only: true, ..Asks::default() };
+        let profile = Some(Pattern::new(profile));
+        app.rules = Rules(vec![Rule { name: "kept".into(), profile, account: None, region: None, asks }]);
+        app.guard_here();
+        tester.press("R").await;
+        tester.sees("[contexts.kept] of config.toml is read_only").await;
+        assert_eq!(tester.changed(), []);
+    }
 }
 
 #[tokio::test]

@@ -24,42 +24,37 @@ pub enum BumpError {
     Journal(#[from] JournalError),
 }
 
-/// What a change of capacity did, in the resource's unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bumped {
-    /// Before.
-    pub from: u64,
-    /// Asked for.
-    pub to: u64,
-}
-
 /// How often a table or stream that is being changed is looked at again.
 const LOOK: Duration = Duration::from_millis(500);
 /// How long a worker waits for a change that is under way before it raises or gives back.
 pub const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Sets a table or an index to `to` WCU, or a stream to `to` shards, and remembers what was there. With a job, its end
-/// gives it back.
+/// Sets a table or an index from `from` to `to` WCU, or a stream to `to` shards, and remembers what was there. With a job,
+/// its end gives it back.
+///
+/// # Errors
+/// [`Class::Invalid`] when it has something else than `from` by now: a person who agreed to a raise from 130 to 195 did not
+/// agree to lower what an autoscaler has set to 2000 meanwhile.
 pub async fn set(
     cloud: &Cloud,
     journal: &Journal,
     resource: &Resource,
-    to: u64,
+    (from, to): (u64, u64),
     job: Option<&JobId>,
-) -> Result<Bumped, BumpError> {
-    let from = match resource {
+) -> Result<(), BumpError> {
+    match resource {
         Resource::Stream(name) => {
-            let from = provisioned_shards(&inventory::stream(cloud, name).await?)?;
+            let now = provisioned_shards(&inventory::stream(cloud, name).await?)?;
+            still(resource, from, now)?;
             change_shards(cloud, Some(journal), name, from, to, job).await?;
-            from
         }
         Resource::Table(name) | Resource::Index { table: name, .. } => {
             let table = inventory::table(cloud, name).await?;
             let Some(now) = table.throughput(resource.index()) else { return Err(on_demand(resource).into()) };
-            change(cloud, Some(journal), &table, resource.index(), now.write, (now.read, to), job).await?;
-            now.write
+            still(resource, from, now.write)?;
+            change(cloud, Some(journal), &table, resource.index(), from, (now.read, to), job).await?;
         }
-    };
+    }
     if let (Mode::Normal, Some(job)) = (cloud.guard.mode(), job) {
         let verb = if to > from { "raised" } else { "lowered" };
         // Only a raise is given back: what was lowered by hand stays so.
@@ -67,7 +62,20 @@ pub async fn set(
         let back = back.map(|b| format!("; it goes back to {} when this job ends", b.before)).unwrap_or_default();
         journal.note(job, "info", &format!("{verb} {resource} from {from} to {to} {}{back}", resource.unit()))?;
     }
-    Ok(Bumped { from, to })
+    Ok(())
+}
+
+/// What was shown before a person agreed still holds.
+fn still(resource: &Resource, shown: u64, now: u64) -> Result<(), CloudError> {
+    if shown == now {
+        return Ok(());
+    }
+    let unit = resource.unit();
+    Err(CloudError::new(
+        Class::Invalid,
+        format!("{resource} has {now} {unit} by now, not {shown}: nothing was changed"),
+        "somebody or something else set it meanwhile: look at it again, then decide",
+    ))
 }
 
 /// Sets the capacity of `table` or an index, `from` WCU until now, to (RCU, WCU), and remembers in `journal` what was

@@ -195,7 +195,7 @@ pub(in crate::console) fn review(app: &mut App) {
         undo,
         token: Token::Again,
         typed: Input::default(),
-        effect: Effect::Start { spec: Box::new(Spec::Playback(spec)), parent: None },
+        effect: Effect::Start { spec: Box::new(Spec::Playback(spec)), parent: None, at: None },
     };
     crate::console::keys::ask(app, question);
 }

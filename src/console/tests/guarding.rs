@@ -136,14 +136,32 @@ async fn a_rule_for_accounts_guards_until_it_is_known_that_this_is_another() {
 
 #[tokio::test]
 async fn a_job_of_a_guarded_context_is_guarded_wherever_the_console_stands() {
-    let mut tester = guarded(Screen::Jobs, Asks { read_only: true, ..Asks::default() });
-    // The job's profile is prod; the console goes to dev.
+    for keys in ["p", "x", "a 250 enter", ": r a t e space r-7f3a space 250 enter", "v"] {
+        let mut tester = guarded(r7f3a(), Asks { read_only: true, ..Asks::default() });
+        stand_in_dev(&mut tester);
+        tester.misses("READ-ONLY").await;
+        tester.press(keys).await;
+        tester.sees("[contexts.prod] of config.toml is read_only").await;
+        tester.press("y").await;
+        assert_eq!(tester.changed(), [], "{keys}");
+    }
+}
+
+/// The jobs' profile is prod; the console goes to dev.
+pub(super) fn stand_in_dev(tester: &mut Tester) {
     tester.runtime.app.place.profile = "dev".into();
     tester.runtime.app.place.context.profile = Some("dev".into());
     tester.runtime.app.guard_here();
-    tester.misses("READ-ONLY").await;
-    tester.press("p").await;
-    tester.sees("[contexts.prod] of config.toml is read_only").await;
-    tester.press("y").await;
-    assert_eq!(tester.changed(), []);
+}
+
+#[tokio::test]
+async fn what_is_verified_is_read_where_its_job_wrote_it_wherever_the_console_stands() {
+    let mut tester = Tester::watching(r7f3a(), Mode::Normal, (120, 40));
+    stand_in_dev(&mut tester);
+    tester.press("v y").await;
+    assert!(
+        matches!(&tester.changed()[..], [Effect::Start { at: Some(context), .. }] if *context == fixture::context()),
+        "{:?}",
+        tester.changed()
+    );
 }

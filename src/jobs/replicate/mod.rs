@@ -34,7 +34,7 @@ use self::direction::{Direction, Directions};
 pub use self::position::{RETENTION_MS, already, running};
 pub use self::rule::ARRIVAL;
 pub use self::spec::{BigQueryTarget, Bootstrap, ReplicaTarget, ReplicateSpec, TableTarget, TwoWay};
-pub use self::target::writes_in;
+pub use self::target::{writes_in, written_by};
 use super::journal::{Control, State};
 use super::restore::follow;
 use super::verify;

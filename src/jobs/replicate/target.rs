@@ -13,7 +13,7 @@ use crate::item::KeySchema;
 use crate::jobs::audit;
 use crate::jobs::create_table::{self, CreateTableError, NewTable, Waiting};
 use crate::jobs::journal::Job;
-use crate::jobs::spec::Spec;
+use crate::jobs::spec::{Spec, VerifySpec};
 use crate::jobs::worker::{JobError, Session};
 
 /// The replica of a running job.
@@ -28,11 +28,17 @@ pub(super) struct Opened {
     pub name: String,
 }
 
-/// Where the tables are that `job` writes: of a replica, where that is; of any other, where it acts.
+/// Where the tables are that `job` writes: of a replica and of its repair, where that is; of any other, where it acts.
 pub fn writes_in(job: &Job) -> Context {
-    match &job.spec {
-        Spec::Replicate(ReplicateSpec { target: ReplicaTarget::Table(target), .. }) => target.context(&job.context),
-        _ => job.context.clone(),
+    written_by(&job.spec).map_or_else(|| job.context.clone(), |target| target.context(&job.context))
+}
+
+/// The replica that a job writes, which may be somewhere else than its source.
+pub fn written_by(spec: &Spec) -> Option<&TableTarget> {
+    match spec {
+        Spec::Replicate(ReplicateSpec { target: ReplicaTarget::Table(target), .. }) => Some(target),
+        Spec::Verify(VerifySpec { replica: Some(replica), .. }) if replica.repair => Some(&replica.target),
+        _ => None,
     }
 }
 

@@ -143,7 +143,7 @@ async fn give_back(
     let journal = session.journal()?;
     let here = cloud.place();
     let mut open = journal.open_bumps()?;
-    open.retain(|bump| bump.context.is_same_place(&here) && is_meant(bump));
+    open.retain(|bump| bump.context.is_surely(&here) && is_meant(bump));
     if open.is_empty() {
         print::line(&format!("nothing to give back: {resource} was not raised from this machine"))?;
         return Ok(Exit::Done);
@@ -153,7 +153,7 @@ async fn give_back(
             eprintln!("{id} is still running and raised {}: it goes on with less", bump.resource);
         }
     }
-    if session.mode() == Mode::Normal && !session.global.yes && std::io::stdin().is_terminal() {
+    if session.mode() == Mode::Normal && !session.global.yes {
         let words: Vec<String> = open.iter().map(owing).collect();
         ask(&words.join("\n"))?;
     }

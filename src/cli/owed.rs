@@ -3,13 +3,13 @@
 use serde_json::json;
 
 use super::args::Command;
-use super::print;
 use super::report::{Exit, Report};
 use super::session::Session;
+use super::{guarded, print};
 use crate::cloud::{Cloud, Context, Mode};
+use crate::jobs::Journal;
 use crate::jobs::bump::{self, Debt, Settled};
 use crate::jobs::journal::Bump;
-use crate::jobs::{Journal, audit};
 
 /// How long giving back waits for a change that is under way; what can't be given back by then stays owed.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
@@ -31,7 +31,7 @@ pub async fn tell(command: &Command, session: &Session) {
     if debts.is_empty() {
         return;
     }
-    if session.global.yes && session.mode() == Mode::Normal {
+    if session.global.yes && session.asked_mode() == Mode::Normal {
         // Stdout is the command's own.
         let told = |one: &Settled| {
             eprintln!("{}", print::shown(&one.words));
@@ -75,7 +75,7 @@ pub async fn give_all_back(session: &Session) -> Result<Exit, Report> {
         print::line("nothing to give back: no job that has ended left anything raised")?;
         return Ok(Exit::Done);
     }
-    if session.mode() == Mode::Normal && !session.global.yes && std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+    if session.asked_mode() == Mode::Normal && !session.global.yes {
         let words: Vec<String> = debts.iter().map(|debt| print::shown(&debt.in_words())).collect();
         super::capacity::ask(&format!("{}\ngive back", words.join("\n")))?;
     }
@@ -98,9 +98,16 @@ async fn give_back(
     for place in places {
         let bumps: Vec<Bump> =
             debts.iter().map(|debt| &debt.bump).filter(|bump| bump.context == *place).cloned().collect();
-        let guard = audit::guard(&session.journal_path(), place, None, session.mode())?;
-        let cloud = Cloud::connect(place, guard).await?;
-        if settle(&cloud, journal, &bumps, say).await? == Exit::Failed {
+        // What guards the place where it was raised, not the one that this command is about.
+        let there = guarded::acting_in(place.clone(), session).await?;
+        if there.mode() == Mode::ReadOnly {
+            let owed: Vec<String> = bumps.iter().map(|bump| bump.resource.to_string()).collect();
+            let why = there.guardrails.why_read_only();
+            eprintln!("read-only: {} keeps what it was raised to; {why}", print::shown(&owed.join(", ")));
+            exit = Exit::Failed;
+            continue;
+        }
+        if settle(&there.cloud().await?, journal, &bumps, say).await? == Exit::Failed {
             exit = Exit::Failed;
         }
     }

@@ -3,7 +3,7 @@
 use tui_input::Input;
 
 use super::app::{App, Overlay, Prompt, Purpose, Screen};
-use super::confirm::Confirm;
+use super::confirm::{Confirm, Token};
 use super::keymap::Action;
 use super::keys::ask;
 use crate::capacity::{Decreases, LARGEST, Left, Resource, shards};
@@ -162,12 +162,12 @@ fn lefts(app: &App, bumps: &[Bump]) -> Vec<Option<Left>> {
     bumps.iter().map(left).collect()
 }
 
-/// Asks once about what jobs of this context left raised that no worker runs any more.
+/// Asks once about what jobs of this context left raised that no worker runs any more. No key asked for the question: what
+/// is being typed elsewhere must not answer it, so its answer is a name.
 pub(super) fn ask_owed(app: &mut App) {
-    if app.asked_owed || app.overlay.is_some() {
+    if app.asked_owed || app.overlay.is_some() || app.scope().is_typed_into() {
         return;
     }
-    app.asked_owed = true;
     let dead = |bump: &&Bump| {
         let job = bump.job.as_ref().and_then(|id| app.job(id));
         job.is_some_and(|job| !job.state.is_live()) && app.is_here(&bump.context)
@@ -178,7 +178,12 @@ pub(super) fn ask_owed(app: &mut App) {
     }
     let lefts = lefts(app, &owed);
     let mut question = Confirm::give_back(owed.clone(), &lefts);
+    app.asked_owed = true;
     "Give back what jobs left raised that no longer run".clone_into(&mut question.title);
+    question.token = Token::Name(match owed.as_slice() {
+        [one] => one.resource.name().to_owned(),
+        _ => "give back".to_owned(),
+    });
     let resumable = owed.iter().filter_map(|bump| app.job(bump.job.as_ref()?)).find(|job| job.state.can_resume());
     if let Some(job) = resumable {
         question.undo = format!("no keeps it: {} can be taken up again, and is faster with it", job.id);

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use sluicegate::capacity::Resource;
+use sluicegate::jobs::journal::State;
 use sluicegate::jobs::{Journal, RestoreSpec, Spec};
 
 use crate::running::{Ended, Server, Sluice, block_on, create_table, ended, until};
@@ -112,4 +114,45 @@ fn a_configuration_that_can_not_be_understood_stops_every_command_that_acts() {
     // What only shows this machine goes on.
     guarded(&sluice, wrong, &["jobs"]).expect(0);
     guarded(&sluice, wrong, &["keymap"]).expect(0);
+}
+
+#[test]
+fn what_a_dead_job_raised_in_a_guarded_context_is_not_given_back_from_another() {
+    let server = Server::start(&[]);
+    create_table(&server.cloud(), "quotes", 20);
+    let sluice = Sluice::at(&server.endpoint);
+    let context = sluicegate::cloud::Context {
+        profile: Some("vault".into()),
+        region: Some("us-east-1".into()),
+        endpoint_url: Some(server.endpoint.clone()),
+    };
+    let journal = Journal::open(&sluice.state.path().join("journal.sqlite")).unwrap();
+    let spec = Spec::Restore(RestoreSpec { table: "quotes".into(), ..RestoreSpec::default() });
+    let id = journal.create_job(&spec, &context, None).unwrap();
+    journal.set_state(&id, State::Interrupted).unwrap();
+    journal.remember_bump(&context, &Resource::Table("quotes".into()), 10, 20, Some(&id)).unwrap();
+    let config = "[contexts.vault]\nprofile = \"vault\"\nread_only = true\n";
+    let told = guarded(&sluice, config, &["jobs", "--yes"]).expect(0);
+    assert!(told.err.contains("read-only: table quotes keeps what it was raised to"), "{}", told.err);
+    let told = guarded(&sluice, config, &["capacity", "--give-back", "--yes"]).expect(1);
+    assert!(told.err.contains("[contexts.vault] of config.toml is read_only"), "{}", told.err);
+    assert_eq!(write_capacity(&server), 20);
+    assert_eq!(journal.open_bumps().unwrap().len(), 1, "it stays owed");
+    // Without a terminal and without a yes nothing is given back either.
+    let refused = guarded(&sluice, "", &["capacity", "--give-back"]).expect(2);
+    assert!(refused.err.contains("--yes"), "{}", refused.err);
+    assert_eq!(write_capacity(&server), 20);
+}
+
+#[test]
+fn a_repair_is_refused_where_the_replica_is_read_only_and_its_source_is_not() {
+    let server = Server::start(&[]);
+    for table in ["quotes", "copy"] {
+        create_table(&server.cloud(), table, 10);
+    }
+    let sluice = Sluice::at(&server.endpoint);
+    let config = "[contexts.vault]\nprofile = \"vault\"\nread_only = true\n";
+    let repair = ["verify", "-t", "quotes", "--replica", "copy", "--to-profile", "vault", "--repair", "--yes"];
+    let refused = guarded(&sluice, config, &repair).expect(1);
+    assert!(refused.err.contains("read-only mode refuses"), "{}", refused.err);
 }

@@ -63,8 +63,9 @@ fn capacity_is_raised_remembered_and_given_back() {
     until("the table has 150 WCU", || (write_capacity() == Some(150)).then_some(()));
     let shown = sluice.run(&["capacity", "quotes", "--json"]).expect(0).last_json();
     assert_eq!(shown["give_back_to"], 100);
+    sluice.run(&["capacity", "quotes", "--give-back"]).expect(2); // nor here
     until("the table can be changed again", || {
-        (sluice.run(&["capacity", "quotes", "--give-back"]).code == 0).then_some(())
+        (sluice.run(&["capacity", "quotes", "--give-back", "-y"]).code == 0).then_some(())
     });
     until("the table has 100 WCU again", || (write_capacity() == Some(100)).then_some(()));
 

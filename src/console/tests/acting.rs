@@ -201,7 +201,7 @@ async fn a_restore_is_reviewed_then_started() {
     tester.press("enter").await;
     let started = tester.changed();
     assert!(
-        matches!(&started[..], [Effect::Start { spec, parent: None }]
+        matches!(&started[..], [Effect::Start { spec, parent: None, at: None }]
             if matches!(&**spec, Spec::Restore(r) if r.table == "historical" && r.source.sources == ["s3://b/k"])),
         "{started:?}"
     );
@@ -223,7 +223,7 @@ async fn a_backup_shows_its_plan_is_reviewed_and_then_started() {
     tester.press("enter").await;
     let started = tester.changed();
     assert!(
-        matches!(&started[..], [Effect::Start { spec, parent: None }]
+        matches!(&started[..], [Effect::Start { spec, parent: None, at: None }]
             if matches!(&**spec, Spec::Backup(b) if b.table == "historical" && b.to == "s3://backups" && b.gzip)),
         "{started:?}"
     );
@@ -317,4 +317,52 @@ async fn a_sequence_waits_for_its_second_key_and_says_which_there_are() {
     tester.pass(1_300).await;
     tester.press("t").await;
     assert_eq!(tester.runtime.app.screen, Screen::Jobs, "it waits for a second, no longer");
+}
+
+/// A raise that a job left behind which no worker runs any more.
+fn left_raised(job: &Job, table: &str) -> Bump {
+    Bump {
+        number: 1,
+        context: fixture::context(),
+        resource: Resource::Table(table.into()),
+        before: 130,
+        after: 195,
+        from: 130,
+        at_ms: NOW_MS - 60_000,
+        job: Some(job.id.clone()),
+    }
+}
+
+#[tokio::test]
+async fn a_question_that_no_key_asked_for_is_not_answered_by_what_is_being_typed() {
+    let mut tester = Tester::open(Screen::Tables, Mode::Normal, (120, 40));
+    let dead = fixture::job("r-7f3a", State::Interrupted);
+    tester.press("down").await;
+    let bumps = vec![left_raised(&dead, "historical")];
+    tester.send(Msg::Jobs(vec![dead.clone()], bumps.clone()));
+    tester.sees("Give back what jobs left raised that no longer run").await;
+    // A y that was meant to copy a name.
+    tester.press("y enter").await;
+    assert_eq!(tester.changed(), []);
+    tester.press("backspace historical enter").await;
+    assert_eq!(tester.changed(), [Effect::GiveBack(bumps.clone())]);
+    // Once is enough.
+    tester.send(Msg::Jobs(vec![dead], bumps));
+    tester.misses("Give back what").await;
+}
+
+#[tokio::test]
+async fn what_is_owed_is_not_asked_about_over_a_form_or_of_another_profile() {
+    let dead = fixture::job("r-7f3a", State::Interrupted);
+    let mut tester = Tester::open(Screen::Tables, Mode::Normal, (120, 40));
+    tester.press("R").await;
+    tester.send(Msg::Jobs(vec![dead.clone()], vec![left_raised(&dead, "historical")]));
+    tester.misses("Give back what").await;
+    let mut tester = Tester::open(Screen::Tables, Mode::Normal, (120, 40));
+    let elsewhere = crate::cloud::Context { profile: None, ..fixture::context() };
+    let bump = Bump { context: elsewhere, ..left_raised(&dead, "historical") };
+    tester.send(Msg::Jobs(vec![dead], vec![bump]));
+    tester.misses("Give back what").await;
+    tester.press("u").await;
+    tester.sees("was not raised from here").await;
 }

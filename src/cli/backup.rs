@@ -140,10 +140,10 @@ pub async fn run(args: BackupArgs, session: &Session) -> Result<Exit, Report> {
     let journal = session.journal()?;
     let spec = Spec::Backup(spec);
     if args.detach {
-        let id = start_detached(&journal, &spec, &session.context, None)?;
+        let id = start_detached(&journal, &spec, &cloud.place(), None)?;
         return resume::started(&id, Kind::Backup, session);
     }
-    let id = journal.create_job(&spec, &session.context, None)?;
+    let id = journal.create_job(&spec, &cloud.place(), None)?;
     drop(journal);
     progress::run(session, &id, Kind::Backup).await.map(|(exit, _)| exit)
 }

@@ -66,7 +66,8 @@ impl Session {
             profile: global.profile.clone(),
             region: global.region.clone(),
             endpoint_url: global.endpoint_url.clone().or_else(endpoint_of_environment),
-        };
+        }
+        .settled(|name| std::env::var(name).ok());
         if let Some(url) = &context.endpoint_url
             && !(url.starts_with("http://") || url.starts_with("https://"))
         {
@@ -83,8 +84,8 @@ impl Session {
         self.guardrails.mode(self.asked_mode(), self.global.read_write)
     }
 
-    /// What the options ask for.
-    fn asked_mode(&self) -> Mode {
+    /// What the options ask for, whatever guards the context.
+    pub fn asked_mode(&self) -> Mode {
         match (self.global.read_only, self.global.dry_run) {
             (true, _) => Mode::ReadOnly,
             (_, true) => Mode::DryRun,
@@ -102,14 +103,16 @@ impl Session {
         Ok(Journal::open(&self.journal_path())?)
     }
 
-    /// The session that a job is made in. A dry run is no job that anyone should find done: its journal is in a folder of
-    /// its own, and goes with it.
-    pub fn for_a_job(&self) -> Result<(Self, Option<tempfile::TempDir>), Report> {
+    /// The session that a job is made in, its region settled: the job is taken up again where it began, whatever the
+    /// environment of that day says. A dry run is no job that anyone should find done: its journal is in a folder of its
+    /// own, and goes with it.
+    pub async fn for_a_job(&self) -> Result<(Self, Option<tempfile::TempDir>), Report> {
         let scratch = (self.mode() == Mode::DryRun).then(tempfile::tempdir).transpose().map_err(|error| {
             Report::failed(format!("no temporary folder for the dry run: {error}"), "set TMPDIR to a folder with room")
         })?;
         let state = scratch.as_ref().map_or_else(|| self.state.clone(), |folder| folder.path().to_owned());
-        Ok((Self { state, ..self.clone() }, scratch))
+        let context = self.reading().await?.place();
+        Ok((Self { state, context, ..self.clone() }, scratch))
     }
 
     /// The journal, when there is one: a command that only reads makes none.

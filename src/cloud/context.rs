@@ -24,7 +24,32 @@ pub struct Context {
 }
 
 impl Context {
-    /// True when both mean the same account and region, as far as both say which they mean.
+    /// The context with the profile that the environment names, where none was asked for: what is written down of it must
+    /// mean the same to whoever reads it. Keys of the environment win over its profile, as for the AWS CLI, and an endpoint
+    /// on this machine asks for no credentials.
+    #[must_use]
+    pub fn settled(self, environment: impl Fn(&str) -> Option<String>) -> Self {
+        let has = |name: &str| environment(name).filter(|value| !value.is_empty());
+        if self.profile.is_some() || self.is_loopback() || has("AWS_ACCESS_KEY_ID").is_some() {
+            return self;
+        }
+        Self { profile: has("AWS_PROFILE"), ..self }
+    }
+
+    /// True when both surely mean the same profile, region and endpoint, so that what was done in one may be undone in the
+    /// other. No profile is the default one.
+    pub fn is_surely(&self, other: &Self) -> bool {
+        self.endpoint_url == other.endpoint_url && self.region == other.region && self.has_profile_of(other)
+    }
+
+    /// True when both act as the same profile; none is the default one.
+    pub fn has_profile_of(&self, other: &Self) -> bool {
+        let name = |context: &Self| context.profile.clone().unwrap_or_else(|| "default".to_owned());
+        name(self) == name(other)
+    }
+
+    /// True when both may mean the same account and region: no more is said by one that leaves something open. For what must
+    /// not run twice; for what is changed on the strength of it see [`Self::is_surely`].
     pub fn is_same_place(&self, other: &Self) -> bool {
         let same = |a: Option<&String>, b: Option<&String>| a.is_none() || b.is_none() || a == b;
         self.endpoint_url == other.endpoint_url
@@ -195,5 +220,40 @@ impl Cloud {
             context,
             guard,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(profile: Option<&str>, region: &str) -> Context {
+        Context { profile: profile.map(str::to_owned), region: Some(region.to_owned()), endpoint_url: None }
+    }
+
+    #[test]
+    fn the_environments_profile_is_written_down_unless_its_keys_win_or_nobody_asks_for_any() {
+        let settled = |context: Context, environment: &[(&str, &str)]| {
+            let of = |name: &str| environment.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned());
+            context.settled(of).profile
+        };
+        let prod = ("AWS_PROFILE", "prod");
+        assert_eq!(settled(context(None, "r"), &[prod]).as_deref(), Some("prod"));
+        assert_eq!(settled(context(Some("dev"), "r"), &[prod]).as_deref(), Some("dev"));
+        assert_eq!(settled(context(None, "r"), &[("AWS_PROFILE", "")]), None);
+        assert_eq!(settled(context(None, "r"), &[prod, ("AWS_ACCESS_KEY_ID", "AKIA")]), None);
+        let local = Context { endpoint_url: Some("http://127.0.0.1:4566".into()), ..Context::default() };
+        assert_eq!(settled(local, &[prod]), None);
+    }
+
+    #[test]
+    fn no_profile_is_the_default_one_and_no_other() {
+        let none = context(None, "eu-west-1");
+        assert!(none.is_surely(&context(Some("default"), "eu-west-1")));
+        assert!(!none.is_surely(&context(Some("prod"), "eu-west-1")));
+        assert!(!none.is_surely(&context(None, "us-east-1")));
+        assert!(!none.is_surely(&Context::default()));
+        // What must not run twice is found also where one of them leaves it open.
+        assert!(none.is_same_place(&context(Some("prod"), "eu-west-1")) && none.is_same_place(&Context::default()));
     }
 }

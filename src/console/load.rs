@@ -111,17 +111,16 @@ pub struct Progress {
 }
 
 impl App {
-    /// True when `context` is where this console acts, as far as both say where that is.
+    /// True when `context` is where this console acts.
     pub fn is_here(&self, context: &Context) -> bool {
         Self::is_at(&self.place, context)
     }
 
-    /// True when `context` is that place, as far as both say where that is.
+    /// True when `context` is that place.
     fn is_at(here: &Place, context: &Context) -> bool {
-        let same = |a: Option<&String>, b: Option<&String>| a.is_none() || b.is_none() || a == b;
-        context.endpoint_url == here.context.endpoint_url
-            && same(context.region.as_ref(), Some(&here.region))
-            && same(context.profile.as_ref(), here.context.profile.as_ref())
+        // Jobs say their region since they are told it when they are made.
+        let region = context.region.as_ref().is_none_or(|region| *region == here.region);
+        context.endpoint_url == here.context.endpoint_url && region && context.has_profile_of(&here.context)
     }
 
     /// Live restores of a context.

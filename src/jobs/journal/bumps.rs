@@ -109,7 +109,7 @@ impl Journal {
     /// The newest raise of a resource that was not given back yet.
     pub fn open_bump(&self, context: &Context, resource: &Resource) -> Result<Option<Bump>, JournalError> {
         let mut open = self.open_bumps()?.into_iter();
-        Ok(open.rfind(|bump| bump.resource == *resource && bump.context.is_same_place(context)))
+        Ok(open.rfind(|bump| bump.resource == *resource && bump.context.is_surely(context)))
     }
 
     /// All raises that were not given back yet, oldest first.
@@ -137,7 +137,7 @@ impl Journal {
         let above = self.open_bumps()?.into_iter().find(|above| {
             above.number > bump.number
                 && above.resource == bump.resource
-                && above.context.is_same_place(&bump.context)
+                && above.context.is_surely(&bump.context)
                 && bump.is_ours(above.before)
         });
         let Some(above) = above else { return Ok(false) };

@@ -14,7 +14,7 @@ use super::signal::Stop;
 use super::watch::WatchArgs;
 use crate::jobs::journal::{Job, now_ms};
 use crate::jobs::{self, Binding, JobId, Journal, Remedy};
-use crate::report::{self, Format};
+use crate::report::{self, Format, Saved};
 
 /// All jobs, or one.
 #[derive(Debug, Args)]
@@ -25,7 +25,8 @@ pub struct JobsArgs {
     /// Repeat.
     #[command(flatten)]
     pub watch: WatchArgs,
-    /// Write a report of it: what it did, what held it up, its charts and its proof. FILE.html or FILE.md; - prints it.
+    /// Write a report of it: what it did, what held it up, its charts and its proof. FILE.html or FILE.md,
+    /// which is replaced if it is there; - prints it.
     #[arg(long, value_name = "FILE", requires = "id", conflicts_with = "watch")]
     pub report: Option<PathBuf>,
     /// What the report is written as [else what FILE ends in; html for -]
@@ -187,10 +188,19 @@ fn write_report(id: &JobId, to: &Path, format: Option<Format>, session: &Session
         print::line(report.text.trim_end())?;
         return Ok(Exit::Done);
     }
-    let written = report.save(to).map_err(|error| {
+    // A file that is named is written anew, with its pictures. Pictures without it are somebody else's, or another report's.
+    let replaces = if to.symlink_metadata().is_ok() { report.files(to) } else { Vec::new() };
+    let saved = report.save(to, &replaces).map_err(|error| {
         Report::failed(format!("{} could not be written: {error}", to.display()), "choose another folder")
     })?;
-    let written: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
+    let names = |files: &[PathBuf]| files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+    let written = match saved {
+        Saved::Written(files) => names(&files),
+        Saved::Exists(files) => {
+            let words = format!("{} would be replaced: nothing was written", names(&files).join(", "));
+            return Err(Report::failed(words, "choose another name, or move what is there"));
+        }
+    };
     if session.global.json {
         print::json(&json!({ "job": id, "written": written }))?;
     } else {

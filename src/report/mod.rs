@@ -15,9 +15,8 @@ mod markdown;
 mod page;
 mod text;
 
-use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use crate::jobs::{JobId, Journal, JournalError};
 
@@ -77,28 +76,64 @@ pub fn of_job(
     })
 }
 
+/// What came of saving a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Saved {
+    /// The files that it is in now.
+    Written(Vec<PathBuf>),
+    /// Nothing was written: these files are there, and nobody said that they may go.
+    Exists(Vec<PathBuf>),
+}
+
 impl JobReport {
-    /// Writes it to `path`, and its pictures beside it; gives every file that was written. One that is there is replaced,
-    /// whole or not at all.
+    /// The files that it is in when its page is `path`: its pictures beside it, and the page.
+    pub fn files(&self, path: &Path) -> Vec<PathBuf> {
+        let pictures = self.pictures.iter().map(|picture| path.with_file_name(&picture.name));
+        pictures.chain([path.to_owned()]).collect()
+    }
+
+    /// Writes it to `path`, and its pictures beside it, for its owner alone. Of files that are there only those that
+    /// `replaces` names give way, each whole or not at all.
     ///
     /// # Errors
     /// As the file system gives them.
-    pub fn save(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+    pub fn save(&self, path: &Path, replaces: &[PathBuf]) -> io::Result<Saved> {
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        let beside = self.pictures.iter().map(|picture| (path.with_file_name(&picture.name), &picture.svg));
         // The page goes last: whoever finds it finds what it links.
-        let files: Vec<(PathBuf, &String)> = beside.chain([(path.to_owned(), &self.text)]).collect();
-        for (path, text) in &files {
-            // As any file that is written here, for whoever the umask lets read it: a report is made to be passed on.
-            let mode = std::fs::Permissions::from_mode(0o666);
-            let mut file = tempfile::Builder::new().prefix(".report-").permissions(mode).tempfile_in(folder)?;
-            io::Write::write_all(&mut file, text.as_bytes())?;
-            file.persist(path).map_err(|error| error.error)?;
+        let files = self.files(path);
+        let gives_way = |file: &PathBuf| replaces.contains(file);
+        let there = files.iter().filter(|file| !gives_way(file) && file.symlink_metadata().is_ok());
+        let there: Vec<PathBuf> = there.cloned().collect();
+        if !there.is_empty() {
+            return Ok(Saved::Exists(there));
         }
-        Ok(files.into_iter().map(|(path, _)| path).collect())
+        // All of it is on the disk before any of it has its name.
+        let mut made = Vec::with_capacity(files.len());
+        for text in self.pictures.iter().map(|picture| &picture.svg).chain([&self.text]) {
+            // It holds payloads of dead letters: it stays as private as it is made.
+            let mut file = tempfile::Builder::new().prefix(".report-").tempfile_in(folder)?;
+            io::Write::write_all(&mut file, text.as_bytes())?;
+            file.as_file().sync_all()?;
+            made.push(file);
+        }
+        for (n, (file, path)) in made.into_iter().zip(&files).enumerate() {
+            let kept = if gives_way(path) { file.persist(path) } else { file.persist_noclobber(path) };
+            let Err(failed) = kept else { continue };
+            // Pictures without their page are of no use; those that took another's place stay.
+            for picture in files.iter().take(n).filter(|file| !gives_way(file)) {
+                let _ = fs::remove_file(picture);
+            }
+            // Another was faster with that name.
+            return if failed.error.kind() == io::ErrorKind::AlreadyExists {
+                Ok(Saved::Exists(vec![path.clone()]))
+            } else {
+                Err(failed.error)
+            };
+        }
+        Ok(Saved::Written(files))
     }
 }
 

@@ -143,7 +143,7 @@ fn markdown_links_pictures_that_are_written_beside_it() {
     let path = folder.path().join("last night.md");
     let report = of_job(&journal, &id, Format::Markdown, "last night", now_ms()).unwrap();
     assert!(report.text.contains("](last%20night-1.svg)"));
-    let written = report.save(&path).unwrap();
+    let Saved::Written(written) = report.save(&path, &[]).unwrap() else { panic!("nothing was there") };
     let names: Vec<String> = written.iter().map(|p| p.file_name().unwrap().to_string_lossy().into_owned()).collect();
     assert_eq!(names, ["last night-1.svg", "last night-2.svg", "last night-3.svg", "last night.md"]);
     let picture = std::fs::read_to_string(&written[0]).unwrap();

@@ -231,6 +231,14 @@ fn a_finished_restore_has_a_report_with_its_charts_and_its_proof() {
     let written = scene.sluice.run(&["jobs", job, "--report", page.to_str().unwrap(), "--json"]).expect(0).last_json();
     assert!(written["written"].as_array().unwrap().len() > 2, "{written}");
     assert!(folder.path().join("r-1.svg").exists());
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&page).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600, "it holds payloads of dead letters");
+    scene.sluice.run(&["jobs", job, "--report", page.to_str().unwrap()]).expect(0);
+    let (page, picture) = (folder.path().join("s.md"), folder.path().join("s-1.svg"));
+    std::fs::write(&picture, "mine").unwrap();
+    let ended = scene.sluice.run(&["jobs", job, "--report", page.to_str().unwrap()]).expect(1);
+    assert!(ended.err.contains("s-1.svg would be replaced: nothing was written"), "{ended:?}");
+    assert!(!page.exists() && std::fs::read_to_string(&picture).unwrap() == "mine");
     let printed = scene.sluice.run(&["jobs", job, "--report", "-", "--format", "md"]).expect(0);
     assert!(printed.out.starts_with("# restore"), "{printed:?}");
     scene.sluice.run(&["jobs", job, "--report", "report.pdf"]).expect(2);

@@ -18,7 +18,6 @@ use super::confirm::{Confirm, Token};
 use super::effect::Effect;
 use super::picture;
 use super::view;
-use super::widget::text::shown;
 use crate::jobs::JobId;
 use crate::report;
 pub use write::{Written, write};
@@ -88,8 +87,8 @@ pub struct Export {
     pub format: Format,
     /// What.
     pub content: Content,
-    /// A file of that name gives way.
-    pub replaces: bool,
+    /// Files that give way, where they are there: itself, and of a report its pictures.
+    pub replaces: Vec<PathBuf>,
 }
 
 /// Which ending is proposed.
@@ -162,22 +161,22 @@ fn typed(app: &mut App, text: &str) -> Result<Export, String> {
             rows::content(app).map(|(_, content)| content).ok_or("a form has no rows: .svg or .txt is its screen")?
         }
     };
-    Ok(Export { path, format, content, replaces: false })
+    Ok(Export { path, format, content, replaces: Vec::new() })
 }
 
-/// There is a file of that name: asks whether it may go.
+/// Files that it would replace are there: asks whether they may go.
 pub(super) fn ask_replace(app: &mut App, export: Export) {
-    let name = shown(&export.path.to_string_lossy());
+    let (title, now, then) = match export.replaces.len() {
+        0 | 1 => ("Replace a file".to_owned(), "it is there already", "what was in it is lost"),
+        n => (format!("Replace {n} files"), "they are there already", "what was in them is lost"),
+    };
+    let files = export.replaces.iter().map(|file| ("file", file.to_string_lossy().into_owned()));
     app.overlay = Some(Overlay::Confirm(Box::new(Confirm {
-        title: "Replace a file".to_owned(),
-        facts: vec![
-            ("file", name),
-            ("now", "it is there already".to_owned()),
-            ("then", "what was in it is lost".to_owned()),
-        ],
+        title,
+        facts: files.chain([("now", now.to_owned()), ("then", then.to_owned())]).collect(),
         undo: "none".to_owned(),
         token: Token::Yes,
         typed: Input::default(),
-        effect: Effect::Export(Export { replaces: true, ..export }),
+        effect: Effect::Export(export),
     })));
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -11,15 +11,22 @@ use super::{Content, Export, Format};
 use crate::console::widget::text::shown;
 use crate::jobs::JobId;
 use crate::jobs::journal::{Journal, JournalError, now_ms};
-use crate::report;
+use crate::report::{self, Saved};
 
 /// What came of writing a file.
 #[derive(Debug)]
 pub enum Written {
     /// It is there, in words.
     Done(String),
-    /// There was one of that name.
+    /// Nothing was written: files are there that it was not to replace. The same, replacing them.
     Exists(Export),
+}
+
+impl Written {
+    fn exists(mut export: Export, there: Vec<PathBuf>) -> Self {
+        export.replaces.extend(there);
+        Self::Exists(export)
+    }
 }
 
 /// Writes the file, whole or not at all: a full disk or a crash leaves none that is half written.
@@ -27,12 +34,15 @@ pub enum Written {
 /// # Errors
 /// In words: what could not be written, and why.
 pub fn write(export: Export, journal: &Journal) -> Result<Written, String> {
-    let name = shown(&export.path.to_string_lossy());
-    if !export.replaces && export.path.exists() {
-        return Ok(Written::Exists(export));
-    }
     if let (Content::Report(id), Format::Report(format)) = (&export.content, export.format) {
-        return write_report(&export.path, id, format, journal).map(Written::Done);
+        let id = id.clone();
+        return write_report(export, &id, format, journal);
+    }
+    let name = shown(&export.path.to_string_lossy());
+    let there = vec![export.path.clone()];
+    let gives_way = export.replaces.contains(&export.path);
+    if !gives_way && export.path.exists() {
+        return Ok(Written::exists(export, there));
     }
     let folder = export.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |error: &dyn std::fmt::Display| format!("{name} could not be written: {error}");
@@ -42,10 +52,10 @@ pub fn write(export: Export, journal: &Journal) -> Result<Written, String> {
     let file = out.into_inner().map_err(|error| failed(&error.into_error()))?;
     file.as_file().sync_all().map_err(|error| failed(&error))?;
     let kept: Result<File, _> =
-        if export.replaces { file.persist(&export.path) } else { file.persist_noclobber(&export.path) };
+        if gives_way { file.persist(&export.path) } else { file.persist_noclobber(&export.path) };
     match kept {
         Ok(_) => {}
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => return Ok(Written::Exists(export)),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => return Ok(Written::exists(export, there)),
         Err(error) => return Err(failed(&error.error)),
     }
     let what = match (rows, export.format) {
@@ -58,17 +68,22 @@ pub fn write(export: Export, journal: &Journal) -> Result<Written, String> {
     Ok(Written::Done(format!("wrote {what} to {name}")))
 }
 
-fn write_report(path: &Path, id: &JobId, format: report::Format, journal: &Journal) -> Result<String, String> {
+fn write_report(export: Export, id: &JobId, format: report::Format, journal: &Journal) -> Result<Written, String> {
+    let path = &export.path;
     let name = shown(&path.to_string_lossy());
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let made = report::of_job(journal, id, format, &stem, now_ms()).map_err(|error| error.to_string())?;
-    let files = made.save(path).map_err(|error| format!("{name} could not be written: {error}"))?;
+    let saved = made.save(path, &export.replaces).map_err(|error| format!("{name} could not be written: {error}"))?;
+    let files = match saved {
+        Saved::Written(files) => files,
+        Saved::Exists(there) => return Ok(Written::exists(export, there)),
+    };
     let pictures = match files.len() {
         0 | 1 => String::new(),
         2 => ", with a picture beside it".to_owned(),
         n => format!(", with {} pictures beside it", n - 1),
     };
-    Ok(format!("wrote the report of {id} to {name}{pictures}"))
+    Ok(Written::Done(format!("wrote the report of {id} to {name}{pictures}")))
 }
 
 /// How many samples or letters are read at once.
@@ -188,7 +203,7 @@ fn csv_cell(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::os::unix::fs::PermissionsExt as _;
 
     use serde_json::json;
 
@@ -212,7 +227,7 @@ mod tests {
     }
 
     fn export(path: PathBuf, content: Content) -> Export {
-        Export { format: Format::of(&path).unwrap(), path, content, replaces: false }
+        Export { format: Format::of(&path).unwrap(), path, content, replaces: Vec::new() }
     }
 
     #[test]
@@ -251,7 +266,8 @@ mod tests {
             panic!("it was there")
         };
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
-        write(Export { replaces: true, ..again }, &journal).unwrap();
+        assert_eq!(again.replaces, std::slice::from_ref(&path));
+        write(again, &journal).unwrap();
         assert!(std::fs::read_to_string(&path).unwrap().starts_with("name,n"));
         let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(".tmp")), "{left:?}");
@@ -317,8 +333,38 @@ mod tests {
             panic!()
         };
         assert!(words.contains("beside it"), "{words}");
-        let again = export(folder.path().join("night.md"), Content::Report(id));
-        assert!(matches!(write(again, &journal).unwrap(), Written::Exists(_)), "it is not replaced unasked");
+    }
+
+    #[test]
+    fn a_report_replaces_neither_page_nor_picture_unasked_and_is_its_owners_alone() {
+        use crate::cloud::Context;
+        use crate::console::fixture;
+        use crate::jobs::journal::Commit;
+
+        let (folder, mut journal) = journal();
+        let id = journal.create_job(&fixture::spec(), &Context::default(), None).unwrap();
+        for n in 1..60_i64 {
+            let sample = fixture::sample_at(n * 1000);
+            journal.commit(&id, &Commit { sample: Some(&sample), ..Commit::default() }).unwrap();
+        }
+        let (page, picture) = (folder.path().join("night.md"), folder.path().join("night-2.svg"));
+        std::fs::write(&picture, "mine").unwrap();
+        let report = export(page.clone(), Content::Report(id));
+        let Written::Exists(again) = write(report, &journal).unwrap() else { panic!("a picture was there") };
+        assert_eq!(again.replaces, std::slice::from_ref(&picture));
+        assert!(!page.exists() && !folder.path().join("night-1.svg").exists(), "nothing of it was written");
+        // What came to be there since it was asked about is asked about as well.
+        std::fs::write(&page, "notes").unwrap();
+        let Written::Exists(again) = write(again, &journal).unwrap() else { panic!("a page was there") };
+        assert_eq!(again.replaces, [picture.clone(), page.clone()]);
+        let mine = [&picture, &page].map(|path| std::fs::read_to_string(path).unwrap());
+        assert_eq!(mine, ["mine", "notes"]);
+        let Written::Done(words) = write(again, &journal).unwrap() else { panic!("they may go") };
+        assert!(words.contains("with 2 pictures beside it"), "{words}");
+        for path in [&picture, &page] {
+            assert!(!["mine", "notes"].contains(&std::fs::read_to_string(path).unwrap().as_str()));
+            assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ async fn a_list_is_written_with_its_filter_its_sort_and_exact_numbers() {
     tester.press("enter").await;
     let written = exports(&tester);
     assert_eq!(written.len(), 1);
-    assert_eq!((written[0].format, written[0].replaces), (Format::Csv, false));
+    assert_eq!((written[0].format, written[0].replaces.clone()), (Format::Csv, Vec::new()));
     let sheet = sheet(&written[0]);
     let names: Vec<_> = sheet.rows.iter().map(|row| row[0].as_str().unwrap()).collect();
     assert_eq!(names, ["quotes", "sessions"]);
@@ -74,16 +74,21 @@ async fn a_chart_is_written_point_by_point() {
 async fn a_file_that_is_there_is_asked_about() {
     let mut tester = Tester::watching(Screen::Jobs, Mode::ReadOnly, (120, 40));
     tester.press("E enter").await;
-    let export = exports(&tester).remove(0);
+    let mut export = exports(&tester).remove(0);
+    export.replaces = vec![export.path.clone(), export.path.with_file_name("jobs-1.svg")];
     tester.send(Msg::FileExists(Box::new(export)));
-    tester.sees("what was in it is lost").await;
+    tester.sees("Replace 2 files").await;
+    tester.sees("/jobs-1.svg").await;
+    tester.sees("what was in them is lost").await;
     tester.press("n").await;
     assert_eq!(exports(&tester), []);
     tester.press("E enter").await;
-    let export = exports(&tester).remove(0);
-    tester.send(Msg::FileExists(Box::new(export)));
+    let mut export = exports(&tester).remove(0);
+    export.replaces = vec![export.path.clone()];
+    tester.send(Msg::FileExists(Box::new(export.clone())));
+    tester.sees("what was in it is lost").await;
     tester.press("y").await;
-    assert!(exports(&tester)[0].replaces);
+    assert_eq!(exports(&tester), [export]);
     tester.send(Msg::Told("wrote 2 rows to /jobs.csv".into()));
     tester.sees("wrote 2 rows to /jobs.csv").await;
 }

@@ -203,7 +203,9 @@ fn charts(job: &Job, history: &History, page: &mut Page) {
     page.heading("Charts");
     let seconds = history.bin_ms() / 1_000.0;
     let width = if seconds < 60.0 { format!("{seconds:.1} s") } else { span(seconds) };
-    page.text(format!("Each point is the mean of {width}; a lag and a capacity are the highest of it."));
+    page.text(format!(
+        "Each point is the mean of {width}, as far as a worker ran in it; a lag and a capacity are the highest of it."
+    ));
     let mut add = |chart: Chart| page.blocks.push(Block::Chart(Box::new(chart)));
     add(chart("Records", "records/s", records));
     if has(&|bin| bin.lag_ms.is_some()) {

@@ -6,6 +6,9 @@ use crate::jobs::journal::Sample;
 const MOST_BINS: i64 = 360;
 /// Samples come each second; what is further apart is a gap: no worker ran, ms.
 const GAP_MS: i64 = 10_000;
+/// So much of a part, ms, says what its rate was, however long the part is: of one in which a worker ran for two minutes of
+/// an hour, those two minutes are told.
+const ENOUGH_MS: f64 = 1_000.0;
 /// Limits that are told apart; what comes after them counts as others.
 const MOST_LIMITS: usize = 64;
 
@@ -157,7 +160,7 @@ impl History {
 
     /// A value for each part; `None` where too little is known of it to say.
     pub fn values(&self, of: impl Fn(&Bin) -> Option<f64>) -> Vec<Option<f64>> {
-        let enough = self.bin_ms() * 0.25;
+        let enough = (self.bin_ms() * 0.25).min(ENOUGH_MS);
         self.bins.iter().map(|bin| if bin.covered_ms >= enough { of(bin) } else { None }).collect()
     }
 
@@ -261,6 +264,20 @@ mod tests {
         assert!(rates[0].is_some() && rates[30].is_none() && rates[62].is_some(), "{rates:?}");
         assert_eq!((history.gaps, history.gap_ms), (1, 60_000));
         assert_eq!(history.stretches().len(), 2);
+    }
+
+    #[test]
+    fn two_short_runs_far_apart_are_both_told() {
+        let weekend = 60 * 3_600;
+        let runs = (1..=120_i64).chain(weekend..weekend + 120);
+        let samples: Vec<Sample> = runs.enumerate().map(|(n, second)| sample(second, n as u64 * 50, "table")).collect();
+        let history = of(&samples);
+        assert!(history.bin_ms() > 590_000.0, "{}", history.bin_ms());
+        let rates = history.per_second(|bin| bin.written);
+        let told: Vec<(usize, f64)> = rates.iter().enumerate().filter_map(|(i, rate)| Some((i, (*rate)?))).collect();
+        assert_eq!(told.iter().map(|(i, _)| *i).collect::<Vec<_>>(), [0, 359]);
+        assert!(told.iter().all(|(_, rate)| (49.0..=50.0).contains(rate)), "{told:?}");
+        assert_eq!((history.gaps, history.stretches().len()), (1, 2));
     }
 
     #[test]

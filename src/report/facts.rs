@@ -15,9 +15,11 @@ const REASONS: usize = 20;
 const EACH: usize = 3;
 /// Characters of a dead letter, of a note and of a request that are shown.
 const SHOWN: usize = 300;
-/// Notes and changes that are shown: the newest.
+/// Notes, decisions and changes that are shown: the newest.
 const NOTES: usize = 500;
 const CHANGES: usize = 200;
+/// Lines of the audit that are looked through for what others changed: the newest.
+const LOOKED_THROUGH: usize = 20_000;
 /// Stretches of what held a job up, one after the other.
 const STRETCHES: usize = 40;
 
@@ -274,7 +276,10 @@ fn proofs(journal: &Journal, job: &Job, page: &mut Page) -> Result<(), JournalEr
 }
 
 fn changes(journal: &Journal, job: &Job, page: &mut Page) -> Result<(), JournalError> {
-    let mut lines = journal.audit_of(&AuditFilter { job: Some(job.id.clone()), ..AuditFilter::default() }, CHANGES)?;
+    let own = AuditFilter { job: Some(job.id.clone()), ..AuditFilter::default() };
+    let mut lines = journal.audit_of(&own, CHANGES + 1)?;
+    let mut left_out = lines.len() > CHANGES;
+    lines.truncate(CHANGES);
     // What others did meanwhile to the capacity of what it uses.
     let until = job.ended_ms.unwrap_or(i64::MAX);
     for target in
@@ -282,13 +287,17 @@ fn changes(journal: &Journal, job: &Job, page: &mut Page) -> Result<(), JournalE
     {
         let filter =
             AuditFilter { since_ms: Some(job.created_ms), target: Some(target.to_owned()), ..AuditFilter::default() };
-        let of_others = journal.audit_of(&filter, CHANGES)?.into_iter().filter(|line| {
+        // Narrowed down before it is cut: what came after the job would take the place of what came with it.
+        let mut of_others = journal.audit_of(&filter, LOOKED_THROUGH)?;
+        left_out |= of_others.len() == LOOKED_THROUGH;
+        of_others.retain(|line| {
             line.job.as_ref() != Some(&job.id)
                 && line.at_ms <= until
                 && matches!(line.change.operation.as_str(), "UpdateTable" | "UpdateShardCount")
                 && line.context.is_same_place(&job.context)
         });
-        lines.extend(of_others);
+        left_out |= of_others.len() > CHANGES;
+        lines.extend(of_others.into_iter().take(CHANGES));
     }
     if lines.is_empty() {
         return Ok(());
@@ -296,6 +305,13 @@ fn changes(journal: &Journal, job: &Job, page: &mut Page) -> Result<(), JournalE
     lines.sort_by_key(|line| line.number);
     lines.dedup_by_key(|line| line.number);
     page.heading("What was changed");
+    if left_out {
+        page.text(format!(
+            "The newest: {CHANGES} of this job and {CHANGES} of others to what it uses, at most. \
+             More: sluice audit -n N --job {}",
+            job.id
+        ));
+    }
     let mut table = Table::new(&[
         ("when", false),
         ("by", false),
@@ -326,7 +342,12 @@ fn decisions(journal: &Journal, job: &Job, page: &mut Page) -> Result<(), Journa
     if job.kind() != Kind::Autoscale {
         return Ok(());
     }
+    let mut decisions = journal.decisions(Some(&job.id), 0, NOTES + 1)?;
     page.heading("What it decided");
+    if decisions.len() > NOTES {
+        decisions.drain(..decisions.len() - NOTES);
+        page.text(format!("The newest {NOTES} decisions. More: sluice autoscale --log --lines N --job {}", job.id));
+    }
     let mut table = Table::new(&[
         ("when", false),
         ("of", false),
@@ -337,12 +358,13 @@ fn decisions(journal: &Journal, job: &Job, page: &mut Page) -> Result<(), Journa
         ("used/s", true),
         ("why", false),
     ]);
-    for one in journal.decisions(Some(&job.id), 0, NOTES)? {
+    for one in decisions {
+        let dry = if one.dry_run && one.decided.is_change() { " (dry run: not sent)" } else { "" };
         table.row([
             moment(one.at_ms),
             one.resource().to_string(),
             one.direction,
-            one.decided.as_str().to_owned(),
+            format!("{}{dry}", one.decided.as_str()),
             grouped(one.from),
             grouped(one.to),
             format!("{:.1}", one.consumed),

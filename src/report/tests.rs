@@ -2,8 +2,8 @@ use super::*;
 use crate::cloud::Context;
 use crate::cloud::guard::Change;
 use crate::flow::{Counters, Letter};
-use crate::jobs::journal::{Commit, Sample, ShardSample, State, now_ms};
-use crate::jobs::{RestoreSpec, SourceSpec, Spec, VerifySpec};
+use crate::jobs::journal::{Commit, Decided, Decision, Sample, ShardSample, State, now_ms};
+use crate::jobs::{AutoscaleSpec, RestoreSpec, SourceSpec, Spec, VerifySpec};
 
 const HOSTILE: &str = "</td><script>alert(1)</script>|![x](http://evil)\u{1b}[2J`";
 
@@ -151,6 +151,63 @@ fn markdown_links_pictures_that_are_written_beside_it() {
     // The gap: two pieces, not one line across it.
     let line = picture.split("class=\"l0\" d=\"").nth(1).unwrap().split('"').next().unwrap();
     assert_eq!(line.matches('M').count(), 2, "{line}");
+}
+
+#[test]
+fn what_a_page_leaves_out_it_says_and_a_dry_runs_raise_is_no_raise() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(&folder.path().join("journal.sqlite")).unwrap();
+    let spec = AutoscaleSpec { config: "autoscale.toml".into(), rules: String::new(), once: false };
+    let id = journal.create_job(&Spec::Autoscale(spec), &Context::default(), None).unwrap();
+    let told = |journal: &Journal| of_job(journal, &id, Format::Html, "x", now_ms()).unwrap().text;
+    let mut decision = Decision {
+        number: 0,
+        context: Context::default(),
+        job: id.clone(),
+        at_ms: now_ms(),
+        last_ms: now_ms(),
+        times: 1,
+        table: "historical".into(),
+        index: None,
+        direction: "write".into(),
+        decided: Decided::Raised,
+        from: 0,
+        to: 0,
+        consumed: 9.0,
+        reason: "over 90 % used".into(),
+        dry_run: true,
+    };
+    let change = Change { operation: "UpdateTable".into(), target: "historical".into(), ..Change::default() };
+    for n in 0..500 {
+        (decision.from, decision.to) = (n, n + 1);
+        journal.decide(&decision).unwrap();
+    }
+    (0..200).for_each(|_| journal.audit(&Context::default(), Some(&id), &change).unwrap());
+    let text = told(&journal);
+    assert_eq!(text.matches("raised (dry run: not sent)").count(), 500);
+    assert!(!text.contains("newest"), "all of it is there");
+    (decision.from, decision.to, decision.dry_run) = (500, 501, false);
+    journal.decide(&decision).unwrap();
+    journal.audit(&Context::default(), Some(&id), &change).unwrap();
+    let text = told(&journal);
+    assert!(text.contains("The newest 500 decisions.") && text.contains("The newest: 200 of this job"), "{text}");
+    assert_eq!((text.matches("raised").count(), text.matches("(dry run").count()), (500, 499));
+}
+
+#[test]
+fn what_others_changed_during_a_job_is_told_whatever_they_changed_since() {
+    let (_folder, journal, id) = restored();
+    let late = Change {
+        operation: "UpdateTable".into(),
+        target: "historical".into(),
+        request: "long after it".into(),
+        ..Change::default()
+    };
+    // A moment later than the job's end is one ms later.
+    while now_ms() <= journal.job(&id).unwrap().ended_ms.unwrap() {}
+    (0..250).for_each(|_| journal.audit(&Context::default(), None, &late).unwrap());
+    let text = of_job(&journal, &id, Format::Markdown, "x", now_ms()).unwrap().text;
+    assert!(text.contains("what was before") && !text.contains("long after it"), "{text}");
 }
 
 #[test]

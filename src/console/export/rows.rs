@@ -62,16 +62,17 @@ const TABLES: [&str; 10] = [
 ];
 
 fn tables(app: &App) -> Vec<Vec<Value>> {
-    let row = |row: &crate::console::load::TableRow<'_>| match (row.table, row.load()) {
+    // What was never asked about, or too long ago, is not 0.
+    let row = |row: &crate::console::load::TableRow<'_>| match (row.table, row.is_measured().then(|| row.load())) {
         (Some(table), load) => vec![
             json!(table.name),
             json!(table.status),
             json!(table.items),
             json!(table.bytes),
-            json!(load.used),
+            json!(load.as_ref().map(|load| load.used)),
             json!(table.provisioned.map(|p| p.write)),
             json!(table.provisioned.map(|p| p.read)),
-            json!(load.throttled),
+            json!(load.as_ref().map(|load| load.throttled)),
             json!(table.stream),
             json!(table.indexes.len()),
         ],
@@ -171,8 +172,20 @@ fn points(app: &App) -> Vec<Vec<Value>> {
     rows
 }
 
-const DECISIONS: [&str; 11] =
-    ["at", "last", "times", "decided", "table", "index", "direction", "from", "to", "used_per_second", "why"];
+const DECISIONS: [&str; 12] = [
+    "at",
+    "last",
+    "times",
+    "decided",
+    "dry_run",
+    "table",
+    "index",
+    "direction",
+    "from",
+    "to",
+    "used_per_second",
+    "why",
+];
 
 fn decisions(app: &App, id: &JobId) -> Vec<Vec<Value>> {
     let Some(job) = app.job(id) else { return Vec::new() };
@@ -182,6 +195,7 @@ fn decisions(app: &App, id: &JobId) -> Vec<Vec<Value>> {
             at(one.last_ms),
             json!(one.times),
             json!(one.decided.as_str()),
+            json!(one.dry_run),
             json!(one.table),
             json!(one.index),
             json!(one.direction),
@@ -228,7 +242,7 @@ fn shards(app: &App, stream: &str) -> Vec<Vec<Value>> {
     app.at_stream.rows(&readings, &leases).into_iter().map(|(_, shard)| row(shard)).collect()
 }
 
-const MAPPINGS: [&str; 9] = [
+const MAPPINGS: [&str; 10] = [
     "function",
     "uuid",
     "state",
@@ -236,12 +250,12 @@ const MAPPINGS: [&str; 9] = [
     "last_result",
     "batch_size",
     "parallelization",
+    "retries",
     "on_failure",
     "iterator_age_ms",
 ];
 
 fn mappings(app: &App) -> Vec<Vec<Value>> {
-    let known = app.at_stream.mappings.iter().flatten().flatten();
     let row = |(mapping, age): &(crate::cloud::mappings::Mapping, Option<f64>)| {
         vec![
             json!(mapping.function_arn),
@@ -251,11 +265,12 @@ fn mappings(app: &App) -> Vec<Vec<Value>> {
             json!(mapping.last_result),
             json!(mapping.batch_size),
             json!(mapping.parallelization),
+            mapping.retries.map_or_else(|| json!("for ever"), |retries| json!(retries)),
             json!(mapping.on_failure),
             json!(age),
         ]
     };
-    known.map(row).collect()
+    app.shown_mappings().into_iter().map(row).collect()
 }
 
 const RECORDS: [&str; 7] = ["arrived", "shard", "sequence", "partition_key", "bytes", "kind", "record"];

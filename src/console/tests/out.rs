@@ -71,6 +71,87 @@ async fn a_chart_is_written_point_by_point() {
 }
 
 #[tokio::test]
+async fn what_was_never_measured_is_no_0_in_a_file() {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 40));
+    tester.look().await;
+    let used = |tester: &Tester| {
+        let export = exports(tester).remove(0);
+        let of = |row: &Vec<serde_json::Value>| {
+            (row[0].as_str().unwrap().to_owned(), row[4].is_null(), row[7].is_null(), row[5].is_null())
+        };
+        sheet(&export).rows.iter().map(of).collect::<Vec<_>>()
+    };
+    tester.press("E enter").await;
+    let row = |name: &str, used: bool, refused: bool, provisioned: bool| (name.to_owned(), used, refused, provisioned);
+    let all = [
+        row("historical", false, false, false),
+        row("quotes", false, false, false),
+        row("sessions", false, false, true),
+    ];
+    assert_eq!(used(&tester), all);
+    // A job of ours writes the first: that is known without CloudWatch.
+    tester.runtime.app.tables_measured_ms.clear();
+    tester.press("E enter").await;
+    let all =
+        [row("historical", false, false, false), row("quotes", true, true, false), row("sessions", true, true, true)];
+    assert_eq!(used(&tester), all);
+}
+
+#[tokio::test]
+async fn mappings_are_written_as_the_screen_has_them_and_with_their_retries() {
+    let mut tester = Tester::watching(Screen::Mappings("restore".into()), Mode::Normal, (120, 30));
+    tester.sees("put-requests").await;
+    tester.press("E enter").await;
+    let export = exports(&tester).remove(0);
+    let retries = sheet(&export).columns.iter().position(|name| *name == "retries").unwrap();
+    let told = |export: &Export| {
+        let of = |row: &Vec<serde_json::Value>| (row[1].as_str().unwrap().to_owned(), row[retries].clone());
+        sheet(export).rows.iter().map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&export), [("u-2".to_owned(), 3.into()), ("u-1".to_owned(), 3.into())]);
+    if let Some(Ok(all)) = &mut tester.runtime.app.at_stream.mappings {
+        all[0].0.retries = None;
+    }
+    tester.press("/ p u t enter E enter").await;
+    assert_eq!(told(&exports(&tester)[0]), [("u-1".to_owned(), "for ever".into())]);
+}
+
+#[tokio::test]
+async fn a_dry_runs_raise_is_told_from_a_raise() {
+    let id = JobId("a-12ab".into());
+    let rules = "[[table]]\nname = \"historical\"\n[table.write]\nmax = 500\n";
+    let mut job = fixture::job("a-12ab", State::Running);
+    job.spec = Spec::Autoscale(AutoscaleSpec { rules: rules.into(), ..AutoscaleSpec::default() });
+    let decision = |number, dry_run| Decision {
+        number,
+        context: fixture::context(),
+        job: id.clone(),
+        at_ms: NOW_MS,
+        last_ms: NOW_MS,
+        times: 1,
+        table: "historical".into(),
+        index: None,
+        direction: "write".into(),
+        decided: Decided::Raised,
+        from: 130,
+        to: 195,
+        consumed: 128.0,
+        reason: "over 90 % used".into(),
+        dry_run,
+    };
+    let mut tester = Tester::open(Screen::Autoscale(id.clone()), Mode::Normal, (120, 40));
+    tester.send(Msg::Jobs(vec![job], Vec::new()));
+    tester.send(Msg::Decisions(vec![decision(1, false), decision(2, true)]));
+    tester.sees("raised*").await;
+    tester.press("E enter").await;
+    let export = exports(&tester).remove(0);
+    let sheet = sheet(&export);
+    assert_eq!(sheet.columns[3..5], ["decided", "dry_run"]);
+    let told: Vec<_> = sheet.rows.iter().map(|row| (row[3].as_str().unwrap(), row[4].as_bool().unwrap())).collect();
+    assert_eq!(told, [("raised", true), ("raised", false)]);
+}
+
+#[tokio::test]
 async fn a_file_that_is_there_is_asked_about() {
     let mut tester = Tester::watching(Screen::Jobs, Mode::ReadOnly, (120, 40));
     tester.press("E enter").await;

@@ -1,9 +1,10 @@
 //! The window of the charts, and what CloudWatch knows of it: which period is asked for, what is still to be asked.
 
-use super::app::{App, Minutes, Screen};
+use super::app::{App, Screen};
 use super::effect::{ChartQuestion, Effect, PastQuestion, Request};
-use super::history::History;
+use super::history::{GAP_MS, SECOND_MS};
 use crate::cloud::metrics::{self, Point};
+use crate::flow::Counters;
 use crate::jobs::JobId;
 use crate::jobs::journal::Sample;
 
@@ -65,6 +66,15 @@ impl TableChart {
             _ => "all/h",
         }
     }
+}
+
+/// What our own jobs did to a table, all of them together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ours {
+    /// How much each second: a point in each second in which one of them has one.
+    pub points: Vec<Point>,
+    /// Points further apart than this, ms, have a gap between them.
+    pub gap_ms: i64,
 }
 
 /// What the charts on screen show: whose, how long, and up to when.
@@ -151,23 +161,105 @@ impl App {
         }
     }
 
-    /// What our own live jobs did to `table` each second from `from_ms` on: all of them together.
-    pub fn ours(&self, table: &str, from_ms: i64, of: impl Fn(&crate::flow::Counters) -> f64) -> Vec<Point> {
-        let mut seconds = Minutes::new();
-        let mut pasts = self.jobs.iter().flatten().filter(|job| job.spec.table_here() == table);
-        let pasts = pasts.by_ref().filter(|job| self.is_here(&job.context));
-        for past in pasts.filter_map(|job| self.histories.get(&job.id)) {
-            for (at, rate) in History::rates(past, from_ms, &of) {
-                *seconds.entry(at.div_euclid(1000) * 1000).or_default() += rate;
+    /// What our own jobs did to `table` from `from_ms` on: all of them together. An old past is kept in steps, and each job
+    /// in its own: what it did within a step counts wherever another job has a point there.
+    pub fn ours(&self, table: &str, from_ms: i64, of: impl Fn(&Counters) -> f64) -> Ours {
+        let jobs =
+            self.jobs.iter().flatten().filter(|job| job.spec.table_here() == table && self.is_here(&job.context));
+        let (mut moments, mut all, mut gap_ms) = (Vec::new(), Vec::new(), GAP_MS);
+        for job in jobs {
+            let Some(past) = self.histories.get(&job.id) else { continue };
+            let mut paces = past.paces(from_ms, &of);
+            let Some(&(_, last, rate)) = paces.last() else { continue };
+            gap_ms = gap_ms.max(past.gap_ms());
+            moments.extend(paces.iter().map(|(_, at, _)| *at));
+            if job.state.is_live() {
+                // Its next sample is still to come; another job's may be here already.
+                paces.push((last, last + GAP_MS, rate));
+            }
+            all.push(paces);
+        }
+        moments.sort_unstable();
+        moments.dedup_by_key(|at| at.div_euclid(SECOND_MS));
+        let mut points: Vec<Point> = moments.into_iter().map(|at| (at, 0.0)).collect();
+        for paces in all {
+            let mut paces = paces.into_iter().peekable();
+            for (at, sum) in &mut points {
+                while paces.next_if(|(_, until, _)| *until < *at).is_some() {}
+                let Some((since, _, rate)) = paces.peek() else { break };
+                if *since < *at {
+                    *sum += rate;
+                }
             }
         }
-        seconds.into_iter().collect()
+        Ours { points, gap_ms }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::console::app::Place;
+    use crate::console::history::History;
+    use crate::console::theme::Theme;
+    use crate::console::view::charts::on_screen;
+    use crate::console::widget::chart::Shape;
+    use crate::console::{fixture, keymap};
+    use crate::jobs::journal::State;
+
+    /// The table `historical` on screen, and the given pasts of jobs that write it: each with its state.
+    fn written_by(pasts: Vec<(State, History)>) -> App {
+        let place = Place { region: "eu-west-1".into(), context: fixture::context(), ..Place::default() };
+        let screen = Screen::Table("historical".into());
+        let mut app = App::new(place, keymap::load(None).unwrap(), Theme::plain(true), screen, fixture::NOW_MS);
+        app.tables.rows = Some(fixture::tables());
+        let mut jobs = Vec::new();
+        for (n, (state, past)) in pasts.into_iter().enumerate() {
+            let job = fixture::job(&format!("r-{n}"), state);
+            app.histories.insert(job.id.clone(), past);
+            jobs.push(job);
+        }
+        app.jobs = Some(jobs);
+        app
+    }
+
+    /// `wcu` a second over the half hour before `until_ms`, sampled every `step_ms` with its last sample there.
+    fn past(wcu: f64, step_ms: i64, until_ms: i64) -> History {
+        let mut past = History::default();
+        let from_ms = until_ms - 1_800_000 / step_ms * step_ms;
+        let sample = |at_ms: i64| {
+            let counters = Counters { wcu: wcu * (at_ms - from_ms) as f64 / 1000.0, ..Counters::default() };
+            Sample { at_ms, counters, ..Sample::default() }
+        };
+        past.extend_by((from_ms..=until_ms).step_by(step_ms as usize).map(sample).collect(), step_ms);
+        past
+    }
+
+    #[test]
+    fn what_jobs_did_together_is_their_sum_also_where_each_is_kept_in_steps_of_its_own() {
+        let now = fixture::NOW_MS;
+        let pasts = [past(100.0, 16_000, now - 9_000), past(30.0, 7_000, now - 6_000), past(0.0, 1_000, now - 9_000)];
+        let app = written_by(pasts.map(|past| (State::Done, past)).into());
+        let charts = on_screen(&app);
+        let ours = charts[0].chart.series.iter().find(|series| series.name == "ours").unwrap();
+        assert_eq!(ours.shape, Shape::Line(5_000 + 2 * 16_000));
+        let (begun, ended) = (now - 1_780_000, now - 9_000);
+        let together: Vec<f64> =
+            ours.points.iter().filter(|(at, _)| (begun..=ended).contains(at)).map(|(_, rate)| *rate).collect();
+        assert!(together.len() > 1_700, "{}", together.len());
+        assert!(together.iter().all(|rate| (rate - 130.0).abs() < 1e-6), "{together:?}");
+        assert_eq!(ours.points.last().unwrap().0, now - 6_000);
+        // Then only the second was there.
+        assert!((ours.points.last().unwrap().1 - 30.0).abs() < 1e-6, "{:?}", ours.points.last());
+    }
+
+    #[test]
+    fn a_running_job_whose_next_sample_is_still_to_come_goes_on_as_it_did() {
+        let now = fixture::NOW_MS;
+        let app = |state| written_by(vec![(state, past(100.0, 1_000, now - 1_300)), (state, past(30.0, 1_000, now))]);
+        let newest = |app: &App| app.ours("historical", now - 60_000, |c| c.wcu).points.last().unwrap().1.round();
+        assert_eq!((newest(&app(State::Running)), newest(&app(State::Done))), (130.0, 30.0));
+    }
 
     #[test]
     fn a_period_that_is_not_over_is_no_point_and_a_missing_one_is_no_zero() {

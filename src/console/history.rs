@@ -210,12 +210,18 @@ impl History {
     /// What `of` grew by each second, from `from_ms` on. A gap, or totals that fell because a worker was killed ahead of
     /// its checkpoint, give no point.
     pub fn rates(&self, from_ms: i64, of: impl Fn(&Counters) -> f64) -> Vec<(i64, f64)> {
+        self.paces(from_ms, of).into_iter().map(|(_, at_ms, rate)| (at_ms, rate)).collect()
+    }
+
+    /// The same, each with since when it was so, ms since epoch: the sample before, which may be long ago in an old past.
+    pub fn paces(&self, from_ms: i64, of: impl Fn(&Counters) -> f64) -> Vec<(i64, i64, f64)> {
         self.since(from_ms)
             .windows(2)
             .filter_map(|pair| {
-                let ms = pair[1].at_ms - pair[0].at_ms;
+                let (since, at) = (pair[0].at_ms, pair[1].at_ms);
                 let grown = of(&pair[1].counters) - of(&pair[0].counters);
-                (ms > 0 && pair[1].joined && grown >= 0.0).then(|| (pair[1].at_ms, grown * 1000.0 / ms as f64))
+                let is_known = at > since && pair[1].joined && grown >= 0.0;
+                is_known.then(|| (since, at, grown * 1000.0 / (at - since) as f64))
             })
             .collect()
     }

@@ -24,7 +24,6 @@ use crate::cloud::inventory::{Provisioned, Table};
 use crate::cloud::price;
 use crate::console::app::App;
 use crate::console::charts::{Lines, TableChart};
-use crate::console::history::GAP_MS;
 use crate::console::widget::bar::bar;
 use crate::console::widget::chart::{Chart, Series, Shape};
 use crate::console::widget::quantity::{bytes, count, dollars, exact, rate};
@@ -233,13 +232,14 @@ fn write_chart<'a>(app: &App, table: &Table, chart: Option<&TableChart>, index: 
     // Our samples know the table and its indexes together: they are shown with the table where it has none.
     if index.is_none() && table.indexes.is_empty() {
         let ours = app.ours(&table.name, from, |c| c.wcu);
-        if !ours.is_empty() {
-            series.push(Series { name: "ours", style: app.theme.accent, shape: Shape::Line(GAP_MS), points: ours });
+        if !ours.points.is_empty() {
+            let shape = Shape::Line(ours.gap_ms);
+            series.push(Series { name: "ours", style: app.theme.accent, shape, points: ours.points });
         }
     }
     if index.is_none() {
         let refused = app.ours(&table.name, from, |c| c.throttled as f64);
-        marks.extend(refused.into_iter().filter(|(_, n)| *n > 0.0).map(|(at, _)| at));
+        marks.extend(refused.points.into_iter().filter(|(_, n)| *n > 0.0).map(|(at, _)| at));
     }
     charts::framed(
         app,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::Sender;
 
-use super::history::{MOST, SECOND_MS};
+use super::history::{GAP_MS, MOST, SECOND_MS};
 use super::msg::Msg;
 use crate::jobs::journal::{Bump, Job, Journal, JournalError, Sample, State};
 use crate::jobs::{Audited, JobId, Kind, differences_path};
@@ -21,6 +21,10 @@ const LOCKS_EVERY: u32 = 4;
 const DECISIONS: usize = 500;
 /// Dead letters that the console shows; `sluice dead list` shows all.
 const LETTERS: usize = 1000;
+/// Pauses of a long past that are read with it: they leave room for what a chart shows of the rest.
+const BREAKS: usize = MOST / 8;
+/// They are looked for in the last week of it, ms: each sample is looked at for that.
+const BREAKS_MS: i64 = 7 * 24 * 3_600_000;
 /// Differences of a verify that the console shows; its list holds all.
 const DIFFERENCES: usize = 200;
 
@@ -131,16 +135,15 @@ impl Watcher {
         if !same {
             for id in follow {
                 let (sample_ms, note) = self.followed.get(&id).copied().unwrap_or((i64::MIN, i64::MIN));
-                let (samples, step_ms) = past(journal, &id, sample_ms)?;
+                let pieces = past(journal, &id, sample_ms)?;
                 let notes = journal.notes(&id, note)?;
                 let at = (
-                    samples.last().map_or(sample_ms, |sample| sample.at_ms),
+                    pieces.iter().flat_map(|(samples, _)| samples).last().map_or(sample_ms, |sample| sample.at_ms),
                     notes.last().map_or(note, |note| note.number),
                 );
                 self.followed.insert(id.clone(), at);
-                if !samples.is_empty() {
-                    messages.push(Msg::Samples(id.clone(), samples, step_ms));
-                }
+                let pieces = pieces.into_iter().filter(|(samples, _)| !samples.is_empty());
+                messages.extend(pieces.map(|(samples, step_ms)| Msg::Samples(id.clone(), samples, step_ms)));
                 if !notes.is_empty() {
                     messages.push(Msg::Notes(id, notes));
                 }
@@ -175,20 +178,48 @@ impl Watcher {
     }
 }
 
-/// Samples after `after_ms`, and the time between them, ms: of a job that ran for days, which is seen for the first time,
-/// as many as a chart can show, and the newest.
-fn past(journal: &Journal, id: &JobId, after_ms: i64) -> Result<(Vec<Sample>, i64), JournalError> {
-    let Some((first, last)) = journal.sample_span(id)? else { return Ok((Vec::new(), SECOND_MS)) };
-    let span_ms = last - first.max(after_ms.saturating_add(1));
+/// Samples, and the time between them, ms.
+type Piece = (Vec<Sample>, i64);
+
+/// Samples after `after_ms`: of a job that ran for days, which is seen for the first time, as many as a chart can show, and
+/// the newest, and each that a worker began with again.
+fn past(journal: &Journal, id: &JobId, after_ms: i64) -> Result<Vec<Piece>, JournalError> {
+    let Some((first, last)) = journal.sample_span(id)? else { return Ok(Vec::new()) };
+    let from = first.max(after_ms.saturating_add(1));
+    let span_ms = last - from;
     if span_ms / SECOND_MS < MOST as i64 {
-        return Ok((journal.samples(id, after_ms)?, SECOND_MS));
+        return Ok(vec![(journal.samples(id, after_ms)?, SECOND_MS)]);
     }
     let step_ms = span_ms / (MOST as i64 / 2);
-    let mut samples = journal.samples_every(id, first.max(after_ms.saturating_add(1)), last, step_ms)?;
+    let mut samples = journal.samples_every(id, from, last, step_ms)?;
     if samples.last().is_some_and(|sample| sample.at_ms < last) {
         samples.extend(journal.last_sample(id)?);
     }
-    Ok((samples, step_ms))
+    // A pause may be shorter than a step, and what is a step apart says nothing of it.
+    let breaks = journal.breaks(id, first.max(after_ms).max(last - BREAKS_MS), last, GAP_MS, BREAKS)?;
+    for at in breaks.iter().flat_map(|(before, after)| [*before, *after]) {
+        samples.extend(journal.samples_every(id, at, at, SECOND_MS)?);
+    }
+    samples.sort_by_key(|sample| sample.at_ms);
+    samples.dedup_by_key(|sample| sample.at_ms);
+    Ok(pieces(samples, step_ms, &breaks))
+}
+
+/// The same, with the first sample after each break as a piece of its own, as if it came a second after the one before: no
+/// worker was there in between.
+fn pieces(samples: Vec<Sample>, step_ms: i64, breaks: &[(i64, i64)]) -> Vec<Piece> {
+    let mut pieces: Vec<Piece> = vec![(Vec::new(), step_ms)];
+    let mut breaks = breaks.iter().map(|(_, after)| *after).peekable();
+    for sample in samples {
+        while breaks.next_if(|after| *after < sample.at_ms).is_some() {}
+        if breaks.peek() == Some(&sample.at_ms) {
+            pieces.extend([(vec![sample], SECOND_MS), (Vec::new(), step_ms)]);
+        } else if let Some((piece, _)) = pieces.last_mut() {
+            piece.push(sample);
+        }
+    }
+    pieces.retain(|(samples, _)| !samples.is_empty());
+    pieces
 }
 
 /// The first lines of a list of differences; none where there is no list.
@@ -265,22 +296,64 @@ mod tests {
         assert_eq!(names(&watcher.look()), ["samples", "letters"]);
     }
 
+    /// Writes samples as workers do, but in one go.
+    fn sampled(path: &Path, id: &JobId, samples: impl Iterator<Item = Sample>) {
+        let raw = rusqlite::Connection::open(path).unwrap();
+        let tx = raw.unchecked_transaction().unwrap();
+        for sample in samples {
+            let row = rusqlite::params![id.0, sample.at_ms, serde_json::to_string(&sample).unwrap()];
+            tx.execute("insert into samples (job, at_ms, body) values (?1, ?2, ?3)", row).unwrap();
+        }
+        tx.commit().unwrap();
+    }
+
+    #[test]
+    fn of_a_job_that_ran_for_a_day_each_pause_and_each_restart_is_told_however_short() {
+        use crate::console::anomaly::{self, Kind};
+        use crate::console::history::History;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.sqlite");
+        let worker = Journal::open(&path).unwrap();
+        let id = worker.create_job(&fixture::spec(), &Context::default(), None).unwrap();
+        // Away for seven seconds and for forty; and killed, begun again two seconds later and three thousand records
+        // before, which it has caught up with eight seconds later.
+        let is_there = |s: &i64| !(30_001..30_007).contains(s) && !(50_001..50_040).contains(s) && *s != 70_001;
+        let read = |s: i64| match s {
+            70_002..=70_010 => 697_000 + (s - 70_000) * 300,
+            _ => s * 10,
+        };
+        let samples = (0..86_400_i64).filter(is_there).map(|s| {
+            let mut sample = Sample { at_ms: s * 1000, ..Sample::default() };
+            sample.counters.read = read(s) as u64;
+            sample
+        });
+        sampled(&path, &id, samples);
+        let mut watcher = Watcher::new(&path);
+        watcher.show(Interest { job: Some(id.clone()), letters: false });
+        let mut past = History::default();
+        for msg in watcher.look() {
+            if let Msg::Samples(_, samples, step_ms) = msg {
+                past.extend_by(samples, step_ms);
+            }
+        }
+        assert!(past.seconds.len() < MOST && past.step_ms > 20_000, "{} {}", past.seconds.len(), past.step_ms);
+        let told = anomaly::of_job(&past).into_iter().filter(|one| one.kind == Kind::Restart);
+        let told: Vec<(i64, i64, String)> = told.map(|one| (one.at_ms, one.until_ms, one.words)).collect();
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert_eq!(told[0], (30_000_000, 30_007_000, "no worker for 7.0 s".to_owned()));
+        assert_eq!(told[1], (50_000_000, 50_040_000, "no worker for 40.0 s".to_owned()));
+        assert_eq!((told[2].0, told[2].1), (70_000_000, 70_002_000));
+        assert!(told[2].2.contains("2,400 records are read once more"), "{told:?}");
+    }
+
     #[test]
     fn of_a_job_that_ran_for_a_day_as_much_is_read_as_a_chart_shows() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.sqlite");
         let worker = Journal::open(&path).unwrap();
         let id = worker.create_job(&fixture::spec(), &Context::default(), None).unwrap();
-        // Written as workers do, but in one go.
-        let body = |s: i64| serde_json::to_string(&Sample { at_ms: s * 1000, ..Sample::default() }).unwrap();
-        let rows = (0..86_400).map(|s| (s * 1000, body(s)));
-        let raw = rusqlite::Connection::open(&path).unwrap();
-        let tx = raw.unchecked_transaction().unwrap();
-        for (at_ms, body) in rows {
-            let row = rusqlite::params![id.0, at_ms, body];
-            tx.execute("insert into samples (job, at_ms, body) values (?1, ?2, ?3)", row).unwrap();
-        }
-        tx.commit().unwrap();
+        sampled(&path, &id, (0..86_400).map(|s| Sample { at_ms: s * 1000, ..Sample::default() }));
         let mut watcher = Watcher::new(&path);
         watcher.show(Interest { job: Some(id.clone()), letters: false });
         let told = watcher.look();

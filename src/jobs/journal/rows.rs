@@ -159,6 +159,35 @@ impl Journal {
         self.ok(read())
     }
 
+    /// Where the samples of job `id` from `from_ms` to `to_ms` break off, oldest first, of all the newest `most`: when the last
+    /// before and the first after were taken, ms since epoch. For more than `gap_ms` there was none, or the one after had
+    /// read less than the one before: a worker began again from its checkpoint. Looks at each sample: a week of them takes
+    /// a second or two.
+    pub fn breaks(
+        &self,
+        id: &JobId,
+        from_ms: i64,
+        to_ms: i64,
+        gap_ms: i64,
+        most: usize,
+    ) -> Result<Vec<(i64, i64)>, JournalError> {
+        let read = || {
+            let mut rows = self.conn.prepare_cached(
+                "select before_ms, at_ms from (
+                     select at_ms, read, lag(at_ms) over (order by at_ms) as before_ms,
+                         lag(read) over (order by at_ms) as before
+                     from (select at_ms, json_extract(body, '$.counters.read') as read from samples
+                         where job = ?1 and at_ms >= ?2 and at_ms <= ?3))
+                 where at_ms - before_ms > ?4 or read < before order by at_ms desc limit ?5",
+            )?;
+            rows.query_map(params![id.0, from_ms, to_ms, gap_ms, most as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        };
+        let mut breaks = self.ok(read())?;
+        breaks.reverse();
+        Ok(breaks)
+    }
+
     /// Hands each sample of job `id` to `met`, oldest first, one at a time: a week of them need not fit into memory.
     pub fn each_sample(&self, id: &JobId, mut met: impl FnMut(Sample)) -> Result<(), JournalError> {
         let mut read = || {

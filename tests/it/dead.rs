@@ -168,6 +168,10 @@ fn the_fence_holds_a_letter_back_from_an_item_that_is_there() {
     assert_eq!(scene.value("7").as_deref(), Some("newer"));
     assert_eq!(scene.counts(), [4, 1, 0, 3]);
     assert!(scene.dead("show", &[&number]).expect(0).out.contains("held back"));
+    let states: Vec<Value> = scene.list().iter().map(|dead| dead["state"].clone()).collect();
+    assert_eq!(states.iter().filter(|state| *state == "held").count(), 1, "{states:?}");
+    let listed = scene.dead("list", &[]).expect(0).out;
+    assert!(listed.lines().any(|line| line.contains("held  ") && line.contains("held back")), "{listed}");
     scene.dead("replay", &[&number, "--overwrite"]).expect(2);
     scene.dead("replay", &[&number, "--overwrite", "--yes"]).expect(0);
     assert_eq!(scene.value("7").as_deref(), Some("x"));

@@ -66,8 +66,8 @@ pub(super) fn list(
             place(&dead),
             dead.letter.line.map_or_else(|| "-".to_owned(), print::grouped),
             dead.letter.offset.map_or_else(|| "-".to_owned(), print::grouped),
-            state(&dead).to_owned(),
-            dead.letter.reason.clone(),
+            dead.state().to_owned(),
+            dead.why().to_owned(),
         ]);
         Ok(())
     })?;
@@ -85,15 +85,6 @@ pub(super) fn list(
     Ok(Exit::Done)
 }
 
-/// `open`, `edited`, `replayed` or `dropped`.
-fn state(dead: &DeadLetter) -> &'static str {
-    match (&dead.fate, &dead.draft) {
-        (Some(fate), _) => fate.ending.as_str(),
-        (None, Some(_)) => "edited",
-        (None, None) => "open",
-    }
-}
-
 pub(super) async fn show(journal: &Journal, job: &JobId, number: i64, session: &Session) -> Result<Exit, Report> {
     let (known, mut dead) = found(journal, job, number)?;
     if dead.letter.line.is_none() {
@@ -103,7 +94,7 @@ pub(super) async fn show(journal: &Journal, job: &JobId, number: i64, session: &
         print::json(&as_json(&dead))?;
         return Ok(Exit::Done);
     }
-    print::line(&format!("dead letter {number} of {job}, {}, {}", time(dead.at_ms), state(&dead)))?;
+    print::line(&format!("dead letter {number} of {job}, {}, {}", time(dead.at_ms), dead.state()))?;
     print::line(&format!("reason  {}", print::shown(&dead.letter.reason)))?;
     print::line(&format!("source  {}", print::shown(&place(&dead))))?;
     for (name, value) in [("line    ", dead.letter.line), ("byte    ", dead.letter.offset)] {
@@ -151,7 +142,7 @@ fn as_json(dead: &DeadLetter) -> Value {
         "job": dead.job, "number": dead.number, "time": time(dead.at_ms), "source": dead.letter.source,
         "line": dead.letter.line, "offset": dead.letter.offset, "shard": dead.letter.shard,
         "sequence": dead.letter.sequence, "reason": dead.letter.reason,
-        "bytes": BASE64_STANDARD.encode(&dead.letter.payload), "state": state(dead),
+        "bytes": BASE64_STANDARD.encode(&dead.letter.payload), "state": dead.state(),
         "draft": dead.draft.as_ref().map(|draft| BASE64_STANDARD.encode(draft)), "tried": dead.tried,
         "settled": dead.fate.map(|fate| time(fate.at_ms)),
     })

@@ -85,19 +85,10 @@ fn cells(letter: &DeadLetter) -> Vec<Cell> {
     vec![
         (letter.number.to_string(), plain),
         (place(&letter.letter), plain),
-        (state(letter).to_owned(), plain),
-        (shown(letter.tried.as_ref().unwrap_or(&letter.letter.reason)), plain),
+        (letter.state().to_owned(), plain),
+        (shown(letter.why()), plain),
         (shown_bytes(&payload[..payload.len().min(GLIMPSE)]), plain),
     ]
-}
-
-/// `open`, `edited`, or `held` when a replay put nothing.
-pub fn state(dead: &DeadLetter) -> &'static str {
-    match (&dead.tried, &dead.draft) {
-        (Some(_), _) => "held",
-        (None, Some(_)) => "edited",
-        (None, None) => "open",
-    }
 }
 
 /// Everything about a dead letter, with the whole record.

@@ -27,6 +27,24 @@ pub struct DeadLetter {
     pub fate: Option<Fate>,
 }
 
+impl DeadLetter {
+    /// `open`, `edited`, `held` when it could not be put the last time, `replayed` or `dropped`.
+    pub fn state(&self) -> &'static str {
+        match (&self.fate, &self.tried, &self.draft) {
+            (Some(fate), ..) => fate.ending.as_str(),
+            (None, Some(_), _) => "held",
+            (None, None, Some(_)) => "edited",
+            (None, None, None) => "open",
+        }
+    }
+
+    /// What keeps it from its table: why the last replay put nothing, else why it died.
+    pub fn why(&self) -> &str {
+        let tried = self.tried.as_ref().filter(|_| self.fate.is_none());
+        tried.unwrap_or(&self.letter.reason)
+    }
+}
+
 /// What became of a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fate {

@@ -8,18 +8,21 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::print::{self, Columns, Side, time};
+use super::progress::pace;
 use super::report::{Exit, Report};
 use super::session::Session;
 use super::signal::Stop;
 use super::watch::WatchArgs;
 use crate::jobs::journal::{Job, now_ms};
-use crate::jobs::{self, Binding, JobId, Journal, Remedy};
+use crate::jobs::{self, JobId, Standing};
 use crate::report::{self, Format, Saved};
+
+mod one;
 
 /// All jobs, or one.
 #[derive(Debug, Args)]
 pub struct JobsArgs {
-    /// Only this one, with what happened to it.
+    /// Only this one: how fast it goes, what limits it, its shards or how its replica follows, and what happened to it.
     #[arg(add = super::complete::jobs())]
     pub id: Option<String>,
     /// Repeat.
@@ -104,6 +107,8 @@ fn round(id: &JobId, session: &Session) -> Result<bool, Report> {
     let c = job.counters;
     let of = job.total.map_or_else(String::new, |total| format!(" of {}", print::grouped(total)));
     let limit = if job.limit.is_empty() { &job.message } else { &job.limit };
+    let mut last = pace(&Standing::of(&journal, &job, now_ms())?.line);
+    last.push(print::shown(limit));
     print::line(&format!(
         "{}  {id} {}  read {}{of}  written {}  dead {}  throttled {}  {}",
         time(now_ms()),
@@ -112,7 +117,7 @@ fn round(id: &JobId, session: &Session) -> Result<bool, Report> {
         print::grouped(c.written),
         print::grouped(c.dead),
         print::grouped(c.throttled),
-        print::shown(limit)
+        last.join("  ")
     ))?;
     Ok(job.state.is_live())
 }
@@ -125,11 +130,16 @@ fn show(id: Option<&JobId>, session: &Session) -> Result<(), Report> {
         (None, None) => return print::line("no jobs yet: sluice restore starts one"),
     };
     if let Some(id) = id {
-        return one(&journal, &journal.job(id)?, session);
+        return one::show(&journal, &journal.job(id)?, session);
     }
+    let now = now_ms();
     let all = journal.jobs()?;
+    let all: Vec<(Job, Standing)> = all
+        .into_iter()
+        .map(|job| Standing::of(&journal, &job, now).map(|standing| (job, standing)))
+        .collect::<Result<_, _>>()?;
     if session.global.json {
-        return all.iter().try_for_each(|job| print::json(&as_json(job)));
+        return all.iter().try_for_each(|(job, standing)| print::json(&as_json(job, standing)));
     }
     if all.is_empty() {
         return print::line("no jobs yet: sluice restore starts one");
@@ -141,10 +151,13 @@ fn show(id: Option<&JobId>, session: &Session) -> Result<(), Report> {
         ("READ", Side::Right),
         ("WRITTEN", Side::Right),
         ("DEAD", Side::Right),
+        ("RECORDS/S", Side::Right),
+        ("LEFT", Side::Right),
         ("TIME", Side::Right),
         ("WHAT", Side::Left),
     ]);
-    for job in &all {
+    let dash = || "-".to_owned();
+    for (job, Standing { line, .. }) in &all {
         columns.row(&[
             job.id.to_string(),
             job.kind().to_string(),
@@ -152,7 +165,9 @@ fn show(id: Option<&JobId>, session: &Session) -> Result<(), Report> {
             print::grouped(job.counters.read),
             print::grouped(job.counters.written),
             print::grouped(job.counters.dead),
-            print::duration(seconds(job)),
+            line.per_second.map_or_else(dash, |rate| print::grouped(rate.round() as u64)),
+            line.eta_seconds.map_or_else(dash, print::duration),
+            print::duration(line.seconds),
             job.spec.title(),
         ]);
     }
@@ -209,83 +224,14 @@ fn write_report(id: &JobId, to: &Path, format: Option<Format>, session: &Session
     Ok(Exit::Done)
 }
 
-/// What binds a job that is being worked on, with its numbers.
-fn binding(journal: &Journal, job: &Job) -> Result<Option<Binding>, Report> {
-    if !job.state.is_live() || job.limit.is_empty() {
-        return Ok(None);
-    }
-    Ok(journal.last_sample(&job.id)?.and_then(|sample| sample.binding))
-}
-
-/// The long form of a limit, with the command that changes it.
-fn in_words(binding: &Binding, id: &JobId) -> String {
-    let words = binding.explain();
-    match binding.remedy() {
-        Some(Remedy::Raise { table, index, from }) => {
-            let of = index.map_or(String::new(), |index| format!(" --index {index}"));
-            format!("{words} `sluice capacity {table}{of} --write {}` raises it by half", from + from.div_ceil(2))
-        }
-        Some(Remedy::Rate) => format!("{words} `sluice rate {id} N` changes it"),
-        Some(Remedy::Resume) => format!("{words}; `sluice resume {id}` lets it go on"),
-        None => words,
-    }
-}
-
-fn one(journal: &Journal, job: &Job, session: &Session) -> Result<(), Report> {
-    if session.global.json {
-        let mut row = as_json(job);
-        if let Some(binding) = binding(journal, job)? {
-            row["limit_explained"] = json!(in_words(&binding, &job.id));
-            row["limit_measured"] = json!(binding);
-        }
-        return print::json(&row);
-    }
-    print::line(&format!("{} {}  {}  {}", job.kind(), job.id, job.state.as_str(), print::shown(&job.spec.title())))?;
-    let counters = job.counters;
-    let of = job.total.map_or_else(String::new, |total| format!(" of {}", print::grouped(total)));
-    print::line(&format!(
-        "read {}{of}, on stream {}, written {}, skipped {}, dead {}, resent {}, throttled {}",
-        print::grouped(counters.read),
-        print::grouped(counters.on_stream),
-        print::grouped(counters.written),
-        print::grouped(counters.skipped),
-        print::grouped(counters.dead),
-        print::grouped(counters.retried),
-        print::grouped(counters.throttled)
-    ))?;
-    print::line(&format!("{} of work in {} runs, {:.1} WCU", print::duration(seconds(job)), job.runs, counters.wcu))?;
-    for (name, words) in [("limit", &job.limit), ("why", &job.message)] {
-        if !words.is_empty() {
-            print::line(&format!("{name}: {}", print::shown(words)))?;
-        }
-    }
-    if let Some(binding) = binding(journal, job)? {
-        print::line(&format!("       {}", print::shown(&in_words(&binding, &job.id))))?;
-    }
-    if job.state.can_resume() {
-        print::line(&format!("go on with: {}", job.kind().again(&job.id)))?;
-    }
-    for note in journal.notes(&job.id, 0)? {
-        print::line(&format!("{}  {}", time(note.at_ms), print::shown(&note.words)))?;
-    }
-    Ok(())
-}
-
-/// Time that workers spent on a job, s.
-fn seconds(job: &Job) -> f64 {
-    let running = match (job.state.is_live(), job.started_ms) {
-        (true, Some(started)) => now_ms() - started,
-        _ => 0,
-    };
-    (job.active_ms + running) as f64 / 1000.0
-}
-
 /// The last line of CLI.md for as far as the job has come, and where it stands.
-fn as_json(job: &Job) -> Value {
+fn as_json(job: &Job, standing: &Standing) -> Value {
     let mut row = json!({ "job": job.id, "kind": job.kind(), "state": job.state });
     let counters = serde_json::to_value(job.counters).unwrap_or_default();
     let rest = json!({
-        "seconds": seconds(job), "total": job.total, "limit": job.limit, "message": job.message,
+        "seconds": standing.line.seconds, "total": job.total, "limit": job.limit, "message": job.message,
+        "per_second": standing.line.per_second, "eta_seconds": standing.line.eta_seconds,
+        "lag_ms": standing.shards.iter().filter_map(|shard| shard.lag_ms).max(),
         "table": job.spec.table(), "sources": job.spec.sources(), "context": job.context,
         "created": time(job.created_ms), "started": job.started_ms.map(time), "ended": job.ended_ms.map(time),
         "runs": job.runs, "pid": job.pid, "rate": job.rate, "parent": job.parent,

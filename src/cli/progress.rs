@@ -14,7 +14,7 @@ use super::report::{Exit, Report};
 use super::session::Session;
 use super::signal::Stop;
 use crate::jobs::journal::State;
-use crate::jobs::{self, Ended, JobError, JobId, Kind, Said};
+use crate::jobs::{self, Ended, JobError, JobId, Kind, Line, Said};
 
 /// How often a job speaks when nobody watches a bar.
 const UNWATCHED: Duration = Duration::from_secs(10);
@@ -162,8 +162,7 @@ fn in_words(said: &Said) -> String {
     match said {
         Said::Reading { .. } => words.push("keys read".to_owned()),
         Said::Progress(line) => {
-            words.extend(line.per_second.map(|rate| format!("{}/s", print::grouped(rate.round() as u64))));
-            words.extend(line.eta_seconds.map(|eta| format!("{} left", print::duration(eta))));
+            words.extend(pace(line));
             if line.counters.dead > 0 {
                 words.push(format!("{} dead", print::grouped(line.counters.dead)));
             }
@@ -175,6 +174,12 @@ fn in_words(said: &Said) -> String {
         }
     }
     words.join("  ")
+}
+
+/// How fast it goes and how long yet, as far as that is known.
+pub fn pace(line: &Line) -> Vec<String> {
+    let rate = line.per_second.map(|rate| format!("{}/s", print::grouped(rate.round() as u64)));
+    rate.into_iter().chain(line.eta_seconds.map(|eta| format!("{} left", print::duration(eta)))).collect()
 }
 
 /// Prints a job's end: its last line for a script; for a person, in words.
@@ -295,7 +300,6 @@ fn says_more(report: &serde_json::Value) -> bool {
 mod tests {
     use super::*;
     use crate::flow::Counters;
-    use crate::jobs::Line;
 
     fn line() -> Line {
         Line {

@@ -22,6 +22,7 @@ pub mod replicate;
 mod restore;
 pub mod spec;
 mod speed;
+mod standing;
 pub mod track;
 pub mod undo;
 mod verify;
@@ -37,5 +38,6 @@ pub use spec::{
     AutoscaleSpec, BackupSpec, JobId, Kind, LettersSpec, LoadSpec, Part, PlaybackSpec, PumpSpec, Raise, ReplicaSpec,
     RestoreSpec, SourceSpec, Spec, VerifySpec, WorkSpec,
 };
+pub use standing::{ReplicaStanding, ShardStanding, Standing};
 pub use verify::{Audited, Found, ReadFrom};
 pub use worker::{JobError, differences_path, run};

@@ -54,6 +54,13 @@ impl Line {
             limit: None,
         }
     }
+
+    /// The same at `per_second`, with `done` of `total` behind it: that says how long it takes yet.
+    pub(super) fn at(self, total: Option<u64>, done: u64, per_second: Option<f64>) -> Self {
+        let rate = per_second.filter(|rate| *rate > 0.0);
+        let eta_seconds = total.zip(rate).map(|(total, rate)| total.saturating_sub(done) as f64 / rate);
+        Self { total, per_second, eta_seconds, ..self }
+    }
 }
 
 /// The last line of a verify.

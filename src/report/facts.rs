@@ -8,7 +8,7 @@ use super::page::{Block, Page, Table};
 use super::text::{clip, moment};
 use crate::jobs::journal::{AuditFilter, Ending, Job, State};
 use crate::jobs::plan::{bytes, grouped, span};
-use crate::jobs::{JobId, Journal, JournalError, Kind};
+use crate::jobs::{JobId, Journal, JournalError, Kind, Standing};
 
 /// Reasons of dead letters that are told, and letters of each.
 const REASONS: usize = 20;
@@ -32,6 +32,7 @@ pub fn page(journal: &Journal, id: &JobId, now_ms: i64) -> Result<Page, JournalE
         limits(&history, &mut page);
         charts(&job, &history, &mut page);
     }
+    replica(journal, &job, now_ms, &mut page)?;
     proofs(journal, &job, &mut page)?;
     changes(journal, &job, &mut page)?;
     decisions(journal, &job, &mut page)?;
@@ -229,6 +230,18 @@ fn charts(job: &Job, history: &History, page: &mut Page) {
         let read = history.per_second(|bin| bin.rcu);
         add(chart("Read capacity", "RCU", vec![line("consumed by this job", read)]));
     }
+}
+
+/// How a replica follows, what it was given, and what its own audit found.
+fn replica(journal: &Journal, job: &Job, now_ms: i64, page: &mut Page) -> Result<(), JournalError> {
+    let Standing { at_ms: Some(at_ms), replica: Some(replica), .. } = Standing::of(journal, job, now_ms)? else {
+        return Ok(());
+    };
+    page.heading("Replica");
+    page.text(format!("As it was at {} UTC.", moment(at_ms)));
+    let facts = replica.facts(moment).into_iter().map(|(name, value)| (name.trim().to_owned(), value));
+    page.blocks.push(Block::Facts(facts.collect()));
+    Ok(())
 }
 
 /// The verify that belongs to the job, or what this one found if it is one.

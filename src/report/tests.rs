@@ -2,8 +2,8 @@ use super::*;
 use crate::cloud::Context;
 use crate::cloud::guard::Change;
 use crate::flow::{Counters, Letter};
-use crate::jobs::journal::{Commit, Decided, Decision, Sample, ShardSample, State, now_ms};
-use crate::jobs::{AutoscaleSpec, RestoreSpec, SourceSpec, Spec, VerifySpec};
+use crate::jobs::journal::{ChangeCounts, Commit, Decided, Decision, ReplicaSample, Sample, ShardSample, State, now_ms};
+use crate::jobs::{AutoscaleSpec, ReplicateSpec, RestoreSpec, SourceSpec, Spec, VerifySpec};
 
 const HOSTILE: &str = "</td><script>alert(1)</script>|![x](http://evil)\u{1b}[2J`";
 
@@ -208,6 +208,23 @@ fn what_others_changed_during_a_job_is_told_whatever_they_changed_since() {
     (0..250).for_each(|_| journal.audit(&Context::default(), None, &late).unwrap());
     let text = of_job(&journal, &id, Format::Markdown, "x", now_ms()).unwrap().text;
     assert!(text.contains("what was before") && !text.contains("long after it"), "{text}");
+}
+
+#[test]
+fn a_replica_tells_how_it_follows_and_that_nobody_audits_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(&folder.path().join("journal.sqlite")).unwrap();
+    let id = journal.create_job(&Spec::Replicate(ReplicateSpec::default()), &Context::default(), None).unwrap();
+    journal.begin(&id, 1).unwrap();
+    let changes = ChangeCounts { modified: 31_200, expired: 7, ..ChangeCounts::default() };
+    let replica = ReplicaSample { trim_ms: 79_800_000, changes, gap: Some(HOSTILE.into()), ..ReplicaSample::default() };
+    let sample = Sample { at_ms: now_ms(), replica: Some(replica), ..Sample::default() };
+    journal.commit(&id, &Commit { sample: Some(&sample), ..Commit::default() }).unwrap();
+    let text = of_job(&journal, &id, Format::Html, "x", now_ms()).unwrap().text;
+    for words in ["Replica", "22h 10m", "31,200", ">expired<", "not audited"] {
+        assert!(text.contains(words), "{words} is not in {text}");
+    }
+    assert!(!text.contains("<script") && text.contains("&lt;script&gt;alert(1)"));
 }
 
 #[test]

@@ -281,6 +281,15 @@ fn the_audit_beside_a_replica_finds_what_drifts_and_goes_on_where_a_killed_job_s
     let clean = |audit: &Audited| audit.before.is_some_and(|found| found.checked >= 240 && found.drift() == 0);
     until("a pass found nothing", || audited(&scene.sluice).filter(|(_, audit)| clean(audit)));
 
+    let (id, _) = audited(&scene.sluice).unwrap();
+    let row = scene.sluice.run(&["jobs", &id.0, "--json"]).expect(0).last_json();
+    let replica = &row["replica"];
+    assert!(replica["lag_ms"].is_number() && replica["trim_seconds"].as_f64().unwrap() > 80_000.0, "{row}");
+    assert!(replica["audit"]["before"]["checked"].as_u64().unwrap() >= 240, "{row}");
+    assert_eq!((&replica["audit"]["drift"], &replica["changes"]["scanned"]), (&0.into(), &120.into()), "{row}");
+    let printed = scene.sluice.run(&["jobs", &id.0]).expect(0).out;
+    assert!(printed.contains("time to trim") && printed.contains("drift         none"), "{printed}");
+
     // Behind the replicator's back.
     scene.delete("copy", "p7");
     scene.put("copy", item("stranger", [("n", n("1"))]));

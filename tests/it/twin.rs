@@ -266,6 +266,13 @@ fn a_watched_job_is_a_line_a_round_and_ends_with_it() {
         let line = lines.next().unwrap().unwrap();
         assert!(line.contains(&job) && line.contains("written") && !line.contains('\x1b'), "{line}");
     }
+    let row = until("its speed is known", || {
+        let row = scene.sluice.run(&["jobs", &job, "--json"]).expect(0).last_json();
+        row["eta_seconds"].is_number().then_some(row)
+    });
+    assert!(row["per_second"].as_f64().unwrap() > 0.0 && row["limit"] != "", "{row}");
+    let printed = scene.sluice.run(&["jobs", &job]).expect(0).out;
+    assert!(printed.contains("/s  ") && printed.contains(" left"), "{printed}");
     scene.sluice.run(&["cancel", &job]).expect(0);
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
     assert!(rest.last().unwrap().contains("cancelled"), "{rest:?}");

@@ -25,7 +25,7 @@ use crate::console::widget::quantity::{clock, count, duration, exact, percent, r
 use crate::console::widget::text::{clip, shown, wrap};
 use crate::console::widget::{write, write_right};
 use crate::jobs::Audited;
-use crate::jobs::journal::{ChangeCounts, Job, ReplicaSample, State};
+use crate::jobs::journal::{ChangeCounts, ChangeKind, Job, ReplicaSample, State};
 use crate::jobs::spec::{Kind, Spec};
 
 /// Under this the time to trim is pressing, ms: two hours.
@@ -190,25 +190,13 @@ fn facts(app: &App, job: &Job, past: &History, width: usize) -> Vec<Fact> {
     facts
 }
 
-/// A kind of change, and how many there were.
-type KindOf = (&'static str, fn(&ChangeCounts) -> u64);
-
 /// What was changed, by kind: in all, and each second.
 fn kinds(past: &History, changes: &ChangeCounts, runs: bool) -> Vec<Fact> {
-    let kind = |name, of: fn(&ChangeCounts) -> u64| {
+    let kind = |(name, of): ChangeKind| {
         let speed = past.change_rate(of).filter(|_| runs).map_or(String::new(), |speed| format!("{}/s", rate(speed)));
         Fact::Value(name, format!("{:>13}  {speed:>8}", exact(of(changes))), Style::new())
     };
-    let always: [KindOf; 3] = [("inserted", |c| c.inserted), ("modified", |c| c.modified), ("removed", |c| c.removed)];
-    let sometimes: [KindOf; 5] = [
-        ("  expired", |c| c.expired),
-        ("copied", |c| c.scanned),
-        ("  superseded", |c| c.superseded),
-        ("filtered out", |c| c.filtered),
-        ("swept", |c| c.swept),
-    ];
-    let sometimes = sometimes.into_iter().filter(|(_, of)| of(changes) > 0);
-    always.into_iter().chain(sometimes).map(|(name, of)| kind(name, of)).collect()
+    changes.kinds().map(kind).collect()
 }
 
 /// What drifted, and how much was looked at.

@@ -220,13 +220,9 @@ impl<'a, 'l> Desk<'a, 'l> {
 
     fn say(&mut self, live: Counters, total: Option<u64>) {
         let per_second = self.speed.next(Instant::now(), live.read);
-        let eta_seconds = match (total, per_second) {
-            (Some(total), Some(rate)) if rate > 0.0 => Some(total.saturating_sub(live.read) as f64 / rate),
-            _ => None,
-        };
         let state = if self.held { State::Paused } else { State::Running };
         let line = Line::running(&self.session.job, self.began.elapsed().as_secs_f64(), live);
-        self.session.say(Line { state, total, per_second, eta_seconds, limit: Some(self.limit.clone()), ..line });
+        self.session.say(Line { state, limit: Some(self.limit.clone()), ..line.at(total, live.read, per_second) });
     }
 
     /// Ends the files, proves that the counts add up, and gives the backup its name.

@@ -35,7 +35,7 @@ pub use decisions::{Decided, Decision};
 pub(crate) use jobs::to_json;
 pub use jobs::{Commit, Control, Job, State};
 pub use letters::{DeadLetter, Ending, Fate};
-pub use rows::{ChangeCounts, Holder, Note, ReplicaSample, Sample, ShardSample};
+pub use rows::{ChangeCounts, ChangeKind, Holder, Note, ReplicaSample, Sample, ShardSample};
 
 use super::spec::JobId;
 

@@ -71,6 +71,27 @@ pub struct ChangeCounts {
     pub swept: u64,
 }
 
+/// A kind of change as people call it, and how many there were of it. What is indented is a part of the one before.
+pub type ChangeKind = (&'static str, fn(&ChangeCounts) -> u64);
+
+impl ChangeCounts {
+    const ALWAYS: [ChangeKind; 3] =
+        [("inserted", |c| c.inserted), ("modified", |c| c.modified), ("removed", |c| c.removed)];
+    const SOMETIMES: [ChangeKind; 5] = [
+        ("  expired", |c| c.expired),
+        ("copied", |c| c.scanned),
+        ("  superseded", |c| c.superseded),
+        ("filtered out", |c| c.filtered),
+        ("swept", |c| c.swept),
+    ];
+
+    /// The kinds to tell of, in their order: those that every replica has, and of the others those that there were.
+    pub fn kinds(&self) -> impl Iterator<Item = ChangeKind> + '_ {
+        let others = Self::SOMETIMES.into_iter().filter(|(_, of)| of(self) > 0);
+        Self::ALWAYS.into_iter().chain(others)
+    }
+}
+
 /// Who reads a shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {

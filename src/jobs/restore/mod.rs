@@ -439,11 +439,8 @@ impl Desk<'_, '_> {
 
     fn say(&mut self, live: Counters, total: Option<u64>, limit: String) {
         let line = Line::running(&self.session.job, self.began.elapsed().as_secs_f64(), live);
-        let per_second = self.speed.next(Instant::now(), line.settled);
-        let eta_seconds = match (total, per_second) {
-            (Some(total), Some(rate)) if rate > 0.0 => Some(total.saturating_sub(line.settled) as f64 / rate),
-            _ => None,
-        };
-        self.session.say(Line { total, per_second, eta_seconds, limit: Some(limit), ..line });
+        let settled = line.settled;
+        let per_second = self.speed.next(Instant::now(), settled);
+        self.session.say(Line { limit: Some(limit), ..line.at(total, settled, per_second) });
     }
 }

@@ -2,9 +2,13 @@
 //! mappings, and how long records stay.
 
 mod mappings;
+mod one;
 mod retention;
 mod shards;
 mod tail;
+
+use std::collections::HashMap;
+use std::time::Duration;
 
 use clap::Args;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -20,13 +24,19 @@ use crate::jobs::journal::now_ms;
 
 /// How many streams are described at once: `DescribeStreamSummary` allows 20 a second.
 const AT_ONCE: usize = 4;
+/// The newest complete minute is looked for from so long ago to so long ago, ms.
+const NEWEST_MS: (i64, i64) = (4 * 60_000, 60_000);
 
 /// What to show of streams, or to change.
 #[derive(Clone, Debug, Args)]
 pub struct StreamsArgs {
-    /// Only this one, with its shards.
+    /// Only this one, with its shards, and its charts as numbers.
     #[arg(add = super::complete::streams())]
     pub name: Option<String>,
+    /// How far back the charts of one stream go.
+    #[arg(long, value_name = "TIME", default_value = "15m", requires = "name", value_parser = humantime::parse_duration,
+        conflicts_with_all = ["tail", "mappings", "pause_mapping", "resume_mapping", "retention"])]
+    pub over: Duration,
     /// Repeat.
     #[command(flatten)]
     pub watch: super::watch::WatchArgs,
@@ -68,8 +78,9 @@ pub async fn run(args: StreamsArgs, session: &Session) -> Result<Exit, Report> {
     if args.mappings {
         return args.watch.repeat(json, || mappings::show(name, session, &cloud)).await;
     }
+    let measured = one::Measured::default();
     match &args.name {
-        Some(name) => args.watch.repeat(json, || shards::show(name, session, &cloud)).await,
+        Some(name) => args.watch.repeat(json, || one::show(name, args.over, session, &cloud, &measured)).await,
         None => args.watch.repeat(json, || show_all(session, &cloud)).await,
     }
 }
@@ -94,7 +105,12 @@ struct Row {
 }
 
 impl Row {
-    fn of(stream: Stream, minutes: Option<&StreamMinutes>, readings: &shards::Readings) -> Self {
+    fn of(
+        stream: Stream,
+        minutes: Option<&StreamMinutes>,
+        readings: &shards::Readings,
+        shards: Vec<shards::ShardRow>,
+    ) -> Self {
         let newest = |points: &Vec<(i64, f64)>| points.last().map(|(_, value)| *value);
         let per_second =
             |of: fn(&StreamMinutes) -> &Vec<(i64, f64)>| minutes.and_then(|m| newest(of(m))).map(|sum| sum / 60.0);
@@ -107,7 +123,7 @@ impl Row {
             bytes_in_per_second: per_second(|m| &m.bytes),
             records_read_per_second: per_second(|m| &m.read),
             lag_ms: ours.or_else(|| minutes.and_then(|m| newest(&m.lag_ms)).map(|ms| ms as u64)),
-            shards: shards::rows(&stream, None, readings),
+            shards,
             stream: stream.name,
             status: stream.status,
             mode: stream.mode,
@@ -133,13 +149,14 @@ async fn show_all(session: &Session, cloud: &Cloud) -> Result<(), Report> {
     let minutes = if names.is_empty() {
         Vec::new()
     } else {
-        streams::minutes(cloud, names, now - 4 * 60_000, now - 60_000).await.unwrap_or_default()
+        streams::minutes(cloud, names, now - NEWEST_MS.0, now - NEWEST_MS.1).await.unwrap_or_default()
     };
     let mut rows = Vec::new();
     for stream in streams {
         let readings = shards::readings(session, &stream.name)?;
         let minutes = minutes.iter().find(|minutes| minutes.stream == stream.name);
-        rows.push(Row::of(stream, minutes, &readings));
+        let shards = shards::rows(&stream, None, &readings, &HashMap::new());
+        rows.push(Row::of(stream, minutes, &readings, shards));
     }
     if json {
         return rows.iter().try_for_each(print::json);
@@ -163,7 +180,6 @@ fn as_columns(rows: &[Row]) -> Columns {
         ("WORST LAG S", Side::Right),
         ("CONSUMERS", Side::Right),
     ]);
-    let rate = |rate: Option<f64>| rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}"));
     for row in rows {
         columns.row(&[
             row.stream.clone(),
@@ -179,4 +195,9 @@ fn as_columns(rows: &[Row]) -> Columns {
         ]);
     }
     columns
+}
+
+/// A number that may not be known.
+fn rate(rate: Option<f64>) -> String {
+    rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}"))
 }

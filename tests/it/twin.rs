@@ -304,6 +304,23 @@ fn one_table_is_printed_with_its_indexes_and_its_charts_as_numbers() {
 }
 
 #[test]
+fn one_stream_is_printed_with_what_goes_through_it_and_its_charts_as_numbers() {
+    let scene = scene();
+    create_stream(&scene.cloud, "s", 2);
+    let stream = scene.sluice.run(&["streams", "s", "--over", "1h", "--json"]).expect(0).last_json();
+    assert!(stream["minutes"].is_array() && stream["arn"].is_string(), "{stream}");
+    let listed = scene.sluice.run(&["streams", "--json"]).expect(0).last_json();
+    for field in listed.as_object().unwrap().keys() {
+        assert!(stream.get(field).is_some(), "{field} is in the list alone: {stream}");
+    }
+    assert!(stream["shards"][0].get("records_in_per_second").is_some(), "{stream}");
+    let printed = scene.sluice.run(&["streams", "s"]).expect(0);
+    assert!(printed.out.contains("2 open of 2 shards") && printed.out.contains("IN/S"), "{printed:?}");
+    scene.sluice.run(&["streams", "--over", "1h"]).expect(2);
+    scene.sluice.run(&["streams", "s", "--over", "1h", "--mappings"]).expect(2);
+}
+
+#[test]
 fn info_says_what_is_wrong_and_the_manual_has_a_page_for_each_command() {
     let sluice = Sluice::new();
     let found = sluice.run(&["info", "--json", "--region", "eu-west-1"]).expect(0).last_json();

@@ -96,7 +96,11 @@ async fn of_table(args: &CapacityArgs, name: &str, session: &Session) -> Result<
     let after = Provisioned { read: args.read.unwrap_or(now.read), write: args.write.unwrap_or(now.write), ..now };
     let mut change = in_words(&resource.to_string(), now, after);
     if (after.read, after.write) == (now.read, now.write) {
-        print::line(&format!("nothing to change: {resource} has that capacity"))?;
+        let row = json!({
+            "table": table.name, "index": args.index, "read_capacity": now.read, "write_capacity": now.write,
+            "changed": false,
+        });
+        print::said(session, &format!("nothing to change: {resource} has that capacity"), &row)?;
         return Ok(Exit::Done);
     }
     if after.read < now.read || after.write < now.write {
@@ -145,7 +149,10 @@ async fn give_back(
     let mut open = journal.open_bumps()?;
     open.retain(|bump| bump.context.is_surely(&here) && is_meant(bump));
     if open.is_empty() {
-        print::line(&format!("nothing to give back: {resource} was not raised from this machine"))?;
+        let stream = if resource.table().is_none() { Some(resource.name()) } else { None };
+        let row = json!({ "table": resource.table(), "index": resource.index(), "stream": stream, "changed": false });
+        let words = format!("nothing to give back: {resource} was not raised from this machine");
+        print::said(session, &words, &row)?;
         return Ok(Exit::Done);
     }
     for bump in &open {
@@ -323,7 +330,8 @@ async fn of_stream(args: &CapacityArgs, name: &str, session: &Session) -> Result
     let open = bump::provisioned_shards(&stream)?;
     let steps = shards::steps(open, to);
     if steps.is_empty() {
-        print::line(&format!("nothing to change: {resource} has {open} open shards"))?;
+        let row = json!({ "stream": name, "shards": open, "changed": false });
+        print::said(session, &format!("nothing to change: {resource} has {open} open shards"), &row)?;
         return Ok(Exit::Done);
     }
     let words = format!(

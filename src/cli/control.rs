@@ -140,11 +140,8 @@ fn live(job: &Job) -> Result<Job, Report> {
 }
 
 fn told(job: &Job, words: &str, session: &Session) -> Result<Exit, Report> {
-    if session.global.json {
-        print::json(&json!({ "job": job.id, "kind": job.kind(), "said": words }))?;
-    } else {
-        print::line(&format!("{} {} {words}", job.kind(), job.id))?;
-    }
+    let row = json!({ "job": job.id, "kind": job.kind(), "said": words });
+    print::said(session, &format!("{} {} {words}", job.kind(), job.id), &row)?;
     Ok(Exit::Done)
 }
 

@@ -72,7 +72,8 @@ pub async fn give_all_back(session: &Session) -> Result<Exit, Report> {
         None => Vec::new(),
     };
     if debts.is_empty() {
-        print::line("nothing to give back: no job that has ended left anything raised")?;
+        let words = "nothing to give back: no job that has ended left anything raised";
+        print::said(session, words, &json!({ "owed": false, "changed": false }))?;
         return Ok(Exit::Done);
     }
     if session.asked_mode() == Mode::Normal && !session.global.yes {

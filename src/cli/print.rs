@@ -3,9 +3,11 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
+use serde_json::Value;
 use unicode_width::UnicodeWidthStr;
 
 use super::report::{Exit, Report};
+use super::session::Session;
 pub use crate::item::legible::shown;
 pub use crate::jobs::plan::grouped;
 
@@ -73,6 +75,11 @@ pub fn line(text: &str) -> Result<(), Report> {
 /// Prints one JSON object as one line.
 pub fn json(value: &impl Serialize) -> Result<(), Report> {
     line(&to_json(value))
+}
+
+/// Prints what a command did, or why there was nothing to do: words for a person, `row` for a script.
+pub fn said(session: &Session, words: &str, row: &Value) -> Result<(), Report> {
+    if session.global.json { json(row) } else { line(words) }
 }
 
 /// Prints columns.

@@ -204,7 +204,8 @@ fn pass_now(id: &JobId, session: &Session) -> Result<Exit, Report> {
         return Err(Report::failed(format!("job {id} {what}"), "`sluice jobs` lists what runs"));
     }
     journal.leave_word(id, PASS_WANTED, now_ms().to_string().as_bytes())?;
-    print::line(&format!("asked {id} for a pass; watch it with: sluice jobs {id} --watch"))?;
+    let words = format!("asked {id} for a pass; watch it with: sluice jobs {id} --watch");
+    print::said(session, &words, &json!({ "job": id, "kind": Kind::Pump, "said": "asked for a pass" }))?;
     Ok(Exit::Done)
 }
 

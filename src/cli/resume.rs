@@ -33,11 +33,8 @@ pub async fn run(id: &JobId, kind: Kind, detach: bool, otherwise: &str, session:
 
 /// Says that a job goes on by itself.
 pub fn started(id: &JobId, kind: Kind, session: &Session) -> Result<Exit, Report> {
-    if session.global.json {
-        print::json(&json!({ "job": id, "kind": kind, "state": State::Starting }))?;
-    } else {
-        print::line(&format!("started {kind} {id}; watch it with: sluice jobs {id} --watch"))?;
-    }
+    let words = format!("started {kind} {id}; watch it with: sluice jobs {id} --watch");
+    print::said(session, &words, &json!({ "job": id, "kind": kind, "state": State::Starting }))?;
     Ok(Exit::Done)
 }
 

@@ -33,6 +33,7 @@ mod replica_audit;
 mod replicate;
 mod restore;
 mod running;
+mod said;
 #[cfg(unix)]
 mod shells;
 mod sources;

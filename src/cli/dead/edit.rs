@@ -43,18 +43,19 @@ pub(super) async fn edit(journal: &Journal, job: &JobId, number: i64, session: &
         let draft = dead::edited(&before, &after)
             .map_err(|reason| Report::failed(reason, "dead letters are kept as they were"))?;
         let Some(draft) = draft else {
-            print::line("nothing was changed")?;
+            let row = json!({ "job": job, "number": number, "outcome": "unchanged", "changed": false });
+            print::said(session, "nothing was changed", &row)?;
             return Ok(Exit::Done);
         };
         journal.set_draft(job, number, Some(&draft))?;
         dead.draft = Some(draft);
         let reason = match session.answered(replay.check(&dead)).await? {
             Ok(Some(item)) => {
-                if session.global.json {
-                    print::json(&json!({ "job": job, "number": number, "outcome": "fit", "bytes": item.size }))?;
-                } else {
-                    print::line(&format!("it is fit now: put it with `sluice dead replay {job} {number}`"))?;
-                }
+                let row = json!({
+                    "job": job, "number": number, "outcome": "fit", "bytes": item.size, "changed": true,
+                });
+                let words = format!("it is fit now: put it with `sluice dead replay {job} {number}`");
+                print::said(session, &words, &row)?;
                 return Ok(Exit::Done);
             }
             Ok(None) => "the job's options (--filter, --skip-expired) leave it out".to_owned(),

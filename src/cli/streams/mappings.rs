@@ -71,7 +71,11 @@ pub async fn set(stream: &str, which: &str, enabled: bool, session: &Session) ->
     let mapping = chosen(&all, which, stream)?;
     let verb = if enabled { "resume" } else { "pause" };
     if mapping.is_settled() && mapping.is_on() == enabled {
-        print::line(&format!("nothing to change: {} is {}", mapping.function(), mapping.state))?;
+        let row = json!({
+            "uuid": mapping.uuid, "function": mapping.function(), "enabled": enabled, "changed": false,
+        });
+        let words = format!("nothing to change: {} is {}", mapping.function(), mapping.state);
+        print::said(session, &words, &row)?;
         return Ok(Exit::Done);
     }
     let then = if enabled {
@@ -90,15 +94,12 @@ pub async fn set(stream: &str, which: &str, enabled: bool, session: &Session) ->
         ask(&words)?;
     }
     mappings::set_enabled(&cloud, &mapping.uuid, enabled).await?;
-    if session.global.json {
-        print::json(&json!({ "uuid": mapping.uuid, "function": mapping.function(), "enabled": enabled }))?;
-    } else {
-        let done = if enabled { "resuming" } else { "pausing" };
-        print::line(&format!(
-            "{done} {}: sluice streams {stream} --mappings shows when it is done",
-            mapping.function()
-        ))?;
-    }
+    let done = if enabled { "resuming" } else { "pausing" };
+    let words = format!("{done} {}: sluice streams {stream} --mappings shows when it is done", mapping.function());
+    let row = json!({
+        "uuid": mapping.uuid, "function": mapping.function(), "enabled": enabled, "changed": true,
+    });
+    print::said(session, &words, &row)?;
     Ok(Exit::Done)
 }
 

@@ -20,7 +20,8 @@ pub async fn run(stream: &str, hours: u32, session: &Session) -> Result<Exit, Re
     let now = session.answered(inventory::stream_summary(&cloud, stream)).await?;
     let from = now.retention_hours;
     if from == hours {
-        print::line(&format!("nothing to change: records of {stream} stay {hours} hours"))?;
+        let row = json!({ "stream": stream, "retention_hours": hours, "changed": false });
+        print::said(session, &format!("nothing to change: records of {stream} stay {hours} hours"), &row)?;
         return Ok(Exit::Done);
     }
     let loses = if hours < from {
@@ -40,10 +41,7 @@ pub async fn run(stream: &str, hours: u32, session: &Session) -> Result<Exit, Re
         ask(&words)?;
     }
     set_retention(&cloud, stream, from, hours).await?;
-    if session.global.json {
-        print::json(&json!({ "stream": stream, "retention_hours_before": from, "retention_hours": hours }))?;
-    } else {
-        print::line(&words)?;
-    }
+    let row = json!({ "stream": stream, "retention_hours_before": from, "retention_hours": hours, "changed": true });
+    print::said(session, &words, &row)?;
     Ok(Exit::Done)
 }

@@ -1,6 +1,8 @@
 //! What stands out in a job's or a table's past: throttle bursts, changes of capacity, reshards, leases that changed hands,
 //! workers that began again, limits that gave way to others. Pure: found in samples and notes, told by charts and lists.
 
+use std::collections::{HashMap, HashSet};
+
 use super::history::{GAP_MS, History, Second};
 use super::widget::quantity::{duration, exact, rate};
 use super::widget::text::shown;
@@ -96,7 +98,7 @@ pub struct Turns {
     limit: String,
     other: Option<(String, i64)>,
     holders: Vec<Holder>,
-    shards: Vec<String>,
+    shards: HashSet<String>,
 }
 
 impl Turns {
@@ -104,8 +106,7 @@ impl Turns {
     pub fn take(&mut self, sample: &Sample) {
         self.take_limit(sample);
         if sample.holders.is_empty() && self.holders.is_empty() {
-            let ids = sample.shards.iter().map(|shard| shard.shard.clone()).collect();
-            self.take_shards(sample.at_ms, ids);
+            self.take_shards(sample.at_ms, sample.shards.iter().map(|shard| shard.shard.as_str()));
         } else if !sample.holders.is_empty() {
             self.take_holders(sample);
         }
@@ -137,18 +138,20 @@ impl Turns {
         }
     }
 
-    fn take_shards(&mut self, at_ms: i64, mut ids: Vec<String>) {
-        ids.sort();
-        if ids.is_empty() || ids == self.shards {
+    fn take_shards<'a>(&mut self, at_ms: i64, ids: impl ExactSizeIterator<Item = &'a str> + Clone) {
+        // Ten thousand come each second, and are nearly always those of before.
+        let are_those = ids.len() == self.shards.len() && ids.clone().all(|id| self.shards.contains(id));
+        if ids.len() == 0 || are_those {
             return;
         }
-        let before = std::mem::replace(&mut self.shards, ids);
+        let before = std::mem::replace(&mut self.shards, ids.map(str::to_owned).collect());
         if before.is_empty() {
             return;
         }
-        let new: Vec<&str> = self.shards.iter().filter(|id| !before.contains(id)).map(|id| short(id)).collect();
-        let gone: Vec<&str> = before.iter().filter(|id| !self.shards.contains(id)).map(|id| short(id)).collect();
+        let (new, gone) = (only_in(&self.shards, &before), only_in(&before, &self.shards));
         let words = match (new.is_empty(), gone.is_empty()) {
+            // One that was there twice.
+            (true, true) => return,
             (false, true) => format!("shards were split or merged: {} began", listed(&new)),
             (true, _) => format!("{} was read to its end", listed(&gone)),
             (false, false) => format!("shards were split or merged: {} ended, {} began", listed(&gone), listed(&new)),
@@ -157,12 +160,15 @@ impl Turns {
     }
 
     fn take_holders(&mut self, sample: &Sample) {
-        let ids = sample.holders.iter().map(|holder| holder.shard.clone()).collect();
-        self.take_shards(sample.at_ms, ids);
+        self.take_shards(sample.at_ms, sample.holders.iter().map(|holder| holder.shard.as_str()));
+        if self.holders == sample.holders {
+            return;
+        }
         let before = std::mem::replace(&mut self.holders, sample.holders.clone());
+        let before: HashMap<&str, &Holder> = before.iter().map(|was| (was.shard.as_str(), was)).collect();
         let mut turns = Vec::new();
         for now in &self.holders {
-            let Some(was) = before.iter().find(|was| was.shard == now.shard) else { continue };
+            let Some(was) = before.get(now.shard.as_str()) else { continue };
             if let (Some(from), Some(to)) = (&was.worker, &now.worker)
                 && from != to
             {
@@ -179,6 +185,13 @@ impl Turns {
             self.found.push(Anomaly::at(sample.at_ms, Kind::Takeover, words));
         }
     }
+}
+
+/// Which of these are not among those, in their order.
+fn only_in<'a>(these: &'a HashSet<String>, those: &'a HashSet<String>) -> Vec<&'a str> {
+    let mut only: Vec<&str> = these.difference(those).map(String::as_str).collect();
+    only.sort_unstable();
+    only.into_iter().map(short).collect()
 }
 
 fn listed(ids: &[&str]) -> String {
@@ -384,7 +397,21 @@ mod tests {
         let told = found(vec![with(0, &[0, 1]), with(1, &[0, 1]), with(2, &[1, 2, 3]), with(3, &[1, 2, 3])]);
         assert_eq!(told.len(), 1, "{told:?}");
         assert_eq!((told[0].0, told[0].1), (2, Kind::Reshard));
-        assert!(told[0].2.contains("ended") && told[0].2.contains("began"), "{told:?}");
+        assert_eq!(told[0].2, "shards were split or merged: 0 ended, 2, 3 began");
+    }
+
+    #[test]
+    fn ten_thousand_shards_that_all_gave_way_to_others_are_told_in_their_order() {
+        let with = |second: i64, first: u32| {
+            // Whatever order they come in.
+            let shards = (first..first + 10_000).rev();
+            let shard = |n: u32| ShardSample { shard: format!("shardId-{n:012}"), ..ShardSample::default() };
+            Sample { shards: shards.map(shard).collect(), ..sample(second) }
+        };
+        let told = found(vec![with(0, 0), with(1, 0), with(2, 10_000)]);
+        let words = "shards were split or merged: 0, 1, 2, 3 and 9996 more ended, \
+                     10000, 10001, 10002, 10003 and 9996 more began";
+        assert_eq!(told, [(2, Kind::Reshard, words.to_owned())]);
     }
 
     #[test]

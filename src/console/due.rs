@@ -211,10 +211,13 @@ impl App {
 
     fn due_streams(&mut self, effects: &mut Vec<Effect>) {
         let rows = self.streams.rows.as_deref().unwrap_or_default();
-        let names = self.visible_streams();
         // DescribeStreamSummary for each: FORMATS.md 4 has the limits.
         let every = LIST_MS.max(rows.len().min(FEW) as i64 * 100);
-        if self.streams.is_due(self.now_ms, every) {
+        let is_due = self.streams.is_due(self.now_ms, every);
+        let minutes_due = self.stream_minutes_ms.is_none_or(|at| self.now_ms - at >= self.minutes_every());
+        // Which rows are on screen follows from all of them: not found out for nothing at each tick.
+        let names = if is_due || minutes_due { self.visible_streams() } else { Vec::new() };
+        if is_due {
             self.streams.asked_ms = Some(self.now_ms);
             self.streams.request = self.next_request();
             let more: Vec<String> =
@@ -231,7 +234,7 @@ impl App {
                 effects.push(Effect::LoadStreamMinutes(page, self.now_ms - 8 * 60_000, self.now_ms));
             }
         }
-        if !names.is_empty() && self.stream_minutes_ms.is_none_or(|at| self.now_ms - at >= self.minutes_every()) {
+        if !names.is_empty() && minutes_due {
             self.stream_minutes_ms = Some(self.now_ms);
             effects.push(Effect::LoadStreamMinutes(names, self.now_ms - 8 * 60_000, self.now_ms));
         }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use super::anomaly::Turns;
+use super::given::{self, Given};
 use crate::flow::Counters;
 use crate::jobs::journal::{ChangeCounts, Holder, Note, Sample};
 
@@ -46,10 +47,10 @@ pub struct History {
     pub turns: Turns,
     /// The newest sample, whole.
     pub newest: Option<Sample>,
-    /// Who reads which shard, where several workers share a stream.
+    /// Who reads which shard, where several workers share a stream, in the order of shards.
     pub holders: Vec<Holder>,
-    /// What each shard had given at the last few samples, oldest first: ms since epoch, and records by shard.
-    pub(super) shards: VecDeque<(i64, Vec<(String, u64)>)>,
+    /// What each shard gave at the last few samples.
+    pub(super) given: Given,
     /// What the changes of a replica were at the last few samples, oldest first.
     pub(super) changes: VecDeque<(i64, ChangeCounts)>,
     /// Notes in order.
@@ -65,7 +66,7 @@ impl Default for History {
             turns: Turns::default(),
             newest: None,
             holders: Vec::new(),
-            shards: VecDeque::new(),
+            given: Given::default(),
             changes: VecDeque::new(),
             notes: Vec::new(),
         }
@@ -80,8 +81,8 @@ pub const MOST: usize = 8_192;
 pub const POINTS: i64 = 1_024;
 /// So many of the newest stay whole.
 const FRESH: usize = 2_048;
-/// Samples over which a shard's rate is taken.
-const SHARDS_OVER: usize = 6;
+/// Samples over which the rates of shards and of changes are taken.
+const OVER: usize = given::OVER;
 /// Two samples further apart than this, ms, have a gap between them: the worker was away.
 pub const GAP_MS: i64 = 5000;
 
@@ -89,7 +90,9 @@ impl History {
     /// Adds samples that the journal has gained, `step_ms` apart. Ones that are here already are left out.
     pub fn extend_by(&mut self, samples: Vec<Sample>, step_ms: i64) {
         self.step_ms = self.step_ms.max(step_ms);
-        for sample in samples {
+        // Of a long past only the newest samples say what shards give now.
+        let old = samples.len().saturating_sub(OVER);
+        for (at, sample) in samples.into_iter().enumerate() {
             let last = self.seconds.last();
             if last.is_some_and(|last| last.at_ms >= sample.at_ms) {
                 continue;
@@ -97,19 +100,18 @@ impl History {
             let second = Second::of(&sample, last, step_ms);
             self.seconds.push(second);
             self.turns.take(&sample);
-            let given = sample.shards.iter().map(|shard| (shard.shard.clone(), shard.records)).collect();
-            self.shards.push_back((sample.at_ms, given));
-            if self.shards.len() > SHARDS_OVER {
-                self.shards.pop_front();
+            if at >= old {
+                self.given.take(sample.at_ms, &sample.shards);
             }
             if let Some(replica) = &sample.replica {
                 self.changes.push_back((sample.at_ms, replica.changes));
-                if self.changes.len() > SHARDS_OVER {
+                if self.changes.len() > OVER {
                     self.changes.pop_front();
                 }
             }
             if !sample.holders.is_empty() {
                 self.holders.clone_from(&sample.holders);
+                self.holders.sort_by(|a, b| a.shard.cmp(&b.shard));
             }
             self.newest = Some(sample);
         }
@@ -238,13 +240,10 @@ impl History {
         self.since(from_ms).iter().filter_map(|s| Some((s.at_ms, s.provisioned?))).collect()
     }
 
-    /// Records that `shard` gave each second over the last samples; `None` when it is not read.
-    pub fn shard_rate(&self, shard: &str) -> Option<f64> {
-        let records = |given: &[(String, u64)]| given.iter().find(|(id, _)| id == shard).map(|(_, n)| *n);
-        let (to, now) = self.shards.back()?;
-        let now = records(now)?;
-        let (from, then) = self.shards.iter().find_map(|(at, given)| Some((*at, records(given)?)))?;
-        (*to > from && now >= then).then(|| (now - then) as f64 * 1000.0 / (to - from) as f64)
+    /// Who has `shard`, where several workers share its stream.
+    pub fn holder(&self, shard: &str) -> Option<&Holder> {
+        let at = self.holders.binary_search_by(|holder| holder.shard.as_str().cmp(shard)).ok()?;
+        self.holders.get(at)
     }
 
     /// Changes of a kind each second over the last samples of a replica.
@@ -256,7 +255,7 @@ impl History {
 
     /// The furthest that any shard is behind, ms, in the newest sample.
     pub fn worst_lag_ms(&self) -> Option<u64> {
-        self.newest.as_ref()?.shards.iter().map(|shard| shard.lag_ms).max()
+        self.given.worst_lag_ms
     }
 }
 
@@ -296,8 +295,23 @@ mod tests {
             let shard = ShardSample { shard: "s".into(), records: at_s as u64 * 50, ..ShardSample::default() };
             history.extend(vec![Sample { at_ms: at_s * 1000, shards: vec![shard], ..Sample::default() }]);
         }
-        assert_eq!(history.shard_rate("s"), Some(50.0));
-        assert_eq!(history.shard_rate("other"), None);
+        assert_eq!(history.given.of("s"), Some((0, Some(50.0))));
+        assert_eq!(history.given.of("other"), None);
+    }
+
+    #[test]
+    fn a_past_that_is_read_at_once_gives_the_rates_that_it_gives_second_by_second() {
+        let samples = |from: i64| {
+            let shard =
+                |at_s: i64| ShardSample { shard: "s".into(), records: at_s as u64 * 50, ..ShardSample::default() };
+            (from..40).map(move |s| Sample { at_ms: s * 1000, shards: vec![shard(s)], ..Sample::default() })
+        };
+        let mut history = History::default();
+        history.extend(samples(0).collect());
+        assert_eq!((history.given.per_second, history.worst_lag_ms()), (Some(50.0), Some(0)));
+        // Told again, they say nothing new.
+        history.extend(samples(0).collect());
+        assert_eq!(history.given.of("s"), Some((0, Some(50.0))));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What follows from the state: which rows a list shows, what a table bears now, how far a job is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::app::{App, Minutes, Place, Screen};
 use super::columns::{Arranged, JobRow, List, StreamRow, arrange};
@@ -49,6 +49,8 @@ pub struct TableRow<'a> {
     pub is_here: bool,
     /// What it is; `None` until it was described.
     pub table: Option<&'a Table>,
+    /// A live job of ours writes it: of a thousand tables, for the few of which that is so, jobs are gone through.
+    is_written: bool,
     app: &'a App,
 }
 
@@ -59,24 +61,30 @@ impl<'a> TableRow<'a> {
         elsewhere.map_or_else(|| self.app.seen(), KnownPlace::seen)
     }
 
+    /// The pasts of the live jobs of ours that write it.
+    fn writers(&self) -> Vec<&'a History> {
+        if self.is_written { self.app.writers(self.seen().place, self.name) } else { Vec::new() }
+    }
+
     /// What it bears now; nothing until it was described.
     pub fn load(&self) -> TableLoad {
-        self.table.map(|_| self.app.load_at(self.seen(), self.name)).unwrap_or_default()
+        self.table.map(|_| self.app.load_at(self.seen(), self.name, &self.writers())).unwrap_or_default()
     }
 
     /// Write capacity consumed each second: of its load what lists are sorted and filtered by.
     pub fn used(&self) -> f64 {
-        self.table.map_or(0.0, |_| self.app.used_at(self.seen(), self.name))
+        self.table.map_or(0.0, |_| self.app.used_at(self.seen(), self.name, &self.writers()))
     }
 
     /// Writes refused each second: of its load what is looked at in every row of each frame.
     pub fn throttled(&self) -> f64 {
-        self.table.map_or(0.0, |_| self.app.throttled_at(self.seen(), self.name))
+        self.table.map_or(0.0, |_| self.app.throttled_at(self.seen(), self.name, &self.writers()))
     }
 
     /// Whether what it bears is known: CloudWatch was asked about it, or a job of ours writes it.
     pub fn is_measured(&self) -> bool {
-        self.app.is_table_measured(self.seen(), self.name)
+        let asked = self.seen().tables_measured_ms.get(self.name);
+        asked.is_some_and(|at| self.app.now_ms - at < MEASURED_MS) || !self.writers().is_empty()
     }
 }
 
@@ -129,10 +137,10 @@ impl App {
         jobs.filter(move |job| job.state.is_live() && job.kind() == Kind::Restore && Self::is_at(place, &job.context))
     }
 
-    /// Jobs of ours that write `table` of a context now, with their pasts.
-    fn writers<'a>(&'a self, place: &'a Place, table: &'a str) -> impl Iterator<Item = (&'a Job, &'a History)> {
-        let live = self.live_restores(place).filter(move |job| job.spec.table() == table);
-        live.filter_map(|job| Some((job, self.histories.get(&job.id)?)))
+    /// The pasts of the jobs of ours that write `table` of a context now.
+    fn writers<'a>(&'a self, place: &'a Place, table: &str) -> Vec<&'a History> {
+        let live = self.live_restores(place).filter(|job| job.spec.table() == table);
+        live.filter_map(|job| self.histories.get(&job.id)).collect()
     }
 
     /// The live job of ours that writes `table`.
@@ -147,58 +155,51 @@ impl App {
 
     /// What `table` bears now.
     pub fn table_load(&self, table: &str) -> TableLoad {
-        self.load_at(self.seen(), table)
+        self.load_at(self.seen(), table, &self.writers(&self.place, table))
     }
 
-    fn load_at(&self, seen: Seen<'_>, table: &str) -> TableLoad {
+    fn load_at(&self, seen: Seen<'_>, table: &str, writers: &[&History]) -> TableLoad {
         TableLoad {
-            used: self.used_at(seen, table),
-            throttled: self.throttled_at(seen, table),
-            recent: self.recent_at(seen, table),
+            used: self.used_at(seen, table, writers),
+            throttled: self.throttled_at(seen, table, writers),
+            recent: self.recent_at(seen, table, writers),
         }
     }
 
-    fn used_at(&self, seen: Seen<'_>, table: &str) -> f64 {
-        self.per_second_at(seen.place, table, seen.consumed, |c| c.wcu)
+    fn used_at(&self, seen: Seen<'_>, table: &str, writers: &[&History]) -> f64 {
+        self.per_second_at(writers, seen.consumed.get(table), |c| c.wcu)
     }
 
-    fn throttled_at(&self, seen: Seen<'_>, table: &str) -> f64 {
-        self.per_second_at(seen.place, table, seen.throttled, |c| c.throttled as f64)
+    fn throttled_at(&self, seen: Seen<'_>, table: &str, writers: &[&History]) -> f64 {
+        self.per_second_at(writers, seen.throttled.get(table), |c| c.throttled as f64)
     }
 
     /// What our writers of a table count now each second, and what CloudWatch saw beside them.
-    fn per_second_at(
-        &self,
-        place: &Place,
-        table: &str,
-        minutes: &HashMap<String, Minutes>,
-        of: fn(&Counters) -> f64,
-    ) -> f64 {
+    fn per_second_at(&self, writers: &[&History], minutes: Option<&Minutes>, of: fn(&Counters) -> f64) -> f64 {
         let now = self.now_ms;
-        let writers = || self.writers(place, table).map(|(_, past)| past);
-        let ours: f64 = writers().filter_map(|past| past.rate(now, RATE_MS, of)).sum();
+        let ours: f64 = writers.iter().filter_map(|past| past.rate(now, RATE_MS, of)).sum();
         // The newest complete minute, unless it is so old that it says nothing of now.
-        let newest = minutes.get(table).and_then(|of| of.range(now - MEASURED_MS..=now - 60_000).next_back());
+        let newest = minutes.and_then(|of| of.range(now - MEASURED_MS..=now - 60_000).next_back());
         let beside = newest.map_or(0.0, |(&at, sum)| {
             let in_that_minute = |past: &History| {
                 let rates = past.rates(at, of);
                 rates.iter().filter(|(t, _)| *t <= at + 60_000).map(|(_, rate)| rate).sum::<f64>() / 60.0
             };
-            let ours_then: f64 = writers().map(in_that_minute).sum();
+            let ours_then: f64 = writers.iter().map(|past| in_that_minute(past)).sum();
             let per_second = sum / 60.0;
             // A tenth is the difference of two clocks, not somebody else's traffic.
-            let is_ours = writers().next().is_some() && per_second - ours_then < per_second * 0.1;
+            let is_ours = !writers.is_empty() && per_second - ours_then < per_second * 0.1;
             if is_ours { 0.0 } else { (per_second - ours_then).max(0.0) }
         });
         ours + beside
     }
 
     /// Write capacity that a table consumed each second in the sparkline's window.
-    fn recent_at(&self, seen: Seen<'_>, table: &str) -> Vec<Option<f64>> {
+    fn recent_at(&self, seen: Seen<'_>, table: &str, writers: &[&History]) -> Vec<Option<f64>> {
         let (now, from, columns) = (self.now_ms, self.now_ms - SPARK.0, SPARK.1);
         let minutes = seen.consumed.get(table).into_iter().flatten().map(|(at, sum)| (*at, sum / 60.0));
         let mut recent = bins(minutes, from, now, columns, 60_000);
-        for (_, past) in self.writers(seen.place, table) {
+        for past in writers {
             for (bin, ours) in recent.iter_mut().zip(bins(past.rates(from, |c| c.wcu), from, now, columns, 0)) {
                 *bin = match (*bin, ours) {
                     (Some(all), Some(ours)) => Some(all.max(ours)),
@@ -225,11 +226,6 @@ impl App {
         arrange(List::Tables, &self.tables_list, rows.into_iter())
     }
 
-    fn is_table_measured(&self, seen: Seen<'_>, name: &str) -> bool {
-        let asked = seen.tables_measured_ms.get(name);
-        asked.is_some_and(|at| self.now_ms - at < MEASURED_MS) || self.writers(seen.place, name).next().is_some()
-    }
-
     /// Whether CloudWatch was asked about a stream of a context lately.
     pub fn is_stream_measured(&self, seen: Seen<'_>, name: &str) -> bool {
         seen.streams_measured_ms.get(name).is_some_and(|at| self.now_ms - at < MEASURED_MS)
@@ -243,11 +239,13 @@ impl App {
             None => Box::new(described.iter().map(|table| table.name.as_str())),
         };
         let (region, place) = (self.region_among(seen.place), seen.place.id);
+        let written: HashSet<&str> = self.live_restores(seen.place).map(|job| job.spec.table()).collect();
         let mut rest = described.iter().peekable();
         names.map(move |name| {
             while rest.next_if(|table| table.name.as_str() < name).is_some() {}
             let table = rest.next_if(|table| table.name == name);
-            TableRow { name, region, place, is_here: place == self.place.id, table, app: self }
+            let is_written = written.contains(name);
+            TableRow { name, region, place, is_here: place == self.place.id, table, is_written, app: self }
         })
     }
 
@@ -314,24 +312,19 @@ impl App {
 
     /// What a stream of this context bears now.
     pub fn stream_load(&self, stream: &str) -> StreamLoad {
-        self.stream_load_at(self.seen(), stream)
+        let readers: Vec<&History> = self.stream_readers(stream).map(|(_, past)| past).collect();
+        self.stream_load_at(self.seen(), stream, &readers)
     }
 
-    fn stream_load_at(&self, seen: Seen<'_>, stream: &str) -> StreamLoad {
-        let readers = || self.readers_at(seen.place, stream);
-        let ours: Vec<f64> = readers()
-            .flat_map(|(_, past)| {
-                let shards = past.newest.iter().flat_map(|sample| &sample.shards);
-                shards.filter_map(|shard| past.shard_rate(&shard.shard))
-            })
-            .collect();
+    fn stream_load_at(&self, seen: Seen<'_>, stream: &str, readers: &[&History]) -> StreamLoad {
+        let ours = readers.iter().filter_map(|past| past.given.per_second).reduce(|a, b| a + b);
         let read = self.stream_per_second(seen.stream_read, stream);
-        let behind = readers().filter_map(|(_, past)| past.worst_lag_ms()).max();
+        let behind = readers.iter().filter_map(|past| past.worst_lag_ms()).max();
         StreamLoad {
             records: self.stream_per_second(seen.stream_records, stream),
             bytes: self.stream_per_second(seen.stream_bytes, stream),
             // By our live jobs, else by all polling readers in the newest complete minute.
-            read: if ours.is_empty() { read } else { Some(ours.iter().sum::<f64>().max(read.unwrap_or_default())) },
+            read: ours.map_or(read, |ours| Some(ours.max(read.unwrap_or_default()))),
             // Each shard of our live jobs, else CloudWatch's last minutes.
             lag_ms: behind.or_else(|| {
                 let minutes = seen.stream_lag.get(stream)?;
@@ -362,15 +355,15 @@ impl App {
 
     /// Live jobs of this context that read `stream`, with their pasts.
     pub(super) fn stream_readers<'a>(&'a self, stream: &'a str) -> impl Iterator<Item = (&'a Job, &'a History)> {
-        self.readers_at(&self.place, stream)
+        let of_it = self.live_readers(&self.place).filter(move |(of, ..)| *of == stream);
+        of_it.map(|(_, job, past)| (job, past))
     }
 
-    fn readers_at<'a>(&'a self, place: &'a Place, stream: &'a str) -> impl Iterator<Item = (&'a Job, &'a History)> {
-        let jobs = self.jobs.iter().flatten();
-        jobs.filter(move |job| {
-            job.state.is_live() && job.spec.reads_stream() == Some(stream) && Self::is_at(place, &job.context)
-        })
-        .filter_map(|job| Some((job, self.histories.get(&job.id)?)))
+    /// Live jobs of a context that read a stream: which, and with their pasts.
+    fn live_readers<'a>(&'a self, place: &'a Place) -> impl Iterator<Item = (&'a str, &'a Job, &'a History)> {
+        let live = self.jobs.iter().flatten().filter(|job| job.state.is_live());
+        live.filter(|job| Self::is_at(place, &job.context))
+            .filter_map(|job| Some((job.spec.reads_stream()?, job, self.histories.get(&job.id)?)))
     }
 
     /// The streams that are shown, in their order.
@@ -388,13 +381,19 @@ impl App {
         let mut rows: Vec<StreamRow<'_>> = Vec::new();
         for seen in self.all_seen() {
             let (region, place) = (self.region_among(seen.place), seen.place.id);
+            // Gone through once: a thousand streams may stand beside a thousand jobs that have ended.
+            let mut readers: HashMap<&str, Vec<&History>> = HashMap::new();
+            for (stream, _, past) in self.live_readers(seen.place) {
+                readers.entry(stream).or_default().push(past);
+            }
+            let readers = |stream: &Stream| readers.get(stream.name.as_str()).map_or(&[][..], Vec::as_slice);
             rows.extend(seen.streams.rows.iter().flatten().map(|stream| StreamRow {
                 stream,
                 region,
                 place,
                 is_here: place == self.place.id,
                 is_measured: self.is_stream_measured(seen, &stream.name),
-                load: self.stream_load_at(seen, &stream.name),
+                load: self.stream_load_at(seen, &stream.name, readers(stream)),
             }));
         }
         if self.is_many() {
@@ -452,7 +451,8 @@ impl App {
         if let Some(described) = self.table(table) {
             return described.provisioned.map(|p| p.write);
         }
-        let sampled = self.writers(&self.place, table).find_map(|(_, past)| past.newest.as_ref()?.provisioned_wcu);
+        let mut writers = self.writers(&self.place, table).into_iter();
+        let sampled = writers.find_map(|past| past.newest.as_ref()?.provisioned_wcu);
         sampled.map(|wcu| wcu as u64)
     }
 

@@ -32,6 +32,7 @@ mod filter;
 pub(crate) mod fixture;
 mod form;
 mod forms;
+mod given;
 pub mod guardrails;
 mod hands;
 mod history;

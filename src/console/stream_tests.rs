@@ -11,6 +11,8 @@ use crate::cloud::mappings::Mapping;
 use crate::cloud::streams::StreamMinutes;
 use crate::cloud::{Class, CloudError, Mode};
 use crate::flow::StartAt;
+use crate::jobs::JobId;
+use crate::jobs::journal::{Sample, ShardSample};
 
 /// `restore` after a split and a merge: seven shards, of which three are closed and one of those expired.
 fn family() -> Stream {
@@ -196,12 +198,33 @@ async fn ten_thousand_shards_are_scrolled_and_found() {
         _ => None,
     });
     tester.send(Msg::Stream(StreamMsg::Described(request.unwrap(), Ok(Box::new((stream, None))))));
+    // A live job reads them all.
+    let sample = |second: i64| Sample {
+        at_ms: NOW_MS + second * 1000,
+        shards: (0..10_000).map(|n| reading(n, second as u64 * 2)).collect(),
+        ..Sample::default()
+    };
+    tester.send(Msg::Samples(JobId("r-7f3a".into()), (0..6).map(sample).collect(), 1000));
     tester.sees("10,000 open of 10,000 shards").await;
+    tester.sees("read 20.0k/s   lag 1").await;
     tester.press("G").await;
     tester.sees("▸000000009999").await;
     tester.press("/4242 enter").await;
     tester.sees("▸000000004242").await;
     tester.misses("000000009999").await;
+    // By lag: the one furthest behind comes first.
+    tester.press("/ ctrl-u enter").await;
+    tester.press("s s s s s s").await;
+    tester.sees("sort: lag").await;
+    tester.press("home").await;
+    tester.sees("▸000000009999").await;
+    let screen = tester.look().await;
+    let row = screen.lines().find(|line| line.contains("000000009999")).unwrap();
+    assert!(row.contains(" 2  10.0 s  r-7f3a"), "{row}");
+}
+
+fn reading(n: u64, records: u64) -> ShardSample {
+    ShardSample { shard: format!("shardId-{n:012}"), lag_ms: n, behind_records: None, records }
 }
 
 #[tokio::test]

@@ -1,7 +1,6 @@
 //! Where the value of each column of a row comes from.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use crate::cloud::inventory::{Shard, Stream, Table};
 use crate::cloud::mappings::Mapping;
@@ -10,7 +9,7 @@ use crate::console::app::App;
 use crate::console::effect::PlaceId;
 use crate::console::filter::{Row, Value};
 use crate::console::load::{StreamLoad, TableRow};
-use crate::console::stream::Reading;
+use crate::console::stream::{Leases, Readings};
 use crate::console::view;
 use crate::console::widget::text::shown_bytes;
 use crate::event::Layout;
@@ -165,9 +164,9 @@ pub struct ShardRow<'a> {
     /// Records put a second, where CloudWatch has them.
     pub rate: Option<f64>,
     /// What our jobs say of the stream's shards.
-    pub readings: &'a HashMap<&'a str, Reading>,
+    pub readings: &'a Readings<'a>,
     /// Who has shards that several hosts share.
-    pub leases: &'a HashMap<&'a str, String>,
+    pub leases: &'a Leases<'a>,
 }
 
 impl Row for ShardRow<'_> {
@@ -176,7 +175,7 @@ impl Row for ShardRow<'_> {
     }
 
     fn value(&self, field: &str) -> Value<'_> {
-        let reading = || self.readings.get(self.shard.id.as_str());
+        let reading = || self.readings.get(&self.shard.id);
         match field {
             "family" => Value::Texts(vec![self.shard.id.as_str().into(), streams::short(&self.shard.id).into()]),
             "by" => Value::text(match self.relative.birth {

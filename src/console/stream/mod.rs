@@ -2,6 +2,7 @@
 //! due to be asked, and what answers make of it.
 
 mod changes;
+mod reading;
 mod tail;
 
 use std::collections::{HashMap, HashSet};
@@ -19,8 +20,8 @@ use crate::cloud::mappings::Mapping;
 use crate::cloud::metrics;
 use crate::cloud::streams::{self, Life, Relative, StreamMinutes, short};
 use crate::cloud::{Class, CloudError};
-use crate::jobs::JobId;
 pub(super) use changes::{type_retention, typed_retention};
+pub use reading::{Leases, Readings};
 pub use tail::{TAIL, TAIL_FROM, TailLine, TailNews, TailQuestion, TailState};
 
 /// How often a stream on screen is described, ms; with many shards less often.
@@ -127,17 +128,6 @@ pub struct StreamState {
     pub tail: TailState,
 }
 
-/// What our live jobs say of a shard.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reading {
-    /// How far behind, ms.
-    pub lag_ms: u64,
-    /// Records read a second.
-    pub per_second: Option<f64>,
-    /// The job that reads it.
-    pub job: JobId,
-}
-
 impl StreamState {
     /// Forgets what it knows of another stream.
     fn show(&mut self, name: &str) {
@@ -177,11 +167,7 @@ impl StreamState {
     }
 
     /// The shards that are shown, in their order.
-    pub fn rows<'a>(
-        &'a self,
-        readings: &'a HashMap<&'a str, Reading>,
-        leases: &'a HashMap<&'a str, String>,
-    ) -> Vec<(&'a Relative, &'a Shard)> {
+    pub fn rows<'a>(&'a self, readings: &'a Readings<'a>, leases: &'a Leases<'a>) -> Vec<(&'a Relative, &'a Shard)> {
         let all = self.family.iter().filter_map(|relative| Some((relative, self.shard(relative)?)));
         let rows = all.map(|(relative, shard)| ShardRow {
             relative,
@@ -201,55 +187,6 @@ impl StreamState {
 }
 
 impl App {
-    /// What our live jobs of this context say of the shards of `stream`.
-    pub fn readings<'a>(&'a self, stream: &'a str) -> HashMap<&'a str, Reading> {
-        let mut readings = HashMap::new();
-        for (job, past) in self.stream_readers(stream) {
-            for shard in past.newest.iter().flat_map(|sample| &sample.shards) {
-                let per_second = past.shard_rate(&shard.shard);
-                readings
-                    .insert(shard.shard.as_str(), Reading { lag_ms: shard.lag_ms, per_second, job: job.id.clone() });
-            }
-        }
-        readings
-    }
-
-    /// Who has each shard of `stream` that several hosts share, as our live jobs saw it in their lease table.
-    pub fn leases<'a>(&'a self, stream: &'a str) -> HashMap<&'a str, String> {
-        let mut leases = HashMap::new();
-        for (_, past) in self.stream_readers(stream) {
-            for holder in &past.holders {
-                let worker = holder.worker.clone().unwrap_or_else(|| "nobody".to_owned());
-                let words = match &holder.leaving {
-                    Some(leaving) => format!("{worker}, once {leaving} has finished"),
-                    None => worker,
-                };
-                leases.insert(holder.shard.as_str(), words);
-            }
-        }
-        leases
-    }
-
-    /// Who has a shard, or what it waits for.
-    pub fn holder(shard: &Shard, readings: &HashMap<&str, Reading>, leases: &HashMap<&str, String>) -> String {
-        if let Some(reading) = readings.get(shard.id.as_str()) {
-            return reading.job.0.clone();
-        }
-        let lease = leases.get(shard.id.as_str());
-        if let Some(worker) = lease.filter(|worker| *worker != "nobody") {
-            return worker.clone();
-        }
-        // A parent that is finished is in neither.
-        let is_read = |id: &&String| readings.contains_key(id.as_str()) || leases.contains_key(id.as_str());
-        let parents = [&shard.parent, &shard.adjacent_parent].into_iter().flatten();
-        let awaited: Vec<&str> = parents.filter(is_read).map(|id| short(id)).collect();
-        match (awaited.is_empty(), lease) {
-            (false, _) => format!("waits for {}", awaited.join(" and ")),
-            (true, Some(nobody)) => nobody.clone(),
-            (true, None) => "-".to_owned(),
-        }
-    }
-
     /// The selected shard on a stream's screen.
     pub fn selected_shard(&self) -> Option<&Shard> {
         let Screen::Stream(name) = &self.screen else { return None };

@@ -80,9 +80,9 @@ fn pressing(app: &App) -> Option<(String, Style)> {
             Some(warn(format!("{} is {}{at}; {key} takes it up again", stopped.id, stopped.state.as_str())))
         }
         Screen::Streams => {
-            let streams = app.shown_streams();
-            let (name, lag) =
-                streams.iter().filter_map(|s| Some((&s.name, app.stream_lag_ms(&s.name)?))).max_by_key(|s| s.1)?;
+            let streams = app.stream_rows();
+            let lags = streams.iter().filter_map(|row| Some((&row.stream.name, row.load.lag_ms?)));
+            let (name, lag) = lags.max_by_key(|(_, lag)| *lag)?;
             let key = app.keymap.chord(Scope::Streams, Action::Open).unwrap_or_default();
             let behind =
                 || format!("the readers of {name} are {} behind; {key} shows which shards", duration(lag as f64));

@@ -52,8 +52,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, past: &History) {
     let hidden = if holders.len() > rows { holders.len() + 1 - rows } else { 0 };
     holders.truncate(holders.len() - hidden);
     for (row, holder) in holders.iter().enumerate() {
-        let lag = past.newest.as_ref().and_then(|sample| sample.shards.iter().find(|s| s.shard == holder.shard));
-        let lag = lag.filter(|_| holder.mine).map(|shard| shard.lag_ms);
+        let lag = past.given.of(&holder.shard).filter(|_| holder.mine).map(|(ms, _)| ms);
         let said = lag.map_or(String::new(), |ms| format!("{} ", duration(ms as f64)));
         let style = match (&holder.worker, holder.mine) {
             (None, _) => theme.warn,

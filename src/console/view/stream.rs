@@ -9,8 +9,6 @@
 //! └───────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
 
-use std::collections::HashMap;
-
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
@@ -26,7 +24,7 @@ use crate::cloud::{Class, price};
 use crate::console::app::App;
 use crate::console::columns::List;
 use crate::console::keymap::{Action, Scope};
-use crate::console::stream::Reading;
+use crate::console::stream::{Leases, Readings};
 use crate::console::widget::chart::{Series, Shape};
 use crate::console::widget::quantity::{bytes, dollars, exact, rate};
 use crate::console::widget::table::{self, Cell, Column, left, right};
@@ -123,17 +121,17 @@ pub(super) fn charts(app: &App) -> Vec<Titled<'_>> {
 
 /// What goes in and out of the whole stream.
 fn numbers(app: &App, stream: &Stream) -> Line<'static> {
-    let name = &stream.name;
+    let load = app.stream_load(&stream.name);
     let number = |n: Option<f64>| n.map_or("-".to_owned(), rate);
     let mut words = format!(
         " {} open of {} shards, kept {}   in {}/s, {}/s   read {}/s   lag {}",
         exact(stream.open_shards()),
         exact(stream.shards.len() as u64),
         kept(stream.retention_hours),
-        number(app.stream_rate(name)),
-        app.stream_byte_rate(name).map_or("-".to_owned(), bytes),
-        number(app.stream_read_rate(name)),
-        lag_cell(app, app.stream_lag_ms(name)).0,
+        number(load.records),
+        load.bytes.map_or("-".to_owned(), bytes),
+        number(load.read),
+        lag_cell(app, load.lag_ms).0,
     );
     if stream.mode == "PROVISIONED" {
         words = format!("{words}   {}/h", dollars(price::shard_dollars_per_hour(stream.open_shards())));
@@ -166,17 +164,11 @@ fn readers(app: &App) -> Line<'static> {
     }
 }
 
-fn cells(
-    app: &App,
-    relative: &Relative,
-    shard: &Shard,
-    readings: &HashMap<&str, Reading>,
-    leases: &HashMap<&str, String>,
-) -> Vec<Cell> {
+fn cells(app: &App, relative: &Relative, shard: &Shard, readings: &Readings<'_>, leases: &Leases<'_>) -> Vec<Cell> {
     let theme = &app.theme;
     let plain = Style::new();
     let dash = || ("-".to_owned(), theme.dim);
-    let reading = readings.get(shard.id.as_str());
+    let reading = readings.get(&shard.id);
     let life = app.at_stream.life(shard);
     let branch = if app.at_stream.is_family() { drawn(&relative.branch, theme.glyphs.braille) } else { String::new() };
     let number = |n: Option<f64>| n.map_or_else(dash, |n| (rate(n), plain));
@@ -213,7 +205,7 @@ pub(super) fn drawn(branch: &str, unicode: bool) -> String {
 /// Everything about a shard, exact.
 pub fn exact_lines(app: &App, stream: &str, shard: &Shard) -> Vec<String> {
     let readings = app.readings(stream);
-    let reading = readings.get(shard.id.as_str());
+    let reading = readings.get(&shard.id);
     let parents: Vec<&str> =
         [&shard.parent, &shard.adjacent_parent].into_iter().flatten().map(String::as_str).collect();
     let children: Vec<&str> = app

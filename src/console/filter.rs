@@ -94,6 +94,10 @@ impl<'a> Value<'a> {
 pub trait Row {
     /// What words are looked for in.
     fn text(&self) -> Cow<'_, str>;
+    /// The same in lower case.
+    fn lower(&self) -> Cow<'_, str> {
+        self.text().to_lowercase().into()
+    }
     /// What it has in the field of that name.
     fn value(&self, field: &str) -> Value<'_>;
 }
@@ -149,10 +153,10 @@ impl Filter {
     /// Whether `row` is shown.
     pub fn verdict(&self, row: &impl Row) -> Verdict {
         let mut verdict = Verdict::Yes;
-        let mut text: Option<String> = None;
+        let mut text: Option<Cow<'_, str>> = None;
         for term in &self.terms {
             let agrees = match &term.what {
-                What::Word(word) => Some(text.get_or_insert_with(|| row.text().to_lowercase()).contains(word.as_str())),
+                What::Word(word) => Some(text.get_or_insert_with(|| row.lower()).contains(word.as_str())),
                 What::Compared(field, operator, literal) => compare(&row.value(field), *operator, literal),
             };
             match agrees {
@@ -162,6 +166,11 @@ impl Filter {
             }
         }
         verdict
+    }
+
+    /// True when it compares the field of that name.
+    pub fn compares(&self, name: &str) -> bool {
+        self.terms.iter().any(|term| matches!(&term.what, What::Compared(field, ..) if *field == name))
     }
 
     /// True when it compares other fields than those.

@@ -73,7 +73,7 @@ pub(super) fn act(app: &mut App, action: Action) -> Vec<Effect> {
             // What a filter hides is not meant.
             let mut numbers: Vec<i64> = app.shown_letters().iter().map(|dead| dead.number).collect();
             numbers.sort_unstable();
-            let total = app.letters.as_ref().map_or(0, |(_, _, total)| *total);
+            let total = app.letters.as_ref().map_or(0, |letters| letters.total);
             let of = match numbers.len() as u64 {
                 n if n >= total => String::new(),
                 n if app.letters_list.filter.is_empty() => format!("the first {} of ", exact(n)),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::app::{App, Described, Minutes, Notice, Overlay, Screen};
+use super::columns::Letters;
 use super::effect::Effect;
 use super::msg::Msg;
 use super::spot::Spot;
@@ -245,7 +246,7 @@ fn taken(app: &mut App, msg: Msg) -> Vec<Effect> {
             known.extend(notes.into_iter().filter(|note| note.number > last));
         }
         Msg::Letters(id, letters, total) => {
-            app.letters = Some((id, letters, total));
+            app.letters = Some(Letters::new(id, letters, total).after(app.letters.take()));
         }
         Msg::Decisions(decisions) => app.decisions = decisions,
         // Without them the shards are shown as a list.

@@ -10,6 +10,7 @@ use ratatui::layout::Rect;
 use super::api::Api;
 use super::backup::BackupForm;
 use super::charts::TableChart;
+use super::columns::Letters;
 use super::confirm::Token;
 use super::effect::{Effect, PastQuestion, PlaceId, Request};
 use super::form::{Known, RestoreForm};
@@ -34,7 +35,7 @@ use crate::capacity::Step;
 use crate::cloud::inventory::{Shard, Stream, Table};
 use crate::cloud::profiles::{Profile, Renewal};
 use crate::cloud::{CloudError, Context, Mode};
-use crate::jobs::journal::{Bump, DeadLetter, Decision, Job};
+use crate::jobs::journal::{Bump, Decision, Job};
 use crate::jobs::{Audited, JobId};
 pub use screen::{Overlay, Prompt, Purpose, Screen};
 
@@ -194,8 +195,8 @@ pub struct App {
     pub(super) asked_owed: bool,
     /// The past of jobs.
     pub histories: HashMap<JobId, History>,
-    /// Dead letters of the job on screen, and how many there are.
-    pub letters: Option<(JobId, Vec<DeadLetter>, u64)>,
+    /// Dead letters of the job on screen.
+    pub letters: Option<Letters>,
     /// What the verify on screen found to differ: the first lines of its list.
     pub differences: Option<(JobId, Vec<String>)>,
     /// How the dead letters are listed.
@@ -467,8 +468,8 @@ impl App {
     pub(super) fn arrived(&mut self, from: &Screen) -> Vec<Effect> {
         self.bring_time(from);
         self.letters_list.select_first();
-        if let (Screen::Dead(id), Some((of, ..))) = (&self.screen, &self.letters)
-            && id != of
+        if let (Screen::Dead(id), Some(letters)) = (&self.screen, &self.letters)
+            && *id != letters.job
         {
             // What was looked for among those of another job would hide some of this one's.
             self.letters_list.filter.clear();

@@ -1,5 +1,6 @@
 //! The columns of every list: what it is sorted by and what `/` compares.
 
+mod letters;
 mod rows;
 
 use super::app::{App, Screen};
@@ -9,7 +10,8 @@ use crate::cloud::inventory::Table;
 use crate::cloud::mappings::Mapping;
 use crate::event::Layout;
 use crate::jobs::journal::DeadLetter;
-use rows::{EventRow, LetterRow, MappingRow};
+pub use letters::Letters;
+use rows::{EventRow, MappingRow};
 pub use rows::{JobRow, Named, ShardRow, StreamRow};
 
 /// A list on screen.
@@ -285,9 +287,8 @@ impl App {
     /// The dead letters that are shown, in their order.
     pub fn shown_letters(&self) -> Vec<&DeadLetter> {
         let Screen::Dead(id) = &self.screen else { return Vec::new() };
-        let rows = self.letters.iter().filter(|(of, ..)| of == id).flat_map(|(_, letters, _)| letters);
-        let rows = rows.map(|letter| LetterRow { letter, now_ms: self.now_ms });
-        arrange(List::Letters, &self.letters_list, rows).rows.into_iter().map(|row| row.letter).collect()
+        let letters = self.letters.as_ref().filter(|letters| letters.job == *id);
+        letters.map_or_else(Vec::new, |letters| letters.shown(&self.letters_list, self.now_ms))
     }
 
     /// The selected dead letter.

@@ -11,9 +11,8 @@ use crate::console::filter::{Row, Value};
 use crate::console::load::{StreamLoad, TableRow};
 use crate::console::stream::{Leases, Readings};
 use crate::console::view;
-use crate::console::widget::text::shown_bytes;
 use crate::event::Layout;
-use crate::jobs::journal::{DeadLetter, Job};
+use crate::jobs::journal::Job;
 
 impl TableRow<'_> {
     /// What tells it from the other rows.
@@ -268,42 +267,6 @@ impl Row for JobRow<'_> {
                     _ => Value::Nothing,
                 }
             }
-        }
-    }
-}
-
-pub struct LetterRow<'a> {
-    pub letter: &'a DeadLetter,
-    pub now_ms: i64,
-}
-
-impl LetterRow<'_> {
-    fn record(&self) -> String {
-        let payload = &self.letter.letter.payload;
-        // What stands far inside a record of hundreds of kilobytes is not looked for at each key.
-        shown_bytes(&payload[..payload.len().min(4096)])
-    }
-}
-
-impl Row for LetterRow<'_> {
-    fn text(&self) -> Cow<'_, str> {
-        let letter = &self.letter.letter;
-        let tried = self.letter.tried.as_deref().unwrap_or_default();
-        format!("{} {} {tried} {}", view::dead::place(letter), letter.reason, self.record()).into()
-    }
-
-    fn value(&self, field: &str) -> Value<'_> {
-        let dead = self.letter;
-        match field {
-            "number" => Value::Number(dead.number as f64),
-            "where" => Value::Text(view::dead::place(&dead.letter).into()),
-            "state" => Value::text(dead.state()),
-            "reason" => Value::text(dead.tried.as_ref().unwrap_or(&dead.letter.reason)),
-            "record" => Value::Text(self.record().into()),
-            "line" => Value::number(dead.letter.line.map(|n| n as f64)),
-            "size" => Value::Number(dead.letter.payload.len() as f64),
-            "age" => Value::Number((self.now_ms - dead.at_ms).max(0) as f64),
-            _ => Value::Nothing,
         }
     }
 }

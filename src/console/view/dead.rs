@@ -33,10 +33,10 @@ const GLIMPSE: usize = 80;
 /// Draws it.
 pub fn draw(buf: &mut Buffer, area: Rect, app: &App, id: &JobId) {
     let theme = &app.theme;
-    let letters = app.letters.as_ref().filter(|(of, ..)| of == id);
-    let total = letters.map_or(0, |(_, _, total)| *total);
-    let shown_of = match letters {
-        Some((_, rows, total)) if (rows.len() as u64) < *total => format!("first {} of {} ", rows.len(), exact(*total)),
+    let letters = app.letters.as_ref().filter(|letters| letters.job == *id);
+    let total = letters.map_or(0, |letters| letters.total);
+    let shown_of = match letters.map(|letters| letters.rows.len()) {
+        Some(first) if (first as u64) < total => format!("first {first} of {} ", exact(total)),
         _ => format!("{} ", exact(total)),
     };
     let title = Line::styled(format!(" dead letters of {id}  {shown_of}"), theme.strong);
@@ -44,7 +44,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, id: &JobId) {
     let inner = boxed(buf, area, theme, title, right);
     match letters {
         None => say(buf, inner, theme, "Reading the journal…"),
-        Some((_, rows, _)) if rows.is_empty() => {
+        Some(letters) if letters.rows.is_empty() => {
             say(
                 buf,
                 inner,
@@ -53,14 +53,13 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, id: &JobId) {
                  sluice dead list --all shows those that are settled; esc goes back to the job.",
             );
         }
-        Some((_, all, _)) => {
+        Some(letters) => {
             let rows = app.shown_letters();
             if rows.is_empty() {
-                return say(buf, inner, theme, &none_match(app, List::Letters, all.len(), 0));
+                return say(buf, inner, theme, &none_match(app, List::Letters, letters.rows.len(), 0));
             }
             let selected = app.letters_list.index(rows.iter().map(|letter| letter.number.to_string()));
-            let cells: Vec<Vec<Cell>> = rows.into_iter().map(cells).collect();
-            table::draw(buf, inner, theme, &columns, &cells, Some(selected));
+            table::draw_page(buf, inner, theme, &columns, rows.len(), selected, |at| cells(rows[at]));
         }
     }
 }

@@ -94,8 +94,11 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, id: &JobId) {
         return say(buf, inner, theme, &words);
     }
     let selected = app.decision_at.min(rows.len() - 1);
-    let cells: Vec<Vec<Cell>> = rows.iter().map(|decision| decision_cells(app, decision)).collect();
-    table::draw(buf, inner, theme, &decision_columns(usize::from(inner.width), &cells), &cells, Some(selected));
+    let page = table::page(inner, rows.len(), selected);
+    let first = page.start;
+    let cells: Vec<Vec<Cell>> = rows[page].iter().map(|decision| decision_cells(app, decision)).collect();
+    let columns = decision_columns(usize::from(inner.width), &cells);
+    table::draw(buf, inner, theme, &columns, &cells, Some(selected - first));
 }
 
 /// The columns of decisions: a reason is cut short rather than left out.

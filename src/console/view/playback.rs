@@ -24,7 +24,7 @@ use crate::console::mouse::{Target, mark};
 use crate::console::playback::{Scrubber, event_tables, keys, time};
 use crate::console::spot::Spot;
 use crate::console::widget::quantity::{bytes, count, exact};
-use crate::console::widget::table::{self, Cell, Column, left, right};
+use crate::console::widget::table::{self, Column, left, right};
 use crate::console::widget::text::{clip, shown};
 use crate::console::widget::timeline::{self, Timeline};
 use crate::console::widget::{below, write, write_right};
@@ -61,18 +61,15 @@ pub fn draw_list(buf: &mut Buffer, area: Rect, app: &App) {
         return say(buf, inner, theme, &none_match(app, List::EventTables, found, 0));
     }
     let selected = app.event_tables_list.index(shown_tables.iter().map(|(table, _)| table.name.as_str()));
-    let rows: Vec<Vec<Cell>> = shown_tables
-        .iter()
-        .map(|(table, layout)| {
-            vec![
-                (app.marked(shown(&table.name), || Spot::Playback(table.name.clone())), Style::new()),
-                (layout.to_string(), theme.dim),
-                (count(table.items as f64), Style::new()),
-                (bytes(table.bytes as f64), theme.dim),
-            ]
-        })
-        .collect();
-    table::draw(buf, inner, theme, &columns, &rows, Some(selected));
+    table::draw_page(buf, inner, theme, &columns, shown_tables.len(), selected, |at| {
+        let (table, layout) = &shown_tables[at];
+        vec![
+            (app.marked(shown(&table.name), || Spot::Playback(table.name.clone())), Style::new()),
+            (layout.to_string(), theme.dim),
+            (count(table.items as f64), Style::new()),
+            (bytes(table.bytes as f64), theme.dim),
+        ]
+    });
 }
 
 /// Draws the scrubber.

@@ -1,5 +1,7 @@
 //! Rows under headers: numbers right, the least important columns gone first when it gets narrow.
 
+use std::ops::Range;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
@@ -126,6 +128,13 @@ fn draw_rows(
     }
 }
 
+/// Which of `count` rows are visible: the selected one is.
+pub fn page(area: Rect, count: usize, selected: usize) -> Range<usize> {
+    let height = usize::from(area.height - u16::from(area.height > 2)).max(1);
+    let first = selected.saturating_sub(height - 1);
+    first..count.min(first + height)
+}
+
 /// Draws a list of `count` rows of which only those that are visible are made, by `row`: a list may be ten thousand long.
 pub fn draw_page(
     buf: &mut Buffer,
@@ -136,9 +145,9 @@ pub fn draw_page(
     selected: usize,
     row: impl FnMut(usize) -> Vec<Cell>,
 ) {
-    let height = usize::from(area.height - u16::from(area.height > 2)).max(1);
-    let first = selected.saturating_sub(height - 1);
-    let rows: Vec<Vec<Cell>> = (first..count.min(first + height)).map(row).collect();
+    let page = page(area, count, selected);
+    let first = page.start;
+    let rows: Vec<Vec<Cell>> = page.map(row).collect();
     draw(buf, area, theme, columns, &rows, Some(selected - first));
 }
 

@@ -5,6 +5,7 @@
 
 Serves an embedded AWS with so many tables and a stream of so many shards, opens the console on it in a terminal of 120x40
 (twice: the second time it knows the tables from before), goes through its screens, and leaves it alone for half a minute.
+Then a put worker reads the whole stream beside it, which the stream's screens show shard by shard, and it is done again.
 Prints one JSON line a measurement.
 """
 import fcntl, json, os, pty, re, select, signal, struct, subprocess, sys, tempfile, termios, time
@@ -139,14 +140,49 @@ def measure(state, endpoint):
     console.press(["1"], 5)
     for screen, keys in [("tables", []), ("streams", ["2"]), ("jobs", ["3"])]:
         console.press(keys, 5)
-        before, bytes_before, began = console.cpu(), console.bytes, time.monotonic()
-        while time.monotonic() - began < IDLE_S:
-            console.read(0.5)
-        took = time.monotonic() - began
-        say(what="idle", screen=screen, cpu_percent=round((console.cpu() - before) / took * 100, 2),
-            bytes_per_second=round((console.bytes - bytes_before) / took))
+        say(what="idle", screen=screen, **alone(console))
     console.quit()
     say(what="frames", **drawn(log))
+    with_a_reader(state, endpoint)
+
+
+def with_a_reader(state, endpoint):
+    """The same of the stream's screens while a job reads all its shards: a sample of each comes every second."""
+    sluice = [SLUICE, "--endpoint-url", endpoint, "--region", "eu-west-1", "--state-dir", state]
+    environment = {**os.environ, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_EC2_METADATA_DISABLED": "true"}
+    worker = subprocess.Popen([*sluice, "work", "-k", "wide"], env=environment,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        log = os.path.join(state, "read.log")
+        console = Console(state, endpoint, log)
+        console.wait_for(b"Tables")  # it opens where it was left
+        console.press(["2"], 5)
+        console.press(["\r"], 5)
+        console.press(["G"], 1)
+        jobs = subprocess.run([*sluice, "--json", "jobs"], env=environment, capture_output=True, check=True, text=True)
+        reader = json.loads(jobs.stdout.splitlines()[0])["job"]
+        # It stands in the row of the last shard once that is read.
+        console.wait_for(reader.encode(), 300)
+        console.press(["g", "g"] + ["j"] * 40 + ["G", "s", "s"] + ["k"] * 20)
+        say(what="shards that are read", **walk(console))
+        say(what="idle", screen="a stream that is read", **alone(console))
+        console.press(["2"], 5)
+        say(what="idle", screen="streams, one of which is read", **alone(console))
+        console.quit()
+        say(what="frames with a reader", **drawn(log))
+    finally:
+        worker.send_signal(signal.SIGINT)
+        worker.wait()
+
+
+def alone(console):
+    """What it costs to be left alone."""
+    before, bytes_before, began = console.cpu(), console.bytes, time.monotonic()
+    while time.monotonic() - began < IDLE_S:
+        console.read(0.5)
+    took = time.monotonic() - began
+    return {"cpu_percent": round((console.cpu() - before) / took * 100, 2),
+            "bytes_per_second": round((console.bytes - bytes_before) / took)}
 
 
 def walk(console):

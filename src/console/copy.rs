@@ -18,6 +18,8 @@ use super::view;
 /// More than this is no clipboard's: terminals drop longer sequences, bytes before base64 (xterm and others take about 100,000
 /// after it).
 const MOST: usize = 74_994;
+/// What is said of bytes that are no text.
+const NO_TEXT: &str = "what is no text can't be copied exactly: write it into a file instead";
 /// How long a clipboard program may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// What GNU screen takes of a sequence at once, bytes.
@@ -136,10 +138,11 @@ pub(super) fn act(app: &mut App, whole: bool) -> Vec<Effect> {
     match text(app, whole) {
         Some(text) if !text.is_empty() => vec![Effect::Copy(text)],
         _ => {
-            let words = match app.screen {
-                Screen::Dead(_) | Screen::Playback if whole => {
-                    "what is no text can't be copied exactly: write it into a file instead"
-                }
+            let has_records = matches!(app.screen, Screen::Dead(_) | Screen::Playback);
+            let is_record = whole && has_records && text(app, false).is_some();
+            let words = match &app.overlay {
+                Some(Overlay::Text(_)) => NO_TEXT,
+                None if is_record => NO_TEXT,
                 _ => "nothing is selected that could be copied",
             };
             app.say(words, true);
@@ -152,7 +155,7 @@ pub(super) fn act(app: &mut App, whole: bool) -> Vec<Effect> {
 fn text(app: &App, whole: bool) -> Option<String> {
     let as_text = |lines: Vec<Line<'_>>| lines.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     match &app.overlay {
-        Some(Overlay::Text(_, lines, _)) => return Some(lines.join("\n")),
+        Some(Overlay::Text(text)) => return text.copied(),
         Some(Overlay::Help(reading)) => return Some(as_text(view::words::help_lines(app, reading))),
         Some(Overlay::Words(words)) => return Some(as_text(view::words::lines(app, words, app.size.0))),
         _ => {}

@@ -3,7 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tui_input::{Input, InputRequest};
 
-use super::app::{App, Overlay, Prompt, Purpose, Screen};
+use super::app::{App, Overlay, Prompt, Purpose, Screen, Text};
 pub(super) use super::asking::ask;
 use super::chord::{Chord, spelt};
 use super::confirm::Token;
@@ -171,9 +171,9 @@ fn on_overlay(app: &mut App, action: Action) -> Vec<Effect> {
             app.overlay = reading.map(|reading| Overlay::Words(Box::new(Words { here, reading })));
         }
         (Some(Overlay::Palette(palette)), action) => return palette::act(app, palette, action),
-        (Some(Overlay::Text(title, lines, at)), action) => {
-            let last = lines.len().saturating_sub(1) as u16;
-            app.overlay = Some(Overlay::Text(title, lines, scrolled(at, action).min(last)));
+        (Some(Overlay::Text(mut text)), action) => {
+            text.scroll(action);
+            app.overlay = Some(Overlay::Text(text));
         }
         (Some(Overlay::Confirm(question)), Action::Yes | Action::Accept) => {
             if question.is_given() {
@@ -196,17 +196,6 @@ fn on_overlay(app: &mut App, action: Action) -> Vec<Effect> {
         (overlay, _) => app.overlay = overlay,
     }
     Vec::new()
-}
-
-fn scrolled(at: u16, action: Action) -> u16 {
-    match action {
-        Action::Up => at.saturating_sub(1),
-        Action::Down => at.saturating_add(1),
-        Action::PageUp => at.saturating_sub(10),
-        Action::PageDown => at.saturating_add(10),
-        Action::First => 0,
-        _ => at,
-    }
 }
 
 /// What was typed is accepted, or told what is wrong with it.
@@ -395,8 +384,7 @@ fn done_on_screen(app: &mut App, action: Action) -> Vec<Effect> {
         Action::Log => {
             if let Screen::Job(id) | Screen::Autoscale(id) = &app.screen {
                 let lines = view::job::log_lines(app, id);
-                let last = (lines.len() as u16).saturating_sub(10);
-                app.overlay = Some(Overlay::Text(format!("log of {id}"), lines, last));
+                app.overlay = Some(Overlay::Text(Text::new(format!("log of {id}"), lines).from_its_end()));
             }
         }
         Action::Zoom | Action::ZoomIn => return app.zoom(action == Action::Zoom),
@@ -411,8 +399,7 @@ fn done_on_screen(app: &mut App, action: Action) -> Vec<Effect> {
             if lines.is_empty() {
                 app.say("nothing stands out in what is known of it", false);
             } else {
-                let last = (lines.len() as u16).saturating_sub(10);
-                app.overlay = Some(Overlay::Text("what stands out".to_owned(), lines, last));
+                app.overlay = Some(Overlay::Text(Text::new("what stands out", lines).from_its_end()));
             }
         }
         Action::PointBack | Action::PointOn => return app.step_cursor(action == Action::PointOn),
@@ -456,7 +443,7 @@ fn open(app: &mut App) -> Vec<Effect> {
         Screen::Table(name) => {
             if let Some(table) = app.table(name) {
                 let text = view::tables::exact_lines(app, table);
-                app.overlay = Some(Overlay::Text(format!("table {}", table.name), text, 0));
+                app.overlay = Some(Overlay::Text(Text::new(format!("table {}", table.name), text)));
             }
         }
         Screen::Streams | Screen::Stream(_) | Screen::Mappings(_) | Screen::Tail(..) => return stream::open(app),
@@ -470,13 +457,14 @@ fn open(app: &mut App) -> Vec<Effect> {
             let decision = app.job(id).and_then(|job| view::autoscale::decisions(app, job).nth(app.decision_at));
             if let Some(decision) = decision {
                 let text = view::autoscale::whole(decision);
-                app.overlay = Some(Overlay::Text("decision".to_owned(), text, 0));
+                app.overlay = Some(Overlay::Text(Text::new("decision", text)));
             }
         }
         Screen::Dead(_) => {
             if let Some(letter) = app.selected_letter() {
                 let title = format!("dead letter {}", letter.number);
-                app.overlay = Some(Overlay::Text(title, view::dead::whole(app.job(&letter.job), letter), 0));
+                let text = Text::new(title, view::dead::whole(app.job(&letter.job), letter));
+                app.overlay = Some(Overlay::Text(text.of_record(letter.letter.payload.clone())));
             }
         }
         _ => {}

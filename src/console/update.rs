@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::app::{App, Described, Minutes, Notice, Overlay, Screen};
+use super::app::{App, Described, Minutes, Notice, Overlay, Screen, Text};
 use super::columns::Letters;
 use super::effect::Effect;
 use super::msg::Msg;
@@ -43,11 +43,8 @@ impl App {
     /// Shows what a dry run would do; several at once one below the other.
     fn would(&mut self, title: &str, lines: Vec<String>) {
         match &mut self.overlay {
-            Some(Overlay::Text(known, before, _)) if known == title => {
-                before.push(String::new());
-                before.extend(lines);
-            }
-            overlay => *overlay = Some(Overlay::Text(title.to_owned(), lines, 0)),
+            Some(Overlay::Text(known)) if known.title == title => known.add(lines),
+            overlay => *overlay = Some(Overlay::Text(Text::new(title, lines))),
         }
     }
 
@@ -102,6 +99,9 @@ fn keep(all: &mut HashMap<String, Minutes>, name: &str, points: Vec<(i64, f64)>,
 pub fn update(app: &mut App, msg: Msg) -> Vec<Effect> {
     let was_done = app.done;
     let mut effects = taken(app, msg);
+    if let Some(Overlay::Text(text)) = &mut app.overlay {
+        text.lay_out(app.size);
+    }
     if app.done && !was_done {
         effects.extend(app.due_memory(true));
     }

@@ -1,6 +1,7 @@
 //! The console's state. No I/O, no clock; time comes in messages.
 
 mod screen;
+mod text;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -38,6 +39,7 @@ use crate::cloud::{CloudError, Context, Mode};
 use crate::jobs::journal::{Bump, Decision, Job};
 use crate::jobs::{Audited, JobId};
 pub use screen::{Overlay, Prompt, Purpose, Screen};
+pub use text::Text;
 
 /// Words that come and go above the footer.
 #[derive(Clone, Debug, PartialEq, Eq)]

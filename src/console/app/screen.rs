@@ -2,6 +2,7 @@
 
 use tui_input::Input;
 
+use super::Text;
 use crate::capacity::Resource;
 use crate::console::confirm::Confirm;
 use crate::console::context::Picker;
@@ -55,8 +56,8 @@ pub enum Overlay {
     Words(Box<Words>),
     /// A line, and what it could mean.
     Palette(Box<Palette>),
-    /// Something to read: title, lines, scrolled by that many lines.
-    Text(String, Vec<String>, u16),
+    /// Something to read.
+    Text(Text),
     /// A question.
     Confirm(Box<Confirm>),
     /// A line that is typed.

@@ -140,7 +140,7 @@ impl Row for LetterRow<'_> {
         match field {
             "number" => Value::Number(dead.number as f64),
             "where" => Value::Text(view::dead::place(&dead.letter).into()),
-            "state" => Value::text(view::dead::state(dead)),
+            "state" => Value::text(dead.state()),
             "reason" => Value::text(dead.tried.as_ref().unwrap_or(&dead.letter.reason)),
             "record" => {
                 let searched = self.searched();

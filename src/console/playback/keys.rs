@@ -5,11 +5,11 @@ use tui_input::Input;
 
 use super::form::ReplayForm;
 use super::{SPEEDS, Scrubber, ZOOMS, time};
-use crate::console::app::{App, Overlay, Prompt, Purpose, Screen};
+use crate::console::app::{App, Overlay, Prompt, Purpose, Screen, Text};
 use crate::console::effect::Effect;
 use crate::console::keymap::Action;
 use crate::console::view::playback::detail_lines;
-use crate::console::widget::text::shown;
+use crate::console::widget::text::{indented, shown};
 use crate::event::moment;
 
 /// An action on the scrubber.
@@ -70,8 +70,8 @@ pub(in crate::console) fn act(app: &mut App, action: Action) -> Vec<Effect> {
                     format!("bytes          {}", event.payload.len()),
                     String::new(),
                 ];
-                lines.extend(detail_lines(&event.payload));
-                app.overlay = Some(Overlay::Text("event".to_owned(), lines, 0));
+                lines.extend(detail_lines(&event.payload).iter().map(|line| indented(line)));
+                app.overlay = Some(Overlay::Text(Text::new("event", lines).of_record(event.payload.clone())));
             }
             return Vec::new();
         }

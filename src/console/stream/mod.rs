@@ -7,7 +7,7 @@ mod tail;
 
 use std::collections::{HashMap, HashSet};
 
-use super::app::{App, Overlay, Screen};
+use super::app::{App, Overlay, Screen, Text};
 use super::columns::{List, ShardRow, arrange};
 use super::effect::{Effect, Request};
 use super::keymap::Action;
@@ -408,18 +408,19 @@ pub(super) fn open(app: &mut App) -> Vec<Effect> {
             return name.map_or_else(Vec::new, |name| app.go(Screen::Stream(name)));
         }
         Screen::Stream(name) => {
-            app.selected_shard().map(|shard| (shown(&shard.id), view::stream::exact_lines(app, name, shard)))
+            app.selected_shard().map(|shard| Text::new(shown(&shard.id), view::stream::exact_lines(app, name, shard)))
         }
         Screen::Mappings(_) => app
             .selected_mapping()
-            .map(|mapping| (shown(mapping.function()), view::stream_mappings::exact_lines(app, mapping))),
+            .map(|mapping| Text::new(shown(mapping.function()), view::stream_mappings::exact_lines(app, mapping))),
         Screen::Tail(..) => {
-            app.at_stream.tail.selected().map(|line| ("record".to_owned(), view::stream_tail::exact_lines(line)))
+            let line = app.at_stream.tail.selected();
+            line.map(|line| Text::new("record", view::stream_tail::exact_lines(line)))
         }
         _ => None,
     };
-    if let Some((title, lines)) = text {
-        app.overlay = Some(Overlay::Text(title, lines, 0));
+    if let Some(text) = text {
+        app.overlay = Some(Overlay::Text(text));
     }
     Vec::new()
 }

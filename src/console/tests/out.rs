@@ -229,6 +229,40 @@ async fn over_a_text_it_is_the_text_that_is_copied() {
 }
 
 #[tokio::test]
+async fn over_a_whole_record_it_is_the_record_that_is_copied() {
+    let mut tester = Tester::watching(r7f3a(), Mode::Normal, (120, 40));
+    tester.press("d").await;
+    tester.send(two_letters());
+    tester.press("down enter").await;
+    tester.sees("as it came").await;
+    tester.press("y").await;
+    assert_eq!(copies(&tester), ["[]"]);
+    tester.press("esc up enter y").await;
+    assert_eq!(copies(&tester), [""; 0]);
+    tester.sees("can't be copied exactly").await;
+}
+
+#[tokio::test]
+async fn a_record_of_a_mebibyte_is_opened_read_to_its_end_and_broken_anew_for_another_screen() {
+    let mut tester = Tester::watching(r7f3a(), Mode::Normal, (80, 24));
+    tester.press("d").await;
+    let Msg::Letters(id, mut letters, total) = two_letters() else { panic!() };
+    letters[0].letter.payload = format!("{}the end of it", "x".repeat(1 << 20)).into();
+    tester.send(Msg::Letters(id, letters, total));
+    tester.press("enter").await;
+    tester.sees("bytes     1,048,589").await;
+    tester.misses("the end of it").await;
+    tester.press("G").await;
+    tester.sees("the end of it").await;
+    tester.runtime.terminal_mut().backend_mut().resize(40, 12);
+    tester.keys.unbounded_send(Ok(Event::Resize(40, 12))).unwrap();
+    tester.press("home").await;
+    tester.sees("reason    not base64: invalid byte 33").await;
+    tester.press("G").await;
+    tester.sees("the end of it").await;
+}
+
+#[tokio::test]
 async fn a_question_is_answered_and_not_copied_over() {
     let mut tester = Tester::watching(r7f3a(), Mode::Normal, (120, 40));
     tester.press("+ y").await;

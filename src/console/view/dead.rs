@@ -17,7 +17,7 @@ use crate::console::app::App;
 use crate::console::columns::List;
 use crate::console::widget::quantity::{date, exact};
 use crate::console::widget::table::{self, Cell, Column, left, right};
-use crate::console::widget::text::{shown, shown_bytes};
+use crate::console::widget::text::{indented, shown, shown_bytes};
 use crate::flow::Letter;
 use crate::item::legible::set_out;
 use crate::jobs::JobId;
@@ -111,17 +111,11 @@ pub fn whole(job: Option<&Job>, dead: &DeadLetter) -> Vec<String> {
         if dead.draft.is_some() || content.item != letter.payload {
             lines.push(String::new());
             lines.push(if dead.draft.is_some() { "as it was edited:" } else { "its item:" }.to_owned());
-            lines.extend(set_out(&content.item).lines().map(indented));
+            lines.extend(set_out(&content.item).lines().map(|line| indented(&shown(line))));
         }
     }
     lines.push(String::new());
     lines.push("as it came:".to_owned());
     lines.push(shown_bytes(&letter.payload));
     lines
-}
-
-/// A line as it stands, its indent kept where lines are wrapped at spaces.
-fn indented(line: &str) -> String {
-    let text = line.trim_start_matches(' ');
-    format!("{}{}", "\u{a0}".repeat(line.len() - text.len()), shown(text))
 }

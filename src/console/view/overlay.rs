@@ -19,16 +19,10 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, overlay: &Overlay) -> Optio
         Overlay::Help(reading) => words::draw_help(buf, area, app, reading),
         Overlay::Words(all) => words::draw(buf, area, app, all),
         Overlay::Palette(line) => Some(palette::draw(buf, area, app, line)),
-        Overlay::Text(title, lines, at) => {
-            let wide = lines.iter().map(|line| Span::raw(line).width()).max().unwrap_or(0) as u16 + 6;
-            let width = wide.clamp(40, area.width.saturating_sub(4).max(40));
-            let wrapped: Vec<String> = lines
-                .iter()
-                .flat_map(|line| wrap(line, usize::from(width.min(area.width)).saturating_sub(4)))
-                .collect();
-            let inner = over(buf, area, &app.theme, title, width, wrapped.len() as u16 + 2);
-            let last = wrapped.len().saturating_sub(usize::from(inner.height));
-            for (row, line) in wrapped.iter().skip(usize::from(*at).min(last)).enumerate() {
+        Overlay::Text(text) => {
+            let (width, height) = text.size();
+            let inner = over(buf, area, &app.theme, &text.title, width, height);
+            for (row, line) in text.in_sight(inner.height).enumerate() {
                 write(buf, inner, row as u16, &Line::raw(line));
             }
             None
@@ -75,12 +69,13 @@ fn draw_question(buf: &mut Buffer, area: Rect, app: &App, question: &Confirm) ->
             ]));
         }
     }
-    let inner = over(buf, area, theme, &shown(&question.title), width, lines.len() as u16 + 2);
+    let height = u16::try_from(lines.len() + 2).unwrap_or(u16::MAX);
+    let inner = over(buf, area, theme, &shown(&question.title), width, height);
     // Where not everything fits, the answer does.
-    let hidden = (lines.len() as u16).saturating_sub(inner.height);
-    for (row, line) in lines.iter().skip(usize::from(hidden)).enumerate() {
+    let hidden = lines.len().saturating_sub(usize::from(inner.height));
+    for (row, line) in lines.iter().skip(hidden).enumerate() {
         write(buf, inner, row as u16, line);
     }
-    let row = (lines.len() as u16 - hidden).saturating_sub(1);
+    let row = ((lines.len() - hidden) as u16).saturating_sub(1);
     cursor_column.map(|x| (inner.x + x as u16, below(inner, row).y))
 }

@@ -20,7 +20,7 @@ use crate::console::keymap::{Action, Scope};
 use crate::console::stream::{TAIL, TailLine, TailState};
 use crate::console::widget::quantity::{clock, exact};
 use crate::console::widget::table::{self, Cell, Column, left, right};
-use crate::console::widget::text::shown;
+use crate::console::widget::text::{indented, shown};
 use crate::console::widget::{below, write};
 
 const COLUMNS: [Column; 6] = [
@@ -143,12 +143,7 @@ pub fn exact_lines(line: &TailLine) -> Vec<String> {
         format!("size      {} bytes", exact(line.bytes as u64)),
         String::new(),
     ];
-    // Lines are broken at spaces: those that indent are none to break at.
-    let indented = |text: &String| {
-        let inner = text.trim_start_matches(' ');
-        format!("{}{}", "\u{a0}".repeat(text.len() - inner.len()), shown(inner))
-    };
-    lines.extend(line.pretty.iter().map(indented));
+    lines.extend(line.pretty.iter().map(|text| indented(&shown(text))));
     lines
 }
 

@@ -1,7 +1,9 @@
 //! Text on screen, measured in columns.
 
+use std::ops::Range;
+
 use ratatui::text::{Line, Span};
-use unicode_width::UnicodeWidthStr as _;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 pub use crate::item::legible::{shown, shown_bytes};
 
@@ -41,14 +43,13 @@ pub fn clip(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }
-    let mut out = String::new();
+    let (mut out, mut taken) = (String::new(), 0);
     for c in text.chars() {
-        out.push(c);
-        // Measured whole: a character can change the width of the one before it.
-        if out.width() + 1 > width {
-            out.pop();
+        taken += columns(c);
+        if taken + 1 > width {
             break;
         }
+        out.push(c);
     }
     if width > 0 {
         out.push('…');
@@ -58,37 +59,72 @@ pub fn clip(text: &str, width: usize) -> String {
 
 /// `text` broken at spaces into lines of at most `width` columns; longer words are cut.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    rows(text, width).into_iter().map(|row| text[row].to_owned()).collect()
+}
+
+/// Which parts of `text` stand in a row each when it is broken as [`wrap`] does: in one walk, whatever its words are.
+pub fn rows(text: &str, width: usize) -> Vec<Range<usize>> {
     let width = width.max(1);
-    let mut lines = vec![String::new()];
+    let mut rows = Vec::new();
+    // The last row, and the columns that it takes.
+    let (mut row, mut taken) = (0..0, 0);
+    let mut at = 0;
     for word in text.split(' ') {
-        let mut word = word;
-        loop {
-            let line = lines.last_mut().expect("begun with one line, and only pushed to");
-            let gap = usize::from(!line.is_empty());
-            if line.width() + gap + word.width() <= width {
-                if gap == 1 {
-                    line.push(' ');
-                }
-                line.push_str(word);
-                break;
+        let gap = usize::from(!row.is_empty());
+        let wide: usize = word.chars().map(columns).sum();
+        if taken + gap + wide > width && gap == 1 {
+            rows.push(std::mem::take(&mut row));
+            taken = 0;
+        }
+        if row.is_empty() {
+            row = at..at;
+        } else {
+            taken += 1;
+        }
+        for (offset, c) in word.char_indices() {
+            // At least one character a row, or it would never end.
+            if taken + columns(c) > width && !row.is_empty() {
+                rows.push(std::mem::replace(&mut row, at + offset..at + offset));
+                taken = 0;
             }
-            if !line.is_empty() {
-                lines.push(String::new());
-                continue;
-            }
-            let fits = |(at, c): &(usize, char)| word[..at + c.len_utf8()].width() <= width;
-            // At least one character a line, or it would never end.
-            let cut = word.char_indices().take_while(fits).last().or(word.char_indices().next());
-            let cut = cut.map_or(word.len(), |(at, c)| at + c.len_utf8());
-            line.push_str(&word[..cut]);
-            word = &word[cut..];
-            if word.is_empty() {
-                break;
-            }
-            lines.push(String::new());
+            row.end = at + offset + c.len_utf8();
+            taken += columns(c);
+        }
+        if word.is_empty() {
+            row.end = at;
+        }
+        at += word.len() + 1;
+    }
+    rows.push(row);
+    rows
+}
+
+/// The columns that `text` takes, or `most` where it takes more: the rest is not looked at.
+pub fn width_up_to(text: &str, most: usize) -> usize {
+    let mut wide = 0;
+    for c in text.chars() {
+        wide += columns(c);
+        if wide >= most {
+            return most;
         }
     }
-    lines
+    wide
+}
+
+/// The columns that a character takes at most, whatever stands beside it.
+fn columns(c: char) -> usize {
+    match c {
+        c if c.is_ascii() => 1,
+        // They make the one before them wider.
+        '\u{fe01}' | '\u{fe0f}' => 1,
+        c => c.width().unwrap_or(1),
+    }
+}
+
+/// A line as it stands, its indent kept where lines are broken at spaces.
+pub fn indented(line: &str) -> String {
+    let text = line.trim_start_matches(' ');
+    format!("{}{text}", "\u{a0}".repeat(line.len() - text.len()))
 }
 
 #[cfg(test)]
@@ -103,6 +139,10 @@ mod tests {
         assert_eq!(clip("日本語", 5), "日本…");
         assert_eq!(clip("abc", 3), "abc");
         assert_eq!(clip("abc", 0), "");
+        assert_eq!(clip("\u{2764}\u{fe0f}\u{2764}\u{fe0f}", 3), "\u{2764}\u{fe0f}…");
+        // Accents without end are walked once.
+        let accents = format!("a{}bc", "\u{301}".repeat(1 << 19));
+        assert_eq!(clip(&accents, 2).chars().count(), (1 << 19) + 2);
     }
 
     #[test]
@@ -114,6 +154,25 @@ mod tests {
         assert_eq!(clip_line(line.clone(), 0).to_string(), "");
         assert_eq!((width_of_words(&line), width_of_words(&Line::raw("   "))), (22, 0));
         assert_eq!(width_of_words(&Line::from(vec![Span::raw("a b "), Span::raw("  ")])), 3);
+    }
+
+    #[test]
+    fn text_is_broken_at_spaces_and_words_that_are_too_long_anywhere() {
+        assert_eq!(wrap("a table of restore", 8), ["a table", "of", "restore"]);
+        assert_eq!(wrap("to abcdefghij k", 4), ["to", "abcd", "efgh", "ij k"]);
+        assert_eq!(wrap("  a  b", 9), ["a  b"]);
+        assert_eq!(wrap("", 9), [""]);
+        assert_eq!(wrap("日本語", 1), ["日", "本", "語"]);
+        assert_eq!(wrap("日本語 a", 5), ["日本", "語 a"]);
+    }
+
+    #[test]
+    fn a_word_of_a_mebibyte_is_walked_once() {
+        let word = "x".repeat(1 << 20);
+        let lines = wrap(&word, 76);
+        assert_eq!(lines.len(), (1_usize << 20).div_ceil(76));
+        assert_eq!(lines.concat(), word);
+        assert_eq!((width_up_to(&word, 80), width_up_to("日本", 80)), (80, 4));
     }
 
     proptest! {

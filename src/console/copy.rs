@@ -138,7 +138,7 @@ pub(super) fn act(app: &mut App, whole: bool) -> Vec<Effect> {
     match text(app, whole) {
         Some(text) if !text.is_empty() => vec![Effect::Copy(text)],
         _ => {
-            let has_records = matches!(app.screen, Screen::Dead(_) | Screen::Playback);
+            let has_records = matches!(app.screen, Screen::Dead(_) | Screen::Playback | Screen::Tail(..));
             let is_record = whole && has_records && text(app, false).is_some();
             let words = match &app.overlay {
                 Some(Overlay::Text(_)) => NO_TEXT,
@@ -189,7 +189,7 @@ fn text(app: &App, whole: bool) -> Option<String> {
         }
         Screen::Tail(..) => {
             let line = app.at_stream.tail.selected()?;
-            Some(if whole { line.pretty.join("\n") } else { line.partition_key.clone() })
+            if whole { String::from_utf8(line.data.to_vec()).ok() } else { Some(line.partition_key.clone()) }
         }
         Screen::Jobs | Screen::Job(_) => {
             let id = app.selected_job()?;

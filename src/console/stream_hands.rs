@@ -139,13 +139,14 @@ async fn follow(cloud: &Cloud, request: Request, question: &TailQuestion, stop: 
     drop(to.send(news(TailNews::Ended(why, tail.positions()))).await);
 }
 
-fn line(seen: &Seen) -> TailLine {
+/// A record as the screen has it.
+pub(super) fn line(seen: &Seen) -> TailLine {
     TailLine {
         shard: seen.shard.clone(),
         sequence: seen.sequence.0.clone(),
         arrived_us: seen.arrived_us,
-        partition_key: seen.partition_key.chars().take(SHOWN.0).collect(),
-        bytes: seen.bytes,
+        partition_key: seen.partition_key.clone(),
+        data: seen.data.clone(),
         kind: seen.what.kind(),
         line: seen.what.line(SHOWN.0),
         pretty: seen.what.pretty(SHOWN.1),

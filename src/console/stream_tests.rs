@@ -1,7 +1,11 @@
 //! The screens of streams in the real loop, on a stream that was split and merged.
 
+use bytes::Bytes;
+use serde_json::json;
+
 use super::app::Screen;
 use super::effect::{Effect, Request};
+use super::export::{Content, Export};
 use super::fixture::{self, NOW_MS};
 use super::msg::Msg;
 use super::stream::{StreamEffect, StreamMsg, TailLine, TailNews, TailQuestion};
@@ -10,7 +14,8 @@ use crate::cloud::inventory::{Shard, Stream};
 use crate::cloud::mappings::Mapping;
 use crate::cloud::streams::StreamMinutes;
 use crate::cloud::{Class, CloudError, Mode};
-use crate::flow::StartAt;
+use crate::flow::tail::{Seen, What};
+use crate::flow::{SequenceNumber, StartAt};
 use crate::jobs::JobId;
 use crate::jobs::journal::{Sample, ShardSample};
 
@@ -90,7 +95,8 @@ fn line(n: u64) -> TailLine {
         sequence: n.to_string(),
         arrived_us: NOW_MS * 1000 + n as i64,
         partition_key: format!("key-{n}"),
-        bytes: 120,
+        data: format!("{:<120}", format!("{{\"TableName\":\"historical\",\"Item\":{{\"id\":{{\"N\":\"{n}\"}}}}}}"))
+            .into(),
         kind: "put",
         line: format!("historical  id={n}\x1b[2J"),
         pretty: vec![format!("put into historical: id={n}"), "{".into(), "  \"id\": \"\x1b[31m\"".into(), "}".into()],
@@ -260,13 +266,73 @@ async fn a_tail_that_is_left_is_stopped_and_its_memory_is_bounded() {
     assert_eq!(tester.runtime.app.at_stream.tail.lines.len(), 1_000);
     tester.sees("2,000 not shown any more").await;
     let fat = TailLine { pretty: vec!["x".repeat(3 * 1024 * 1024)], ..line(1) };
-    tester.send(Msg::Stream(StreamMsg::Tail(request, TailNews::Records(vec![fat; 5], 0))));
-    tester.look().await;
-    assert!(tester.runtime.app.at_stream.tail.lines.len() <= 2);
+    let whole = TailLine { data: vec![b'x'; 3 * 1024 * 1024].into(), ..line(1) };
+    for heavy in [fat, whole] {
+        tester.send(Msg::Stream(StreamMsg::Tail(request, TailNews::Records(vec![heavy; 5], 0))));
+        tester.look().await;
+        assert!(tester.runtime.app.at_stream.tail.lines.len() <= 2);
+    }
     tester.did();
     tester.press("esc").await;
     assert!(tester.did().contains(&Effect::Stream(StreamEffect::StopTail)));
     tester.sees("stream restore").await;
+}
+
+/// A record as a tail hands it to the console.
+fn seen(data: Bytes) -> TailLine {
+    super::stream_hands::line(&Seen {
+        shard: "shardId-000000000003".into(),
+        sequence: SequenceNumber("7".into()),
+        sub: None,
+        arrived_us: NOW_MS * 1000,
+        partition_key: "k".repeat(256),
+        what: What::of(&data, |_| None),
+        data,
+    })
+}
+
+#[tokio::test]
+async fn a_record_of_a_tail_leaves_the_console_as_it_came_however_it_is_shown() {
+    let (mut tester, request) = tailing((120, 40)).await;
+    let text = format!(r#"{{"TableName":"t","Item":{{"id":{{"S":"{}"}},"n":{{"N":"1.10"}}}}}}"#, "x".repeat(20_000));
+    let data = Bytes::from(text.clone());
+    let kept = seen(data.clone());
+    assert_eq!((kept.data.as_ptr(), kept.partition_key.len()), (data.as_ptr(), 256), "the record is not copied");
+    tester.send(Msg::Stream(StreamMsg::Tail(request, TailNews::Records(vec![kept], 0))));
+    let copied = |tester: &Tester| {
+        let did = tester.did().into_iter();
+        did.filter_map(|effect| if let Effect::Copy(text) = effect { Some(text) } else { None }).collect::<Vec<_>>()
+    };
+    tester.press("y Y").await;
+    assert_eq!(copied(&tester), ["k".repeat(256), text.clone()]);
+    // Over the record, too, where it is set out and cut.
+    tester.press("enter").await;
+    tester.sees("bytes more").await;
+    tester.press("y").await;
+    assert_eq!(copied(&tester), std::slice::from_ref(&text));
+
+    let bytes = seen(Bytes::from_static(b"\x00\xff"));
+    tester.send(Msg::Stream(StreamMsg::Tail(request, TailNews::Records(vec![bytes], 0))));
+    for keys in ["esc Y", "enter Y"] {
+        tester.runtime.app.notice = None;
+        tester.press(keys).await;
+        assert_eq!(copied(&tester), [""; 0]);
+        tester.sees("can't be copied exactly").await;
+    }
+
+    tester.press("esc E enter").await;
+    let written = tester.did().into_iter().find_map(|effect| match effect {
+        Effect::Export(Export { content: Content::Sheet(sheet), .. }) => Some(sheet.rows),
+        _ => None,
+    });
+    let written: Vec<_> = written.expect("a file is written").into_iter().map(|row| row[3..].to_vec()).collect();
+    assert_eq!(
+        written,
+        [
+            [json!("k".repeat(256)), json!(text.len()), json!("put"), json!(text)],
+            [json!("k".repeat(256)), json!(2), json!("bytes"), json!("base64:AP8=")],
+        ]
+    );
 }
 
 #[tokio::test]

@@ -84,7 +84,7 @@ fn show(seen: &Seen, session: &Session) -> Result<(), Report> {
         short(&seen.shard),
         seen.sequence,
         print::shown(&seen.partition_key),
-        seen.bytes,
+        seen.data.len(),
         seen.what.kind(),
         print::shown(&seen.what.line(400)),
     ))

@@ -283,9 +283,9 @@ fn records(app: &App) -> Vec<Vec<Value>> {
             json!(line.shard),
             json!(line.sequence),
             json!(line.partition_key),
-            json!(line.bytes),
+            json!(line.data.len()),
             json!(line.kind),
-            json!(line.pretty.join("\n")),
+            text_or_base64(&line.data),
         ]
     };
     app.at_stream.tail.lines.iter().map(row).collect()

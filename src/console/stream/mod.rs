@@ -415,7 +415,7 @@ pub(super) fn open(app: &mut App) -> Vec<Effect> {
             .map(|mapping| Text::new(shown(mapping.function()), view::stream_mappings::exact_lines(app, mapping))),
         Screen::Tail(..) => {
             let line = app.at_stream.tail.selected();
-            line.map(|line| Text::new("record", view::stream_tail::exact_lines(line)))
+            line.map(|line| Text::new("record", view::stream_tail::exact_lines(line)).of_record(line.data.clone()))
         }
         _ => None,
     };

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
+
 use super::StreamEffect;
 use crate::console::app::{App, Screen};
 use crate::console::effect::{Effect, Request};
@@ -37,7 +39,7 @@ pub enum TailNews {
     Ended(String, Positions),
 }
 
-/// A record of a tail, decoded and cut to what a person reads. Nothing of it is escaped yet.
+/// A record of a tail: itself, and decoded and cut to what a person reads. Nothing of it is escaped yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TailLine {
     /// Its shard.
@@ -48,8 +50,8 @@ pub struct TailLine {
     pub arrived_us: i64,
     /// Its partition key.
     pub partition_key: String,
-    /// Its size, bytes.
-    pub bytes: usize,
+    /// Its bytes.
+    pub data: Bytes,
     /// What it is, in one word.
     pub kind: &'static str,
     /// One line of it.
@@ -60,7 +62,8 @@ pub struct TailLine {
 
 impl TailLine {
     fn weight(&self) -> usize {
-        self.line.len() + self.partition_key.len() + self.pretty.iter().map(|line| line.len() + 24).sum::<usize>()
+        let own = self.data.len() + self.line.len() + self.partition_key.len();
+        own + self.pretty.iter().map(|line| line.len() + 24).sum::<usize>()
     }
 }
 

@@ -78,7 +78,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, name: &str, shard: Option<&
         && let Some(line) = tail.selected()
     {
         let title =
-            format!(" {} of shard {}, {} bytes ", line.kind, shown(short(&line.shard)), exact(line.bytes as u64));
+            format!(" {} of shard {}, {} bytes ", line.kind, shown(short(&line.shard)), exact(line.data.len() as u64));
         let inner = boxed(buf, below(area, list.height), theme, Line::raw(title), Line::default());
         for (i, text) in line.pretty.iter().take(usize::from(inner.height)).enumerate() {
             write(buf, inner, i as u16, &Line::raw(format!(" {}", shown(text))));
@@ -124,7 +124,7 @@ fn cells(app: &App, line: &TailLine) -> Vec<Cell> {
         (moment(line.arrived_us), plain),
         (shown(short(&line.shard)), plain),
         (shown(&line.partition_key), plain),
-        (exact(line.bytes as u64), plain),
+        (exact(line.data.len() as u64), plain),
         (line.kind.to_owned(), if odd { app.theme.dim } else { plain }),
         (shown(&line.line), plain),
     ]
@@ -140,7 +140,7 @@ pub fn exact_lines(line: &TailLine) -> Vec<String> {
         format!("shard     {}", shown(&line.shard)),
         format!("sequence  {}", shown(&line.sequence)),
         format!("key       {}", shown(&line.partition_key)),
-        format!("size      {} bytes", exact(line.bytes as u64)),
+        format!("size      {} bytes", exact(line.data.len() as u64)),
         String::new(),
     ];
     lines.extend(line.pretty.iter().map(|text| indented(&shown(text))));

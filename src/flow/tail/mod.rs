@@ -190,7 +190,7 @@ impl Tail {
                 sub: None,
                 arrived_us,
                 partition_key: record.partition_key.unwrap_or_default(),
-                bytes: data.len(),
+                data: data.clone(),
                 what: What::Other(data.clone()),
             };
             seen.extend(self.decoded(whole, data).await);
@@ -214,7 +214,7 @@ impl Tail {
                 self.know(request.table()).await;
             }
             let what = What::of(&data, |table| self.schemas.get(table).cloned().flatten());
-            seen.push(Seen { sub, partition_key, bytes: data.len(), what, ..whole.clone() });
+            seen.push(Seen { sub, partition_key, data, what, ..whole.clone() });
         }
         seen
     }

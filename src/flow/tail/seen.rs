@@ -52,8 +52,8 @@ pub struct Seen {
     pub arrived_us: i64,
     /// Its partition key.
     pub partition_key: String,
-    /// Its size, bytes.
-    pub bytes: usize,
+    /// It, whole.
+    pub data: Bytes,
     /// What it is.
     pub what: What,
 }
@@ -150,7 +150,7 @@ impl Seen {
         let mut line = json!({
             "time": jiff::Timestamp::from_microsecond(self.arrived_us).map(|t| t.to_string()).unwrap_or_default(),
             "shard": self.shard, "sequence": self.sequence.0, "sub": self.sub, "partition_key": self.partition_key,
-            "bytes": self.bytes, "what": self.what.kind(),
+            "bytes": self.data.len(), "what": self.what.kind(),
         });
         let mut put = |name: &str, value: Value| line[name] = value;
         match &self.what {
@@ -276,7 +276,7 @@ mod tests {
             sub: None,
             arrived_us: 1_520_175_584_030_400,
             partition_key: "k".into(),
-            bytes: data.len(),
+            data: data.clone(),
             what: What::of(&data, schema),
         };
         let line = seen.to_json();

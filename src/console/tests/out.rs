@@ -263,6 +263,38 @@ async fn a_record_of_a_mebibyte_is_opened_read_to_its_end_and_broken_anew_for_an
 }
 
 #[tokio::test]
+async fn what_is_typed_and_what_is_wrong_with_it_are_in_sight_on_a_small_screen() {
+    for size in [(80, 24), (40, 12)] {
+        let mut tester = Tester::watching(Screen::Jobs, Mode::Normal, size);
+        tester
+            .press("E ctrl-u /home/op/exports/of/the/night/of/the/great/move/to/the/new/account/jobs.xls enter")
+            .await;
+        let screen = tester.look().await;
+        let lines: Vec<&str> = screen.lines().collect();
+        let cursor = tester.runtime.terminal().backend().cursor_position();
+        let line = lines[usize::from(cursor.y)];
+        assert!(
+            line.starts_with(" file: …") && line.ends_with("/account/jobs.xls"),
+            "{line:?} of
+{screen}"
+        );
+        assert_eq!(usize::from(cursor.x), line.chars().count());
+        // All that is wrong with it, above.
+        let wrong = lines[usize::from(cursor.y) - if size.0 == 80 { 1 } else { 2 }..usize::from(cursor.y)].concat();
+        assert_eq!(wrong.trim_start(), "it ends in .csv, .json, .svg, .txt, or for a job's report in .html or .md");
+        tester.press("home").await;
+        let screen = tester.look().await;
+        let line = screen.lines().nth(usize::from(cursor.y)).unwrap();
+        assert!(
+            line.starts_with(" file: /home/op/exports") && line.ends_with('…'),
+            "{line:?} of
+{screen}"
+        );
+        assert_eq!(tester.runtime.terminal().backend().cursor_position().x, 7);
+    }
+}
+
+#[tokio::test]
 async fn a_question_is_answered_and_not_copied_over() {
     let mut tester = Tester::watching(r7f3a(), Mode::Normal, (120, 40));
     tester.press("+ y").await;

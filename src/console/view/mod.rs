@@ -27,6 +27,7 @@ mod leases;
 mod overlay;
 mod palette;
 pub mod playback;
+mod prompt;
 mod replay;
 mod replica;
 mod replica_form;
@@ -46,7 +47,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Widget as _};
 
-use super::app::{App, Overlay, Purpose, Screen};
+use super::app::{App, Overlay, Screen};
 use super::columns::List;
 use super::keymap::{Action, Scope};
 use super::mouse::{Target, mark};
@@ -101,12 +102,13 @@ fn paint(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
     top += draw_trouble(buf, below(area, top), app);
     let footer = footer_lines(app, area.width);
     let hints = hint_lines(app, area.width);
-    let bottom = footer.len() as u16 + hints.len().max(1) as u16;
+    let wrong = prompt::wrong(app, area.width, area.height);
+    let bottom = (footer.len() + hints.len().max(1 + wrong.len())) as u16;
     let body = below(area, top);
     let body = Rect { height: body.height.saturating_sub(bottom), ..body };
     let mut cursor = draw_screen(buf, body, app);
     let hint = Rect { y: area.bottom() - bottom, height: bottom, ..area };
-    cursor = draw_prompt(buf, hint, app).or(cursor);
+    cursor = prompt::draw(buf, hint, app, &wrong).or(cursor);
     for (i, line) in hints.iter().enumerate() {
         write(buf, hint, i as u16, line);
     }
@@ -145,9 +147,10 @@ fn paint_small(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
     let mut bottom = 0;
     let mut cursor = None;
     if area.height >= 4 {
-        bottom = 1;
-        let last = Rect { y: area.bottom() - 1, height: 1, ..area };
-        cursor = draw_prompt(buf, last, app);
+        let wrong = prompt::wrong(app, area.width, area.height - 3);
+        bottom = 1 + wrong.len() as u16;
+        let last = Rect { y: area.bottom() - bottom, height: bottom, ..area };
+        cursor = prompt::draw(buf, last, app, &wrong);
         if let Some(line) = hint_lines(app, u16::MAX).first() {
             write(buf, last, 0, line);
         }
@@ -238,35 +241,6 @@ fn remedy(app: &App, error: &CloudError) -> Vec<String> {
 fn capital(text: &str) -> String {
     let mut characters = text.chars();
     characters.next().map_or(String::new(), |first| first.to_uppercase().chain(characters).collect())
-}
-
-/// The line that is typed into, where the hint would be; returns where the cursor stands.
-fn draw_prompt(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
-    let Some(Overlay::Prompt(prompt)) = &app.overlay else { return None };
-    let label = match &prompt.purpose {
-        Purpose::Filter => " filter: ".to_owned(),
-        Purpose::Moment => " go to (a time, a date, now, or how long ago; UTC): ".to_owned(),
-        Purpose::EventFilter => " only events with: ".to_owned(),
-        Purpose::Rate(id) => format!(" items per second for {id}, nothing for no cap: "),
-        Purpose::Export if area.width < 80 => " file: ".to_owned(),
-        Purpose::Export => " file (.csv .json .svg .txt, of a job .html .md): ".to_owned(),
-        Purpose::Retention(stream) => format!(" hours that records of {} stay: ", shown(stream)),
-        Purpose::Capacity(resource) => format!(" {} of {}: ", resource.unit(), shown(&resource.to_string())),
-    };
-    let mut spans = vec![Span::styled(label.clone(), app.theme.accent), Span::raw(shown(prompt.input.value()))];
-    if prompt.purpose == Purpose::Filter
-        && prompt.input.value().is_empty()
-        && let Some(list) = List::of(&app.screen)
-    {
-        let columns: Vec<&str> = list.fields().iter().map(|field| field.name).collect();
-        let words = format!("  words, !not, column>value, of {}", columns.join(" "));
-        spans.push(Span::styled(words, app.theme.dim));
-    }
-    if let Some(error) = &prompt.error {
-        spans.push(Span::styled(format!("   {error}"), app.theme.bad));
-    }
-    write(buf, area, 0, &Line::from(spans));
-    Some((area.x + (label.len() + prompt.input.visual_cursor()) as u16, area.y))
 }
 
 /// What was just done or refused, else what is wrong, in at most two lines.
@@ -368,7 +342,7 @@ fn back_key(app: &App) -> String {
 fn say(buf: &mut Buffer, area: Rect, theme: &Theme, words: &str) {
     let lines = wrap(words, usize::from(area.width).saturating_sub(4));
     let top = area.height.saturating_sub(lines.len() as u16) / 3;
-    for (i, line) in lines.iter().enumerate() {
+    for (i, line) in lines.iter().take(usize::from(area.height)).enumerate() {
         write(buf, area, top + i as u16, &Line::styled(format!("  {line}"), theme.strong));
     }
 }

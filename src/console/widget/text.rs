@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use ratatui::text::{Line, Span};
+use tui_input::Input;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 pub use crate::item::legible::{shown, shown_bytes};
@@ -127,6 +128,29 @@ pub fn indented(line: &str) -> String {
     format!("{}{text}", "\u{a0}".repeat(line.len() - text.len()))
 }
 
+/// What of a typed line is in sight in `room` columns, and in which of them its cursor stands: escaped, and scrolled so far that
+/// the cursor is in sight, with `…` where something is left out before it.
+pub fn typed(input: &Input, room: usize) -> (String, usize) {
+    let before: String = input.value().chars().take(input.cursor()).collect();
+    let after = &input.value()[before.len()..];
+    let before = shown(&before);
+    let wide: usize = before.chars().map(columns).sum();
+    // The cursor has a column of its own, and where the line goes on behind it the mark of that another.
+    let needed = wide + 1 + usize::from(!after.is_empty());
+    if needed <= room {
+        return (format!("{before}{}", shown(after)), wide);
+    }
+    let (mut gone, mut rest) = (0, before.as_str());
+    // One more for the mark.
+    while gone < needed + 1 - room
+        && let Some(c) = rest.chars().next()
+    {
+        gone += columns(c);
+        rest = &rest[c.len_utf8()..];
+    }
+    (format!("…{rest}{}", shown(after)), 1 + wide - gone)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -175,7 +199,24 @@ mod tests {
         assert_eq!((width_up_to(&word, 80), width_up_to("日本", 80)), (80, 4));
     }
 
+    #[test]
+    fn what_is_typed_is_in_sight_where_its_cursor_stands() {
+        let at = |text: &str, cursor, room| typed(&Input::new(text.to_owned()).with_cursor(cursor), room);
+        assert_eq!(at("table.csv", 9, 10), ("table.csv".to_owned(), 9));
+        assert_eq!(at("/home/op/table.csv", 18, 10), ("…able.csv".to_owned(), 9));
+        assert_eq!(at("/home/op/table.csv", 0, 10), ("/home/op/table.csv".to_owned(), 0));
+        assert_eq!(at("/home/op/table.csv", 12, 10), ("…/op/table.csv".to_owned(), 8));
+        assert_eq!(at("日本語日本語", 6, 6), ("…本語".to_owned(), 5));
+        assert_eq!(at("a\u{200b}b", 2, 20), ("a\\u{200b}b".to_owned(), 9));
+    }
+
     proptest! {
+        #[test]
+        fn a_typed_line_has_its_cursor_within_its_room(text in ".{0,40}", cursor in 0_usize..40, room in 4_usize..30) {
+            let (seen, at) = typed(&Input::new(text.clone()).with_cursor(cursor), room);
+            prop_assert!(at < room, "{seen:?} {at}");
+        }
+
         #[test]
         fn clipped_and_wrapped_text_fits(text in ".*", width in 2_usize..40) {
             prop_assert!(clip(&text, width).width() <= width);

@@ -34,6 +34,8 @@ pub enum Between {
     Tmux,
     /// GNU screen.
     Screen,
+    /// GNU screen or tmux: across ssh only `TERM` is left of them, which both call `screen`.
+    ScreenOrTmux,
 }
 
 impl Between {
@@ -42,8 +44,10 @@ impl Between {
         let term = variable("TERM").unwrap_or_default().to_string_lossy().into_owned();
         if variable("TMUX").is_some() {
             Self::Tmux
-        } else if variable("STY").is_some() || term.starts_with("screen") {
+        } else if variable("STY").is_some() {
             Self::Screen
+        } else if term.starts_with("screen") {
+            Self::ScreenOrTmux
         } else {
             Self::Nothing
         }
@@ -61,13 +65,17 @@ pub fn osc52(text: &str, between: Between) -> Option<Vec<u8>> {
         Between::Nothing => plain,
         // tmux takes it itself with `set-clipboard on`, and passes it through with `allow-passthrough on`: whichever is set.
         Between::Tmux => format!("{plain}\x1bPtmux;{}\x1b\\", plain.replace('\x1b', "\x1b\x1b")),
-        // screen passes a sequence through in parts, which the terminal sees as one.
-        Between::Screen => {
-            let parts = plain.as_bytes().chunks(SCREEN_CHUNK).map(|part| String::from_utf8_lossy(part).into_owned());
-            parts.map(|part| ["\x1bP", &part, "\x1b\\"].concat()).collect()
-        }
+        Between::Screen => in_parts(&plain),
+        // Each of them drops what is meant for the other.
+        Between::ScreenOrTmux => format!("{plain}{}", in_parts(&plain)),
     };
     Some(bytes.into_bytes())
+}
+
+/// screen passes a sequence through in parts, which the terminal sees as one.
+fn in_parts(plain: &str) -> String {
+    let parts = plain.as_bytes().chunks(SCREEN_CHUNK).map(|part| String::from_utf8_lossy(part).into_owned());
+    parts.map(|part| ["\x1bP", &part, "\x1b\\"].concat()).collect()
 }
 
 /// The programs that may hand a text to this machine's clipboard, as the environment tells, with their arguments.
@@ -300,6 +308,13 @@ mod tests {
     }
 
     #[test]
+    fn where_only_term_says_screen_it_goes_plain_and_in_parts() {
+        let text = "x".repeat(1000);
+        let of = |between| String::from_utf8(osc52(&text, between).unwrap()).unwrap();
+        assert_eq!(of(Between::ScreenOrTmux), of(Between::Nothing) + &of(Between::Screen));
+    }
+
+    #[test]
     fn what_is_too_long_is_refused_rather_than_cut() {
         assert!(osc52(&"x".repeat(MOST), Between::Nothing).is_some());
         assert_eq!(osc52(&"x".repeat(MOST + 1), Between::Nothing), None);
@@ -319,6 +334,8 @@ mod tests {
         assert_eq!(of(&[("TERM", "xterm")]), Between::Nothing);
         assert_eq!(of(&[("TERM", "screen-256color"), ("TMUX", "/tmp/t,1,0")]), Between::Tmux);
         assert_eq!(of(&[("TERM", "screen"), ("STY", "1.pts")]), Between::Screen);
+        // As ssh passes it on: from within tmux as well as from within screen.
+        assert_eq!(of(&[("TERM", "screen-256color")]), Between::ScreenOrTmux);
     }
 
     #[test]

@@ -246,9 +246,7 @@ where
             match effect {
                 Effect::Suspend => {
                     self.terminal.backend_mut().suspend()?;
-                    self.has_mouse = false;
-                    self.terminal.clear().map_err(io::Error::other)?;
-                    self.app.dirty = true;
+                    self.is_back()?;
                 }
                 Effect::Edit(draft) => self.edit(draft)?,
                 Effect::Copy(text) => {
@@ -299,11 +297,19 @@ where
 
     fn back_from_editor(&mut self) -> io::Result<()> {
         self.terminal.backend_mut().come_back()?;
-        self.has_mouse = false;
-        self.terminal.clear().map_err(io::Error::other)?;
         self.input.go_on();
-        self.app.dirty = true;
-        Ok(())
+        self.is_back()
+    }
+
+    /// The terminal is ours again: all of it is drawn, at the size that it has by now. Who stands behind another program is not
+    /// told that it changed.
+    fn is_back(&mut self) -> io::Result<()> {
+        self.has_mouse = false;
+        let size = self.terminal.size().map_err(io::Error::other)?;
+        self.app.size = (size.width, size.height);
+        // Not `clear`, which asks the terminal where its cursor is, and fails where no answer comes in time.
+        self.terminal.resize(size.into()).map_err(io::Error::other)?;
+        self.on_msg(Msg::Resized)
     }
 }
 

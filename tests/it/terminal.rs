@@ -261,6 +261,35 @@ fn a_term_signal_leaves_the_terminal_as_it_was() {
 }
 
 #[test]
+fn ctrl_z_gives_the_terminal_to_the_shell_and_fg_draws_again_at_the_size_that_it_has_by_then() {
+    // What stty says is what the shell was given: this one changes nothing of it by itself.
+    let script = format!(
+        r#"set -m
+        "{}" demo --records 20000
+        echo "the shell has" $(stty -a | grep -Eo -- '-?(icanon|isig)')
+        read line
+        fg >/dev/null
+        echo "it ended with $?""#,
+        env!("CARGO_BIN_EXE_sluice")
+    );
+    let mut terminal = Terminal::program(Path::new("sh"), &["-c", &script], &[], 40, 120);
+    terminal.wait_for_console();
+    terminal.wait_for("written");
+    terminal.press("\x1a");
+    terminal.wait_for("the shell has isig icanon");
+    assert!(terminal.is_restored(), "{}", terminal.text());
+    // The shell is told of it, the stopped console is not.
+    terminal.resize(24, 80);
+    terminal.press("\n");
+    terminal.wait_for_console();
+    until("it is drawn at the size that the terminal has by now", || terminal.has_corner_at(79).then_some(()));
+    terminal.wait_for("written");
+    terminal.press("q");
+    terminal.wait_for("it ended with 0");
+    until("the terminal is as it was", || terminal.is_restored().then_some(()));
+}
+
+#[test]
 fn a_panic_in_the_console_leaves_the_terminal_as_it_was_and_can_be_read() {
     // `cargo test` builds the examples beside the binary.
     let program = Path::new(env!("CARGO_BIN_EXE_sluice")).with_file_name("examples").join("panic_in_console");

@@ -379,6 +379,19 @@ async fn after_a_storm_of_sizes_the_screen_is_whole_in_the_last_one() {
     assert_eq!(tester.runtime.app.size, (120, 40));
 }
 
+#[tokio::test]
+async fn after_a_stop_it_is_drawn_at_the_size_that_the_terminal_has_by_then() {
+    let mut tester = Tester::watching(r7f3a(), Mode::Normal, (120, 40));
+    tester.press("l").await;
+    // The shell is told of it, the stopped process is not.
+    tester.runtime.terminal_mut().backend_mut().resize(80, 24);
+    tester.press("ctrl-z").await;
+    assert_eq!(tester.runtime.app.size, (80, 24));
+    let mut other = Tester::watching(r7f3a(), Mode::Normal, (80, 24));
+    other.press("l").await;
+    assert_eq!(tester.look().await, other.look().await);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]

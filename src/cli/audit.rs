@@ -86,7 +86,8 @@ fn show(args: &AuditArgs, session: &Session) -> Result<(), Report> {
                 "number": line.number, "time": time(line.at_ms), "who": line.who, "job": line.job,
                 "context": line.context, "service": line.change.service, "operation": line.change.operation,
                 "target": line.change.target, "request": line.change.request, "before": line.change.before,
-                "aws": line.change.as_aws_command(), "can_undo": opposite.is_ok(), "why_not": opposite.err(),
+                "aws": line.change.as_aws_command_in(&line.context),
+                "can_undo": opposite.is_ok(), "why_not": opposite.err(),
                 "undoes": line.change.undoes, "undone_by": line.undone_by,
             }))?;
             continue;
@@ -134,26 +135,7 @@ fn undo_cell(line: &AuditLine, can: bool) -> String {
 
 /// The `aws` command, in the place where the change was made.
 fn command(line: &AuditLine) -> String {
-    if line.change.request.is_empty() && line.change.service != "sluice" {
-        return format!(
-            "# {} {} {}: in bulk, not kept",
-            line.change.service, line.change.operation, line.change.target
-        );
-    }
-    let mut command = line.change.as_aws_command();
-    if command.starts_with("aws ") {
-        let options = [
-            ("--profile", &line.context.profile),
-            ("--region", &line.context.region),
-            ("--endpoint-url", &line.context.endpoint_url),
-        ];
-        for (option, value) in options {
-            if let Some(value) = value {
-                command = format!("{command} {option} '{}'", value.replace('\'', r"'\''"));
-            }
-        }
-    }
-    print::shown(&command)
+    print::shown(&line.change.as_aws_command_in(&line.context))
 }
 
 /// A context in few words.

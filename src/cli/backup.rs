@@ -15,7 +15,7 @@ use crate::backup::write::Destination;
 use crate::backup::{Format, Location};
 use crate::cloud::guard::Change;
 use crate::cloud::inventory::Table;
-use crate::cloud::{Mode, inventory};
+use crate::cloud::{Context, Mode, inventory};
 use crate::jobs::audit::Unsent;
 use crate::jobs::backup::{default_segments, read_budget};
 use crate::jobs::{BackupSpec, JobId, Kind, Spec, start_detached};
@@ -129,7 +129,7 @@ pub async fn run(args: BackupArgs, session: &Session) -> Result<Exit, Report> {
         spec.to = to.location.to_string();
     }
     if session.mode() == Mode::DryRun {
-        return would_send(&spec, &to, &table);
+        return would_send(&spec, &to, &table, &cloud.place());
     }
     if session.mode() == Mode::ReadOnly && matches!(to.location, Location::S3 { .. }) {
         return Err(Report::failed(
@@ -149,7 +149,7 @@ pub async fn run(args: BackupArgs, session: &Session) -> Result<Exit, Report> {
 }
 
 /// Prints the requests that a backup begins with. It reads none: a scan costs what it costs in a dry run too.
-fn would_send(spec: &BackupSpec, to: &Destination, table: &Table) -> Result<Exit, Report> {
+fn would_send(spec: &BackupSpec, to: &Destination, table: &Table, place: &Context) -> Result<Exit, Report> {
     let segments = spec.segments.unwrap_or_else(|| default_segments(table.bytes));
     for segment in 0..segments {
         let request = json!({
@@ -162,7 +162,7 @@ fn would_send(spec: &BackupSpec, to: &Destination, table: &Table) -> Result<Exit
         let request = request.to_string();
         let (service, operation) = ("dynamodb".to_owned(), "Scan".to_owned());
         let change = Change { service, operation, target: spec.table.clone(), request, ..Change::default() };
-        print::line(&Unsent::of(&change))?;
+        print::line(&Unsent::of(&change, place))?;
     }
     if let Location::S3 { bucket, key } = &to.location {
         let (operation, target) = match &to.export {
@@ -170,7 +170,7 @@ fn would_send(spec: &BackupSpec, to: &Destination, table: &Table) -> Result<Exit
             None => ("CreateMultipartUpload", format!("{bucket}/{key}")),
         };
         let change = Change { service: "s3".to_owned(), operation: operation.to_owned(), target, ..Change::default() };
-        print::line(&Unsent::of(&change))?;
+        print::line(&Unsent::of(&change, place))?;
     }
     let budget = read_budget(table, spec.read_budget).map_or("no cap".to_owned(), |rcu| format!("{rcu:.0} RCU/s"));
     eprintln!("dry run: about {} items would go to {} at {budget}", print::grouped(table.items), to.location);

@@ -136,7 +136,7 @@ pub fn may_tell(
             Ok(None)
         }
         Mode::DryRun => {
-            print::line(&Unsent::of(&change))?;
+            print::line(&Unsent::of(&change, &job.context))?;
             Ok(Some(Exit::Done))
         }
         Mode::ReadOnly => Err(Report::failed(

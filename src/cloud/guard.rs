@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::future::Future;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,6 +17,8 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 
 use super::budget::{self, Budget};
+use super::change::is_bulk;
+pub use super::change::{Change, knowing, undoing};
 
 /// What the guard does with a change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,99 +41,6 @@ pub enum Refused {
     /// Dry run.
     #[error("dry run: printed, not sent")]
     DryRun,
-}
-
-/// One change, as the audit keeps it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Change {
-    /// `dynamodb`, `kinesis`, `s3`, `cloudwatch`, `bigquery`.
-    pub service: String,
-    /// The operation, such as `UpdateTable`.
-    pub operation: String,
-    /// The table, stream or `bucket/key`.
-    pub target: String,
-    /// The request's body, empty for S3 data. Never holds credentials: those are in headers.
-    pub request: String,
-    /// The region that it was signed for; `None` where the service has none.
-    pub region: Option<String>,
-    /// What was there before, as the fields of the request that would set it again; where the sender knew.
-    pub before: Option<String>,
-    /// The line of the audit whose opposite it is.
-    pub undoes: Option<i64>,
-}
-
-tokio::task_local! {
-    static BEFORE: String;
-    static UNDOES: i64;
-}
-
-/// Sends a change with what was there before, so that the audit knows what its opposite is.
-pub async fn knowing<T>(before: serde_json::Value, send: impl Future<Output = T>) -> T {
-    BEFORE.scope(before.to_string(), send).await
-}
-
-/// Does what undoes line `number` of the audit.
-pub async fn undoing<T>(number: i64, work: impl Future<Output = T>) -> T {
-    UNDOES.scope(number, work).await
-}
-
-impl Change {
-    /// Something that a job was told by a person: no request to AWS, but a change all the same. `operation` is the command's
-    /// name, `said` what follows the job's.
-    pub fn of_job(operation: &str, job: &str, said: &str) -> Self {
-        Self {
-            service: "sluice".to_owned(),
-            operation: operation.to_owned(),
-            target: job.to_owned(),
-            request: said.to_owned(),
-            ..Self::default()
-        }
-    }
-
-    /// The `aws` command that equals this request.
-    pub fn as_aws_command(&self) -> String {
-        let quoted = self.request.replace('\'', r"'\''");
-        match self.service.as_str() {
-            "s3" => format!(
-                "aws s3api {} --bucket {} --key {}",
-                kebab(&self.operation),
-                self.target.split('/').next().unwrap_or_default(),
-                self.target.split_once('/').map(|(_, key)| key).unwrap_or_default()
-            ),
-            "lambda" => {
-                let uuid = format!("--uuid {}", self.target);
-                format!("aws lambda {} {uuid} --cli-input-json '{quoted}'", kebab(&self.operation))
-            }
-            "sluice" => format!("sluice {} {} {}", self.operation, self.target, self.request).trim_end().to_owned(),
-            "bigquery" => as_curl_command(&self.operation, &self.target, &quoted),
-            service => format!("aws {service} {} --cli-input-json '{quoted}'", kebab(&self.operation)),
-        }
-    }
-}
-
-/// The call of BigQuery's REST API that equals a request; rows that go over gRPC have none.
-fn as_curl_command(operation: &str, target: &str, quoted: &str) -> String {
-    let (verb, path) = match operation {
-        "AppendRows" => return format!("(gRPC) BigQueryWrite/AppendRows {target} '{quoted}'"),
-        "PatchTable" => ("PATCH", target.to_owned()),
-        "InsertAll" => ("POST", format!("{target}/insertAll")),
-        _ => ("POST", target.to_owned()),
-    };
-    format!(
-        "curl -X {verb} -H \"Authorization: Bearer $(gcloud auth print-access-token)\" -H 'Content-Type: application/json' \
-         'https://bigquery.googleapis.com/bigquery/v2/{path}' -d '{quoted}'"
-    )
-}
-
-fn kebab(operation: &str) -> String {
-    let mut out = String::new();
-    for (i, c) in operation.chars().enumerate() {
-        if c.is_ascii_uppercase() && i > 0 {
-            out.push('-');
-        }
-        out.push(c.to_ascii_lowercase());
-    }
-    out
 }
 
 /// Who is told of changes. `jobs` writes them to the journal, `cli` prints dry runs.
@@ -216,24 +124,8 @@ impl Guard {
     }
 
     fn pass(&self, service: &str, operation: &str, region: Option<&Region>, request: &Request) -> Result<(), Refused> {
-        let change = |whole: bool| {
-            let body = request.body().bytes().unwrap_or_default();
-            let s3 = service == "s3";
-            Change {
-                service: service.to_owned(),
-                operation: operation.to_owned(),
-                target: match service {
-                    "s3" => path_of(request.uri()),
-                    // A REST service: what is changed is named by the path, not by the body.
-                    "lambda" => path_of(request.uri()).rsplit('/').next().unwrap_or_default().to_owned(),
-                    _ => target_of(body),
-                },
-                request: if whole && !s3 { String::from_utf8_lossy(body).into_owned() } else { String::new() },
-                region: region.map(ToString::to_string),
-                before: BEFORE.try_with(Clone::clone).ok().filter(|_| whole),
-                undoes: UNDOES.try_with(|number| *number).ok(),
-            }
-        };
+        let region = region.map(ToString::to_string);
+        let change = |whole| Change::of(service, operation, region.clone(), request, whole);
         self.judge(operation, change)
     }
 
@@ -289,22 +181,6 @@ fn only_reads(service: &str, operation: &str) -> bool {
     service.eq_ignore_ascii_case("sts") || READS.iter().any(|prefix| operation.starts_with(prefix))
 }
 
-fn is_bulk(operation: &str) -> bool {
-    matches!(
-        operation,
-        "BatchWriteItem"
-            | "PutItem"
-            | "DeleteItem"
-            | "UpdateItem"
-            | "PutRecords"
-            | "PutRecord"
-            | "UploadPart"
-            | "PutMetricData"
-            | "AppendRows"
-            | "InsertAll"
-    )
-}
-
 struct Gate(Arc<Guard>);
 
 impl fmt::Debug for Gate {
@@ -338,66 +214,9 @@ impl Intercept for Gate {
     }
 }
 
-/// `bucket/key` of a path-style S3 request.
-fn path_of(uri: &str) -> String {
-    let path = uri.split('?').next().unwrap_or_default();
-    let path = path.split_once("://").map_or(path, |(_, rest)| rest.split_once('/').map_or("", |(_, path)| path));
-    path.trim_start_matches('/').to_owned()
-}
-
-/// The table or stream that a JSON body names first.
-fn target_of(body: &[u8]) -> String {
-    let head = String::from_utf8_lossy(&body[..body.len().min(512)]).into_owned();
-    for field in
-        ["\"TableName\":\"", "\"StreamName\":\"", "\"StreamARN\":\"", "\"RequestItems\":{\"", "\"ResourceArn\":\""]
-    {
-        if let Some(at) = head.find(field) {
-            return head[at + field.len()..].chars().take_while(|c| *c != '"').collect();
-        }
-    }
-    String::new()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_change_is_written_as_the_aws_command_that_equals_it() {
-        let change = Change {
-            service: "dynamodb".into(),
-            operation: "UpdateTable".into(),
-            target: "t".into(),
-            request: r#"{"TableName":"t's"}"#.into(),
-            ..Change::default()
-        };
-        assert_eq!(change.as_aws_command(), r#"aws dynamodb update-table --cli-input-json '{"TableName":"t'\''s"}'"#);
-    }
-
-    #[test]
-    fn what_a_job_is_told_is_written_as_the_command_that_tells_it() {
-        assert_eq!(Change::of_job("pause", "r-7f3a", "").as_aws_command(), "sluice pause r-7f3a");
-        assert_eq!(Change::of_job("rate", "r-7f3a", "250").as_aws_command(), "sluice rate r-7f3a 250");
-    }
-
-    #[test]
-    fn a_change_of_a_mapping_is_named_by_its_path() {
-        let change = Change {
-            service: "lambda".into(),
-            operation: "UpdateEventSourceMapping".into(),
-            target: path_of("https://lambda.eu-west-1.amazonaws.com/2015-03-31/event-source-mappings/u-1")
-                .rsplit('/')
-                .next()
-                .unwrap()
-                .into(),
-            request: r#"{"Enabled":false}"#.into(),
-            ..Change::default()
-        };
-        assert_eq!(
-            change.as_aws_command(),
-            r#"aws lambda update-event-source-mapping --uuid u-1 --cli-input-json '{"Enabled":false}'"#
-        );
-    }
 
     #[test]
     fn a_change_of_a_service_that_is_no_aws_meets_the_same_gate() {
@@ -449,11 +268,5 @@ mod tests {
         assert!(!only_reads("lambda", "UpdateEventSourceMapping"));
         assert!(!only_reads("dynamodb", "BatchWriteItem"));
         assert!(!only_reads("dynamodb", "SomethingNew"));
-    }
-
-    #[test]
-    fn the_target_is_the_table_or_stream_named_in_the_body() {
-        assert_eq!(target_of(br#"{"RequestItems":{"quotes":[{"#), "quotes");
-        assert_eq!(target_of(br#"{"Records":[],"StreamName":"restore"}"#), "restore");
     }
 }

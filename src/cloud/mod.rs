@@ -3,6 +3,7 @@
 
 pub mod budget;
 pub mod cache;
+mod change;
 pub mod context;
 pub mod error;
 pub mod guard;

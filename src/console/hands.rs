@@ -129,9 +129,11 @@ impl Hands {
             Mode::DryRun => {
                 let mut shown = vec![format!("{words}: nothing was done")];
                 shown.extend(lines);
-                if !change.target.is_empty() {
-                    shown.extend([String::new(), "The same as:".to_owned(), change.as_aws_command()]);
-                }
+                let command = change.as_aws_command();
+                let comment = command.starts_with('#');
+                shown.push(String::new());
+                shown.extend((!comment).then(|| "The same as:".to_owned()));
+                shown.push(command);
                 Msg::WouldDo("dry run: this would have been done".to_owned(), shown)
             }
             Mode::ReadOnly => Msg::Refused(format!("read-only: refused to {words}")),
@@ -490,7 +492,7 @@ impl Witness for ScreenWitness {
 
     fn would_send(&self, change: &Change) {
         // Full only when the console is far behind, which a person pressing keys can't make it.
-        drop(self.to.try_send(Msg::WouldSend(change.clone())));
+        drop(self.to.try_send(Msg::WouldSend(change.clone(), self.context.clone())));
     }
 }
 

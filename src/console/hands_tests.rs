@@ -124,7 +124,7 @@ impl World {
             (Effect::SetRate(id(), Some(250.0)), "sluice rate r-"),
             (Effect::Resume(id()), "sluice resume r-"),
             (Effect::Drop(id(), 1), "sluice dead drop r-"),
-            (Effect::Start { spec: Box::new(spec), parent: None, at: None }, "start verify"),
+            (Effect::Start { spec: Box::new(spec), parent: None, at: None }, "# sluice start verify"),
         ]
     }
 }
@@ -149,7 +149,12 @@ async fn a_dry_run_shows_the_request_of_every_change_and_its_command_and_sends_n
         hands.perform(effect.clone());
         let shown = loop {
             match answers.recv().await.map(inner) {
-                Some(Msg::WouldSend(change)) => break format!("{} {}", change.request, change.as_aws_command()),
+                Some(Msg::WouldSend(change, context)) => {
+                    let command = change.as_aws_command_in(&context);
+                    let place = format!(" --region 'eu-west-1' --endpoint-url '{}'", world.local.endpoint());
+                    assert!(command.ends_with(&place), "{command}");
+                    break format!("{} {command}", change.request);
+                }
                 Some(Msg::WouldDo(title, lines)) => break format!("{title} {}", lines.join("\n")),
                 Some(Msg::Refused(words) | Msg::Done(words)) => panic!("{effect:?}: {words}"),
                 Some(_) => {}

@@ -10,13 +10,13 @@ use super::places::Connected;
 use super::playback::Answer;
 use super::stream::StreamMsg;
 use super::theme::Background;
-use crate::cloud::CloudError;
 use crate::cloud::budget::Asked;
 use crate::cloud::guard::Change;
 use crate::cloud::inventory::{Shard, Stream, Table};
 use crate::cloud::metrics::Point;
 use crate::cloud::profiles::Profile;
 use crate::cloud::streams::StreamMinutes;
+use crate::cloud::{CloudError, Context};
 use crate::jobs::journal::{Bump, DeadLetter, Decision, Job, Note, Sample};
 use crate::jobs::plan::Facts;
 use crate::jobs::{Audited, JobId};
@@ -120,8 +120,8 @@ pub enum Msg {
     FileExists(Box<Export>),
     /// Something asked for was not done, in words.
     Refused(String),
-    /// Dry run: this would have been sent.
-    WouldSend(Change),
+    /// Dry run: this would have been sent, and where.
+    WouldSend(Change, Context),
     /// Dry run: this would have been done: its title, and what it is in lines.
     WouldDo(String, Vec<String>),
     /// The process is told to end.

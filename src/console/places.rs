@@ -461,7 +461,7 @@ pub(super) fn from(app: &mut App, id: PlaceId, msg: Msg) -> Vec<Effect> {
         Msg::Draft(_) => {
             app.say(format!("{title}: the letter was not opened, since the console went on from there"), true);
         }
-        shown @ (Msg::WouldSend(_) | Msg::WouldDo(..)) => return update(app, shown),
+        shown @ (Msg::WouldSend(..) | Msg::WouldDo(..)) => return update(app, shown),
         msg => return app.in_place(at, |app| update(app, msg)),
     }
     Vec::new()

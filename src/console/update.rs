@@ -293,14 +293,14 @@ fn taken(app: &mut App, msg: Msg) -> Vec<Effect> {
         Msg::FileExists(export) => super::export::ask_replace(app, *export),
         Msg::Refused(words) => app.say(words, true),
         Msg::Playback(request, answer) => return super::playback::answered(app, request, answer),
-        Msg::WouldSend(change) => {
+        Msg::WouldSend(change, context) => {
             let lines = vec![
                 format!("{} {} on {}", change.service, change.operation, shown(&change.target)),
                 String::new(),
                 shown(&change.request),
                 String::new(),
                 "The same as:".to_owned(),
-                shown(&change.as_aws_command()),
+                shown(&change.as_aws_command_in(&context)),
             ];
             app.would("dry run: this would have been sent", lines);
         }

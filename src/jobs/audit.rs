@@ -40,14 +40,14 @@ pub struct Unsent<'a> {
 }
 
 impl Unsent<'_> {
-    /// The line that is printed of `change`: JSON, with the `aws` command that equals it.
-    pub fn of(change: &Change) -> String {
+    /// The line that is printed of `change`: JSON, with the `aws` command that equals it in `context`.
+    pub fn of(change: &Change, context: &Context) -> String {
         super::journal::to_json(&Unsent {
             would_send: &change.operation,
             service: &change.service,
             target: &change.target,
             request: serde_json::from_str(&change.request).ok(),
-            aws: change.as_aws_command(),
+            aws: change.as_aws_command_in(context),
         })
     }
 }
@@ -62,6 +62,6 @@ impl Witness for Audit {
     }
 
     fn would_send(&self, change: &Change) {
-        println!("{}", Unsent::of(change));
+        println!("{}", Unsent::of(change, &self.context));
     }
 }

@@ -1,6 +1,7 @@
 //! What an operator does: dead letters, capacity, controls and forms, each through its question.
 
 use super::*;
+use crate::cloud::Context;
 
 #[tokio::test]
 async fn a_dead_letter_is_edited_by_another_program_while_the_console_goes_on_and_then_checked() {
@@ -139,15 +140,18 @@ async fn read_only_refuses_with_a_sentence() {
 async fn a_dry_run_shows_what_would_be_sent() {
     let mut tester = Tester::watching(r7f3a(), Mode::DryRun, (120, 40));
     tester.sees("DRY RUN").await;
-    tester.send(Msg::WouldSend(Change {
+    let change = Change {
         service: "dynamodb".into(),
         operation: "UpdateTable".into(),
         target: "historical".into(),
         request: r#"{"TableName":"historical"}"#.into(),
+        region: Some("eu-west-1".into()),
         ..Change::default()
-    }));
+    };
+    tester.send(Msg::WouldSend(change, Context { profile: Some("prod".into()), ..Context::default() }));
     tester.sees("dry run: this would have been sent").await;
     tester.sees("aws dynamodb update-table --cli-input-json").await;
+    tester.sees("--profile 'prod' --region 'eu-west-1'").await;
     tester.press("esc").await;
     tester.misses("this would have been sent").await;
 }

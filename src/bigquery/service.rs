@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::Method;
+use bytes::Bytes;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value as Json, json};
 
 use super::access::{Access, Identity};
 use super::column::Columns;
 use super::name::TableId;
-use crate::cloud::guard::{Change, Mode, Refused};
+use crate::cloud::guard::{Change, Mode, Outcome, Refused};
 use crate::cloud::{Class, CloudError, Guard};
 
 /// How long a connection may take, and a whole request.
@@ -137,7 +138,8 @@ impl Service {
     }
 
     /// Asks the guard about `operation`, which sends `request`, to be shown in a dry run.
-    pub fn may(&self, operation: &str, target: &str, request: &dyn Fn() -> String) -> Result<(), CloudError> {
+    /// Returns what the guard is to be told under of what came of it.
+    pub fn may(&self, operation: &str, target: &str, request: &dyn Fn() -> String) -> Result<Option<i64>, CloudError> {
         let change = |whole: bool| Change {
             service: "bigquery".to_owned(),
             operation: operation.to_owned(),
@@ -163,20 +165,27 @@ impl Service {
         body: Option<&Json>,
         headers: &[(&str, &str)],
     ) -> Result<Json, CloudError> {
-        self.may(operation, path, &|| body.map(ToString::to_string).unwrap_or_default())?;
+        let number = self.may(operation, path, &|| body.map(ToString::to_string).unwrap_or_default())?;
         let action = format!("{} of BigQuery {}", in_words(operation), self.table);
         let insert = if operation == "InsertAll" { "/insertAll" } else { "" };
         let url = format!("{}/bigquery/v2/{path}{insert}", self.endpoint);
-        let mut request = self.http.request(method, &url).headers(self.identity.headers(&self.endpoint).await?);
+        let identity = self.identity.headers(&self.endpoint).await;
+        let identity = identity
+            .inspect_err(|error| self.guard.settled(number, &Outcome::Refused(format!("not sent: {error}"))))?;
+        let mut request = self.http.request(method, &url).headers(identity);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         if let Some(body) = body {
             request = request.json(body);
         }
-        let reply = request.send().await.map_err(|error| unreached(&action, &self.endpoint, &error))?;
-        let status = reply.status();
-        let bytes = reply.bytes().await.map_err(|error| unreached(&action, &self.endpoint, &error))?;
+        let reply = async {
+            let reply = request.send().await?;
+            Ok((reply.status(), reply.bytes().await?))
+        };
+        let reply = reply.await.map_err(|error| unreached(&action, &self.endpoint, &error));
+        self.guard.settled(number, &outcome(reply.as_ref()));
+        let (status, bytes) = reply?;
         if status.is_success() {
             return serde_json::from_slice(&bytes).map_err(|error| {
                 CloudError::new(Class::Transient, format!("could not {action}: the reply is no JSON ({error})"), "")
@@ -184,6 +193,19 @@ impl Service {
         }
         Err(refused(&action, status.as_u16(), &bytes))
     }
+}
+
+/// What a reply says became of a change.
+fn outcome(reply: Result<&(StatusCode, Bytes), &CloudError>) -> Outcome {
+    let (status, bytes) = match reply {
+        Ok((status, _)) if status.is_success() => return Outcome::Done,
+        Ok(answered) => answered,
+        Err(error) => return Outcome::Unknown(error.to_string()),
+    };
+    let body: Json = serde_json::from_slice(bytes).unwrap_or_default();
+    let words = body["error"]["message"].as_str().unwrap_or_default();
+    let told = format!("{}: {words}", status.as_u16());
+    if status.is_client_error() { Outcome::Refused(told) } else { Outcome::Unknown(told) }
 }
 
 /// How the description of a table begins that we made, for rows that are kept.

@@ -327,8 +327,9 @@ impl Clock for Leaping {
 struct Told(Mutex<Vec<(bool, guard::Change)>>);
 
 impl Witness for Told {
-    fn sending(&self, change: &guard::Change) {
+    fn sending(&self, change: &guard::Change) -> Option<i64> {
         self.0.lock().unwrap().push((true, change.clone()));
+        None
     }
     fn would_send(&self, change: &guard::Change) {
         self.0.lock().unwrap().push((false, change.clone()));

@@ -11,6 +11,7 @@ use super::print::{self, Columns, Side, time};
 use super::report::{Exit, Report};
 use super::session::Session;
 use super::watch::WatchArgs;
+use crate::cloud::guard::Outcome;
 use crate::cloud::{Context, Mode};
 use crate::jobs::JobId;
 use crate::jobs::journal::{AuditFilter, AuditLine, now_ms};
@@ -76,6 +77,7 @@ fn show(args: &AuditArgs, session: &Session) -> Result<(), Report> {
         ("WHERE", Side::Left),
         ("CHANGE", Side::Left),
         ("TARGET", Side::Left),
+        ("OUTCOME", Side::Left),
         ("UNDO", Side::Left),
         ("REQUEST", Side::Left),
     ]);
@@ -87,13 +89,17 @@ fn show(args: &AuditArgs, session: &Session) -> Result<(), Report> {
                 "context": line.context, "service": line.change.service, "operation": line.change.operation,
                 "target": line.change.target, "request": line.change.request, "before": line.change.before,
                 "aws": line.change.as_aws_command_in(&line.context),
+                "outcome": line.outcome.as_ref().map(Outcome::name),
+                "outcome_words": line.outcome.as_ref().and_then(Outcome::words),
                 "can_undo": opposite.is_ok(), "why_not": opposite.err(),
                 "undoes": line.change.undoes, "undone_by": line.undone_by,
             }))?;
             continue;
         }
         if args.commands {
-            print::line(&format!("# {} {}  {}  {}", line.number, time(line.at_ms), line.who, at(&line.context)))?;
+            let outcome = outcome_cell(line);
+            let (number, time) = (line.number, time(line.at_ms));
+            print::line(&format!("# {number} {time}  {}  {}  {outcome}", line.who, at(&line.context)))?;
             print::line(&command(line))?;
             continue;
         }
@@ -105,6 +111,7 @@ fn show(args: &AuditArgs, session: &Session) -> Result<(), Report> {
             at(&line.context),
             format!("{} {}", line.change.service, line.change.operation),
             line.change.target.clone(),
+            outcome_cell(line),
             undo_cell(line, opposite.is_ok()),
             line.change.request.clone(),
         ]);
@@ -123,6 +130,11 @@ fn show(args: &AuditArgs, session: &Session) -> Result<(), Report> {
     print::columns(&columns)
 }
 
+/// What became of it, as far as it is known.
+fn outcome_cell(line: &AuditLine) -> String {
+    line.outcome.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)
+}
+
 fn undo_cell(line: &AuditLine, can: bool) -> String {
     match (line.undone_by, line.change.undoes) {
         (Some(by), _) => format!("by {by}"),
@@ -133,9 +145,10 @@ fn undo_cell(line: &AuditLine, can: bool) -> String {
     }
 }
 
-/// The `aws` command, in the place where the change was made.
+/// The `aws` command, in the place where the change was made; of what was refused a comment: it is not to be done again.
 fn command(line: &AuditLine) -> String {
-    print::shown(&line.change.as_aws_command_in(&line.context))
+    let command = line.change.as_aws_command_in(&line.context);
+    print::shown(&if line.is_refused() && !command.starts_with('#') { format!("# {command}") } else { command })
 }
 
 /// A context in few words.
@@ -265,6 +278,14 @@ mod tests {
             command(&line()),
             r#"aws dynamodb update-table --cli-input-json '{"TableName":"t'\''s"}' --region 'eu-west-1'"#
         );
+    }
+
+    #[test]
+    fn what_was_refused_is_no_command_to_run_again() {
+        let outcome = Some(Outcome::Refused("LimitExceededException: no more today".into()));
+        let refused = AuditLine { outcome, ..line() };
+        assert!(command(&refused).starts_with("# aws dynamodb update-table"));
+        assert_eq!([outcome_cell(&refused), outcome_cell(&line())], ["refused: LimitExceededException", "-"]);
     }
 
     #[test]

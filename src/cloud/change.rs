@@ -77,6 +77,12 @@ impl Change {
         }
     }
 
+    /// True for a request that has an answer of its own, which the audit keeps: not for records in bulk, which are told
+    /// once, nor for what a job was told.
+    pub fn is_answered(&self) -> bool {
+        self.service != "sluice" && !is_bulk(&self.operation)
+    }
+
     /// The command that equals this request, or a comment that says why there is none.
     pub fn as_aws_command(&self) -> String {
         if let Some(why) = self.no_command() {

@@ -2,6 +2,12 @@
 //!
 //! The guard is an SDK interceptor that sits in every client of [`super::Cloud`], so there is no second way out:
 //! read-only mode refuses, dry run prints, and what goes through leaves an audit line.
+//!
+//! ```text
+//!  operation ─▶ try ─▶ judge ─▶ wire ─▶ reply ─┬─▶ settled: done │ refused │ unknown
+//!                │    (told before the first)  │
+//!                └────────────── retry ◀───────┘
+//! ```
 
 use std::collections::HashSet;
 use std::fmt;
@@ -10,15 +16,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_config::Region;
 use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
+};
 use aws_smithy_runtime_api::client::interceptors::{Intercept, SharedInterceptor};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest as Request, Metadata};
+use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::config_bag::ConfigBag;
+use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 
 use super::budget::{self, Budget};
 use super::change::is_bulk;
 pub use super::change::{Change, knowing, undoing};
+pub use super::outcome::Outcome;
 
 /// What the guard does with a change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,8 +54,11 @@ pub enum Refused {
 
 /// Who is told of changes. `jobs` writes them to the journal, `cli` prints dry runs.
 pub trait Witness: Send + Sync {
-    /// A change is about to be sent. Bulk writes are told once for each operation and target, not for each batch.
-    fn sending(&self, change: &Change);
+    /// A change is about to be sent for the first time; its retries are not told. Bulk writes are told once for each operation
+    /// and target, not for each batch. Returns the number under which it was written down, if it was.
+    fn sending(&self, change: &Change) -> Option<i64>;
+    /// What became of the change that was written down as `number`. Not told of bulk writes, nor when the process ends before.
+    fn settled(&self, _number: i64, _outcome: &Outcome) {}
     /// Dry run: this would have been sent.
     fn would_send(&self, change: &Change);
 }
@@ -55,7 +67,9 @@ pub trait Witness: Send + Sync {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoWitness;
 impl Witness for NoWitness {
-    fn sending(&self, _: &Change) {}
+    fn sending(&self, _: &Change) -> Option<i64> {
+        None
+    }
     fn would_send(&self, _: &Change) {}
 }
 
@@ -123,23 +137,25 @@ impl Guard {
         SharedInterceptor::new(Gate(Arc::clone(self)))
     }
 
-    fn pass(&self, service: &str, operation: &str, region: Option<&Region>, request: &Request) -> Result<(), Refused> {
-        let region = region.map(ToString::to_string);
-        let change = |whole| Change::of(service, operation, region.clone(), request, whole);
-        self.judge(operation, change)
-    }
-
     /// A request of a service that no client of [`super::Cloud`] speaks (BigQuery): counted, and, when it changes
     /// something, passed or stopped as theirs are. `change` is asked for the whole request, or only for what it is about.
+    /// Returns what [`Guard::settled`] is to be told under.
     ///
     /// # Errors
     /// The mode does not let it through.
-    pub fn outside(&self, operation: &str, change: Option<&dyn Fn(bool) -> Change>) -> Result<(), Refused> {
+    pub fn outside(&self, operation: &str, change: Option<&dyn Fn(bool) -> Change>) -> Result<Option<i64>, Refused> {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        change.map_or(Ok(()), |change| self.judge(operation, change))
+        change.map_or(Ok(None), |change| self.judge(operation, change))
     }
 
-    fn judge(&self, operation: &str, change: impl Fn(bool) -> Change) -> Result<(), Refused> {
+    /// What became of a change that went through as `number`.
+    pub fn settled(&self, number: Option<i64>, outcome: &Outcome) {
+        if let Some(number) = number {
+            self.witness.settled(number, outcome);
+        }
+    }
+
+    fn judge(&self, operation: &str, change: impl Fn(bool) -> Change) -> Result<Option<i64>, Refused> {
         match self.mode() {
             Mode::ReadOnly => Err(Refused::ReadOnly),
             Mode::DryRun => {
@@ -153,12 +169,18 @@ impl Guard {
                 if self.bulk_told.lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
                     self.witness.sending(&change);
                 }
-                Ok(())
+                Ok(None)
             }
-            Mode::Normal => {
-                self.witness.sending(&change(true));
-                Ok(())
-            }
+            Mode::Normal => Ok(self.witness.sending(&change(true))),
+        }
+    }
+
+    /// Lets another try of a change that went through before go, unless the mode has been set to another since.
+    fn judge_retry(&self) -> Result<(), Refused> {
+        match self.mode() {
+            Mode::Normal => Ok(()),
+            Mode::ReadOnly => Err(Refused::ReadOnly),
+            Mode::DryRun => Err(Refused::DryRun),
         }
     }
 }
@@ -179,6 +201,18 @@ fn only_reads(service: &str, operation: &str) -> bool {
         "TransactGet",
     ];
     service.eq_ignore_ascii_case("sts") || READS.iter().any(|prefix| operation.starts_with(prefix))
+}
+
+/// A change that went through, in the bag of its operation: all its tries see the same.
+#[derive(Debug)]
+struct Told {
+    number: Option<i64>,
+    is_under_way: bool,
+    outcome: Option<Outcome>,
+}
+
+impl Storable for Told {
+    type Storer = StoreReplace<Self>;
 }
 
 struct Gate(Arc<Guard>);
@@ -210,7 +244,49 @@ impl Intercept for Gate {
         if only_reads(&service, &operation) {
             return Ok(());
         }
-        self.0.pass(&service, &operation, cfg.load::<Region>(), context.request()).map_err(Into::into)
+        if let Some(told) = cfg.get_mut_from_interceptor_state::<Told>() {
+            self.0.judge_retry()?;
+            told.is_under_way = true;
+            return Ok(());
+        }
+        let region = cfg.load::<Region>().map(ToString::to_string);
+        let change = |whole| Change::of(&service, &operation, region.clone(), context.request(), whole);
+        let number = self.0.judge(&operation, change)?;
+        if !is_bulk(&operation) {
+            cfg.interceptor_state().store_put(Told { number, is_under_way: true, outcome: None });
+        }
+        Ok(())
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        // A try that the guard stopped, or whose signing failed, says nothing about those that went out.
+        if let Some(told) = cfg.get_mut_from_interceptor_state::<Told>()
+            && std::mem::take(&mut told.is_under_way)
+        {
+            let last = Outcome::of_attempt(context.output_or_error(), context.response());
+            told.outcome = Some(match told.outcome.take() {
+                Some(earlier) => earlier.then(last),
+                None => last,
+            });
+        }
+        Ok(())
+    }
+
+    fn read_after_execution(
+        &self,
+        _context: &FinalizerInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(Told { number, outcome: Some(outcome), .. }) = cfg.load::<Told>() {
+            self.0.settled(*number, outcome);
+        }
+        Ok(())
     }
 }
 
@@ -230,9 +306,9 @@ mod tests {
         let of = |mode| Guard::new(mode, Arc::new(NoWitness)).outside("InsertTable", Some(&change));
         assert_eq!(of(Mode::ReadOnly), Err(Refused::ReadOnly));
         assert_eq!(of(Mode::DryRun), Err(Refused::DryRun));
-        assert_eq!(of(Mode::Normal), Ok(()));
+        assert_eq!(of(Mode::Normal), Ok(None));
         let reading = Guard::new(Mode::ReadOnly, Arc::new(NoWitness));
-        assert_eq!(reading.outside("GetTable", None), Ok(()));
+        assert_eq!(reading.outside("GetTable", None), Ok(None));
         assert_eq!(reading.requests(), 1);
         let shown = change(true).as_aws_command();
         assert!(
@@ -252,7 +328,7 @@ mod tests {
         };
         let guard = Guard::open();
         for (mode, outcome) in
-            [(Mode::ReadOnly, Err(Refused::ReadOnly)), (Mode::DryRun, Err(Refused::DryRun)), (Mode::Normal, Ok(()))]
+            [(Mode::ReadOnly, Err(Refused::ReadOnly)), (Mode::DryRun, Err(Refused::DryRun)), (Mode::Normal, Ok(None))]
         {
             guard.set_mode(mode);
             assert_eq!(guard.mode(), mode);

@@ -10,6 +10,7 @@ pub mod guard;
 pub mod inventory;
 pub mod mappings;
 pub mod metrics;
+mod outcome;
 pub mod price;
 pub mod profiles;
 pub mod schema;

@@ -22,13 +22,13 @@ use super::msg::{Msg, TableMinutes};
 use super::playback::read::Readers;
 use super::runtime::Perform;
 use super::watcher::Interest;
-use crate::cloud::guard::{Change, Witness};
+use crate::cloud::guard::{Change, Outcome, Witness};
 use crate::cloud::inventory::{self, Shard, Stream, Table};
 use crate::cloud::metrics::{self, Query};
 use crate::cloud::{Class, Cloud, CloudError, Context, Guard, Mode, profiles, streams};
 use crate::flow::{self, StreamSource as _, TableStream};
 use crate::jobs::bump::{self, BumpError};
-use crate::jobs::journal::{Control, Journal};
+use crate::jobs::journal::{Control, Journal, JournalError};
 use crate::jobs::plan;
 use crate::jobs::replicate::source::Changes;
 use crate::jobs::spec::Spec;
@@ -482,12 +482,27 @@ impl ScreenWitness {
     }
 }
 
+impl ScreenWitness {
+    /// What was written into the audit; what could not be is told: the change itself goes on.
+    fn kept<T>(&self, written: Result<T, JournalError>, what: &str) -> Option<T> {
+        let told = |error: &JournalError| {
+            tracing::error!(%error, what, "not written into the audit");
+            drop(self.to.try_send(Msg::Refused(format!("{what} was not written into the audit: {error}"))));
+        };
+        written.inspect_err(told).ok()
+    }
+}
+
 impl Witness for ScreenWitness {
-    fn sending(&self, change: &Change) {
+    fn sending(&self, change: &Change) -> Option<i64> {
         let written = Journal::open(&self.journal).and_then(|journal| journal.audit(&self.context, None, change));
-        if let Err(error) = written {
-            tracing::error!(%error, "a change could not be written into the audit");
-        }
+        let Change { service, operation, target, .. } = change;
+        self.kept(written, &format!("{service} {operation} on {target}"))
+    }
+
+    fn settled(&self, number: i64, outcome: &Outcome) {
+        let written = Journal::open(&self.journal).and_then(|journal| journal.audit_outcome(number, outcome));
+        self.kept(written, &format!("that line {number} is {outcome}"));
     }
 
     fn would_send(&self, change: &Change) {

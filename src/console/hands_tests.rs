@@ -245,6 +245,8 @@ async fn every_change_lands_in_the_audit_with_its_context() {
         assert_eq!(lines.len(), expected, "{effect:?}");
         let newest = &lines[0];
         assert!(newest.change.as_aws_command().starts_with(command), "{}", newest.change.as_aws_command());
+        let is_request = newest.change.service != "sluice";
+        assert_eq!(newest.outcome, is_request.then_some(Outcome::Done), "{effect:?}");
         assert_eq!(newest.context.endpoint_url.as_deref(), Some(world.local.endpoint()));
     }
 }

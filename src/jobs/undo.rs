@@ -164,6 +164,9 @@ impl fmt::Display for Opposite {
 /// Why there is none, in words.
 pub fn opposite(line: &AuditLine) -> Result<Opposite, String> {
     let change = &line.change;
+    if let Some(refused) = line.outcome.as_ref().filter(|outcome| outcome.is_refused()) {
+        return Err(format!("it was refused and changed nothing ({})", refused.words().unwrap_or_default()));
+    }
     if let Some(why) = never(&change.service, &change.operation) {
         return Err(why.to_owned());
     }
@@ -263,7 +266,9 @@ pub fn since(journal: &Journal, line: &AuditLine) -> Result<Vec<AuditLine>, Jour
     // What raises and what lowers a retention are two operations.
     let kind = |operation: &str| operation.trim_start_matches("Increase").trim_start_matches("Decrease").to_owned();
     later.retain(|other| {
-        kind(&other.change.operation) == kind(&line.change.operation) && other.context.is_same_place(&line.context)
+        !other.is_refused()
+            && kind(&other.change.operation) == kind(&line.change.operation)
+            && other.context.is_same_place(&line.context)
     });
     Ok(later)
 }
@@ -486,7 +491,7 @@ async fn set(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cloud::guard::Change;
+    use crate::cloud::guard::{Change, Outcome};
 
     fn line(operation: &str, request: &str, before: Option<&str>) -> AuditLine {
         let change = Change {
@@ -541,6 +546,17 @@ mod tests {
         assert!(opposite(&line("SomethingNew", "{}", Some("{}"))).unwrap_err().contains("no opposite"));
         let old = opposite(&line("UpdateTable", r#"{"TableName":"quotes"}"#, None)).unwrap_err();
         assert!(old.contains("older sluice"), "{old}");
+    }
+
+    #[test]
+    fn what_was_refused_changed_nothing_and_is_not_undone() {
+        let before = Some(r#"{"ProvisionedThroughput":{"ReadCapacityUnits":5,"WriteCapacityUnits":130}}"#);
+        let request = r#"{"ProvisionedThroughput":{"ReadCapacityUnits":5,"WriteCapacityUnits":200}}"#;
+        let made = line("UpdateTable", request, before);
+        assert!(opposite(&made).is_ok());
+        let outcome = Some(Outcome::Refused("LimitExceededException: no more today".into()));
+        let why = opposite(&AuditLine { outcome, ..made }).unwrap_err();
+        assert!(why.contains("refused") && why.contains("no more today"), "{why}");
     }
 
     #[test]

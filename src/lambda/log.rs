@@ -76,8 +76,9 @@ where
 pub(super) struct Log;
 
 impl Witness for Log {
-    fn sending(&self, change: &Change) {
+    fn sending(&self, change: &Change) -> Option<i64> {
         tracing::info!(service = change.service, operation = change.operation, target = change.target, "change");
+        None
     }
 
     fn would_send(&self, change: &Change) {

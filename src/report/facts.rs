@@ -312,6 +312,7 @@ fn changes(journal: &Journal, job: &Job, page: &mut Page) -> Result<(), JournalE
         left_out |= of_others.len() > CHANGES;
         lines.extend(of_others.into_iter().take(CHANGES));
     }
+    lines.retain(|line| !line.is_refused());
     if lines.is_empty() {
         return Ok(());
     }

@@ -210,6 +210,22 @@ fn what_has_no_opposite_says_so_and_each_line_is_a_command() {
 }
 
 #[test]
+fn what_aws_denied_is_in_the_audit_as_such_and_is_nothing_to_undo() {
+    let server = Server::start(&["--deny", "dynamodb:UpdateTable"]);
+    let scene = Scene { cloud: server.cloud(), sluice: Sluice::at(&server.endpoint), server };
+    create_table(&scene.cloud, "quotes", 130);
+    scene.sluice.run(&["capacity", "quotes", "--write", "200", "-y"]).expect(1);
+    let lines = scene.audit(&["--table", "quotes"]);
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!((&line["outcome"], &line["can_undo"]), (&"refused".into(), &Value::Bool(false)), "{line}");
+    assert!(line["outcome_words"].as_str().unwrap().starts_with("AccessDeniedException: "), "{line}");
+    let printed = scene.sluice.run(&["audit"]).expect(0);
+    assert!(printed.out.contains("OUTCOME") && printed.out.contains("refused: AccessDeniedException"), "{printed:?}");
+    let ended = scene.sluice.run(&["audit", "--undo", &line["number"].to_string(), "-y"]).expect(1);
+    assert!(ended.err.contains("it was refused and changed nothing"), "{ended:?}");
+}
+
+#[test]
 fn a_finished_restore_has_a_report_with_its_charts_and_its_proof() {
     let scene = scene();
     create_table(&scene.cloud, "quotes", 200);

@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::JournalError;
 
 /// One entry a version; a journal of version n has run the first n.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     "
 create table jobs (
     id text primary key, kind text not null, spec text not null, context text not null,
@@ -71,6 +71,10 @@ alter table audit add column undoes integer;
 create index audit_by_job on audit(job, number);
 create index audit_by_target on audit(target, number);
 create index audit_by_undoes on audit(undoes) where undoes is not null;
+",
+    "
+alter table audit add column outcome text;
+alter table audit add column outcome_words text;
 ",
 ];
 

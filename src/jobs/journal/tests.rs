@@ -288,7 +288,8 @@ fn a_journal_of_an_older_version_is_brought_up_to_date_with_its_letters_and_its_
                  alter table letters drop column fate; alter table letters drop column fate_ms;
                  alter table letters drop column revision;
                  drop index audit_by_job; drop index audit_by_target; drop index audit_by_undoes;
-                 alter table audit drop column before; alter table audit drop column undoes;",
+                 alter table audit drop column before; alter table audit drop column undoes;
+                 alter table audit drop column outcome; alter table audit drop column outcome_words;",
             )
             .unwrap();
         journal.conn.pragma_update(None, "user_version", 2).unwrap();

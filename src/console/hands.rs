@@ -102,8 +102,8 @@ impl Hands {
         });
     }
 
-    /// Does what a person tells a job, unless the mode forbids it: it is written into the audit as requests to AWS are, and a
-    /// dry run shows it. `words` say what it is, `lines` more of it.
+    /// Does what a person tells a job, unless the mode forbids it: it is written into the audit first, as requests to AWS are,
+    /// and a dry run shows it. `words` say what it is, `lines` more of it.
     fn control(
         &self,
         words: &str,
@@ -113,17 +113,28 @@ impl Hands {
     ) {
         let msg = match self.cloud.guard.mode() {
             Mode::Normal => {
-                let context = self.cloud.place();
-                let job = Some(JobId(change.target.clone())).filter(|id| !id.0.is_empty());
-                return self.write(move |_, journal| {
-                    let done = action(journal)?;
-                    // A job that is only made now has its name from there.
-                    let job = if let Msg::Started(id) = &done { Some(id.clone()) } else { job };
-                    let change = Change { target: job.as_ref().map_or(String::new(), |id| id.0.clone()), ..change };
-                    if let Err(error) = journal.audit(&context, job.as_ref(), &change) {
-                        tracing::error!(%error, "what a job was told could not be written into the audit");
+                let words = words.to_owned();
+                return self.write(move |cloud, journal| {
+                    let job = Some(JobId(change.target.clone())).filter(|id| !id.0.is_empty());
+                    // A job acts where it was made to act, whichever context the console shows.
+                    let context = match &job {
+                        Some(id) => journal.job(id).map_err(|error| error.to_string())?.context,
+                        None => cloud.place(),
+                    };
+                    let number = journal
+                        .audit(&context, job.as_ref(), &change)
+                        .map_err(|error| format!("did not {words}: it could not be written into the audit: {error}"))?;
+                    let done = action(journal);
+                    let settled = match &done {
+                        // A job that is only made now has its name from there.
+                        Ok(Msg::Started(id)) => journal.audit_began(number, id),
+                        Ok(_) => Ok(()),
+                        Err(words) => journal.audit_outcome(number, &Outcome::Refused(words.clone())),
+                    };
+                    if let Err(error) = settled {
+                        tracing::error!(%error, number, "what became of a change could not be written into the audit");
                     }
-                    Ok(Some(done))
+                    done.map(Some)
                 });
             }
             Mode::DryRun => {

@@ -252,6 +252,43 @@ async fn every_change_lands_in_the_audit_with_its_context() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_job_of_another_region_is_told_is_audited_where_the_job_acts() {
+    let world = World::new().await;
+    let there = Context { profile: Some("prod".into()), region: Some("us-east-1".into()), endpoint_url: None };
+    let spec = Spec::Restore(RestoreSpec { table: "quotes".into(), ..RestoreSpec::default() });
+    let id = world.journal().create_job(&spec, &there, None).unwrap();
+    let (mut hands, mut answers) = world.hands(Mode::Normal).await;
+    hands.perform(Effect::Control(id.clone(), Control::Pause));
+    let done = answers.recv().await.map(inner);
+    assert!(matches!(done, Some(Msg::Done(_))), "{done:?}");
+    let lines = world.journal().audit_lines(10).unwrap();
+    assert_eq!((&lines[0].context, lines[0].job.as_ref()), (&there, Some(&id)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_told_nothing_that_can_not_be_audited_and_a_request_that_could_not_be_is_said() {
+    let world = World::new().await;
+    let path = world.folder.path().join("journal.sqlite");
+    let full = "create trigger full before insert on audit begin select raise(abort, 'disk full'); end";
+    rusqlite::Connection::open(&path).unwrap().execute_batch(full).unwrap();
+    let (mut hands, mut answers) = world.hands(Mode::Normal).await;
+    hands.perform(Effect::Control(world.job.clone(), Control::Pause));
+    let refused = answers.recv().await.map(inner);
+    let Some(Msg::Refused(words)) = refused else { panic!("{refused:?}") };
+    assert!(words.contains("did not pause") && words.contains("disk full"), "{words}");
+    assert_eq!(world.journal().job(&world.job).unwrap().control, Control::Run);
+
+    let retention = StreamEffect::SetRetention { stream: "puts".into(), from: 24, to: 48 };
+    hands.perform(Effect::Stream(retention));
+    let told = answers.recv().await.map(inner);
+    let Some(Msg::Refused(words)) = told else { panic!("{told:?}") };
+    let what = "kinesis IncreaseStreamRetentionPeriod on puts was not written into the audit: ";
+    assert!(words.starts_with(what) && words.contains("disk full"), "{words}");
+    let done = answers.recv().await.map(inner);
+    assert!(matches!(done, Some(Msg::Done(_))), "{done:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_context_that_is_gone_to_has_a_guard_and_an_audit_of_its_own_and_shares_the_budget() {
     let world = World::new().await;
     let (mut hands, mut answers) = world.hands(Mode::Normal).await;

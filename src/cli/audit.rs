@@ -12,10 +12,10 @@ use super::report::{Exit, Report};
 use super::session::Session;
 use super::watch::WatchArgs;
 use crate::cloud::guard::Outcome;
-use crate::cloud::{Context, Mode};
+use crate::cloud::{Cloud, Context, Mode};
 use crate::jobs::JobId;
 use crate::jobs::journal::{AuditFilter, AuditLine, now_ms};
-use crate::jobs::undo::{self, Standing, UndoError};
+use crate::jobs::undo::{self, Look, Opposite, Standing, UndoError};
 
 /// Which changes, or which one to undo.
 #[derive(Debug, Args)]
@@ -167,6 +167,44 @@ impl From<UndoError> for Report {
     }
 }
 
+async fn looked(cloud: &Cloud, opposite: &Opposite) -> Result<Look, Report> {
+    let look = tokio::time::timeout(super::session::PATIENCE, undo::look(cloud, opposite)).await;
+    Ok(look.map_err(|_| Report::failed(format!("no answer from {}", at(&cloud.context)), "check the network"))??)
+}
+
+/// Asks for what needs a yes, and for the name of what would go above `max_write_capacity`.
+fn confirm(number: i64, opposite: &Opposite, look: &Look, words: &str, session: &Session) -> Result<(), Report> {
+    if session.mode() != Mode::Normal {
+        return Ok(());
+    }
+    for (resource, now, to) in look.writes(opposite) {
+        guarded::within_most(session, &resource.to_string(), now, to)?;
+    }
+    if session.global.yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(Report::bad_arguments(
+            format!("to undo line {number} needs a yes, and nobody is there to ask"),
+            format!("pass --yes to set it back:\n  {words}"),
+        ));
+    }
+    ask(words)
+}
+
+/// What is there `now`, unless it is no longer what was `shown`.
+fn still(shown: &Look, now: Look, opposite: &Opposite, force: bool) -> Result<Look, Report> {
+    if now.state == shown.state {
+        return Ok(now);
+    }
+    let words = format!("{opposite} changed while it was asked about: now {}", now.state);
+    if force && now.standing != Standing::Back {
+        eprintln!("{words}");
+        return Ok(now);
+    }
+    Err(Report::failed(words, "nothing was undone: look at it again with the same command, or pass --force"))
+}
+
 async fn undo_line(number: i64, force: bool, session: &Session) -> Result<Exit, Report> {
     let journal = session.journal_if_any()?;
     let line = match &journal {
@@ -195,9 +233,7 @@ async fn undo_line(number: i64, force: bool, session: &Session) -> Result<Exit, 
     let there = guarded::acting_in(context, session).await?;
     let session = &there;
     let cloud = there.cloud().await?;
-    let look = tokio::time::timeout(super::session::PATIENCE, undo::look(&cloud, &opposite)).await;
-    let look =
-        look.map_err(|_| Report::failed(format!("no answer from {}", at(&there.context)), "check the network"))??;
+    let look = looked(&cloud, &opposite).await?;
     match &look.standing {
         Standing::Back => {
             print::line(&format!("nothing to undo: {opposite} is as it was before line {number}"))?;
@@ -226,15 +262,14 @@ async fn undo_line(number: i64, force: bool, session: &Session) -> Result<Exit, 
         eprintln!("{id} made this change and is still running: it goes on without it");
     }
     let words = format!("in {}: {}", at(&cloud.place()), look.words);
-    if session.mode() == Mode::Normal && !session.global.yes {
-        if !std::io::stdin().is_terminal() {
-            return Err(Report::bad_arguments(
-                format!("to undo line {number} needs a yes, and nobody is there to ask"),
-                format!("pass --yes to set it back:\n  {words}"),
-            ));
-        }
-        ask(&words)?;
-    }
+    confirm(number, &opposite, &look, &words, session)?;
+    // A person who was asked may have taken an hour to answer.
+    let may_have_asked = !session.global.yes || session.guardrails.max_write_capacity.is_some();
+    let look = if session.mode() == Mode::Normal && may_have_asked {
+        still(&look, looked(&cloud, &opposite).await?, &opposite, force)?
+    } else {
+        look
+    };
     let kept = (session.mode() == Mode::Normal).then_some(&journal);
     let mut told = Ok(());
     let mut step = |from: u64, to: u64| {
@@ -300,5 +335,60 @@ mod tests {
     fn since_is_a_time_in_the_past() {
         assert!(since("2h").unwrap() < now_ms());
         assert!(since("latest").is_err() && since("soon").is_err());
+    }
+}
+
+#[cfg(all(test, feature = "local"))]
+mod asked {
+    use aws_sdk_dynamodb::types::{
+        AttributeDefinition, KeySchemaElement, KeyType, ProvisionedThroughput, ScalarAttributeType,
+    };
+
+    use super::*;
+    use crate::cloud::{Guard, inventory};
+    use crate::jobs::undo::CapacityPart;
+    use crate::local::{Local, Options};
+
+    fn bought(write: i64) -> ProvisionedThroughput {
+        ProvisionedThroughput::builder().read_capacity_units(5).write_capacity_units(write).build().unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_changed_while_a_person_was_asked_is_not_undone_unless_forced() {
+        let local = Local::start(Options::default()).await.unwrap();
+        let endpoint_url = Some(local.endpoint().to_owned());
+        let context = Context { region: Some("eu-west-1".into()), endpoint_url, ..Context::default() };
+        let cloud = Cloud::connect(&context, Guard::open()).await.unwrap();
+        let settled = async || {
+            while !inventory::table(&cloud, "quotes").await.unwrap().is_active() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let key = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash).build().unwrap();
+        let kind =
+            AttributeDefinition::builder().attribute_name("id").attribute_type(ScalarAttributeType::S).build().unwrap();
+        let table = cloud.dynamodb.create_table().table_name("quotes").key_schema(key).attribute_definitions(kind);
+        table.provisioned_throughput(bought(10)).send().await.unwrap();
+        settled().await;
+        let part = CapacityPart { index: None, before: (5, 30), after: (5, 10) };
+        let opposite = Opposite::Capacity { table: "quotes".into(), parts: vec![part] };
+        let set = async |write| {
+            let update = cloud.dynamodb.update_table().table_name("quotes");
+            update.provisioned_throughput(bought(write)).send().await.unwrap();
+            settled().await;
+        };
+
+        let shown = looked(&cloud, &opposite).await.unwrap();
+        let writes: Vec<_> = shown.writes(&opposite).into_iter().map(|(_, now, to)| (now, to)).collect();
+        assert_eq!(writes, [(10, 30)]);
+        let again = looked(&cloud, &opposite).await.unwrap();
+        assert!(still(&shown, again, &opposite, false).is_ok());
+        set(20).await;
+        let moved = looked(&cloud, &opposite).await.unwrap();
+        assert!(still(&shown, moved.clone(), &opposite, false).is_err());
+        assert_eq!(still(&shown, moved.clone(), &opposite, true).unwrap(), moved);
+        set(30).await;
+        let back = looked(&cloud, &opposite).await.unwrap();
+        assert!(still(&shown, back, &opposite, true).is_err(), "there is nothing left to undo");
     }
 }

@@ -98,7 +98,23 @@ pub struct Look {
     pub standing: Standing,
     /// What would be done: before, after, what it costs and loses.
     pub words: String,
+    /// What is there now, in words: another look that says otherwise finds another state.
+    pub state: String,
     now: Now,
+}
+
+impl Look {
+    /// The write capacity that undoing would set: of each part what it has now and what it would have, WCU.
+    pub fn writes(&self, opposite: &Opposite) -> Vec<(Resource, u64, u64)> {
+        let (Opposite::Capacity { table: name, parts }, Now::Table(table)) = (opposite, &self.now) else {
+            return Vec::new();
+        };
+        let writes = parts.iter().filter_map(|part| {
+            let now = table.throughput(part.index.as_deref())?;
+            Some((Resource::of_table(name, part.index.as_deref()), now.write, part.before.1))
+        });
+        writes.collect()
+    }
 }
 
 /// Whether things are as a change left them.
@@ -294,7 +310,7 @@ pub async fn look(cloud: &Cloud, opposite: &Opposite) -> Result<Look, UndoError>
                 shards::CHANGES_A_DAY
             );
             let told = format!("{now} open shards");
-            Ok(Look { standing: standing(&now, before, after, &told), words, now: Now::Shards(now) })
+            Ok(Look { standing: standing(&now, before, after, &told), words, state: told, now: Now::Shards(now) })
         }
         Opposite::Retention { stream, before, after } => {
             let described = inventory::stream_summary(cloud, stream).await?;
@@ -311,7 +327,7 @@ pub async fn look(cloud: &Cloud, opposite: &Opposite) -> Result<Look, UndoError>
                 price(now)
             );
             let told = format!("{now} hours");
-            Ok(Look { standing: standing(&now, before, after, &told), words, now: Now::Hours(now) })
+            Ok(Look { standing: standing(&now, before, after, &told), words, state: told, now: Now::Hours(now) })
         }
         Opposite::Mapping { uuid, enabled } => {
             let Some(mapping) = mappings::find(cloud, uuid).await? else {
@@ -323,7 +339,7 @@ pub async fn look(cloud: &Cloud, opposite: &Opposite) -> Result<Look, UndoError>
             let verb = if *enabled { "resume" } else { "pause" };
             let words = format!("{verb} {} ({uuid}), now {}", mapping.function(), mapping.state);
             let standing = if mapping.is_on() == *enabled { Standing::Back } else { Standing::AsLeft };
-            Ok(Look { standing, words, now: Now::Nothing })
+            Ok(Look { standing, words, state: mapping.state, now: Now::Nothing })
         }
         Opposite::TableStream { table, before, after } => {
             let now = Changes::of(cloud, table).await?.view;
@@ -335,7 +351,7 @@ pub async fn look(cloud: &Cloud, opposite: &Opposite) -> Result<Look, UndoError>
             };
             let words = format!("the stream of table {table}: from {} to {}{loses}", named(&now), named(before));
             let told = format!("a stream that carries {}", named(&now));
-            Ok(Look { standing: standing(&now, before, after, &told), words, now: Now::View(now.clone()) })
+            Ok(Look { standing: standing(&now, before, after, &told), words, state: told, now: Now::View(now.clone()) })
         }
         Opposite::Expiry { table, attribute, enabled } => {
             let reply = cloud.dynamodb.describe_time_to_live().table_name(table).send().await;
@@ -344,18 +360,19 @@ pub async fn look(cloud: &Cloud, opposite: &Opposite) -> Result<Look, UndoError>
             let status = described.and_then(TimeToLiveDescription::time_to_live_status);
             let status = status.map_or("DISABLED", TimeToLiveStatus::as_str);
             let by = described.and_then(TimeToLiveDescription::attribute_name).unwrap_or_default();
+            let state = format!("its expiry is {status} by {by}");
             let standing = match status {
                 "ENABLED" if *enabled && by == attribute => Standing::Back,
                 "DISABLED" if !*enabled => Standing::Back,
                 "ENABLED" if !*enabled && by == attribute => Standing::AsLeft,
                 "DISABLED" => Standing::AsLeft,
-                other => Standing::MovedOn(format!("its expiry is {other} by {by}")),
+                _ => Standing::MovedOn(state.clone()),
             };
             let (what, after) = if *enabled { ("begins", "items expire") } else { ("ends", "no item expires") };
             let words = format!(
                 "table {table}: expiry by {attribute} {what}, {after} from then on; AWS takes one such change an hour"
             );
-            Ok(Look { standing, words, now: Now::Nothing })
+            Ok(Look { standing, words, state, now: Now::Nothing })
         }
     }
 }
@@ -413,12 +430,13 @@ async fn look_at_capacity(cloud: &Cloud, name: &str, parts: &[CapacityPart]) -> 
         words.push(line);
     }
     let words = format!("{} ({})", words.join("\n"), by_the_hour(dollars));
+    let state = told.join(", ");
     let standing = match (back, as_left) {
         (true, _) => Standing::Back,
         (_, true) => Standing::AsLeft,
-        _ => Standing::MovedOn(told.join(", ")),
+        _ => Standing::MovedOn(state.clone()),
     };
-    Ok(Look { standing, words, now: Now::Table(Box::new(table)) })
+    Ok(Look { standing, words, state, now: Now::Table(Box::new(table)) })
 }
 
 /// Sets again what was there before line `number`. `step` is told of each step of a stream on its way.

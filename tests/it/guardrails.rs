@@ -72,6 +72,24 @@ fn a_raise_above_the_most_needs_its_name_typed_whatever_yes_says() {
 }
 
 #[test]
+fn an_undoing_that_raises_above_the_most_needs_its_name_typed_whatever_yes_says() {
+    let server = Server::start(&[]);
+    create_table(&server.cloud(), "quotes", 20);
+    let sluice = Sluice::at(&server.endpoint);
+    guarded(&sluice, "", &["capacity", "quotes", "--write", "10", "--yes"]).expect(0);
+    until("AWS has made the change", || (write_capacity(&server) == 10).then_some(()));
+    let line = sluice.run(&["audit", "--json"]).expect(0).last_json();
+    assert_eq!(line["outcome"], "done", "{line}");
+    let undo = ["audit", "--undo", &line["number"].to_string(), "--yes"];
+    let config = "[contexts.prod]\nregion = \"*\"\nmax_write_capacity = 15\n";
+    let refused = guarded(&sluice, config, &undo).expect(1);
+    assert!(refused.err.contains("20 WCU for quotes is above the 15 of max_write_capacity"), "{}", refused.err);
+    assert_eq!(write_capacity(&server), 10);
+    guarded(&sluice, "", &undo).expect(0);
+    until("AWS has made the change", || (write_capacity(&server) == 20).then_some(()));
+}
+
+#[test]
 fn a_job_is_told_nothing_where_its_context_is_read_only_and_a_dry_run_tells_what_it_would() {
     let sluice = Sluice::new();
     let journal = Journal::open(&sluice.state.path().join("journal.sqlite")).unwrap();

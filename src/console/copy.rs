@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use super::app::{App, Overlay, Screen};
+use super::app::{App, Overlay, Place, Screen};
 use super::effect::Effect;
 use super::view;
 
@@ -169,28 +169,29 @@ fn text(app: &App, whole: bool) -> Option<String> {
         _ => {}
     }
     match &app.screen {
-        Screen::Tables => Some(table(app, &app.selected_table()?, whole)),
+        Screen::Tables => Some(table(app.place_at_hand(), &app.selected_table()?, whole)),
         Screen::Table(name) => match app.selected_index().filter(|_| !whole) {
             Some(index) => Some(index.name.clone()),
-            None => Some(table(app, name, whole)),
+            None => Some(table(&app.place, name, whole)),
         },
         Screen::Streams => {
+            // Another region may have a stream of the same name: the row's own is meant.
             let stream = app.selected_stream()?;
-            Some(stream_text(app, &stream.name, whole))
+            Some(stream_text(app.place_at_hand(), &stream.name, Some(&stream.arn), whole))
         }
         Screen::Stream(name) => match app.selected_shard() {
             Some(shard) if whole => Some(aws(
-                app,
+                &app.place,
                 "kinesis get-shard-iterator",
                 &[("stream-name", name), ("shard-id", &shard.id), ("shard-iterator-type", "TRIM_HORIZON")],
             )),
             Some(shard) => Some(shard.id.clone()),
-            None => Some(stream_text(app, name, whole)),
+            None => Some(stream_text(&app.place, name, app.stream(name).map(|stream| stream.arn.as_str()), whole)),
         },
         Screen::Mappings(_) => {
             let mapping = app.selected_mapping()?;
             Some(if whole {
-                aws(app, "lambda get-event-source-mapping", &[("uuid", &mapping.uuid)])
+                aws(&app.place, "lambda get-event-source-mapping", &[("uuid", &mapping.uuid)])
             } else {
                 mapping.function_arn.clone()
             })
@@ -230,7 +231,7 @@ fn text(app: &App, whole: bool) -> Option<String> {
             let decision = super::view::autoscale::decisions(app, job).nth(app.decision_at)?;
             if whole { serde_json::to_string(decision).ok() } else { Some(decision.table.clone()) }
         }
-        Screen::EventTables => Some(table(app, &app.selected_event_table()?, whole)),
+        Screen::EventTables => Some(table(&app.place, &app.selected_event_table()?, whole)),
         Screen::Playback => {
             let scrubber = app.scrubber.as_ref()?;
             let event = scrubber.events.get(scrubber.selected()?)?;
@@ -240,24 +241,24 @@ fn text(app: &App, whole: bool) -> Option<String> {
     }
 }
 
-fn table(app: &App, name: &str, whole: bool) -> String {
-    if whole { aws(app, "dynamodb describe-table", &[("table-name", name)]) } else { name.to_owned() }
+fn table(place: &Place, name: &str, whole: bool) -> String {
+    if whole { aws(place, "dynamodb describe-table", &[("table-name", name)]) } else { name.to_owned() }
 }
 
-fn stream_text(app: &App, name: &str, whole: bool) -> String {
+fn stream_text(place: &Place, name: &str, arn: Option<&str>, whole: bool) -> String {
     if whole {
-        return aws(app, "kinesis describe-stream-summary", &[("stream-name", name)]);
+        return aws(place, "kinesis describe-stream-summary", &[("stream-name", name)]);
     }
-    let arn = app.stream(name).map(|stream| stream.arn.clone()).filter(|arn| !arn.is_empty());
-    arn.unwrap_or_else(|| name.to_owned())
+    // It is not known until the stream was described.
+    arn.filter(|arn| !arn.is_empty()).unwrap_or(name).to_owned()
 }
 
-/// The command that asks for the same, in the console's context.
-fn aws(app: &App, command: &str, options: &[(&str, &str)]) -> String {
-    let context = &app.place.context;
+/// The command that asks for the same there.
+fn aws(place: &Place, command: &str, options: &[(&str, &str)]) -> String {
+    let context = &place.context;
     let here = [
         ("profile", context.profile.as_deref()),
-        ("region", Some(app.place.region.as_str())),
+        ("region", Some(place.region.as_str())),
         ("endpoint-url", context.endpoint_url.as_deref()),
     ];
     let here = here.into_iter().filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)));

@@ -11,9 +11,9 @@ use std::thread::JoinHandle;
 
 use serde::{Deserialize, Serialize};
 
-use super::app::{App, Screen};
+use super::app::{App, Place, Screen};
 use super::columns::{LISTS, List};
-use super::effect::Effect;
+use super::effect::{Effect, PlaceId};
 use super::spot::Spot;
 use crate::jobs::JobId;
 
@@ -211,11 +211,15 @@ pub struct Remembered {
     differs_since_ms: Option<i64>,
 }
 
+/// As the memory names a context.
+fn context_name(place: &Place) -> String {
+    let endpoint = place.context.endpoint_url.as_deref().unwrap_or("aws");
+    format!("{} {} {endpoint}", place.profile, place.region)
+}
+
 impl App {
     fn context_name(&self) -> String {
-        let place = &self.place;
-        let endpoint = place.context.endpoint_url.as_deref().unwrap_or("aws");
-        format!("{} {} {endpoint}", place.profile, place.region)
+        context_name(&self.place)
     }
 
     fn whereabouts(&self) -> News {
@@ -327,11 +331,6 @@ impl App {
         self.remembered.memory.bookmarks(&self.context_name())
     }
 
-    /// True when that place is bookmarked.
-    pub fn is_bookmarked(&self, spot: &Spot) -> bool {
-        self.bookmarks().contains(spot)
-    }
-
     /// What marks a bookmarked name.
     pub fn bookmark_glyph(&self) -> &'static str {
         if self.theme.glyphs.braille { "★" } else { "@" }
@@ -339,21 +338,33 @@ impl App {
 
     /// `name` as a list shows it, marked when its place is bookmarked.
     pub fn marked(&self, name: String, spot: impl FnOnce() -> Spot) -> String {
-        if self.bookmarks().is_empty() || !self.is_bookmarked(&spot()) {
+        self.marked_in(self.place.id, name, spot)
+    }
+
+    /// The same of a row of that context.
+    pub fn marked_in(&self, place: PlaceId, name: String, spot: impl FnOnce() -> Spot) -> String {
+        let bookmarks = self.remembered.memory.bookmarks(&context_name(self.place_numbered(place)));
+        if bookmarks.is_empty() || !bookmarks.contains(&spot()) {
             return name;
         }
         format!("{name} {}", self.bookmark_glyph())
     }
 
-    /// Bookmarks the place at hand, or takes its bookmark away.
+    /// Bookmarks the place at hand, or takes its bookmark away: in the context that it is in.
     pub(super) fn toggle_bookmark(&mut self) -> Vec<Effect> {
         let spot = self.spot_at_hand();
-        let is_set = !self.is_bookmarked(&spot);
+        let place = self.place_at_hand();
+        let context = context_name(place);
+        let (at, there) =
+            if place.id == self.place.id { (String::new(), "") } else { (format!(" in {}", place.title()), " there") };
+        let is_set = !self.remembered.memory.bookmarks(&context).contains(&spot);
         let key = self.keymap.chord(self.screen_scope(), super::keymap::Action::Bookmarks).unwrap_or_default();
-        let words =
-            if is_set { format!("is bookmarked; {key} lists them") } else { "is bookmarked no more".to_owned() };
+        let words = if is_set {
+            format!("is bookmarked{at}; {key} lists them{there}")
+        } else {
+            format!("is bookmarked no more{at}")
+        };
         self.say(format!("{} {words}", spot.words()), false);
-        let context = self.context_name();
         vec![self.remember(News::Bookmark { context, spot, is_set })]
     }
 

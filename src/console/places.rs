@@ -379,6 +379,21 @@ impl App {
         effects
     }
 
+    /// Where the selected row of a list is; elsewhere the context at hand.
+    pub fn place_at_hand(&self) -> &Place {
+        let row = match self.screen {
+            Screen::Tables => self.selected_row().map(|row| row.place),
+            Screen::Streams => self.selected_stream_row().map(|row| row.place),
+            _ => None,
+        };
+        self.place_numbered(row.unwrap_or(self.place.id))
+    }
+
+    /// The place with that number.
+    pub fn place_numbered(&self, id: PlaceId) -> &Place {
+        self.known_place(id).map_or(&self.place, |known| &known.place)
+    }
+
     /// Stands in the region of the selected row, before something is done with it.
     pub(super) fn stand_at_selected(&mut self) -> Vec<Effect> {
         let selected = match self.screen {

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 use super::{Content, Sheet};
 use crate::console::app::{App, Screen};
+use crate::console::columns::StreamRow;
+use crate::console::load::TableRow;
 use crate::console::{playback, view};
 use crate::jobs::JobId;
 use crate::jobs::journal::{DeadLetter, Sample};
@@ -20,8 +22,16 @@ pub(super) fn content(app: &App) -> Option<(String, Content)> {
         Some((name.to_owned(), Content::Sheet(Sheet { columns: columns.to_vec(), rows })))
     };
     match &app.screen {
-        Screen::Tables => sheet("tables", &TABLES, tables(app)),
-        Screen::Streams => sheet("streams", &STREAMS, streams(app)),
+        Screen::Tables => {
+            let rows = app.table_rows();
+            let sheet = with_regions(app, &TABLES, tables(&rows), rows.iter().map(|row| row.region));
+            Some(("tables".to_owned(), Content::Sheet(sheet)))
+        }
+        Screen::Streams => {
+            let rows = app.stream_rows();
+            let sheet = with_regions(app, &STREAMS, streams(&rows), rows.iter().map(|row| row.region));
+            Some(("streams".to_owned(), Content::Sheet(sheet)))
+        }
         Screen::Jobs => sheet("jobs", &JOBS, jobs(app)),
         Screen::Table(name) => sheet(name, &POINTS, points(app)),
         Screen::Job(id) => {
@@ -61,9 +71,9 @@ const TABLES: [&str; 10] = [
     "indexes",
 ];
 
-fn tables(app: &App) -> Vec<Vec<Value>> {
+fn tables(rows: &[TableRow<'_>]) -> Vec<Vec<Value>> {
     // What was never asked about, or too long ago, is not 0.
-    let row = |row: &crate::console::load::TableRow<'_>| match (row.table, row.is_measured().then(|| row.load())) {
+    let row = |row: &TableRow<'_>| match (row.table, row.is_measured().then(|| row.load())) {
         (Some(table), load) => vec![
             json!(table.name),
             json!(table.status),
@@ -81,7 +91,7 @@ fn tables(app: &App) -> Vec<Vec<Value>> {
             std::iter::once(json!(row.name)).chain(std::iter::repeat_n(Value::Null, TABLES.len() - 1)).collect()
         }
     };
-    app.table_rows().iter().map(row).collect()
+    rows.iter().map(row).collect()
 }
 
 const STREAMS: [&str; 10] = [
@@ -97,8 +107,9 @@ const STREAMS: [&str; 10] = [
     "lag_ms",
 ];
 
-fn streams(app: &App) -> Vec<Vec<Value>> {
-    let row = |stream: &&crate::cloud::inventory::Stream| {
+fn streams(rows: &[StreamRow<'_>]) -> Vec<Vec<Value>> {
+    let row = |row: &StreamRow<'_>| {
+        let StreamRow { stream, load, .. } = row;
         let is_known = !stream.status.is_empty();
         vec![
             json!(stream.name),
@@ -107,13 +118,28 @@ fn streams(app: &App) -> Vec<Vec<Value>> {
             json!(Some(&stream.mode).filter(|_| is_known)),
             json!(Some(stream.open_shards()).filter(|_| is_known)),
             json!(Some(stream.retention_hours).filter(|_| is_known)),
-            json!(app.stream_rate(&stream.name)),
-            json!(app.stream_byte_rate(&stream.name)),
-            json!(app.stream_read_rate(&stream.name)),
-            json!(app.stream_lag_ms(&stream.name)),
+            json!(load.records),
+            json!(load.bytes),
+            json!(load.read),
+            json!(load.lag_ms),
         ]
     };
-    app.shown_streams().iter().map(row).collect()
+    rows.iter().map(row).collect()
+}
+
+/// With the region after the name, where the list holds several.
+fn with_regions<'a>(
+    app: &App,
+    columns: &[&'static str],
+    mut rows: Vec<Vec<Value>>,
+    regions: impl Iterator<Item = &'a str>,
+) -> Sheet {
+    let mut columns = columns.to_vec();
+    if app.is_many() {
+        columns.insert(1, "region");
+        rows.iter_mut().zip(regions).for_each(|(row, region)| row.insert(1, json!(region)));
+    }
+    Sheet { columns, rows }
 }
 
 const JOBS: [&str; 15] = [

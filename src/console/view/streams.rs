@@ -114,7 +114,7 @@ fn cells(app: &App, row: &StreamRow<'_>) -> Vec<Cell> {
     }
     let number = |n: Option<f64>| n.map_or(("-".to_owned(), app.theme.dim), |n| (rate(n), plain));
     vec![
-        (app.marked(shown(&stream.name), || Spot::Stream(stream.name.clone())), plain),
+        (app.marked_in(row.place, shown(&stream.name), || Spot::Stream(stream.name.clone())), plain),
         (stream.status.clone(), if stream.status == "ACTIVE" { plain } else { app.theme.accent }),
         (stream.mode.to_lowercase().replace('_', " "), plain),
         (exact(stream.open_shards()), plain),

@@ -18,6 +18,7 @@ use crate::cloud::inventory::Table;
 use crate::cloud::price;
 use crate::console::app::App;
 use crate::console::columns::{Arranged, KNOWN_OF_NAMES, List};
+use crate::console::effect::PlaceId;
 use crate::console::keymap::{Action, Scope};
 use crate::console::load::{TableLoad, TableRow};
 use crate::console::spot::Spot;
@@ -104,7 +105,7 @@ fn draw_rows(buf: &mut Buffer, area: Rect, app: &App, rows: &[TableRow<'_>], col
     table::draw_page(buf, area, theme, &columns, rows.len(), selected, |at| {
         let row = &rows[at];
         let mut cells = match row.table {
-            Some(table) => cells(app, table, &row.load()),
+            Some(table) => cells(app, row.place, table, &row.load()),
             None => vec![(shown(row.name), theme.dim), ("…".to_owned(), theme.dim)],
         };
         if is_many {
@@ -128,7 +129,7 @@ pub(super) fn kept_age(app: &App, at_ms: i64) -> String {
     format!("as of {} ago, asking AWS ", duration((app.now_ms - at_ms).max(0) as f64))
 }
 
-fn cells(app: &App, table: &Table, load: &TableLoad) -> Vec<Cell> {
+fn cells(app: &App, place: PlaceId, table: &Table, load: &TableLoad) -> Vec<Cell> {
     let theme = &app.theme;
     let plain = Style::new();
     let provisioned = table.provisioned.map(|p| p.write);
@@ -141,7 +142,7 @@ fn cells(app: &App, table: &Table, load: &TableLoad) -> Vec<Cell> {
         .map(|p| bar(theme, load.used, p as f64, 10, plain, false).iter().map(|s| s.content.to_string()).collect())
         .unwrap_or_default();
     vec![
-        (app.marked(shown(&table.name), || Spot::Table(table.name.clone())), plain),
+        (app.marked_in(place, shown(&table.name), || Spot::Table(table.name.clone())), plain),
         (table.status.clone(), if table.status == "ACTIVE" { plain } else { theme.accent }),
         (count(table.items as f64), plain),
         (bytes(table.bytes as f64), plain),

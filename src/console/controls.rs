@@ -8,9 +8,49 @@ use super::effect::Effect;
 use super::keymap::Action;
 use super::keys::ask;
 use super::replica;
+use super::widget::text::shown;
 use crate::cloud::Mode;
-use crate::jobs::journal::{Control, State};
+use crate::flow::Limit;
+use crate::jobs::journal::{Control, Job, State};
 use crate::jobs::spec::{Kind, Spec, VerifySpec};
+use crate::jobs::{ReplicaTarget, ReplicateSpec};
+
+impl App {
+    /// The table whose capacity is changed on the screen of `job`: its own, of a put worker the one that holds it back now.
+    ///
+    /// # Errors
+    /// Why there is none that could be changed from here, in words.
+    pub fn table_of_job<'a>(&'a self, job: &'a Job) -> Result<&'a str, String> {
+        let id = &job.id;
+        if !self.is_here(&job.context) {
+            let place = job.context.endpoint_url.as_ref().or(job.context.region.as_ref());
+            return Err(format!("{id} acts elsewhere ({}): open sluice there", place.map_or("another context", |p| p)));
+        }
+        match &job.spec {
+            spec if !spec.table_here().is_empty() => Ok(spec.table_here()),
+            Spec::Replicate(ReplicateSpec { target, .. }) => {
+                let is_table = matches!(target, ReplicaTarget::Table(_));
+                let why = if is_table { ": open sluice there to change its capacity" } else { ", which has no capacity" };
+                Err(format!("{id} writes {}{why}", shown(&target.to_string())))
+            }
+            Spec::Work(_) => self.table_that_binds(job).ok_or_else(|| {
+                format!("no table holds {id} back now: change the capacity of those that it writes on the list of tables")
+            }),
+            _ => Err(format!("{id} has no table whose capacity could be changed")),
+        }
+    }
+
+    /// The table that holds a running job back.
+    fn table_that_binds(&self, job: &Job) -> Option<&str> {
+        let past = self.histories.get(&job.id).filter(|_| job.state == State::Running)?;
+        let binding = past.newest.as_ref()?.binding.as_ref()?;
+        let is_a_tables = matches!(
+            binding.limit,
+            Limit::Table { .. } | Limit::Index { .. } | Limit::Partition { .. } | Limit::Shared { .. } | Limit::Leave { .. }
+        );
+        Some(binding.of.as_str()).filter(|_| is_a_tables)
+    }
+}
 
 /// A key that acts on the job at hand.
 pub(super) fn act(app: &mut App, action: Action) {

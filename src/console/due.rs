@@ -71,9 +71,8 @@ impl App {
                 self.due_table_shards(&id, &mut effects);
                 self.due_past(&id, &mut effects);
                 // Of a job elsewhere nothing is asked here, where another table may have that name.
-                let job = self.job(&id).filter(|job| self.is_here(&job.context));
-                let table = job.map(|job| job.spec.table_here().to_owned());
-                if let Some(table) = table.filter(|table| !table.is_empty()) {
+                let table = self.job(&id).and_then(|job| self.table_of_job(job).ok()).map(str::to_owned);
+                if let Some(table) = table {
                     self.due_table(&table, &mut effects);
                 }
             }

@@ -366,8 +366,10 @@ fn done_on_screen(app: &mut App, action: Action) -> Vec<Effect> {
         Action::Repair => replica::ask_repair(app),
         Action::Raise | Action::Lower | Action::SetCapacity | Action::GiveBack => raise::act(app, action),
         Action::Indexes => {
-            if let Some(Resource::Table(table)) = raise::resource_at_hand(app) {
-                return app.go(Screen::Table(table));
+            match raise::resource_at_hand(app) {
+                Ok(Resource::Table(table)) => return app.go(Screen::Table(table)),
+                Ok(_) => {}
+                Err(words) => app.say(words, true),
             }
         }
         Action::Pause if matches!(app.screen, Screen::Mappings(_)) => return stream::act(app, action),

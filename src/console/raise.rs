@@ -12,7 +12,10 @@ use crate::jobs::journal::Bump;
 
 /// A capacity key.
 pub(super) fn act(app: &mut App, action: Action) {
-    let Some(resource) = resource_at_hand(app) else { return };
+    let resource = match resource_at_hand(app) {
+        Ok(resource) => resource,
+        Err(words) => return app.say(words, true),
+    };
     match action {
         Action::SetCapacity => type_capacity(app, resource),
         Action::GiveBack => give_back(app, &resource),
@@ -20,9 +23,9 @@ pub(super) fn act(app: &mut App, action: Action) {
     }
 }
 
-/// The resource that capacity keys act on.
-pub(super) fn resource_at_hand(app: &App) -> Option<Resource> {
-    match &app.screen {
+/// The resource that capacity keys act on, or why there is none.
+pub(super) fn resource_at_hand(app: &App) -> Result<Resource, String> {
+    let at_hand = match &app.screen {
         Screen::Tables => app.selected_table().map(Resource::Table),
         Screen::Table(table) => Some(match app.selected_index() {
             Some(index) => Resource::Index { table: table.clone(), index: index.name.clone() },
@@ -30,23 +33,17 @@ pub(super) fn resource_at_hand(app: &App) -> Option<Resource> {
         }),
         Screen::Streams => app.selected_stream().map(|stream| Resource::Stream(stream.name.clone())),
         Screen::Stream(name) => Some(Resource::Stream(name.clone())),
-        Screen::Job(id) => {
-            let table = app.job(id).map(|job| job.spec.table_here().to_owned());
-            table.filter(|table| !table.is_empty()).map(Resource::Table)
-        }
+        Screen::Job(id) => match app.job(id) {
+            Some(job) => return app.table_of_job(job).map(|table| Resource::Table(table.to_owned())),
+            None => None,
+        },
         _ => None,
-    }
+    };
+    at_hand.ok_or_else(|| "nothing is selected whose capacity could be changed".to_owned())
 }
 
 /// What `resource` has, in its unit, once it is sure that a change of it can be asked for.
 fn changeable(app: &App, resource: &Resource) -> Result<u64, String> {
-    if let Screen::Job(id) = &app.screen
-        && resource_at_hand(app).as_ref() == Some(resource)
-        && let Some(job) = app.job(id).filter(|job| !app.is_here(&job.context))
-    {
-        let place = job.context.endpoint_url.as_ref().or(job.context.region.as_ref());
-        return Err(format!("{id} acts elsewhere ({}): open sluice there", place.map_or("another context", |p| p)));
-    }
     let unknown = || format!("the capacity of {resource} is not known yet: try again in a moment");
     let on_demand = || format!("{resource} is on demand: AWS scales it by itself, there is no capacity to set");
     let changing = |status: &str| format!("{resource} is {status}: AWS takes a new capacity once it is ACTIVE");

@@ -6,6 +6,7 @@ use crate::console::guardrails::{Asks, Pattern, Rule, Rules};
 use crate::console::msg::Msg;
 use crate::console::tests::Tester;
 use crate::flow::Counters;
+use crate::jobs::BigQueryTarget;
 use crate::jobs::journal::{ChangeCounts, Control, ReplicaSample, Sample, State};
 use crate::jobs::spec::ReplicaSpec;
 use crate::jobs::{Audited, Found, JobId, TableTarget};
@@ -312,7 +313,42 @@ async fn a_replica_elsewhere_has_no_capacity_to_change_from_here() {
     let spec = ReplicateSpec { target: ReplicaTarget::Table(far), ..replicate() };
     let mut tester = Tester::open(Screen::Job(JobId("c-11aa".into())), Mode::Normal, (120, 40));
     tester.send(Msg::Jobs(vec![Job { spec: Spec::Replicate(spec), ..job() }], Vec::new()));
+    tester.misses("more WCU").await;
     tester.press("+ y").await;
+    tester.sees("c-11aa writes quotes in us-east-1: open sluice there to change its capacity").await;
     let did = tester.did();
     assert!(!did.iter().any(|effect| matches!(effect, Effect::SetCapacity { .. } | Effect::LoadTable(_))), "{did:?}");
+}
+
+#[tokio::test]
+async fn a_replica_in_bigquery_is_said_to_have_no_capacity() {
+    let target = BigQueryTarget {
+        project: "p".into(),
+        dataset: "d".into(),
+        table: "quotes".into(),
+        ..BigQueryTarget::default()
+    };
+    let spec = ReplicateSpec { target: ReplicaTarget::BigQuery(target), ..replicate() };
+    let mut tester = following((120, 40), 3_600_000, None);
+    tester.send(Msg::Jobs(vec![Job { spec: Spec::Replicate(spec), ..job() }], Vec::new()));
+    tester.misses("more WCU").await;
+    tester.misses("+ raises what the").await;
+    for key in ["+", "-", "=", "i"] {
+        tester.press(key).await;
+        tester.sees("c-11aa writes BigQuery p.d.quotes, which has no capacity").await;
+        tester.pass(13_000).await;
+    }
+    assert_eq!(tester.changed(), []);
+}
+
+#[tokio::test]
+async fn what_helps_a_replica_elsewhere_before_its_time_runs_out_is_said_to_be_there() {
+    let mut tester = following((120, 40), 3_600_000, None);
+    tester.sees("+ raises what the").await;
+    let far = TableTarget { table: "quotes".into(), region: Some("us-east-1".into()), ..TableTarget::default() };
+    let spec = ReplicateSpec { target: ReplicaTarget::Table(far), ..replicate() };
+    tester.send(Msg::Jobs(vec![Job { spec: Spec::Replicate(spec), ..job() }], Vec::new()));
+    tester.sees("the oldest change that is not in the replica leaves the stream").await;
+    tester.sees("open sluice there").await;
+    tester.misses("+ raises what the").await;
 }

@@ -5,6 +5,7 @@ mod acting;
 mod finding;
 mod guarding;
 mod losing;
+mod naming;
 mod out;
 mod pointing;
 mod seeing;

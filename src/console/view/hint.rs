@@ -67,7 +67,7 @@ fn pressing(app: &App) -> Option<(String, Style)> {
         Screen::Job(id) => {
             let job = app.job(id)?;
             let binding = binding(app, job);
-            let plain = || Some((binding.and_then(|binding| explained(app, binding))?, Style::new()));
+            let plain = || Some((binding.and_then(|binding| explained(app, job, binding))?, Style::new()));
             job_hint(app, job, binding).map(warn).or_else(plain)
         }
         Screen::Jobs => {
@@ -150,16 +150,21 @@ fn binding<'a>(app: &'a App, job: &Job) -> Option<&'a Binding> {
 }
 
 /// The binding limit in full, with the key that changes it.
-fn explained(app: &App, binding: &Binding) -> Option<String> {
+fn explained(app: &App, job: &Job, binding: &Binding) -> Option<String> {
     let key = |action| app.keymap.chord(Scope::Job, action);
     let words = shown(&binding.explain());
     Some(match binding.remedy() {
         Some(Remedy::Raise { table, index, from }) => {
             let to = exact(app.step.up(from));
-            match (&index, app.table(&table).filter(|table| table.status != "ACTIVE")) {
-                (_, Some(table)) => format!("{words} It is {}.", table.status),
-                (Some(_), _) => format!("{words} Its row on the table's screen takes {} to {to}", key(Action::Raise)?),
-                (None, _) => format!("{words} {} raises it to {to}", key(Action::Raise)?),
+            match (app.table_of_job(job), &index, app.table(&table).filter(|table| table.status != "ACTIVE")) {
+                // A key would change nothing, or another table.
+                (Err(why), ..) => format!("{words} {why}"),
+                (Ok(at_hand), ..) if at_hand != table => words,
+                (_, _, Some(table)) => format!("{words} It is {}.", table.status),
+                (_, Some(_), _) => {
+                    format!("{words} Its row on the table's screen takes {} to {to}", key(Action::Raise)?)
+                }
+                (_, None, _) => format!("{words} {} raises it to {to}", key(Action::Raise)?),
             }
         }
         Some(Remedy::Rate) => format!("{words} {} changes it", key(Action::Rate)?),
@@ -195,9 +200,10 @@ fn job_hint(app: &App, job: &Job, binding: Option<&Binding>) -> Option<String> {
         return Some(words);
     }
     if let Some(binding) = binding.filter(|binding| is_pressing(&binding.limit)) {
-        return explained(app, binding);
+        return explained(app, job, binding);
     }
-    if let Some(table) = app.table(job.spec.table_here()).filter(|_| binding.is_none()) {
+    let table = app.table_of_job(job).ok().and_then(|name| app.table(name));
+    if let Some(table) = table.filter(|_| binding.is_none()) {
         let load = app.table_load(&table.name);
         if is_throttled(&load) {
             return Some(throttled(app, table, &load, Scope::Job, true));

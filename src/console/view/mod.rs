@@ -267,8 +267,19 @@ type FooterLine = (Line<'static>, Vec<(u16, u16, Action)>);
 /// The lines of the footer.
 fn footer_lines(app: &App, width: u16) -> Vec<FooterLine> {
     let scope = app.scope();
+    // Of a job that has no table here, capacity keys would do nothing.
+    let has_table = match &app.screen {
+        Screen::Job(id) if scope == Scope::Job => app.job(id).is_none_or(|job| app.table_of_job(job).is_ok()),
+        _ => true,
+    };
+    let is_of_table = |action| {
+        matches!(action, Action::Raise | Action::Lower | Action::SetCapacity | Action::Indexes | Action::GiveBack)
+    };
     let mut lines = vec![(Line::default(), Vec::new())];
     for (chord, name) in app.keymap.footer(scope) {
+        if !has_table && app.keymap.does(scope, name).is_some_and(is_of_table) {
+            continue;
+        }
         let cell = [Span::raw(" "), Span::styled(chord, app.theme.accent), Span::raw(format!(" {name} "))];
         let wide: usize = cell.iter().map(Span::width).sum();
         if lines.last().is_some_and(|(line, _)| line.width() + wide > usize::from(width)) {

@@ -241,10 +241,12 @@ pub fn hint(app: &App, job: &Job) -> Option<String> {
         return Some(shown(gap));
     }
     if replica.trim_ms < PRESSING_MS {
-        let raise = app.keymap.chord(Scope::Job, Action::Raise)?;
+        let helps = match app.table_of_job(job) {
+            Ok(_) => format!("{} raises what the replica takes", app.keymap.chord(Scope::Job, Action::Raise)?),
+            Err(why) => why,
+        };
         return Some(format!(
-            "in {} the oldest change that is not in the replica leaves the stream and is lost to it: {raise} raises what the \
-             replica takes",
+            "in {} the oldest change that is not in the replica leaves the stream and is lost to it: {helps}",
             duration(replica.trim_ms as f64)
         ));
     }

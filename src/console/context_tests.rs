@@ -323,6 +323,14 @@ async fn what_is_copied_of_a_row_is_of_its_region() {
 }
 
 #[tokio::test]
+async fn the_stream_whose_readers_are_late_is_named_with_its_region_and_opened_only_when_it_is_selected() {
+    let mut tester = streams_of_two_regions().await;
+    tester.sees("the readers of restore in us-east-1 are 1m 30s behind. Select it: enter shows which shards").await;
+    tester.press("down").await;
+    tester.sees("the readers of restore in us-east-1 are 1m 30s behind; enter shows which shards").await;
+}
+
+#[tokio::test]
 async fn a_row_is_bookmarked_in_its_region_and_marked_there_alone() {
     let (mut tester, _) = two_regions((120, 40), &["archive", "quotes"]).await;
     tester.press("home down down down").await;

@@ -12,7 +12,7 @@ use super::widget::text::shown;
 use crate::cloud::Mode;
 use crate::flow::Limit;
 use crate::jobs::journal::{Control, Job, State};
-use crate::jobs::spec::{Kind, Spec, VerifySpec};
+use crate::jobs::spec::{GoesOn, Kind, Spec, VerifySpec};
 use crate::jobs::{ReplicaTarget, ReplicateSpec};
 
 impl App {
@@ -82,7 +82,14 @@ fn pause(app: &mut App) {
         (State::Running, _) => Confirm::control(job, Control::Pause),
         (state, _) if state.can_resume() => {
             let mut question = Confirm::control(job, Control::Run);
-            question.title = format!("Take {} up again where its last checkpoint was", job.id);
+            question.title = match job.spec.goes_on() {
+                GoesOn::AtCheckpoint => format!("Take {} up again where its last checkpoint was", job.id),
+                GoesOn::FromTheStart => format!("Start {} over, from its beginning", job.id),
+                GoesOn::Never => {
+                    let words = format!("{} is {}: {}", job.id, state.as_str(), never(job));
+                    return app.say(words, true);
+                }
+            };
             question.effect = Effect::Resume(job.id.clone());
             question
         }
@@ -93,6 +100,16 @@ fn pause(app: &mut App) {
         }
     };
     ask(app, question);
+}
+
+/// Why a job is not taken up again, and what is done instead.
+pub(super) fn never(job: &Job) -> &'static str {
+    match job.kind() {
+        Kind::Playback => {
+            "what went to standard output can't be gone on with: start it anew, from the time of the last line"
+        }
+        _ => "it can't be taken up again: start it anew",
+    }
 }
 
 fn cancel(app: &mut App) {

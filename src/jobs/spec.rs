@@ -102,6 +102,17 @@ impl fmt::Display for Kind {
     }
 }
 
+/// Where a job goes on that is taken up again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GoesOn {
+    /// At its last checkpoint.
+    AtCheckpoint,
+    /// It keeps none: at its beginning.
+    FromTheStart,
+    /// It can't be taken up again.
+    Never,
+}
+
 /// What a job does, with every option settled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -167,6 +178,21 @@ impl Spec {
                 ""
             }
             _ => self.table(),
+        }
+    }
+
+    /// Where it goes on when it is taken up again after it was interrupted or failed.
+    pub fn goes_on(&self) -> GoesOn {
+        match self {
+            Self::Playback(spec) if spec.sink == "-" => GoesOn::Never,
+            Self::Restore(_)
+            | Self::Backup(_)
+            | Self::Work(_)
+            | Self::Pump(_)
+            | Self::Playback(_)
+            | Self::Replicate(_) => GoesOn::AtCheckpoint,
+            Self::Verify(_) | Self::Autoscale(_) | Self::Load(_) => GoesOn::FromTheStart,
+            Self::Letters(_) => GoesOn::Never,
         }
     }
 
@@ -356,7 +382,7 @@ impl VerifySpec {
         };
         if repair && replicate.two_way.is_some() {
             return Err(format!(
-                "{id} replicates both ways: neither table is the one that is right, so a repair could undo the newer of two                  writes. Compare without --repair, and write what is right yourself"
+                "{id} replicates both ways: neither table is the one that is right, so a repair could undo the newer of two writes. Compare without --repair, and write what is right yourself"
             ));
         }
         Ok(Self {

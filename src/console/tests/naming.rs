@@ -4,7 +4,7 @@ use super::*;
 use crate::cloud::Context;
 use crate::flow::Limit;
 use crate::jobs::Binding;
-use crate::jobs::spec::WorkSpec;
+use crate::jobs::spec::{PlaybackSpec, WorkSpec};
 
 /// A put worker at work, on screen; one table binds it, or its source does.
 fn a_put_worker(limit: Limit) -> Tester {
@@ -56,4 +56,90 @@ async fn no_key_is_named_for_the_capacity_of_a_job_that_acts_elsewhere() {
     tester.misses("more WCU").await;
     tester.press("+ y i").await;
     assert_eq!((tester.changed(), &tester.runtime.app.screen), (vec![], &r7f3a()));
+}
+
+/// The list of jobs with these, or the screen of the only one.
+fn with_jobs(screen: Screen, jobs: Vec<Job>) -> Tester {
+    let tester = Tester::open(screen, Mode::Normal, (160, 30));
+    tester.send(Msg::Jobs(jobs, Vec::new()));
+    tester
+}
+
+#[tokio::test]
+async fn the_job_that_is_said_to_be_taken_up_again_is_the_one_that_the_key_acts_on() {
+    let states = [("r-1111", State::Running), ("r-2222", State::Interrupted), ("r-3333", State::Failed)];
+    let mut tester =
+        with_jobs(Screen::Jobs, states.into_iter().map(|(id, state)| fixture::job(id, state)).collect());
+    tester.sees("r-2222 is interrupted").await;
+    tester.sees(". Select it: p takes it up again").await;
+    tester.press("down").await;
+    tester.sees("r-2222 is interrupted").await;
+    tester.sees("%; p takes it up again").await;
+    tester.press("down").await;
+    tester.sees("r-3333 is failed").await;
+    tester.press("p").await;
+    tester.sees("Take r-3333 up again where its last checkpoint was").await;
+}
+
+#[tokio::test]
+async fn a_job_without_a_checkpoint_is_started_over_and_said_so() {
+    let verify = || Job {
+        spec: Spec::Verify(crate::jobs::VerifySpec { table: "historical".into(), ..Default::default() }),
+        ..fixture::job("v-1a2b", State::Interrupted)
+    };
+    let mut tester = with_jobs(Screen::Jobs, vec![verify()]);
+    tester.sees("p starts it over").await;
+    let mut tester = with_jobs(Screen::Job(JobId("v-1a2b".into())), vec![verify()]);
+    tester.sees("p starts it over, from its beginning").await;
+    tester.misses("checkpoint").await;
+    tester.press("p").await;
+    tester.sees("Start v-1a2b over, from its beginning").await;
+    tester.press("y").await;
+    assert_eq!(tester.changed(), [Effect::Resume(JobId("v-1a2b".into()))]);
+}
+
+#[tokio::test]
+async fn a_playback_to_standard_output_is_not_offered_to_be_taken_up() {
+    let playback = || Job {
+        spec: Spec::Playback(PlaybackSpec { events: "events".into(), sink: "-".into(), ..PlaybackSpec::default() }),
+        ..fixture::job("y-1a2b", State::Failed)
+    };
+    let mut tester = with_jobs(Screen::Jobs, vec![playback()]);
+    tester.misses("takes it up again").await;
+    let mut tester = with_jobs(Screen::Job(JobId("y-1a2b".into())), vec![playback()]);
+    tester.sees("start it anew, from the time of the last line").await;
+    tester.misses("takes it up").await;
+    tester.press("p y").await;
+    tester.sees("y-1a2b is failed: what went to standard output can't be gone on with").await;
+    assert_eq!(tester.changed(), []);
+}
+
+fn raised(resource: Resource, region: &str) -> Bump {
+    Bump {
+        number: 1,
+        context: Context { region: Some(region.into()), ..fixture::context() },
+        resource,
+        before: 65,
+        after: 130,
+        from: 65,
+        at_ms: NOW_MS,
+        job: None,
+    }
+}
+
+#[tokio::test]
+async fn what_was_raised_is_named_on_its_own_list_with_the_row_that_the_key_acts_on() {
+    let mut tester = Tester::open(Screen::Tables, Mode::Normal, (120, 30));
+    let (quotes, stream) = (Resource::Table("quotes".into()), Resource::Stream("restore".into()));
+    // Neither what is elsewhere, nor what another list holds.
+    let others = vec![raised(quotes.clone(), "us-west-2"), raised(stream, "eu-west-1")];
+    tester.send(Msg::Jobs(Vec::new(), others.clone()));
+    tester.misses("gives it back").await;
+    tester.press("2").await;
+    tester.sees("stream restore was raised from 65 to 130 shards; u gives it back").await;
+    tester.send(Msg::Jobs(Vec::new(), [others, vec![raised(quotes, "eu-west-1")]].concat()));
+    tester.press("1 home").await;
+    tester.sees("table quotes was raised from 65 to 130 WCU. Select it: u gives it back").await;
+    tester.press("down").await;
+    tester.sees("table quotes was raised from 65 to 130 WCU; u gives it back").await;
 }

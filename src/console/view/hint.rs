@@ -2,22 +2,26 @@
 
 use ratatui::style::Style;
 
-use super::hint_others;
+use super::{capital, hint_others};
 
+use crate::capacity::Resource;
 use crate::cloud::inventory::Table;
 use crate::console::app::{App, Screen};
+use crate::console::controls;
 use crate::console::history::History;
 use crate::console::keymap::{Action, Scope};
 use crate::console::load::TableLoad;
 use crate::console::widget::quantity::{duration, exact, percent, rate};
 use crate::console::widget::text::shown;
 use crate::flow::Limit;
-use crate::jobs::journal::{Control, Job, State};
-use crate::jobs::spec::Spec;
+use crate::jobs::journal::{Bump, Control, Job, State};
+use crate::jobs::spec::{GoesOn, Spec};
 use crate::jobs::{Binding, Remedy};
 
 /// Fewer writes refused each second are not worth a word.
 const THROTTLED: f64 = 1.0;
+/// So far behind readers are worth a word, ms.
+const LATE_MS: u64 = 60_000;
 /// So long questions wait before it is worth a word, ms.
 const HELD_MS: i64 = 2_000;
 
@@ -47,22 +51,23 @@ fn pressing(app: &App) -> Option<(String, Style)> {
     let warn = |words: String| (format!("{} {words}", app.theme.glyphs.warn), app.theme.warn);
     match &app.screen {
         Screen::Tables => {
+            let selected = app.selected_row();
             let refused = app.table_rows().into_iter().filter(|row| row.throttled() >= THROTTLED);
-            let loads = refused.filter_map(|row| Some((row.table?, row.load()))).filter(|(_, load)| is_throttled(load));
-            if let Some((table, load)) = loads.max_by(|a, b| a.1.throttled.total_cmp(&b.1.throttled)) {
-                let selected = app.selected_table().as_deref() == Some(table.name.as_str());
-                return Some(warn(throttled(app, table, &load, Scope::Tables, selected)));
+            let loads = refused.filter_map(|row| Some((row, row.table?, row.load())));
+            let loads = loads.filter(|(_, _, load)| is_throttled(load));
+            if let Some((row, table, load)) = loads.max_by(|a, b| a.2.throttled.total_cmp(&b.2.throttled)) {
+                let is_selected = selected.is_some_and(|selected| selected.key() == row.key());
+                let name = named(&table.name, row.region);
+                return Some(warn(throttled(app, (&name, table), &load, Scope::Tables, is_selected)));
             }
-            let bump = app.bumps.iter().find(|bump| bump.job.is_none() && bump.after > bump.before)?;
-            let key = app.keymap.chord(Scope::Tables, Action::GiveBack)?;
-            let (unit, before, after) = (bump.resource.unit(), bump.before, bump.after);
-            let words = format!("{} was raised from {before} to {after} {unit}; {key} gives it back", bump.resource);
-            Some((words, Style::new()))
+            let name = selected.filter(|row| row.is_here).map(|row| row.name);
+            raised(app, Scope::Tables, name, |resource| resource.table().is_some())
         }
         Screen::Table(name) => {
             let table = app.table(name)?;
             let load = app.table_load(name);
-            is_throttled(&load).then(|| warn(throttled(app, table, &load, Scope::Table, true)))
+            let is_selected = app.selected_index().is_none();
+            is_throttled(&load).then(|| warn(throttled(app, (name, table), &load, Scope::Table, is_selected)))
         }
         Screen::Job(id) => {
             let job = app.job(id)?;
@@ -70,23 +75,20 @@ fn pressing(app: &App) -> Option<(String, Style)> {
             let plain = || Some((binding.and_then(|binding| explained(app, job, binding))?, Style::new()));
             job_hint(app, job, binding).map(warn).or_else(plain)
         }
-        Screen::Jobs => {
-            let stopped =
-                app.jobs.iter().flatten().find(|job| job.state.can_resume() && job.state != State::Starting)?;
-            let key = app.keymap.chord(Scope::Jobs, Action::Pause)?;
-            let at = stopped
-                .total
-                .map_or(String::new(), |total| format!(" at {} %", percent(app.progress(stopped).settled, total)));
-            Some(warn(format!("{} is {}{at}; {key} takes it up again", stopped.id, stopped.state.as_str())))
-        }
+        Screen::Jobs => stopped(app).map(warn),
         Screen::Streams => {
-            let streams = app.stream_rows();
-            let lags = streams.iter().filter_map(|row| Some((&row.stream.name, row.load.lag_ms?)));
-            let (name, lag) = lags.max_by_key(|(_, lag)| *lag)?;
-            let key = app.keymap.chord(Scope::Streams, Action::Open).unwrap_or_default();
-            let behind =
-                || format!("the readers of {name} are {} behind; {key} shows which shards", duration(lag as f64));
-            (lag >= 60_000).then(|| warn(behind()))
+            let rows = app.stream_rows();
+            let selected = app.selected_stream_row();
+            let late = rows.iter().filter_map(|row| Some((row, row.load.lag_ms?))).filter(|(_, lag)| *lag >= LATE_MS);
+            if let Some((row, lag)) = late.max_by_key(|(_, lag)| *lag) {
+                let key = app.keymap.chord(Scope::Streams, Action::Open).unwrap_or_default();
+                let is_selected = selected.is_some_and(|selected| selected.key() == row.key());
+                let (name, behind) = (named(&row.stream.name, row.region), duration(lag as f64));
+                let select = if is_selected { "; " } else { ". Select it: " };
+                return Some(warn(format!("the readers of {name} are {behind} behind{select}{key} shows which shards")));
+            }
+            let name = selected.filter(|row| row.is_here).map(|row| row.stream.name.as_str());
+            raised(app, Scope::Streams, name, |resource| resource.table().is_none())
         }
         Screen::Stream(name) => {
             let lag = app.stream_lag_ms(name)?;
@@ -96,7 +98,7 @@ fn pressing(app: &App) -> Option<(String, Style)> {
                 let lag = duration(lag as f64);
                 format!("the readers of {name} are {lag} behind; {sort} sorts by lag, {lambda} shows its functions")
             };
-            (lag >= 60_000).then(|| warn(behind()))
+            (lag >= LATE_MS).then(|| warn(behind()))
         }
         Screen::Mappings(_) => {
             let known = app.at_stream.mappings.iter().flatten().flatten();
@@ -115,8 +117,49 @@ fn pressing(app: &App) -> Option<(String, Style)> {
     }
 }
 
-fn throttled(app: &App, table: &Table, load: &TableLoad, scope: Scope, selected: bool) -> String {
-    let name = &table.name;
+/// A row's name, with its region where the list holds several.
+fn named(name: &str, region: &str) -> String {
+    if region.is_empty() { name.to_owned() } else { format!("{name} in {region}") }
+}
+
+/// A job that stopped, and what takes it up again: the selected one, else the first that the list shows.
+fn stopped(app: &App) -> Option<String> {
+    let selected = app.selected_job();
+    let is_stopped = |job: &&Job| {
+        job.state.can_resume() && job.state != State::Starting && job.spec.goes_on() != GoesOn::Never
+    };
+    let jobs: Vec<&Job> = app.shown_jobs().into_iter().filter(is_stopped).collect();
+    let of_selected = jobs.iter().find(|job| Some(&job.id) == selected.as_ref());
+    let job = of_selected.or(jobs.first())?;
+    let select = if of_selected.is_some() { "; " } else { ". Select it: " };
+    let key = app.keymap.chord(Scope::Jobs, Action::Pause)?;
+    let at = job.total.map_or(String::new(), |total| format!(" at {} %", percent(app.progress(job).settled, total)));
+    let again = if job.spec.goes_on() == GoesOn::FromTheStart { "starts it over" } else { "takes it up again" };
+    Some(format!("{} is {}{at}{select}{key} {again}", job.id, job.state.as_str()))
+}
+
+/// What was raised by hand in this context, of what the list holds: what is selected first, since the key acts on that.
+fn raised(
+    app: &App,
+    scope: Scope,
+    selected: Option<&str>,
+    is_listed: impl Fn(&Resource) -> bool,
+) -> Option<(String, Style)> {
+    let is_owed = |bump: &&Bump| {
+        bump.job.is_none() && bump.after > bump.before && is_listed(&bump.resource) && app.is_here(&bump.context)
+    };
+    let bumps: Vec<&Bump> = app.bumps.iter().filter(is_owed).collect();
+    // An index is given back with its table.
+    let row = |bump: &Bump| bump.resource.table().unwrap_or(bump.resource.name()).to_owned();
+    let of_selected = bumps.iter().find(|bump| Some(row(bump).as_str()) == selected);
+    let Bump { resource, before, after, .. } = of_selected.or(bumps.first())?;
+    let select = if of_selected.is_some() { "; " } else { ". Select it: " };
+    let key = app.keymap.chord(scope, Action::GiveBack)?;
+    let words = format!("{resource} was raised from {before} to {after} {}{select}{key} gives it back", resource.unit());
+    Some((words, Style::new()))
+}
+
+fn throttled(app: &App, (name, table): (&str, &Table), load: &TableLoad, scope: Scope, selected: bool) -> String {
     let asked = load.used + load.throttled;
     let told = format!("{name} is throttled: {} of {} writes/s refused", rate(load.throttled), rate(asked));
     let Some(provisioned) = table.provisioned else { return format!("{told}; on demand grows by itself") };
@@ -185,11 +228,12 @@ fn job_hint(app: &App, job: &Job, binding: Option<&Binding>) -> Option<String> {
         (State::Interrupted | State::Failed, _) => {
             let why = if job.message.is_empty() { "its worker is gone".to_owned() } else { job.message.clone() };
             let words = shown(&why);
-            return Some(format!(
-                "{}: {words}. {} takes it up at its last checkpoint",
-                job.state.as_str(),
-                key(Action::Pause)?
-            ));
+            let then = match job.spec.goes_on() {
+                GoesOn::AtCheckpoint => format!("{} takes it up at its last checkpoint", key(Action::Pause)?),
+                GoesOn::FromTheStart => format!("{} starts it over, from its beginning", key(Action::Pause)?),
+                GoesOn::Never => capital(controls::never(job)),
+            };
+            return Some(format!("{}: {words}. {then}", job.state.as_str()));
         }
         (State::Paused, _) | (State::Running, Control::Pause) => {
             return Some(format!("paused: nothing is written. {} lets it go on", key(Action::Pause)?));
@@ -206,7 +250,7 @@ fn job_hint(app: &App, job: &Job, binding: Option<&Binding>) -> Option<String> {
     if let Some(table) = table.filter(|_| binding.is_none()) {
         let load = app.table_load(&table.name);
         if is_throttled(&load) {
-            return Some(throttled(app, table, &load, Scope::Job, true));
+            return Some(throttled(app, (&table.name, table), &load, Scope::Job, true));
         }
     }
     let past = app.histories.get(&job.id);

@@ -163,7 +163,9 @@ fn on_overlay(app: &mut App, action: Action) -> Vec<Effect> {
         (Some(Overlay::Words(words)), Action::Words) if !words.reading.is_typed => {}
         (Some(Overlay::Text(..)), Action::Back) => {}
         (Some(Overlay::Help(_) | Overlay::Text(..)), Action::Words) => words::open(app, None),
-        (Some(Overlay::Words(_)), Action::Help) => app.overlay = Some(Overlay::Help(Reading::default())),
+        (Some(Overlay::Words(_) | Overlay::Text(..)), Action::Help) => {
+            app.overlay = Some(Overlay::Help(Reading::default()));
+        }
         (Some(Overlay::Help(reading)), action) => app.overlay = reading.act(action).map(Overlay::Help),
         (Some(Overlay::Words(words)), action) => {
             let Words { here, reading } = *words;
@@ -365,13 +367,11 @@ fn done_on_screen(app: &mut App, action: Action) -> Vec<Effect> {
         }
         Action::Repair => replica::ask_repair(app),
         Action::Raise | Action::Lower | Action::SetCapacity | Action::GiveBack => raise::act(app, action),
-        Action::Indexes => {
-            match raise::resource_at_hand(app) {
-                Ok(Resource::Table(table)) => return app.go(Screen::Table(table)),
-                Ok(_) => {}
-                Err(words) => app.say(words, true),
-            }
-        }
+        Action::Indexes => match raise::resource_at_hand(app) {
+            Ok(Resource::Table(table)) => return app.go(Screen::Table(table)),
+            Ok(_) => {}
+            Err(words) => app.say(words, true),
+        },
         Action::Pause if matches!(app.screen, Screen::Mappings(_)) => return stream::act(app, action),
         Action::Mappings | Action::Tail | Action::TailAll | Action::GoOn | Action::Retention => {
             return stream::act(app, action);

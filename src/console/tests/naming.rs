@@ -68,8 +68,7 @@ fn with_jobs(screen: Screen, jobs: Vec<Job>) -> Tester {
 #[tokio::test]
 async fn the_job_that_is_said_to_be_taken_up_again_is_the_one_that_the_key_acts_on() {
     let states = [("r-1111", State::Running), ("r-2222", State::Interrupted), ("r-3333", State::Failed)];
-    let mut tester =
-        with_jobs(Screen::Jobs, states.into_iter().map(|(id, state)| fixture::job(id, state)).collect());
+    let mut tester = with_jobs(Screen::Jobs, states.into_iter().map(|(id, state)| fixture::job(id, state)).collect());
     tester.sees("r-2222 is interrupted").await;
     tester.sees(". Select it: p takes it up again").await;
     tester.press("down").await;
@@ -142,4 +141,43 @@ async fn what_was_raised_is_named_on_its_own_list_with_the_row_that_the_key_acts
     tester.sees("table quotes was raised from 65 to 130 WCU. Select it: u gives it back").await;
     tester.press("down").await;
     tester.sees("table quotes was raised from 65 to 130 WCU; u gives it back").await;
+}
+
+#[tokio::test]
+async fn a_text_is_scrolled_to_its_end_and_from_there_at_once_back() {
+    let mut tester = Tester::watching(r7f3a(), Mode::Normal, (80, 24));
+    let note = |n| crate::jobs::journal::Note {
+        number: n,
+        at_ms: NOW_MS + n * 1000,
+        level: "info".into(),
+        words: format!("note <{n}> of many, in words that are so long that a line has no room for all of them"),
+    };
+    tester.send(Msg::Notes(JobId("r-7f3a".into()), (1..=60).map(note).collect()));
+    tester.press("l").await;
+    tester.sees("<60>").await;
+    tester.press("home").await;
+    tester.misses("<60>").await;
+    for keys in ["G", "g e"] {
+        tester.press("home").await;
+        tester.press(keys).await;
+        tester.sees("room for all of them").await;
+        tester.sees("<60>").await;
+    }
+    tester.press("k k").await;
+    tester.misses("<60>").await;
+    // One long line is scrolled as the lines that it is wrapped into.
+    let words = (0..2_000).map(|n| format!("word{n}")).collect::<Vec<_>>().join(" ");
+    tester.runtime.app.overlay = Some(super::super::app::Overlay::Text("event".into(), vec![words], 0));
+    tester.press("G").await;
+    tester.sees("word1999").await;
+}
+
+#[tokio::test]
+async fn over_a_text_the_help_that_its_footer_names_is_opened() {
+    let mut tester = Tester::watching(r7f3a(), Mode::Normal, (120, 40));
+    tester.press("l ?").await;
+    tester.sees("job (here)").await;
+    tester.press("esc").await;
+    tester.misses("job (here)").await;
+    assert_eq!(tester.runtime.app.screen, r7f3a());
 }

@@ -64,6 +64,23 @@ pub struct Keymap {
     bound: Vec<Vec<Sequence>>,
 }
 
+/// The keys of a scope, for words that name them.
+#[derive(Clone, Copy, Debug)]
+pub struct Keys<'a> {
+    keymap: &'a Keymap,
+    scope: Scope,
+}
+
+impl Keys<'_> {
+    /// `words` with the chord of `action` behind them, such as `cancel (x)`; without where nothing is bound to it.
+    pub fn named(self, words: &str, action: Action) -> String {
+        match self.keymap.chord(self.scope, action) {
+            Some(chord) => format!("{words} ({chord})"),
+            None => words.to_owned(),
+        }
+    }
+}
+
 type File = BTreeMap<Spanned<String>, BTreeMap<Spanned<String>, Spanned<Vec<Spanned<String>>>>>;
 
 /// The shipped keymap, overlaid with the file at `user`.
@@ -213,6 +230,16 @@ impl Keymap {
         let bound = |scope| BINDABLE.iter().zip(&self.bound).find(|(b, _)| b.scope == scope && b.action == action);
         let (_, chords) = bound(scope).or_else(|| bound(Scope::Global))?;
         chords.first().map(ToString::to_string)
+    }
+
+    /// The first chord of `action` that works in `scope`: none that would be typed there.
+    pub fn works(&self, scope: Scope, action: Action) -> Option<String> {
+        self.holding(scope).find(|(b, _)| b.action == action).map(|(_, sequence)| sequence.to_string())
+    }
+
+    /// The keys of `scope`.
+    pub fn keys(&self, scope: Scope) -> Keys<'_> {
+        Keys { keymap: self, scope }
     }
 
     /// The footer of `scope`: chord and short name of each bound action.

@@ -181,3 +181,29 @@ async fn over_a_text_the_help_that_its_footer_names_is_opened() {
     tester.misses("job (here)").await;
     assert_eq!(tester.runtime.app.screen, r7f3a());
 }
+
+#[tokio::test]
+async fn where_something_is_typed_no_key_is_named_that_would_be_typed_too() {
+    let mut tester = Tester::watching(Screen::Tables, Mode::Normal, (120, 40));
+    tester.sees("1 Tables   2 Streams").await;
+    for (keys, has_words) in [("R", true), ("B", true), ("M", true), ("/", false), ("P", false)] {
+        tester.press(keys).await;
+        let screen = tester.look().await;
+        let tabs = screen.lines().nth(1).unwrap_or_default();
+        assert!(tabs.contains("Tables     Streams") && !tabs.contains("2 Streams"), "{keys}: {tabs}");
+        assert!(!tabs.contains("help") && !tabs.contains("palette"), "{keys}: {tabs}");
+        assert_eq!(tabs.contains("f1 words"), has_words, "{keys}: {tabs}");
+        if has_words {
+            tester.press("f1").await;
+            tester.sees("on this screen").await;
+            tester.press("?").await;
+            tester.sees("form (here)").await;
+            tester.press("esc").await;
+        }
+        tester.press("esc").await;
+        assert_eq!(tester.runtime.app.screen, Screen::Tables, "{keys}");
+    }
+    // The palette lies over the rest of the line.
+    tester.press(":").await;
+    tester.misses("palette   ? help").await;
+}

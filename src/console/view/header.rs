@@ -156,6 +156,8 @@ fn grouped(account: &str) -> String {
 pub fn draw_tabs(buf: &mut Buffer, area: Rect, app: &App) {
     let theme = &app.theme;
     let here = app.behind.first().unwrap_or(&app.screen);
+    // Where something is typed, a key that goes elsewhere would be typed too.
+    let is_typed = app.scope().is_typed_into();
     let mut spans = Vec::new();
     for (screen, action, name) in [
         (Screen::Tables, Action::Tables, "Tables"),
@@ -171,7 +173,11 @@ pub fn draw_tabs(buf: &mut Buffer, area: Rect, app: &App) {
                     | (Screen::Playback | Screen::Replay, Screen::EventTables)
                     | (Screen::Stream(_) | Screen::Mappings(_) | Screen::Tail(..), Screen::Streams)
             );
-        let chord = app.keymap.chord(Scope::Global, action).unwrap_or_default();
+        let mut chord = app.keymap.chord(Scope::Global, action).unwrap_or_default();
+        if is_typed {
+            // The tabs stay where they are.
+            chord = " ".repeat(Span::raw(chord.as_str()).width());
+        }
         let from = Line::from(spans.clone()).width() as u16;
         let style = if is_here { theme.selected } else { Style::new() };
         spans.push(Span::raw(" "));
@@ -186,10 +192,15 @@ pub fn draw_tabs(buf: &mut Buffer, area: Rect, app: &App) {
     }
     let tabs = Line::from(spans);
     write(buf, area, 0, &tabs);
-    let keys = [(Action::Palette, "palette"), (Action::Help, "help")].into_iter().filter_map(|(action, name)| {
-        let chord = app.keymap.chord(Scope::Global, action)?;
-        Some((action, format!("{chord} {name} ")))
-    });
+    let keys = match app.scope() {
+        // From the words, help is a key away.
+        Scope::Form => app.keymap.works(Scope::Form, Action::Words).map(|chord| (Action::Words, chord, "words")),
+        _ if is_typed => None,
+        _ => app.keymap.chord(Scope::Global, Action::Help).map(|chord| (Action::Help, chord, "help")),
+    };
+    let palette = app.keymap.chord(Scope::Global, Action::Palette).filter(|_| !is_typed);
+    let palette = palette.map(|chord| (Action::Palette, chord, "palette"));
+    let keys = palette.into_iter().chain(keys).map(|(action, chord, name)| (action, format!("{chord} {name} ")));
     let keys: Vec<(Action, String)> = keys.collect();
     let mut right = area.right();
     for (action, words) in keys.iter().rev() {

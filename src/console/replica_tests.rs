@@ -204,6 +204,17 @@ async fn a_replica_both_ways_is_never_repaired() {
 }
 
 #[tokio::test]
+async fn against_the_drift_of_a_replica_both_ways_no_repair_is_offered() {
+    let mut tester = following((120, 40), 79_800_000, None);
+    tester.sees("the audit found 3 keys that drifted: R repairs them").await;
+    let spec = ReplicateSpec { two_way: Some("arrival".parse().unwrap()), ..replicate() };
+    tester.send(Msg::Jobs(vec![Job { spec: Spec::Replicate(spec), ..job() }], Vec::new()));
+    tester.sees("the audit found 3 keys that drifted: v compares both tables").await;
+    tester.sees("3 keys; v compares").await;
+    tester.misses("R repairs").await;
+}
+
+#[tokio::test]
 async fn the_form_at_every_size() {
     for size in [(120, 40), (80, 24), (60, 15), (40, 12), (1, 1)] {
         let mut tester = Tester::watching(Screen::Tables, Mode::Normal, size);

@@ -24,9 +24,9 @@ use crate::console::widget::chart::{Series, Shape};
 use crate::console::widget::quantity::{clock, count, duration, exact, percent, rate};
 use crate::console::widget::text::{clip, shown, wrap};
 use crate::console::widget::{write, write_right};
-use crate::jobs::Audited;
 use crate::jobs::journal::{ChangeCounts, ChangeKind, Job, ReplicaSample, State};
-use crate::jobs::spec::{Kind, Spec};
+use crate::jobs::spec::{Kind, Spec, VerifySpec};
+use crate::jobs::{Audited, ReplicateSpec};
 
 /// Under this the time to trim is pressing, ms: two hours.
 const PRESSING_MS: u64 = 2 * 3_600_000;
@@ -208,12 +208,16 @@ fn audit_facts(app: &App, job: &Job) -> Vec<Fact> {
         return vec![Fact::Value("drift", words.to_owned(), theme.dim)];
     };
     let drift = audit.drift();
-    let repair = app.keymap.chord(Scope::Job, Action::Repair).unwrap_or_default();
+    let helps = match against_drift(app, job, spec) {
+        Some((key, Action::Repair)) => format!("; {key} repairs"),
+        Some((key, _)) => format!("; {key} compares"),
+        None => String::new(),
+    };
     let mut facts = vec![match (drift, audit.before) {
         // Proven only once a pass was through.
         (0, Some(_)) => Fact::Value("drift", "none".to_owned(), theme.good),
         (0, None) => Fact::Value("drift", "none so far".to_owned(), Style::new()),
-        _ => Fact::Value("drift", format!("{} keys; {repair} repairs", count(drift as f64)), theme.bad),
+        _ => Fact::Value("drift", format!("{} keys{helps}", count(drift as f64)), theme.bad),
     }];
     facts.push(Fact::Value("audited", audited_words(audit), Style::new()));
     if let (Some(before), Some(ended)) = (audit.before, audit.ended_ms) {
@@ -222,6 +226,14 @@ fn audit_facts(app: &App, job: &Job) -> Vec<Fact> {
         facts.push(Fact::Value("pass before", words, theme.dim));
     }
     facts
+}
+
+/// The key that helps against drift, and what it does: of a replica both ways only a person knows which side is right.
+fn against_drift(app: &App, job: &Job, spec: &ReplicateSpec) -> Option<(String, Action)> {
+    let can = |repair| VerifySpec::of_replica(&job.id, spec, repair).is_ok();
+    let action = if can(true) { Action::Repair } else { Action::Verify };
+    let key = app.keymap.chord(Scope::Job, action).filter(|_| can(false))?;
+    Some((key, action))
 }
 
 fn audited_words(audit: &Audited) -> String {
@@ -251,6 +263,14 @@ pub fn hint(app: &App, job: &Job) -> Option<String> {
         ));
     }
     let drift = app.audits.get(&job.id).map_or(0, Audited::drift);
-    let repair = app.keymap.chord(Scope::Job, Action::Repair)?;
-    (drift > 0).then(|| format!("the audit found {} keys that drifted: {repair} repairs them", exact(drift)))
+    let Spec::Replicate(spec) = &job.spec else { return None };
+    if drift == 0 {
+        return None;
+    }
+    let helps = match against_drift(app, job, spec) {
+        Some((key, Action::Repair)) => format!(": {key} repairs them"),
+        Some((key, _)) => format!(": {key} compares both tables, and what is right is yours to write"),
+        None => String::new(),
+    };
+    Some(format!("the audit found {} keys that drifted{helps}", exact(drift)))
 }

@@ -116,7 +116,7 @@ fn drop_question(id: &JobId, table: &str, dead: &DeadLetter) -> Confirm {
             ("now", words_of(dead)),
             ("then", format!("its item will never be in {table}; it counts as skipped")),
         ],
-        undo: "it can't be undone; the record stays in the journal (sluice dead list --all)".to_owned(),
+        undo: format!("it can't be undone; the record stays in the journal (sluice dead list {id} --all)"),
         token: Token::Name("drop".to_owned()),
         typed: Input::default(),
         effect: Effect::Drop(id.clone(), dead.number),

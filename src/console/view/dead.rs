@@ -12,7 +12,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::Line;
 
-use super::{boxed, listed, none_match, say};
+use super::{back_key, boxed, listed, none_match, say};
 use crate::console::app::App;
 use crate::console::columns::List;
 use crate::console::widget::quantity::{date, exact};
@@ -45,13 +45,12 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, id: &JobId) {
     match letters {
         None => say(buf, inner, theme, "Reading the journal…"),
         Some(letters) if letters.rows.is_empty() => {
-            say(
-                buf,
-                inner,
-                theme,
+            let words = format!(
                 "None is open: every record that was read has been written or will be, or was given up on purpose. \
-                 sluice dead list --all shows those that are settled; esc goes back to the job.",
+                 sluice dead list {id} --all shows those that are settled; {} goes back to the job.",
+                back_key(app)
             );
+            say(buf, inner, theme, &words);
         }
         Some(letters) => {
             let rows = app.shown_letters();

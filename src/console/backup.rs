@@ -140,7 +140,7 @@ pub(super) fn review(app: &mut App) {
     let question = Confirm {
         title: "Start this backup".to_owned(),
         facts,
-        undo: "cancel (x) ends it and removes what it wrote; the table is only read".to_owned(),
+        undo: format!("{} ends it and removes what it wrote; the table is only read", app.cancel_key()),
         token: Token::Again,
         typed: Input::default(),
         effect: Effect::Start { spec: Box::new(spec), parent: None, at: None },

@@ -3,6 +3,7 @@
 use tui_input::Input;
 
 use super::effect::Effect;
+use super::keymap::{Action, Keys};
 use super::widget::quantity::{self, dollars, exact};
 use crate::capacity::{Left, Resource, shards};
 use crate::cloud::price;
@@ -46,8 +47,15 @@ impl Confirm {
         }
     }
 
-    /// Whether to change the capacity of `resource`, of which so many decreases are `left`.
-    pub fn capacity(resource: &Resource, from: u64, to: u64, left: Option<Left>, job: Option<&JobId>) -> Self {
+    /// Whether to change the capacity of `resource`, of which so many decreases are `left`; `keys` are those of its screen.
+    pub fn capacity(
+        resource: &Resource,
+        from: u64,
+        to: u64,
+        left: Option<Left>,
+        job: Option<&JobId>,
+        keys: Keys<'_>,
+    ) -> Self {
         let unit = resource.unit();
         let mut facts;
         if let Resource::Stream(_) = resource {
@@ -92,9 +100,14 @@ impl Confirm {
         }
         let undo = match job {
             Some(id) if to > from => format!("it is given back when {id} ends"),
-            Some(_) => "raise it again (+): a lowered table stays lowered when the job ends".to_owned(),
-            None if to > from => "what it was is remembered: give back (u) sets it back".to_owned(),
-            None => "raise it again (+)".to_owned(),
+            Some(_) => {
+                let raise = keys.named("raise it again", Action::Raise);
+                format!("{raise}: a lowered table stays lowered when the job ends")
+            }
+            None if to > from => {
+                format!("what it was is remembered: {} sets it back", keys.named("give back", Action::GiveBack))
+            }
+            None => keys.named("raise it again", Action::Raise),
         };
         let what = match resource {
             Resource::Table(name) => format!("write capacity of {name}"),
@@ -112,7 +125,7 @@ impl Confirm {
     }
 
     /// Whether to give capacity back; `lefts` are the decreases left of each, where they are known.
-    pub fn give_back(bumps: Vec<Bump>, lefts: &[Option<Left>]) -> Self {
+    pub fn give_back(bumps: Vec<Bump>, lefts: &[Option<Left>], keys: Keys<'_>) -> Self {
         let mut facts = Vec::new();
         let mut saved = 0.0;
         for (bump, left) in bumps.iter().zip(lefts) {
@@ -136,7 +149,7 @@ impl Confirm {
                 _ => "Give back what was raised".to_owned(),
             },
             facts,
-            undo: "more (+) raises it again".to_owned(),
+            undo: format!("{} raises it again", keys.named("more", Action::Raise)),
             token: Token::Yes,
             typed: Input::default(),
             effect: Effect::GiveBack(bumps),
@@ -144,14 +157,17 @@ impl Confirm {
     }
 
     /// Whether to pause a job, let it go on, or end it.
-    pub fn control(job: &Job, control: Control) -> Self {
+    pub fn control(job: &Job, control: Control, keys: Keys<'_>) -> Self {
         let counters = &job.counters;
         let mut facts = vec![("now", format!("{}, {} written", job.state.as_str(), exact(counters.written)))];
         let (title, undo) = match control {
-            Control::Run => (format!("Let {} go on", job.id), "pause (p) stops it again".to_owned()),
+            Control::Run => {
+                (format!("Let {} go on", job.id), format!("{} stops it again", keys.named("pause", Action::Pause)))
+            }
             Control::Pause => {
                 facts.push(("then", "nothing is written; the table's capacity stays bought".to_owned()));
-                (format!("Pause {}", job.id), "resume (p) lets it go on where it stopped".to_owned())
+                let resume = keys.named("resume", Action::Pause);
+                (format!("Pause {}", job.id), format!("{resume} lets it go on where it stopped"))
             }
             Control::Cancel => {
                 let left = job.total.map(|total| total.saturating_sub(counters.read));
@@ -177,11 +193,13 @@ impl Confirm {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::console::keymap::{self, Scope};
 
     #[test]
     fn a_raise_shows_before_after_and_dollars_an_hour() {
-        let question =
-            Confirm::capacity(&Resource::Table("historical".into()), 130, 195, None, Some(&JobId("r-7f3a".into())));
+        let (keymap, table) = (keymap::load(None).unwrap(), Resource::Table("historical".into()));
+        let keys = keymap.keys(Scope::Tables);
+        let question = Confirm::capacity(&table, 130, 195, None, Some(&JobId("r-7f3a".into())), keys);
         let text: Vec<String> = question.facts.iter().map(|(name, value)| format!("{name} {value}")).collect();
         assert_eq!(text[0], "now 130 WCU   $0.0845/h");
         assert_eq!(text[1], "then 195 WCU   $0.1268/h");
@@ -191,7 +209,9 @@ mod tests {
 
     #[test]
     fn a_name_must_be_typed_in_full() {
-        let mut question = Confirm::capacity(&Resource::Table("t".into()), 1, 2, None, None);
+        let keymap = keymap::load(None).unwrap();
+        let table = Resource::Table("t".into());
+        let mut question = Confirm::capacity(&table, 1, 2, None, None, keymap.keys(Scope::Tables));
         assert!(question.is_given());
         question.token = Token::Name("historical".into());
         assert!(!question.is_given());

@@ -5,7 +5,7 @@ use tui_input::Input;
 use super::app::{App, Overlay, Prompt, Purpose, Screen};
 use super::confirm::{Confirm, Token};
 use super::effect::Effect;
-use super::keymap::Action;
+use super::keymap::{Action, Scope};
 use super::keys::ask;
 use super::replica;
 use super::widget::text::shown;
@@ -30,14 +30,22 @@ impl App {
             spec if !spec.table_here().is_empty() => Ok(spec.table_here()),
             Spec::Replicate(ReplicateSpec { target, .. }) => {
                 let is_table = matches!(target, ReplicaTarget::Table(_));
-                let why = if is_table { ": open sluice there to change its capacity" } else { ", which has no capacity" };
+                let why =
+                    if is_table { ": open sluice there to change its capacity" } else { ", which has no capacity" };
                 Err(format!("{id} writes {}{why}", shown(&target.to_string())))
             }
             Spec::Work(_) => self.table_that_binds(job).ok_or_else(|| {
-                format!("no table holds {id} back now: change the capacity of those that it writes on the list of tables")
+                format!(
+                    "no table holds {id} back now: change the capacity of those that it writes on the list of tables"
+                )
             }),
             _ => Err(format!("{id} has no table whose capacity could be changed")),
         }
+    }
+
+    /// `cancel (x)`, as the screen of a job that is started ends it.
+    pub(super) fn cancel_key(&self) -> String {
+        self.keymap.keys(Scope::Job).named("cancel", Action::Cancel)
     }
 
     /// The table that holds a running job back.
@@ -46,7 +54,11 @@ impl App {
         let binding = past.newest.as_ref()?.binding.as_ref()?;
         let is_a_tables = matches!(
             binding.limit,
-            Limit::Table { .. } | Limit::Index { .. } | Limit::Partition { .. } | Limit::Shared { .. } | Limit::Leave { .. }
+            Limit::Table { .. }
+                | Limit::Index { .. }
+                | Limit::Partition { .. }
+                | Limit::Shared { .. }
+                | Limit::Leave { .. }
         );
         Some(binding.of.as_str()).filter(|_| is_a_tables)
     }
@@ -78,10 +90,10 @@ pub(super) fn go_to_scaler(app: &mut App) -> Vec<Effect> {
 fn pause(app: &mut App) {
     let Some(job) = app.selected_job().and_then(|id| app.job(&id)) else { return };
     let question = match (job.state, job.control) {
-        (State::Paused, _) | (State::Running, Control::Pause) => Confirm::control(job, Control::Run),
-        (State::Running, _) => Confirm::control(job, Control::Pause),
+        (State::Paused, _) | (State::Running, Control::Pause) => Confirm::control(job, Control::Run, app.keys()),
+        (State::Running, _) => Confirm::control(job, Control::Pause, app.keys()),
         (state, _) if state.can_resume() => {
-            let mut question = Confirm::control(job, Control::Run);
+            let mut question = Confirm::control(job, Control::Run, app.keys());
             question.title = match job.spec.goes_on() {
                 GoesOn::AtCheckpoint => format!("Take {} up again where its last checkpoint was", job.id),
                 GoesOn::FromTheStart => format!("Start {} over, from its beginning", job.id),
@@ -115,7 +127,7 @@ pub(super) fn never(job: &Job) -> &'static str {
 fn cancel(app: &mut App) {
     let Some(job) = app.selected_job().and_then(|id| app.job(&id)) else { return };
     if job.state.is_live() {
-        let question = Confirm::control(job, Control::Cancel);
+        let question = Confirm::control(job, Control::Cancel, app.keys());
         ask(app, question);
     } else {
         let words = format!("{} is {}: there is nothing to cancel", job.id, job.state.as_str());
@@ -167,7 +179,7 @@ fn verify(app: &mut App) {
     let question = Confirm {
         title: "Compare the backup with the table, key by key".to_owned(),
         facts,
-        undo: "it changes nothing; cancel (x) ends it".to_owned(),
+        undo: format!("it changes nothing; {} ends it", app.cancel_key()),
         token: Token::Yes,
         typed: Input::default(),
         effect: Effect::Start { spec: Box::new(spec), parent: Some(job.id.clone()), at: Some(job.context.clone()) },

@@ -6,7 +6,7 @@ use super::app::{App, Screen};
 use super::confirm::{Confirm, Token};
 use super::effect::Effect;
 use super::form::{Name, RestoreForm, facts_of};
-use super::keymap::Action;
+use super::keymap::{Action, Scope};
 use super::keys::ask;
 use super::widget::form::Typing;
 use super::widget::quantity::exact;
@@ -113,9 +113,11 @@ fn review(app: &mut App) {
     // What is not known to be empty may hold what is overwritten.
     let overwrites = held != Some(0) && !form.only_new();
     let mut facts = vec![("restore", spec.title())];
-    match &plan {
-        Some(plan) => facts.extend(facts_of(plan, form.bumps(), table, app.now_ms)),
-        None => facts.push(("plan", "not known yet: esc and wait for it, or start without".to_owned())),
+    if let Some(plan) = &plan {
+        facts.extend(facts_of(plan, form.bumps(), table, app.now_ms));
+    } else {
+        let leave = app.keymap.chord(Scope::Review, Action::No).unwrap_or_default();
+        facts.push(("plan", format!("not known yet: {leave} and wait for it, or start without")));
     }
     if held != Some(0) {
         let then = if overwrites { "same keys are overwritten" } else { "same keys are left alone" };
@@ -128,7 +130,7 @@ fn review(app: &mut App) {
         undo: if overwrites {
             "what is overwritten is lost: back the table up before".to_owned()
         } else {
-            "cancel (x) ends it; what is written stays".to_owned()
+            format!("{} ends it; what is written stays", app.cancel_key())
         },
         token: if overwrites { Token::Name(spec.table().to_owned()) } else { Token::Again },
         typed: Input::default(),

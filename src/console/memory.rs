@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::app::{App, Place, Screen};
 use super::columns::{LISTS, List};
 use super::effect::{Effect, PlaceId};
+use super::keymap::Action;
 use super::spot::Spot;
 use crate::jobs::JobId;
 
@@ -261,7 +262,8 @@ impl App {
             self.remembered.reopened = Some(spot).filter(|spot| self.screen != spot.list());
         }
         if filtered && self.list_on_screen().is_some_and(|(_, list)| !list.filter.is_empty()) {
-            self.say("filtered and sorted as it was left; esc shows all", false);
+            let all = self.keymap.chord(self.screen_scope(), Action::Back).unwrap_or_default();
+            self.say(format!("filtered and sorted as it was left; {all} shows all"), false);
         }
         self.remembered.written = Some(self.whereabouts());
     }
@@ -358,7 +360,7 @@ impl App {
         let (at, there) =
             if place.id == self.place.id { (String::new(), "") } else { (format!(" in {}", place.title()), " there") };
         let is_set = !self.remembered.memory.bookmarks(&context).contains(&spot);
-        let key = self.keymap.chord(self.screen_scope(), super::keymap::Action::Bookmarks).unwrap_or_default();
+        let key = self.keymap.chord(self.screen_scope(), Action::Bookmarks).unwrap_or_default();
         let words = if is_set {
             format!("is bookmarked{at}; {key} lists them{there}")
         } else {

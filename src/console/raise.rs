@@ -97,7 +97,8 @@ pub(super) fn ask_change(app: &mut App, resource: &Resource, from: u64, to: u64)
         Some(table) => app.writer(table).map(|job| job.id.clone()),
         None => None,
     };
-    ask(app, Confirm::capacity(resource, from, to, left, job.as_ref()));
+    let question = Confirm::capacity(resource, from, to, left, job.as_ref(), app.keys());
+    ask(app, question);
 }
 
 /// A line to type a capacity into.
@@ -147,7 +148,8 @@ pub(super) fn give_back(app: &mut App, resource: &Resource) {
         return app.say(format!("{resource} was not raised from here: there is nothing to give back"), true);
     }
     let lefts = lefts(app, &meant);
-    ask(app, Confirm::give_back(meant, &lefts));
+    let question = Confirm::give_back(meant, &lefts, app.keys());
+    ask(app, question);
 }
 
 /// How many decreases are left of what was raised, where it is known.
@@ -174,7 +176,7 @@ pub(super) fn ask_owed(app: &mut App) {
         return;
     }
     let lefts = lefts(app, &owed);
-    let mut question = Confirm::give_back(owed.clone(), &lefts);
+    let mut question = Confirm::give_back(owed.clone(), &lefts, app.keys());
     app.asked_owed = true;
     "Give back what jobs left raised that no longer run".clone_into(&mut question.title);
     question.token = Token::Name(match owed.as_slice() {

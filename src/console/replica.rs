@@ -6,6 +6,7 @@ use tui_input::Input;
 use super::app::{App, Screen};
 use super::confirm::{Confirm, Token};
 use super::effect::Effect;
+use super::keymap::{Action, Scope};
 use super::widget::form::{Field, Fields};
 use super::widget::quantity::{bytes, count, duration, rate};
 use crate::cloud::inventory::{Table, nearest};
@@ -291,7 +292,7 @@ pub(super) fn review(app: &mut App) {
     let question = Confirm {
         title: "Start this replica".to_owned(),
         facts,
-        undo: "cancel (x) ends it; what it wrote stays, and the source's stream stays on".to_owned(),
+        undo: format!("{} ends it; what it wrote stays, and the source's stream stays on", app.cancel_key()),
         token,
         typed: Input::default(),
         effect: Effect::Start { spec: Box::new(Spec::Replicate(replicate)), parent: None, at: None },
@@ -312,7 +313,7 @@ pub(super) fn ask_verify(app: &mut App, job: &Job, replicate: &ReplicateSpec) {
             ("reads", "the whole of both tables, each at half of its read capacity".to_owned()),
             ("counts", "what differs for longer than the replica lags".to_owned()),
         ],
-        undo: "it changes nothing; cancel (x) ends it".to_owned(),
+        undo: format!("it changes nothing; {} ends it", app.cancel_key()),
         token: Token::Yes,
         typed: Input::default(),
         effect: Effect::Start {
@@ -331,7 +332,8 @@ pub(super) fn ask_repair(app: &mut App) {
         Spec::Replicate(replicate) => {
             let drift = app.audits.get(&job.id).map_or(0, crate::jobs::Audited::drift);
             if drift == 0 {
-                let words = format!("the audit of {} has found no drift so far: v compares all", job.id);
+                let verify = app.keymap.chord(Scope::Job, Action::Verify).unwrap_or_default();
+                let words = format!("the audit of {} has found no drift so far: {verify} compares all", job.id);
                 return app.say(words, true);
             }
             match VerifySpec::of_replica(&job.id, replicate, true) {

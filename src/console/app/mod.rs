@@ -18,7 +18,7 @@ use super::form::{Known, RestoreForm};
 use super::guardrails::{Guardrails, Rules};
 use super::history::History;
 use super::kept::Kept;
-use super::keymap::{Keymap, Scope};
+use super::keymap::{Keymap, Keys, Scope};
 use super::listing::{Listing, Loaded};
 use super::lost::Lost;
 use super::memory::Remembered;
@@ -388,6 +388,11 @@ impl App {
             Screen::Mappings(_) => Scope::Mappings,
             Screen::Tail(..) => Scope::Tail,
         }
+    }
+
+    /// The keys of the screen, for words that name them.
+    pub fn keys(&self) -> Keys<'_> {
+        self.keymap.keys(self.screen_scope())
     }
 
     /// A job by its name.

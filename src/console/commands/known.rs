@@ -127,7 +127,8 @@ pub(super) fn job(app: &App, id: &str) -> Result<JobId, String> {
 
 pub(super) fn resource(app: &App, name: &str) -> Result<Resource, String> {
     if let Some((table, index)) = name.split_once('/') {
-        let described = app.table(table).ok_or_else(|| format!("table {table} is not described yet: enter again"))?;
+        let described =
+            app.table(table).ok_or_else(|| format!("table {table} is not described yet: run it again in a moment"))?;
         let indexes: Vec<&str> = described.indexes.iter().map(|index| index.name.as_str()).collect();
         let index = known(&format!("index of {table}"), index, &indexes)?;
         return Ok(Resource::Index { table: table.to_owned(), index });

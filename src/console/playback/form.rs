@@ -186,9 +186,10 @@ pub(in crate::console) fn review(app: &mut App) {
     ];
     facts.extend(form.plan(app));
     let undo = match form.sink() {
-        Ok(SinkSpec::File(_)) => "cancel (x) ends it; the file stays. The events are only read".to_owned(),
-        _ => "cancel (x) ends it; what is on the stream stays there, and its readers act on it".to_owned(),
+        Ok(SinkSpec::File(_)) => "the file stays. The events are only read",
+        _ => "what is on the stream stays there, and its readers act on it",
     };
+    let undo = format!("{} ends it; {undo}", app.cancel_key());
     let question = Confirm {
         title: format!("Play events of {} again", spec.events),
         facts,

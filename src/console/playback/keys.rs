@@ -20,7 +20,8 @@ pub(in crate::console) fn act(app: &mut App, action: Action) -> Vec<Effect> {
         Action::Play if scrubber.is_playing() => scrubber.pause(),
         Action::Play => {
             if scrubber.head_us >= scrubber.end_us(now_ms) {
-                app.say("nothing more is complete here: go to an earlier time (t), or step back", false);
+                let earlier = app.keys().named("go to an earlier time", Action::GoTo);
+                app.say(format!("nothing more is complete here: {earlier}, or step back"), false);
                 return Vec::new();
             }
             scrubber.play(now_ms);

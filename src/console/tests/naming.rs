@@ -207,3 +207,30 @@ async fn where_something_is_typed_no_key_is_named_that_would_be_typed_too() {
     tester.press(":").await;
     tester.misses("palette   ? help").await;
 }
+
+#[tokio::test]
+async fn words_name_the_keys_of_the_persons_own_keymap() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let own = "[job]\npause = [\"K\"]\nraise = [\"U\"]\ncancel = [\"D\"]\n[tables]\ngive_back = [\"W\"]\n\
+               [global]\nback = [\"ctrl-b\"]\n[palette]\naccept = [\"ctrl-y\"]\n";
+    std::fs::write(file.path(), own).unwrap();
+    let mut tester = Tester::watching(r7f3a(), Mode::Normal, (200, 40));
+    tester.runtime.app.keymap = keymap::load(Some(file.path())).unwrap();
+    for (keys, words) in [
+        ("K", "resume (K) lets it go on where it stopped"),
+        ("-", "raise it again (U): a lowered table"),
+        ("v", "it changes nothing; cancel (D) ends it"),
+    ] {
+        tester.press(keys).await;
+        tester.sees(words).await;
+        tester.press("n").await;
+    }
+    tester.press("d").await;
+    tester.send(Msg::Letters(JobId("r-7f3a".into()), Vec::new(), 0));
+    tester.sees("sluice dead list r-7f3a --all").await;
+    tester.sees("ctrl-b goes back").await;
+    tester.press("1 home down +").await;
+    tester.sees("give back (W) sets it back").await;
+    tester.press("n :").await;
+    tester.sees("ctrl-y runs it, tab completes it").await;
+}

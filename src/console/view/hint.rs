@@ -85,7 +85,9 @@ fn pressing(app: &App) -> Option<(String, Style)> {
                 let is_selected = selected.is_some_and(|selected| selected.key() == row.key());
                 let (name, behind) = (named(&row.stream.name, row.region), duration(lag as f64));
                 let select = if is_selected { "; " } else { ". Select it: " };
-                return Some(warn(format!("the readers of {name} are {behind} behind{select}{key} shows which shards")));
+                return Some(warn(format!(
+                    "the readers of {name} are {behind} behind{select}{key} shows which shards"
+                )));
             }
             let name = selected.filter(|row| row.is_here).map(|row| row.stream.name.as_str());
             raised(app, Scope::Streams, name, |resource| resource.table().is_none())
@@ -125,9 +127,8 @@ fn named(name: &str, region: &str) -> String {
 /// A job that stopped, and what takes it up again: the selected one, else the first that the list shows.
 fn stopped(app: &App) -> Option<String> {
     let selected = app.selected_job();
-    let is_stopped = |job: &&Job| {
-        job.state.can_resume() && job.state != State::Starting && job.spec.goes_on() != GoesOn::Never
-    };
+    let is_stopped =
+        |job: &&Job| job.state.can_resume() && job.state != State::Starting && job.spec.goes_on() != GoesOn::Never;
     let jobs: Vec<&Job> = app.shown_jobs().into_iter().filter(is_stopped).collect();
     let of_selected = jobs.iter().find(|job| Some(&job.id) == selected.as_ref());
     let job = of_selected.or(jobs.first())?;
@@ -155,7 +156,8 @@ fn raised(
     let Bump { resource, before, after, .. } = of_selected.or(bumps.first())?;
     let select = if of_selected.is_some() { "; " } else { ". Select it: " };
     let key = app.keymap.chord(scope, Action::GiveBack)?;
-    let words = format!("{resource} was raised from {before} to {after} {}{select}{key} gives it back", resource.unit());
+    let words =
+        format!("{resource} was raised from {before} to {after} {}{select}{key} gives it back", resource.unit());
     Some((words, Style::new()))
 }
 

@@ -14,6 +14,7 @@ use ratatui::text::{Line, Span};
 
 use super::over;
 use crate::console::app::App;
+use crate::console::keymap::{Action, Scope};
 use crate::console::palette::{Entry, Group, Palette, entries};
 use crate::console::widget::table::{self, Cell, left, right};
 use crate::console::widget::text::{shown, wrap};
@@ -37,7 +38,13 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, palette: &Palette) -> (u16,
         (None, Some((command, _))) => (format!("{}: {}", command.usage(), command.help), theme.dim),
         (None, None) if all.is_empty() => ("nothing here is called so".to_owned(), theme.warn),
         (None, None) => {
-            ("enter runs it, tab completes it, up and down choose; up goes back in what was run".to_owned(), theme.dim)
+            let key = |action| app.keymap.chord(Scope::Palette, action).unwrap_or_default();
+            let (run, complete) = (key(Action::Accept), key(Action::Complete));
+            let (up, down) = (key(Action::Previous), key(Action::Next));
+            let words = format!(
+                "{run} runs it, {complete} completes it, {up} and {down} choose; {up} goes back in what was run"
+            );
+            (words, theme.dim)
         }
     };
     let told = wrap(&words, usize::from(inner.width));

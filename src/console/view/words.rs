@@ -36,7 +36,8 @@ pub fn draw_reading(
         body = below(inner, 1);
     }
     if lines.is_empty() {
-        write(buf, body, 0, &Line::styled("nothing holds that; esc shows all", theme.warn));
+        let all = app.keymap.chord(reading.scope(), Action::Back).unwrap_or_default();
+        write(buf, body, 0, &Line::styled(format!("nothing holds that; {all} shows all"), theme.warn));
     }
     for (row, line) in lines.iter().skip(reading.first(lines.len(), body.height)).enumerate() {
         write(buf, body, row as u16, line);

@@ -306,7 +306,7 @@ async fn a_record_of_a_tail_leaves_the_console_as_it_came_however_it_is_shown() 
     tester.press("y Y").await;
     assert_eq!(copied(&tester), ["k".repeat(256), text.clone()]);
     // Over the record, too, where it is set out and cut.
-    tester.press("enter").await;
+    tester.press("enter G").await;
     tester.sees("bytes more").await;
     tester.press("y").await;
     assert_eq!(copied(&tester), std::slice::from_ref(&text));

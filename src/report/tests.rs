@@ -2,7 +2,9 @@ use super::*;
 use crate::cloud::Context;
 use crate::cloud::guard::Change;
 use crate::flow::{Counters, Letter};
-use crate::jobs::journal::{ChangeCounts, Commit, Decided, Decision, ReplicaSample, Sample, ShardSample, State, now_ms};
+use crate::jobs::journal::{
+    ChangeCounts, Commit, Decided, Decision, ReplicaSample, Sample, ShardSample, State, now_ms,
+};
 use crate::jobs::{AutoscaleSpec, ReplicateSpec, RestoreSpec, SourceSpec, Spec, VerifySpec};
 
 const HOSTILE: &str = "</td><script>alert(1)</script>|![x](http://evil)\u{1b}[2J`";
@@ -182,7 +184,9 @@ fn what_a_page_leaves_out_it_says_and_a_dry_runs_raise_is_no_raise() {
         (decision.from, decision.to) = (n, n + 1);
         journal.decide(&decision).unwrap();
     }
-    (0..200).for_each(|_| journal.audit(&Context::default(), Some(&id), &change).unwrap());
+    for _ in 0..200 {
+        journal.audit(&Context::default(), Some(&id), &change).unwrap();
+    }
     let text = told(&journal);
     assert_eq!(text.matches("raised (dry run: not sent)").count(), 500);
     assert!(!text.contains("newest"), "all of it is there");
@@ -205,7 +209,9 @@ fn what_others_changed_during_a_job_is_told_whatever_they_changed_since() {
     };
     // A moment later than the job's end is one ms later.
     while now_ms() <= journal.job(&id).unwrap().ended_ms.unwrap() {}
-    (0..250).for_each(|_| journal.audit(&Context::default(), None, &late).unwrap());
+    for _ in 0..250 {
+        journal.audit(&Context::default(), None, &late).unwrap();
+    }
     let text = of_job(&journal, &id, Format::Markdown, "x", now_ms()).unwrap().text;
     assert!(text.contains("what was before") && !text.contains("long after it"), "{text}");
 }

@@ -83,7 +83,7 @@ fn an_undoing_that_raises_above_the_most_needs_its_name_typed_whatever_yes_says(
     let undo = ["audit", "--undo", &line["number"].to_string(), "--yes"];
     let config = "[contexts.prod]\nregion = \"*\"\nmax_write_capacity = 15\n";
     let refused = guarded(&sluice, config, &undo).expect(1);
-    assert!(refused.err.contains("20 WCU for quotes is above the 15 of max_write_capacity"), "{}", refused.err);
+    assert!(refused.err.contains("20 WCU for table quotes is above the 15 of max_write_capacity"), "{}", refused.err);
     assert_eq!(write_capacity(&server), 10);
     guarded(&sluice, "", &undo).expect(0);
     until("AWS has made the change", || (write_capacity(&server) == 20).then_some(()));

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cloud::Context;
+use crate::console::app::{Overlay, Text};
 use crate::flow::Limit;
 use crate::jobs::Binding;
 use crate::jobs::spec::{PlaybackSpec, WorkSpec};
@@ -167,7 +168,7 @@ async fn a_text_is_scrolled_to_its_end_and_from_there_at_once_back() {
     tester.misses("<60>").await;
     // One long line is scrolled as the lines that it is wrapped into.
     let words = (0..2_000).map(|n| format!("word{n}")).collect::<Vec<_>>().join(" ");
-    tester.runtime.app.overlay = Some(super::super::app::Overlay::Text("event".into(), vec![words], 0));
+    tester.runtime.app.overlay = Some(Overlay::Text(Text::new("event", vec![words])));
     tester.press("G").await;
     tester.sees("word1999").await;
 }

@@ -257,7 +257,7 @@ async fn a_record_of_a_mebibyte_is_opened_read_to_its_end_and_broken_anew_for_an
     tester.runtime.terminal_mut().backend_mut().resize(40, 12);
     tester.keys.unbounded_send(Ok(Event::Resize(40, 12))).unwrap();
     tester.press("home").await;
-    tester.sees("reason    not base64: invalid byte 33").await;
+    tester.sees("reason    not base64").await;
     tester.press("G").await;
     tester.sees("the end of it").await;
 }
@@ -273,23 +273,15 @@ async fn what_is_typed_and_what_is_wrong_with_it_are_in_sight_on_a_small_screen(
         let lines: Vec<&str> = screen.lines().collect();
         let cursor = tester.runtime.terminal().backend().cursor_position();
         let line = lines[usize::from(cursor.y)];
-        assert!(
-            line.starts_with(" file: …") && line.ends_with("/account/jobs.xls"),
-            "{line:?} of
-{screen}"
-        );
+        assert!(line.starts_with(" file: …") && line.ends_with("/account/jobs.xls"), "{line:?} of\n{screen}");
         assert_eq!(usize::from(cursor.x), line.chars().count());
         // All that is wrong with it, above.
         let wrong = lines[usize::from(cursor.y) - if size.0 == 80 { 1 } else { 2 }..usize::from(cursor.y)].concat();
         assert_eq!(wrong.trim_start(), "it ends in .csv, .json, .svg, .txt, or for a job's report in .html or .md");
-        tester.press("home").await;
+        tester.press("ctrl-a").await;
         let screen = tester.look().await;
         let line = screen.lines().nth(usize::from(cursor.y)).unwrap();
-        assert!(
-            line.starts_with(" file: /home/op/exports") && line.ends_with('…'),
-            "{line:?} of
-{screen}"
-        );
+        assert!(line.starts_with(" file: /home/op/exports") && line.ends_with('…'), "{line:?} of\n{screen}");
         assert_eq!(tester.runtime.terminal().backend().cursor_position().x, 7);
     }
 }

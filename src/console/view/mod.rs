@@ -12,6 +12,7 @@
 //!
 //! Below 60×15 only the essential is left: the body, without its box, and a header when there is room.
 
+mod ascii;
 pub mod autoscale;
 mod backup;
 mod beside;
@@ -90,6 +91,14 @@ pub fn text(app: &App) -> String {
 
 /// Draws the state into `buf`; returns where the cursor stands while something is typed.
 fn paint(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
+    let cursor = paint_at_size(buf, area, app);
+    if !app.theme.glyphs.braille {
+        ascii::spell(buf, area);
+    }
+    cursor
+}
+
+fn paint_at_size(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
     if area.is_empty() {
         return None;
     }

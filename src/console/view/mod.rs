@@ -372,7 +372,8 @@ fn over(buf: &mut Buffer, area: Rect, theme: &Theme, title: &str, width: u16, he
     let (width, height) = (width.min(area.width), height.min(area.height));
     let place = Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
     Clear.render(place, buf);
-    if width < 20 || height < 5 {
+    // What is short has its frame and its title too: only a screen that is too small has none.
+    if width < 20 || area.height < 5 {
         return place;
     }
     let title = clip(title, usize::from(width) - 4);

@@ -54,7 +54,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, id: &JobId) {
     let Some(job) = app.job(id) else {
         let words = match &app.jobs {
             Some(_) => format!("There is no job {id} in the journal: {} goes back.", super::back_key(app)),
-            None => "Reading the journal…".to_owned(),
+            None => super::unread(app).to_owned(),
         };
         return say(buf, area, theme, &words);
     };

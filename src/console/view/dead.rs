@@ -43,7 +43,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, id: &JobId) {
     let (right, columns) = listed(app, List::Letters, COLUMNS, 0);
     let inner = boxed(buf, area, theme, title, right);
     match letters {
-        None => say(buf, inner, theme, "Reading the journal…"),
+        None => say(buf, inner, theme, super::unread(app)),
         Some(letters) if letters.rows.is_empty() => {
             let words = format!(
                 "None is open: every record that was read has been written or will be, or was given up on purpose. \

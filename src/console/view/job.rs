@@ -51,7 +51,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, id: &JobId) {
                 super::back_key(app)
             )
         } else {
-            "Reading the journal…".to_owned()
+            super::unread(app).to_owned()
         };
         return say(buf, area, &app.theme, &words);
     };

@@ -59,8 +59,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App) {
         right,
     );
     match known {
-        None if app.journal_trouble.is_some() => say(buf, inner, theme, "The journal can't be read: see above."),
-        None => say(buf, inner, theme, "Reading the journal…"),
+        None => say(buf, inner, theme, super::unread(app)),
         Some(0) => {
             let key = app.keymap.chord(Scope::Jobs, Action::Restore).unwrap_or_default();
             say(buf, inner, theme, &format!("No jobs yet: {key} starts a restore, or run sluice demo."));

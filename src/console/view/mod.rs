@@ -215,6 +215,11 @@ fn draw_trouble(buf: &mut Buffer, area: Rect, app: &App) -> u16 {
     rows as u16
 }
 
+/// Why nothing of the journal is there.
+fn unread(app: &App) -> &'static str {
+    if app.journal_trouble.is_some() { "The journal can't be read: see above." } else { "Reading the journal…" }
+}
+
 /// What is done about it, by whom and when, and how old what is shown is.
 fn remedy(app: &App, error: &CloudError) -> Vec<String> {
     let newest = app.table_names.at_ms.max(app.streams.at_ms).max(app.tables.at_ms);

@@ -55,6 +55,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, name: &str) {
         let inner = boxed(buf, area, theme, title, Line::default());
         let words = match &app.notice {
             Some(notice) if notice.is_bad => "The stream can't be described: see below.".to_owned(),
+            _ if app.trouble.is_some() => "The stream can't be described: see above.".to_owned(),
             _ => format!("Describing stream {}…", shown(name)),
         };
         return say(buf, inner, theme, &words);

@@ -34,6 +34,10 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, name: &str) {
     let (right, columns) = listed(app, List::Mappings, COLUMNS, 0);
     let inner = boxed(buf, area, theme, Line::styled(title, theme.strong), right);
     match known {
+        None if app.trouble.is_some() => {
+            let words = format!("Which functions read {} can't be told: see above.", shown(name));
+            say(buf, inner, theme, &words);
+        }
         None => say(buf, inner, theme, &format!("Asking Lambda which functions read {}…", shown(name))),
         Some(Err(error)) if error.class == Class::Auth => {
             let words = format!(

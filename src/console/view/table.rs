@@ -52,6 +52,8 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, name: &str) {
         let gone = app.table_names.rows.as_ref().is_some_and(|names| !names.iter().any(|known| known == name));
         let words = if gone {
             format!("There is no table {} any more: {} goes back to the list.", shown(name), super::back_key(app))
+        } else if app.trouble.is_some() {
+            format!("{} can't be described: see above.", shown(name))
         } else {
             format!("Describing {}…", shown(name))
         };

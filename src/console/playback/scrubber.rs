@@ -303,7 +303,7 @@ impl Scrubber {
         self.marks.1.filter(|to| *to > self.head_us).map_or(complete, |to| to.min(complete))
     }
 
-    /// Time went on; true when the playhead moved.
+    /// Time went on; true when the playhead moved, or came to its end.
     pub fn tick(&mut self, now_ms: i64) -> bool {
         let Some(Playing { since_ms, head_us }) = self.playing else { return false };
         let end = self.end_us(now_ms);
@@ -314,6 +314,8 @@ impl Scrubber {
             None => self.covered.map_or(self.head_us, |covered| covered.to().as_microsecond()),
         };
         let next = next.clamp(self.head_us.min(end), end.max(self.head_us));
+        // A playhead that waits for a read, or for time, is drawn once.
+        let changed = next != self.head_us || next >= end || self.on.is_some();
         if next >= end {
             self.pause();
         }
@@ -322,7 +324,7 @@ impl Scrubber {
         if self.head_us > self.from_us + self.span_us() * 9 / 10 {
             self.frame_head(0.1);
         }
-        true
+        changed
     }
 
     pub(super) fn set_speed(&mut self, speed: usize, now_ms: i64) {

@@ -15,6 +15,44 @@ fn open(server: &Server, sluice: &Sluice) -> Terminal {
     Terminal::sluice(&args, &nothing, 40, 120)
 }
 
+/// The row of the list of events that the playhead is on: its time and its partition key.
+fn selected(console: &Terminal) -> Option<String> {
+    console.text().lines().find_map(|line| Some(line.split_once('▸')?.1.split('│').next()?.trim().to_owned()))
+}
+
+/// Waits until the playhead is on another event than `before`.
+fn moved(console: &Terminal, before: &str) -> String {
+    until("the playhead is on another event", || selected(console).filter(|now| now != before))
+}
+
+/// From the last event back, a range from there to the next, and on from before all of them.
+fn scrub(console: &mut Terminal) {
+    const LEFT: &str = "\x1b[D";
+    const RIGHT: &str = "\x1b[C";
+    let last = until("an event is selected", || selected(console));
+    // Behind the last event, the first step back is onto it.
+    console.press(LEFT);
+    console.press(LEFT);
+    let earlier = moved(console, &last);
+    console.press("[");
+    console.wait_for("the range starts at");
+    let time = earlier.split_whitespace().next().expect("a row begins with its time");
+    console.wait_for(&format!("T{time}"));
+    console.press(RIGHT);
+    moved(console, &earlier);
+    console.press("]");
+    console.wait_for("the range ends at");
+    console.press("t");
+    console.wait_for("how long ago");
+    console.press("1h\r");
+    console.wait_for("No event at or before the playhead");
+    console.wait_for("▮▮");
+    console.press(" ");
+    console.wait_for("▶");
+    console.press(" ");
+    console.wait_for("▮▮");
+}
+
 #[test]
 fn a_night_at_the_console_from_the_first_list_to_the_proof() {
     let server = Server::start(&["--faults", FAULTS, "--seed", "8"]);
@@ -69,6 +107,7 @@ fn a_night_at_the_console_from_the_first_list_to_the_proof() {
     console.wait_for("es-event-table");
     console.press("\r");
     console.wait_for("playback");
+    scrub(&mut console);
     console.press("q");
     assert_eq!(console.end(), 0);
     until("the terminal is as it was", || console.is_restored().then_some(()));

@@ -5,11 +5,13 @@ use crate::cloud::inventory::{Index, Provisioned, Shard, Stream, Table};
 use crate::cloud::schema::Schema;
 use crate::console::charts::{Lines, TableChart};
 use crate::console::effect::ChartQuestion;
+use crate::event::Layout;
+use crate::event::read::fake::{Fake, event};
 use crate::flow::{Counters, Letter, Limit};
 use crate::item::{KeyAttr, KeyKind, KeySchema};
-use crate::jobs::journal::{Control, Job, Note, Sample, ShardSample, State};
+use crate::jobs::journal::{Control, DeadLetter, Decided, Decision, Holder, Job, Note, Sample, ShardSample, State};
 use crate::jobs::plan::{self, Facts, SourceFacts, Target};
-use crate::jobs::spec::{RestoreSpec, SourceSpec, Spec};
+use crate::jobs::spec::{AutoscaleSpec, RestoreSpec, SourceSpec, Spec, VerifySpec, WorkSpec};
 use crate::jobs::{Binding, JobId};
 
 /// 2026-11-21T14:03:27Z, ms since epoch.
@@ -44,6 +46,34 @@ pub fn tables() -> Vec<Table> {
         quotes,
         table("sessions", 88_000, 21_000_000, None, Some("NEW_AND_OLD_IMAGES")),
     ]
+}
+
+/// An event table beside them; [`events`] is what is in it.
+pub fn event_table() -> Table {
+    let key = Layout::Ordered.key();
+    Table { key, ..table("event-store-dev-event-table", 600, 90_000, None, None) }
+}
+
+/// Bursts of events from 14:00 to 14:58 of a day, the last minutes of which are not complete.
+pub fn events() -> Fake {
+    let mut events = Vec::new();
+    for n in 0..600_u64 {
+        let wave = (n as f64 / 40.0).sin().abs() * 2_000.0;
+        let ms = n * 5_800 + wave as u64;
+        let time = 1_520_172_000_000 + ms as i64;
+        let mut made = event("2018-03-04T14:00:00Z", "shardId-000000000000", n);
+        made.time = jiff::Timestamp::from_millisecond(time).unwrap();
+        made.partition_key = format!("Claps-{:02x}-{:02x}", n * 7 % 256, n * 13 % 256);
+        made.payload = format!(
+            r#"{{"MessageType":"Claps","MemberId":"{:02x}","n":{n},"big":12345678901234567890,"z":1.10}}"#,
+            n * 7 % 256
+        )
+        .into();
+        events.push(made);
+    }
+    let fake = Fake::new(Layout::Ordered, 50, events);
+    *fake.watermark.lock().unwrap() = Some("2018-03-04T14:55:00Z".parse().unwrap());
+    fake
 }
 
 /// What is seen of a restore into `historical`: 50,000 items of 1 WCU, a thousand of them looked at.
@@ -139,6 +169,97 @@ pub fn job(id: &str, state: State) -> Job {
         message: String::new(),
         report: None,
     }
+}
+
+/// One that is done, without a dead letter.
+pub fn done_job() -> Job {
+    let mut job = job("r-0a11", State::Done);
+    job.counters.written = 50_000;
+    job.counters.dead = 0;
+    job
+}
+
+/// A worker that shares a stream with another, and puts what it reads.
+pub fn worker() -> Job {
+    let spec = WorkSpec { stream: "puts".into(), lease_table: Some("leases".into()), ..WorkSpec::default() };
+    Job { spec: Spec::Work(spec), total: None, ..job("w-19ab", State::Running) }
+}
+
+/// Its samples: of three shards, one is its own and one is nobody's.
+pub fn worker_samples() -> Vec<Sample> {
+    let holder = |n: u8, worker: Option<&str>, mine| Holder {
+        shard: format!("shardId-{n:012}"),
+        worker: worker.map(str::to_owned),
+        leaving: None,
+        mine,
+    };
+    let mut samples = samples();
+    samples.last_mut().unwrap().holders =
+        vec![holder(0, Some("here/w-19ab/a"), true), holder(1, Some("db-7/w-2/b"), false), holder(2, None, false)];
+    samples
+}
+
+/// A verify that found two keys to differ.
+pub fn verify() -> Job {
+    let source = SourceSpec {
+        sources: vec!["s3://backups/historical/historical_2026-11-20.csv".into()],
+        ..SourceSpec::default()
+    };
+    let spec = VerifySpec { source, table: "historical".into(), ..VerifySpec::default() };
+    let counters = Counters { read: 50_000, bytes: 13_000_000, ..Counters::default() };
+    Job { spec: Spec::Verify(spec), counters, ..job("v-1a2b", State::Done) }
+}
+
+/// Those two.
+pub fn differences() -> Vec<String> {
+    let lines = [
+        r#"{"difference":"different","key":{"id":{"S":"a"}},"attribute":"rate","source":"{\"N\":\"1\"}","table":null}"#,
+        r#"{"difference":"missing","key":{"id":{"S":"\u001b[2J"}}}"#,
+    ];
+    lines.map(str::to_owned).to_vec()
+}
+
+/// An autoscaler under way.
+pub fn scaler() -> Job {
+    let rules = "[[table]]\nname = \"events-\"\n[table.write]\nmax = 500\n".to_owned();
+    let spec = AutoscaleSpec { config: "/etc/rules.toml".into(), rules, once: false };
+    Job { spec: Spec::Autoscale(spec), limit: String::new(), ..job("a-194dbf", State::Running) }
+}
+
+/// What it decided: a raise, and after it that something may not be lowered.
+pub fn decisions() -> Vec<Decision> {
+    let raised = Decision {
+        number: 1,
+        context: context(),
+        job: scaler().id,
+        at_ms: NOW_MS - 90_000,
+        last_ms: NOW_MS - 90_000,
+        times: 1,
+        table: "events-7".into(),
+        index: None,
+        direction: "write".into(),
+        decided: Decided::Raised,
+        from: 130,
+        to: 195,
+        consumed: 123.5,
+        reason: "over 90 % used".into(),
+        dry_run: false,
+    };
+    let refused = Decision {
+        number: 2,
+        at_ms: NOW_MS,
+        last_ms: NOW_MS,
+        times: 4,
+        table: "events-idle".into(),
+        index: Some("by-\u{1b}tag".into()),
+        decided: Decided::Refused,
+        from: 400,
+        to: 200,
+        consumed: 0.0,
+        reason: "under 30 % used, but no decreases within 00:00-23:59 UTC".into(),
+        ..raised.clone()
+    };
+    vec![raised, refused]
 }
 
 /// Totals after so many seconds.
@@ -246,4 +367,19 @@ pub fn letter(reason: &str, payload: &'static [u8]) -> Letter {
         reason: reason.into(),
         payload: payload.into(),
     }
+}
+
+/// Two of them, of the restore `r-7f3a`.
+pub fn letters() -> Vec<DeadLetter> {
+    let letters = [("not base64: invalid byte 33", &b"not base64!\x1b[2J\xff"[..]), ("not an object", b"[]")];
+    let letters = letters.iter().enumerate().map(|(i, (reason, payload))| DeadLetter {
+        number: i as i64 + 1,
+        job: JobId("r-7f3a".into()),
+        at_ms: NOW_MS,
+        letter: letter(reason, payload),
+        draft: None,
+        tried: None,
+        fate: None,
+    });
+    letters.collect()
 }

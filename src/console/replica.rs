@@ -390,4 +390,4 @@ pub(super) fn ask_repair(app: &mut App) {
 
 #[cfg(test)]
 #[path = "replica_tests.rs"]
-mod tests;
+pub(super) mod tests;

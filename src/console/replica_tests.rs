@@ -224,7 +224,7 @@ async fn the_form_at_every_size() {
 }
 
 /// A second of the job, five of them, with two generations of shards.
-fn samples(trim_ms: u64, gap: Option<&str>) -> Vec<Sample> {
+pub(in crate::console) fn samples(trim_ms: u64, gap: Option<&str>) -> Vec<Sample> {
     let shard = |id: &str, lag_ms| ShardSample { shard: id.into(), lag_ms, ..ShardSample::default() };
     let second = |n: u64| Sample {
         at_ms: NOW_MS - 5_000 + n as i64 * 1000,
@@ -257,7 +257,7 @@ fn samples(trim_ms: u64, gap: Option<&str>) -> Vec<Sample> {
     (0..6).map(second).collect()
 }
 
-fn shards() -> Vec<Shard> {
+pub(in crate::console) fn shards() -> Vec<Shard> {
     let shard = |id: &str, parent: Option<&str>| Shard {
         id: id.into(),
         parent: parent.map(str::to_owned),

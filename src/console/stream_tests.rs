@@ -89,7 +89,8 @@ fn at_restore() -> Screen {
     Screen::Stream("restore".into())
 }
 
-fn line(n: u64) -> TailLine {
+/// A record of a tail.
+pub(super) fn line(n: u64) -> TailLine {
     TailLine {
         shard: "shardId-000000000003".into(),
         sequence: n.to_string(),

@@ -8,9 +8,12 @@ mod losing;
 mod naming;
 mod out;
 mod pointing;
+mod scaling;
+mod screens;
 mod seeing;
 mod theming;
 mod time;
+mod world;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -36,86 +39,10 @@ use crate::capacity::Resource;
 use crate::cloud::guard::Change;
 use crate::cloud::{Class, CloudError, Mode};
 use crate::jobs::JobId;
-use crate::jobs::journal::{Bump, Control, DeadLetter, Decided, Decision, Job, State};
-use crate::jobs::spec::{AutoscaleSpec, Spec};
-
-/// Answers effects at once, and remembers them.
-#[derive(Clone)]
-pub(super) struct World {
-    to: mpsc::Sender<Msg>,
-    pub(super) done: Arc<Mutex<Vec<Effect>>>,
-    lost: Arc<Mutex<Option<CloudError>>>,
-    /// No answer comes.
-    pub(super) silent: Arc<Mutex<bool>>,
-    /// There is nothing in it.
-    is_empty: bool,
-}
-
-impl Perform for World {
-    fn perform(&mut self, effect: Effect) {
-        let answer = {
-            let lost = self.lost.lock().unwrap().clone();
-            let or_lost = |msg: Msg, error: fn(CloudError) -> Msg| lost.clone().map_or(msg, error);
-            match &effect {
-                Effect::ListTables(request) if self.is_empty => Some(Msg::TableNames(*request, Ok(Vec::new()))),
-                Effect::LoadStreams(request, _) if self.is_empty => Some(Msg::Streams(*request, Ok(Vec::new()))),
-                _ if self.is_empty => None,
-                Effect::ListTables(request) => {
-                    let names = fixture::tables().into_iter().map(|table| table.name).collect();
-                    Some(Msg::TableNames(*request, lost.clone().map_or(Ok(names), Err)))
-                }
-                Effect::LoadTables(request, names) => {
-                    let mut tables = fixture::tables();
-                    tables.retain(|table| names.contains(&table.name));
-                    Some(Msg::Tables(*request, lost.clone().map_or(Ok(tables), Err)))
-                }
-                Effect::LoadChart(request, question) => {
-                    Some(Msg::Chart(*request, lost.clone().map_or_else(|| Ok(fixture::chart(question)), Err)))
-                }
-                Effect::LoadTable(name) => {
-                    let table = fixture::tables().into_iter().find(|table| table.name == *name);
-                    let table = table.unwrap_or_else(|| fixture::table(name, 0, 0, Some(130), None));
-                    Some(or_lost(Msg::Table(Ok(table)), |error| Msg::Table(Err(error))))
-                }
-                Effect::Stream(effect) => super::stream_tests::answer(effect),
-                Effect::LoadStreams(request, _) => Some(Msg::Streams(*request, Ok(fixture::streams()))),
-                Effect::Identify => Some(Msg::Account(Ok("111122223333".into()))),
-                Effect::LoadTableMinutes(tables, ..) => {
-                    let minutes = |m: i64| (NOW_MS / 60_000 * 60_000 - m * 60_000, 120.0 * m as f64);
-                    let consumed =
-                        |table: &str| if table == "quotes" { (1..6).map(minutes).collect() } else { Vec::new() };
-                    let of = |table: &String| TableMinutes {
-                        table: table.clone(),
-                        consumed: consumed(table),
-                        throttled: Vec::new(),
-                    };
-                    Some(Msg::TableMinutes(Ok(tables.iter().map(of).collect())))
-                }
-                Effect::Look(request, spec) => Some(Msg::Looked(
-                    *request,
-                    if spec.source.sources[0].starts_with("s3://") {
-                        Ok(Box::new(fixture::facts(spec)))
-                    } else {
-                        let words = format!("{} does not exist", spec.source.sources[0]);
-                        Err(Unseen { name: Name::Source, words })
-                    },
-                )),
-                Effect::Renew => Some(Msg::Renewed(lost.clone().map_or(Ok(()), Err))),
-                Effect::LoadPast(request, question) => {
-                    let (from, to, step) = (question.from_ms, question.to_ms, question.step_ms);
-                    let samples = (from..to).step_by(step as usize).map(fixture::sample_at);
-                    Some(Msg::Past(*request, question.clone(), Ok(samples.collect())))
-                }
-                Effect::Start { spec, .. } => Some(Msg::Started(JobId(format!("{}-0001", spec.kind().letter())))),
-                _ => None,
-            }
-        };
-        self.done.lock().unwrap().push(effect);
-        if let Some(msg) = answer.filter(|_| !*self.silent.lock().unwrap()) {
-            self.to.try_send(msg).unwrap();
-        }
-    }
-}
+use crate::jobs::journal::{Bump, Control, Job, State};
+use crate::jobs::spec::Spec;
+pub(super) use world::Holds;
+use world::World;
 
 impl Keys for input::UnboundedReceiver<std::io::Result<Event>> {}
 
@@ -134,38 +61,50 @@ fn app(screen: Screen, mode: Mode) -> App {
 
 impl Tester {
     pub(super) fn open(screen: Screen, mode: Mode, size: (u16, u16)) -> Self {
-        Self::of(app(screen, mode), false, size)
+        Self::of(app(screen, mode), Holds::Tables, size)
     }
 
-    /// In a world where there is nothing, on a screen as its keys open it.
-    pub(super) fn empty(screen: Screen, size: (u16, u16)) -> Self {
+    /// In a world that holds that.
+    pub(super) fn over(holds: Holds, screen: Screen, mode: Mode, size: (u16, u16)) -> Self {
+        Self::of(app(screen, mode), holds, size)
+    }
+
+    /// On a screen as its keys open it, of which there is nothing but its name, in a world that holds that.
+    pub(super) fn bare(holds: Holds, screen: &Screen, size: (u16, u16)) -> Self {
         let mut app = app(Screen::Tables, Mode::Normal);
+        let mut asked = Vec::new();
         if matches!(screen, Screen::Playback | Screen::Replay) {
-            drop(super::playback::open(&mut app, "none"));
+            asked.extend(super::playback::open(&mut app, "none"));
         }
-        drop(match &screen {
+        asked.extend(match &screen {
             Screen::Restore => super::forms::open(&mut app, None),
             Screen::Backup => super::backup::open(&mut app, None),
             Screen::Replica => super::replica::open(&mut app, None),
             Screen::Replay => super::playback::keys::act(&mut app, super::keymap::Action::Send),
             _ => app.go(screen.clone()),
         });
-        assert_eq!(app.screen, screen);
-        let tester = Self::of(app, true, size);
-        tester.send(Msg::Jobs(Vec::new(), Vec::new()));
-        if let Screen::Dead(id) = screen {
-            tester.send(Msg::Letters(id, Vec::new(), 0));
+        assert_eq!(app.screen, *screen);
+        let mut tester = Self::of(app, holds, size);
+        for effect in asked {
+            tester.world.perform(effect);
         }
         tester
     }
 
-    fn of(app: App, is_empty: bool, (width, height): (u16, u16)) -> Self {
+    fn of(app: App, holds: Holds, (width, height): (u16, u16)) -> Self {
         let (to, mailbox) = mpsc::channel(1024);
         let (keys, input) = input::unbounded();
-        let world = World { to, done: Arc::default(), lost: Arc::default(), silent: Arc::default(), is_empty };
+        let world = World::new(to, holds);
         let terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let runtime = Runtime::new(terminal, app, input, mailbox, world.clone(), Duration::ZERO).unwrap();
         Self { runtime, keys, world }
+    }
+
+    /// The terminal gets another size.
+    pub(super) async fn resize(&mut self, (width, height): (u16, u16)) {
+        self.runtime.terminal_mut().backend_mut().resize(width, height);
+        self.keys.unbounded_send(Ok(Event::Resize(width, height))).unwrap();
+        self.look().await;
     }
 
     /// With a restore under way in the journal.
@@ -175,7 +114,7 @@ impl Tester {
 
     fn with_a_restore(self) -> Self {
         let id = JobId("r-7f3a".into());
-        self.send(Msg::Jobs(vec![fixture::job("r-7f3a", State::Running), done_job()], Vec::new()));
+        self.send(Msg::Jobs(vec![fixture::job("r-7f3a", State::Running), fixture::done_job()], Vec::new()));
         self.send(Msg::Samples(id.clone(), fixture::samples(), 1000));
         self.send(Msg::Notes(id, fixture::notes()));
         self
@@ -224,6 +163,7 @@ impl Tester {
                 "up" => Some(KeyCode::Up),
                 "space" => Some(KeyCode::Char(' ')),
                 "home" => Some(KeyCode::Home),
+                "end" => Some(KeyCode::End),
                 "left" | "shift-left" => Some(KeyCode::Left),
                 "right" | "shift-right" => Some(KeyCode::Right),
                 "backspace" => Some(KeyCode::Backspace),
@@ -308,13 +248,6 @@ impl Tester {
     }
 }
 
-fn done_job() -> crate::jobs::journal::Job {
-    let mut job = fixture::job("r-0a11", State::Done);
-    job.counters.written = 50_000;
-    job.counters.dead = 0;
-    job
-}
-
 fn r7f3a() -> Screen {
     Screen::Job(JobId("r-7f3a".into()))
 }
@@ -392,15 +325,5 @@ screens!(the_export_prompt, async |size| {
 
 /// Two dead letters of the restore under way.
 fn two_letters() -> Msg {
-    let letters = [("not base64: invalid byte 33", &b"not base64!\x1b[2J\xff"[..]), ("not an object", b"[]")];
-    let letters = letters.iter().enumerate().map(|(i, (reason, payload))| DeadLetter {
-        number: i as i64 + 1,
-        job: JobId("r-7f3a".into()),
-        at_ms: NOW_MS,
-        letter: fixture::letter(reason, payload),
-        draft: None,
-        tried: None,
-        fate: None,
-    });
-    Msg::Letters(JobId("r-7f3a".into()), letters.collect(), 2)
+    Msg::Letters(JobId("r-7f3a".into()), fixture::letters(), 2)
 }

@@ -45,7 +45,7 @@ impl Readers {
 }
 
 /// Reads `what` of an event table.
-pub(super) async fn answer(read: Arc<dyn EventRead>, what: What) -> Result<Answer, CloudError> {
+pub(in crate::console) async fn answer(read: Arc<dyn EventRead>, what: What) -> Result<Answer, CloudError> {
     match what {
         What::Watermark => Ok(Answer::Watermark(read.layout(), read.watermark().await?)),
         What::Hours { hours, slots } => {

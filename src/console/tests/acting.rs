@@ -81,17 +81,10 @@ async fn nothing_is_done_with_dead_letters_in_read_only_mode() {
 
 #[tokio::test]
 async fn a_verify_shows_the_first_differences_with_their_attribute() {
-    let mut job = fixture::job("v-1a2b", State::Done);
-    job.spec =
-        Spec::Verify(crate::jobs::VerifySpec { table: "historical".into(), ..crate::jobs::VerifySpec::default() });
-    let id = job.id.clone();
+    let id = fixture::verify().id;
     let mut tester = Tester::open(Screen::Job(id.clone()), Mode::Normal, (120, 40));
-    tester.send(Msg::Jobs(vec![job], Vec::new()));
-    let lines = [
-        r#"{"difference":"different","key":{"id":{"S":"a"}},"attribute":"rate","source":"{\"N\":\"1\"}","table":null}"#,
-        r#"{"difference":"missing","key":{"id":{"S":"\u001b[2J"}}}"#,
-    ];
-    tester.send(Msg::Differences(id, lines.map(str::to_owned).to_vec()));
+    tester.send(Msg::Jobs(vec![fixture::verify()], Vec::new()));
+    tester.send(Msg::Differences(id, fixture::differences()));
     tester.sees(r#"different  {"id":{"S":"a"}}   rate   {"N":"1"} → nothing"#).await;
     tester.sees(r#"missing    {"id":{"S":"\u001b[2J"}}"#).await;
 }
@@ -176,6 +169,32 @@ async fn a_job_is_paused_taken_up_again_and_cancelled_by_keys() {
     tester.sees("takes it up at its last checkpoint").await;
     tester.press("p y").await;
     assert_eq!(tester.changed(), [Effect::Resume(id)]);
+}
+
+#[tokio::test]
+async fn a_put_worker_is_opened_from_the_list_says_who_reads_what_and_is_paused_and_capped() {
+    let id = fixture::worker().id;
+    let holds = Holds::Everything(Arc::new(fixture::events()));
+    let mut tester = Tester::over(holds, Screen::Jobs, Mode::Normal, (120, 40));
+    tester.send(Msg::Jobs(world::jobs(), Vec::new()));
+    tester.press("/ kind=work enter enter").await;
+    assert_eq!(tester.runtime.app.screen, Screen::Job(id.clone()));
+    for words in ["work w-19ab", "readers", "3 shards, 2 workers", "this worker", "12.3 s", "db-7/w-2/b", "nobody"] {
+        tester.sees(words).await;
+    }
+    tester.press("p y").await;
+    assert_eq!(tester.changed(), [Effect::Control(id.clone(), Control::Pause)]);
+    tester.press("a 250 enter").await;
+    assert_eq!(tester.changed(), [Effect::SetRate(id.clone(), Some(250.0))]);
+    tester.press("v").await;
+    tester.sees("w-19ab is a").await;
+    tester.sees("a restore or a replica can be verified").await;
+    tester.press("l").await;
+    tester.sees("begun: 1 file, csv64").await;
+    tester.press("esc x y").await;
+    assert_eq!(tester.changed(), [Effect::Control(id, Control::Cancel)]);
+    tester.press("esc").await;
+    assert_eq!(tester.runtime.app.screen, Screen::Jobs);
 }
 
 #[tokio::test]

@@ -260,7 +260,7 @@ async fn started_again(folder: &std::path::Path) -> Tester {
     assert_eq!(wrong, None);
     let mut app = app(Screen::Tables, Mode::Normal);
     app.recall(memory, true);
-    let mut tester = Tester::of(app, false, (120, 30)).with_a_restore();
+    let mut tester = Tester::of(app, Holds::Tables, (120, 30)).with_a_restore();
     tester.look().await;
     tester
 }
@@ -503,36 +503,4 @@ fn what_depends_on_cloudwatch_is_asked_about_in_pages_and_not_again_at_once() {
     assert!(app.table_rows().is_empty());
     let most = asked.values().max().copied().unwrap_or_default();
     assert!(most <= 2, "one table was asked about {most} times in 200 s");
-}
-
-#[tokio::test]
-async fn an_empty_screen_says_what_to_do_next() {
-    let id = || JobId("r-none".into());
-    let screens = [
-        Screen::Tables,
-        Screen::Streams,
-        Screen::Jobs,
-        Screen::Table("none".into()),
-        Screen::Job(id()),
-        Screen::Dead(id()),
-        Screen::Restore,
-        Screen::Autoscale(id()),
-        Screen::Backup,
-        Screen::Replica,
-        Screen::EventTables,
-        Screen::Playback,
-        Screen::Replay,
-        Screen::Stream("none".into()),
-        Screen::Mappings("none".into()),
-        Screen::Tail("none".into(), None),
-    ];
-    for screen in screens {
-        let mut tester = Tester::empty(screen.clone(), (120, 30));
-        tester.look().await;
-        let drawn = tester.look().await;
-        let body: Vec<&str> = drawn.lines().skip(2).collect();
-        let body = body.join("\n");
-        let next = ["sluice ", "esc", "goes back", "follows", "starts", "s for", "opens", "…"];
-        assert!(next.iter().any(|step| body.contains(step)), "{screen:?} says no next step:\n{drawn}");
-    }
 }

@@ -140,46 +140,6 @@ async fn enter_on_a_table_shows_its_indexes_and_plus_raises_the_selected_one() {
 }
 
 #[tokio::test]
-async fn an_autoscaler_shows_its_rules_and_why_it_decided() {
-    let id = JobId("a-194dbf".into());
-    let rules = "[[table]]\nname = \"events-\"\n[table.write]\nmax = 500\n".to_owned();
-    let spec = AutoscaleSpec { config: "/etc/rules.toml".into(), rules, once: false };
-    let job = Job { spec: Spec::Autoscale(spec), ..fixture::job(&id.0, State::Running) };
-    let decision = Decision {
-        number: 1,
-        context: fixture::context(),
-        job: id.clone(),
-        at_ms: NOW_MS,
-        last_ms: NOW_MS,
-        times: 4,
-        table: "events-idle".into(),
-        index: Some("by-\u{1b}tag".into()),
-        direction: "write".into(),
-        decided: Decided::Refused,
-        from: 400,
-        to: 200,
-        consumed: 0.0,
-        reason: "under 30 % used, but no decreases within 00:00-23:59 UTC".into(),
-        dry_run: false,
-    };
-    for (size, words) in [
-        ((120, 40), &["TABLES", "1-500 at 30-90 %", "FROM", "WHY", "under 30 % used, but no dec"][..]),
-        ((80, 24), &["TABLES", "1-500", "refused"]),
-        ((40, 12), &["refused"]),
-    ] {
-        let mut tester = Tester::open(Screen::Autoscale(id.clone()), Mode::Normal, size);
-        tester.sees("Reading the journal").await;
-        tester.send(Msg::Jobs(vec![job.clone()], Vec::new()));
-        tester.sees("Nothing ").await;
-        tester.send(Msg::Decisions(vec![decision.clone()]));
-        for word in words {
-            tester.sees(word).await;
-        }
-        tester.misses("\u{1b}").await;
-    }
-}
-
-#[tokio::test]
 async fn what_was_raised_of_an_index_is_given_back_on_its_tables_screen() {
     let mut tester = Tester::open(Screen::Tables, Mode::Normal, (120, 40));
     tester.press("down enter down").await;
@@ -405,15 +365,14 @@ proptest! {
         app.theme = Theme::plain(unicode);
         let id = JobId("r-7f3a".into());
         let mut queue: VecDeque<Msg> = VecDeque::from([
-            Msg::Jobs(vec![fixture::job("r-7f3a", State::Running), done_job()], Vec::new()),
+            Msg::Jobs(vec![fixture::job("r-7f3a", State::Running), fixture::done_job()], Vec::new()),
             Msg::Samples(id.clone(), fixture::samples(), 1000),
             Msg::Notes(id, fixture::notes()),
         ]);
         queue.extend(keys.into_iter().map(Msg::Key));
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let (to, mut answers) = mpsc::channel(1024);
-        let mut world =
-            World { to, done: Arc::default(), lost: Arc::default(), silent: Arc::default(), is_empty: false };
+        let mut world = World::new(to, Holds::Tables);
         for effect in app.begin() {
             world.perform(effect);
         }

@@ -76,12 +76,6 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, past: &History) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cloud::Mode;
-    use crate::console::app::{Place, Screen};
-    use crate::console::theme::Theme;
-    use crate::console::{fixture, keymap};
-    use crate::jobs::journal::{Job, State};
-    use crate::jobs::{JobId, Spec, WorkSpec};
 
     fn holder(worker: Option<&str>, mine: bool) -> Holder {
         Holder { shard: "shardId-000000000007".into(), worker: worker.map(str::to_owned), leaving: None, mine }
@@ -94,38 +88,6 @@ mod tests {
         assert_eq!(words(&holder(None, false)), "nobody");
         let leaving = Holder { leaving: Some("b".into()), ..holder(Some("a"), false) };
         assert_eq!(words(&leaving), "a, once b has finished");
-    }
-
-    #[test]
-    fn the_screen_of_a_put_worker_says_who_reads_what() {
-        let id = JobId("w-1".into());
-        let spec = WorkSpec { stream: "puts".into(), lease_table: Some("leases".into()), ..WorkSpec::default() };
-        let job = Job { spec: Spec::Work(spec), ..fixture::job("w-1", State::Running) };
-        let mut samples = fixture::samples();
-        let last = samples.last_mut().unwrap();
-        last.holders = vec![
-            Holder { shard: "shardId-000000000000".into(), ..holder(Some("here/w-1/a"), true) },
-            Holder { shard: "shardId-000000000001".into(), ..holder(Some("db-7/w-2/b"), false) },
-            Holder { shard: "shardId-000000000002".into(), ..holder(None, false) },
-        ];
-        let place = Place {
-            profile: "prod".into(),
-            region: "eu-west-1".into(),
-            context: fixture::context(),
-            mode: Mode::Normal,
-            ..Place::default()
-        };
-        let (keys, screen) = (keymap::load(None).unwrap(), Screen::Job(id.clone()));
-        let mut app = App::new(place, keys, Theme::plain(true), screen, fixture::NOW_MS);
-        app.jobs = Some(vec![job]);
-        app.histories.entry(id.clone()).or_default().extend(samples);
-        let area = Rect::new(0, 0, 130, 30);
-        let mut buf = Buffer::empty(area);
-        crate::console::view::job::draw(&mut buf, area, &app, &id);
-        let text: String = buf.content().iter().map(ratatui::buffer::Cell::symbol).collect();
-        for words in ["readers", "3 shards, 2 workers", "this worker", "12.3 s", "db-7/w-2/b", "nobody"] {
-            assert!(text.contains(words), "{words} is not in {text}");
-        }
     }
 
     #[test]

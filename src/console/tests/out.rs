@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::console::export::{Content, Export, Format, Sheet};
+use crate::jobs::AutoscaleSpec;
+use crate::jobs::journal::{Decided, Decision};
 
 fn exports(tester: &Tester) -> Vec<Export> {
     let did = tester.did().into_iter();

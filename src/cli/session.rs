@@ -112,7 +112,7 @@ impl Session {
         })?;
         let state = scratch.as_ref().map_or_else(|| self.state.clone(), |folder| folder.path().to_owned());
         let context = self.reading().await?.place();
-        Ok((Self { state, context, ..self.clone() }, scratch))
+        Ok((Self { context, state, ..self.clone() }, scratch))
     }
 
     /// The journal, when there is one: a command that only reads makes none.

@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 use clap::Args;
 use serde_json::json;
 
+use super::args::Global;
 use super::capacity::ask;
 use super::guarded;
 use super::print::{self, Columns, Side, time};
@@ -167,6 +168,19 @@ impl From<UndoError> for Report {
     }
 }
 
+/// Where a line that was made in `there` is undone, by a command that acts `here` and was `asked` to by its options; else the
+/// other place that they mean. A line without a profile was made as the default one, or with keys of the environment.
+fn made_in(there: &Context, here: &Context, asked: &Context) -> Result<Context, Context> {
+    let is_asked = *asked != Context::default();
+    if is_asked && (!there.is_same_place(asked) || asked.profile.is_some() && !there.has_profile_of(asked)) {
+        return Err(asked.clone());
+    }
+    if there.profile.is_none() && !there.has_profile_of(here) {
+        return Err(here.clone());
+    }
+    Ok(Context { region: there.region.clone().or_else(|| here.region.clone()), ..there.clone() })
+}
+
 async fn looked(cloud: &Cloud, opposite: &Opposite) -> Result<Look, Report> {
     let look = tokio::time::timeout(super::session::PATIENCE, undo::look(cloud, opposite)).await;
     Ok(look.map_err(|_| Report::failed(format!("no answer from {}", at(&cloud.context)), "check the network"))??)
@@ -217,19 +231,15 @@ async fn undo_line(number: i64, force: bool, session: &Session) -> Result<Exit, 
     let opposite = undo::opposite(&line).map_err(|why| {
         Report::failed(format!("line {number} ({}) can't be undone: {why}", line.change.operation), "")
     })?;
-    if !line.context.is_same_place(&session.context) && session.context != Context::default() {
-        return Err(Report::bad_arguments(
-            format!("line {number} was made in {}, not in {}", at(&line.context), at(&session.context)),
-            "leave out --profile, --region and --endpoint-url (AWS_ENDPOINT_URL too): it is undone where it was made",
-        ));
-    }
-    // Where it was made; what was left to the environment then is left to it now.
-    let own = &session.context;
-    let context = Context {
-        profile: line.context.profile.clone().or_else(|| own.profile.clone()),
-        region: line.context.region.clone().or_else(|| own.region.clone()),
-        endpoint_url: line.context.endpoint_url.clone(),
-    };
+    let Global { profile, region, .. } = session.global.clone();
+    let context = made_in(&line.context, &session.context, &Context { profile, region, ..session.context.clone() })
+        .map_err(|there| {
+            Report::bad_arguments(
+                format!("line {number} was made in {}, not in {}", at(&line.context), at(&there)),
+                "leave out --profile, --region and --endpoint-url (AWS_PROFILE and AWS_ENDPOINT_URL too): it is undone \
+                 where it was made",
+            )
+        })?;
     let there = guarded::acting_in(context, session).await?;
     let session = &there;
     let cloud = there.cloud().await?;
@@ -313,6 +323,26 @@ mod tests {
             command(&line()),
             r#"aws dynamodb update-table --cli-input-json '{"TableName":"t'\''s"}' --region 'eu-west-1'"#
         );
+    }
+
+    #[test]
+    fn a_line_is_undone_as_the_profile_that_made_it_or_not_at_all() {
+        let context = |profile: Option<&str>, region: Option<&str>| Context {
+            profile: profile.map(str::to_owned),
+            region: region.map(str::to_owned),
+            ..Context::default()
+        };
+        let made = context(Some("prod"), Some("eu-west-1"));
+        let none = Context::default();
+        // What the environment names does not matter to a line that says its profile; an option does.
+        assert_eq!(made_in(&made, &context(Some("dev"), None), &none), Ok(made.clone()));
+        assert!(made_in(&made, &none, &context(Some("dev"), None)).is_err());
+        assert!(made_in(&made, &none, &context(None, Some("us-east-1"))).is_err());
+        assert_eq!(made_in(&made, &none, &context(Some("prod"), None)), Ok(made.clone()));
+        let by_default = context(None, Some("eu-west-1"));
+        assert!(made_in(&by_default, &context(Some("dev"), None), &none).is_err());
+        assert!(made_in(&by_default, &context(Some("dev"), None), &context(Some("dev"), None)).is_err());
+        assert_eq!(made_in(&by_default, &none, &none), Ok(by_default.clone()));
     }
 
     #[test]

@@ -228,7 +228,7 @@ fn text(app: &App, whole: bool) -> Option<String> {
         }
         Screen::Autoscale(id) => {
             let job = app.job(id)?;
-            let decision = super::view::autoscale::decisions(app, job).nth(app.decision_at)?;
+            let decision = super::view::autoscale::selected(app, job)?;
             if whole { serde_json::to_string(decision).ok() } else { Some(decision.table.clone()) }
         }
         Screen::EventTables => Some(table(&app.place, &app.selected_event_table()?, whole)),

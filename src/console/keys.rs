@@ -423,8 +423,13 @@ fn step(app: &mut App, rows: isize) {
         Screen::Dead(_) => app.shown_letters().iter().map(|letter| letter.number.to_string()).collect(),
         Screen::EventTables => app.shown_event_tables().iter().map(|(table, _)| table.name.clone()).collect(),
         Screen::Autoscale(id) => {
-            let last = app.job(id).map_or(0, |job| view::autoscale::decisions(app, job).count()).saturating_sub(1);
-            app.decision_at = app.decision_at.saturating_add_signed(rows).min(last);
+            let numbers: Vec<i64> = app.job(id).map_or_else(Vec::new, |job| {
+                view::autoscale::decisions(app, job).map(|decision| decision.number).collect()
+            });
+            let at = app.decision_at.and_then(|number| numbers.iter().position(|one| *one == number)).unwrap_or(0);
+            let at = at.saturating_add_signed(rows).min(numbers.len().saturating_sub(1));
+            // At the top the newest is selected as it comes.
+            app.decision_at = numbers.get(at).copied().filter(|_| at > 0);
             return;
         }
         Screen::Stream(_) | Screen::Mappings(_) | Screen::Tail(..) => return stream::step(app, rows),
@@ -456,7 +461,7 @@ fn open(app: &mut App) -> Vec<Effect> {
         }
         Screen::EventTables => return playback::keys::on_list(app, Action::Open),
         Screen::Autoscale(id) => {
-            let decision = app.job(id).and_then(|job| view::autoscale::decisions(app, job).nth(app.decision_at));
+            let decision = app.job(id).and_then(|job| view::autoscale::selected(app, job));
             if let Some(decision) = decision {
                 let text = view::autoscale::whole(decision);
                 app.overlay = Some(Overlay::Text(Text::new("decision", text)));

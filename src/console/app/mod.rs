@@ -205,8 +205,8 @@ pub struct App {
     pub letters_list: Listing,
     /// The autoscalers' last decisions, oldest first, while one is on screen.
     pub decisions: Vec<Decision>,
-    /// The selected decision, counted from the newest.
-    pub decision_at: usize,
+    /// The number of the selected decision; `None` is the newest, whichever that is.
+    pub decision_at: Option<i64>,
     /// What CloudWatch knows for the charts, by table.
     pub charts: HashMap<String, TableChart>,
     pub(super) chart_asked: Option<(super::charts::Shown, i64)>,
@@ -319,7 +319,7 @@ impl App {
             differences: None,
             letters_list: Listing::default(),
             decisions: Vec::new(),
-            decision_at: 0,
+            decision_at: None,
             charts: HashMap::new(),
             chart_asked: None,
             chart_request: Request::default(),
@@ -481,7 +481,7 @@ impl App {
             // What was looked for among those of another job would hide some of this one's.
             self.letters_list.filter.clear();
         }
-        self.decision_at = 0;
+        self.decision_at = None;
         self.index_at = 0;
         let mut effects = vec![self.watch()];
         effects.extend(self.left_tail());

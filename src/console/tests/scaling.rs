@@ -1,6 +1,7 @@
 //! Capacity that is typed, and capacity that an autoscaler changes.
 
 use super::*;
+use crate::jobs::journal::Decision;
 
 fn historical() -> Resource {
     Resource::Table("historical".into())
@@ -102,6 +103,26 @@ async fn keys_open_the_autoscaler_and_each_of_its_decisions() {
     tester.press("esc esc").await;
     assert_eq!(tester.runtime.app.screen, Screen::Tables, "esc goes back to where A was pressed");
     assert_eq!(tester.changed(), []);
+}
+
+#[tokio::test]
+async fn the_selected_decision_stays_selected_when_another_is_made() {
+    let mut tester = at_the_scaler(Mode::Normal, (120, 40)).await;
+    let mut all = fixture::decisions();
+    let another = |number, table: &str| Decision { number, table: table.into(), ..fixture::decisions().remove(0) };
+    tester.press("down").await;
+    all.push(another(3, "events-8"));
+    tester.send(Msg::Decisions(all.clone()));
+    tester.sees("events-8").await;
+    tester.press("enter").await;
+    tester.sees("table events-7 write").await;
+    // At the top it is the newest that is selected, whichever that is.
+    tester.press("esc up up").await;
+    all.push(another(4, "events-9"));
+    tester.send(Msg::Decisions(all));
+    tester.sees("events-9").await;
+    tester.press("enter").await;
+    tester.sees("table events-9 write").await;
 }
 
 #[tokio::test]

@@ -48,6 +48,12 @@ pub fn decisions<'a>(app: &'a App, job: &'a Job) -> impl Iterator<Item = &'a Dec
     app.decisions.iter().rev().filter(|decision| decision.context.is_same_place(&job.context))
 }
 
+/// The selected one; the newest where that is not there any more.
+pub fn selected<'a>(app: &'a App, job: &'a Job) -> Option<&'a Decision> {
+    let is_selected = |decision: &&Decision| Some(decision.number) == app.decision_at;
+    decisions(app, job).find(is_selected).or_else(|| decisions(app, job).next())
+}
+
 /// Draws it.
 pub fn draw(buf: &mut Buffer, area: Rect, app: &App, id: &JobId) {
     let theme = &app.theme;
@@ -93,7 +99,7 @@ pub fn draw(buf: &mut Buffer, area: Rect, app: &App, id: &JobId) {
         };
         return say(buf, inner, theme, &words);
     }
-    let selected = app.decision_at.min(rows.len() - 1);
+    let selected = rows.iter().position(|one| Some(one.number) == app.decision_at).unwrap_or(0);
     let page = table::page(inner, rows.len(), selected);
     let first = page.start;
     let cells: Vec<Vec<Cell>> = rows[page].iter().map(|decision| decision_cells(app, decision)).collect();

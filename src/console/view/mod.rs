@@ -166,6 +166,8 @@ fn paint_small(buf: &mut Buffer, area: Rect, app: &App) -> Option<(u16, u16)> {
     }
     let body = below(area, top);
     let body = Rect { height: body.height - bottom, ..body };
+    // What is lost is said at any size: a list that no longer follows AWS looks like one that does.
+    let body = below(body, draw_trouble(buf, body, app));
     draw_screen(buf, body, app);
     if app.tour && app.overlay.is_none() {
         words::draw_tour(buf, body, app);
@@ -208,7 +210,8 @@ fn draw_trouble(buf: &mut Buffer, area: Rect, app: &App) -> u16 {
     if let Some(words) = &app.journal_trouble {
         lines.extend(wrap(&format!("{} {}", app.theme.glyphs.warn, shown(words)), width));
     }
-    let rows = lines.len().min(6).min(usize::from(area.height) / 2);
+    // The command that renews credentials stands last of them: a small screen has to hold it.
+    let rows = lines.len().min(6).min(usize::from(area.height) * 2 / 3);
     for (i, line) in lines.iter().take(rows).enumerate() {
         write(buf, area, i as u16, &Line::styled(format!(" {line}"), app.theme.bad));
     }

@@ -105,7 +105,7 @@ pub(super) fn no_sample(app: &App, job: &Job) -> &'static str {
 pub(super) fn no_minute(app: &App, is_known: bool) -> &'static str {
     match (is_known, app.time.end) {
         (false, _) => "asking CloudWatch",
-        (true, End::Live) => "nothing from CloudWatch yet: a minute is told once it is over",
+        (true, End::Live) => "nothing from CloudWatch yet",
         (true, _) => "CloudWatch has nothing in this window",
     }
 }

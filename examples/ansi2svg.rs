@@ -1,5 +1,5 @@
 //! Turns a terminal's screen into a picture, as the console's own key does:
-//! `tmux capture-pane -e -p | cargo run --example ansi2svg -- 116 34 > docs/console.svg`.
+//! `tmux capture-pane -e -p | cargo run --example ansi2svg -- 116 34 > screen.svg`.
 
 use std::io::{self, Read as _};
 

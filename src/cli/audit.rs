@@ -246,7 +246,9 @@ async fn undo_line(number: i64, force: bool, session: &Session) -> Result<Exit, 
     let look = looked(&cloud, &opposite).await?;
     match &look.standing {
         Standing::Back => {
-            print::line(&format!("nothing to undo: {opposite} is as it was before line {number}"))?;
+            let words = format!("nothing to undo: {opposite} is as it was before line {number}");
+            let row = json!({ "undone": null, "what": opposite.to_string(), "words": words, "changed": false });
+            print::said(session, &words, &row)?;
             return Ok(Exit::Done);
         }
         Standing::MovedOn(now) => {

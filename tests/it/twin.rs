@@ -72,6 +72,8 @@ fn a_capacity_goes_back_to_what_it_was_and_that_is_a_line_of_its_own() {
     assert_eq!(lines[lines.len() - 2]["undone_by"], undoing["number"]);
     let ended = scene.sluice.run(&["audit", "--undo", &number, "-y"]).expect(0);
     assert!(ended.out.contains("nothing to undo"), "{ended:?}");
+    let told = scene.sluice.run(&["audit", "--undo", &number, "-y", "--json"]).expect(0).last_json();
+    assert_eq!((&told["undone"], &told["changed"]), (&Value::Null, &Value::Bool(false)), "{told}");
     // What was raised by hand is owed no more.
     let ended = scene.sluice.run(&["capacity", "quotes", "--give-back"]).expect(0);
     assert!(ended.out.contains("nothing to give back"), "{ended:?}");

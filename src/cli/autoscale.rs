@@ -82,7 +82,7 @@ pub async fn run(args: AutoscaleArgs, session: &Session) -> Result<Exit, Report>
     let spec = spec(&path, args.once)?;
     // The region says whether another one runs already.
     let cloud = session.reading().await?;
-    let (session, _folder) = &session.for_a_job().await?;
+    let (session, _folder) = &session.for_a_job(cloud.place())?;
     let journal = session.journal()?;
     if let Some(id) = autoscale::running(&journal, &cloud.place(), None)? {
         return Err(Report::failed(autoscale::already(Some(&id)), ""));

@@ -74,7 +74,7 @@ pub async fn run(args: LoadArgs, session: &Session) -> Result<Exit, Report> {
     }
     let cloud = session.reading().await?;
     session.answered(async { inventory::stream(&cloud, &spec.stream).await }).await?;
-    let (session, _scratch) = session.for_a_job().await?;
+    let (session, _scratch) = session.for_a_job(cloud.place())?;
     let journal = session.journal()?;
     let spec = Spec::Load(spec);
     if args.detach {

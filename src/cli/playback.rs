@@ -228,7 +228,7 @@ pub async fn run(args: PlaybackArgs, session: &Session) -> Result<Exit, Report> 
         no_aggregate: args.no_aggregate,
         every_slot: args.every_slot,
     });
-    let (session, _folder) = &session.for_a_job().await?;
+    let (session, _folder) = &session.for_a_job(cloud.place())?;
     let journal = session.journal()?;
     if args.detach {
         let id = start_detached(&journal, &spec, &session.context, None)?;

@@ -151,7 +151,7 @@ pub async fn run(args: PumpArgs, session: &Session) -> Result<Exit, Report> {
         layout,
         once: args.once,
     });
-    let (session, _scratch) = session.for_a_job().await?;
+    let (session, _scratch) = session.for_a_job(cloud.place())?;
     let journal = session.journal()?;
     if let Spec::Pump(spec) = &spec
         && let Some(other) = counter_of(&journal, spec, &session.context, None)?

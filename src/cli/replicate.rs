@@ -257,7 +257,7 @@ pub async fn run(args: ReplicateArgs, session: &Session) -> Result<Exit, Report>
         return show(&planned, session);
     }
     agree(&mut spec, &planned, &cloud, there.as_ref(), session).await?;
-    let (session, _folder) = &session.for_a_job().await?;
+    let (session, _folder) = &session.for_a_job(cloud.place())?;
     let journal = session.journal()?;
     if let Some(id) = running(&journal, &cloud.place(), &spec, None)? {
         return Err(Report::failed(already(&spec, Some(&id)), ""));

@@ -217,7 +217,7 @@ pub async fn run(args: RestoreArgs, session: &Session) -> Result<Exit, Report> {
     if let Some(new) = &new {
         plan::make(new, session).await?;
     }
-    let (session, _folder) = &session.for_a_job().await?;
+    let (session, _folder) = &session.for_a_job(cloud.place())?;
     let journal = session.journal()?;
     let spec = Spec::Restore(spec);
     if args.detach {

@@ -103,16 +103,15 @@ impl Session {
         Ok(Journal::open(&self.journal_path())?)
     }
 
-    /// The session that a job is made in, its region settled: the job is taken up again where it began, whatever the
-    /// environment of that day says. A dry run is no job that anyone should find done: its journal is in a folder of its
-    /// own, and goes with it.
-    pub async fn for_a_job(&self) -> Result<(Self, Option<tempfile::TempDir>), Report> {
+    /// The session that a job is made in, which acts in `place` as clients came to it: the job is taken up again where it
+    /// began, whatever the environment of that day says. A dry run is no job that anyone should find done: its journal is in
+    /// a folder of its own, and goes with it.
+    pub fn for_a_job(&self, place: Context) -> Result<(Self, Option<tempfile::TempDir>), Report> {
         let scratch = (self.mode() == Mode::DryRun).then(tempfile::tempdir).transpose().map_err(|error| {
             Report::failed(format!("no temporary folder for the dry run: {error}"), "set TMPDIR to a folder with room")
         })?;
         let state = scratch.as_ref().map_or_else(|| self.state.clone(), |folder| folder.path().to_owned());
-        let context = self.reading().await?.place();
-        Ok((Self { context, state, ..self.clone() }, scratch))
+        Ok((Self { context: place, state, ..self.clone() }, scratch))
     }
 
     /// The journal, when there is one: a command that only reads makes none.

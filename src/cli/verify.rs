@@ -145,7 +145,7 @@ pub async fn run(args: VerifyArgs, session: &Session) -> Result<Exit, Report> {
     }
     let parent = args.replica.job.clone().map(JobId);
     let list = parent.as_ref().map(|id| differences_path(&session.journal_path(), id)).filter(|list| list.exists());
-    let (session, scratch) = session.for_a_job().await?;
+    let (session, scratch) = session.for_a_job(cloud.place())?;
     // A dry run leaves no job behind, but reads what the audit left.
     if let (Some(scratch), Some(list)) = (&scratch, &list) {
         let there = scratch.path().join(list.file_name().unwrap_or_default());

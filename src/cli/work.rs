@@ -99,7 +99,7 @@ pub async fn run(args: WorkArgs, session: &Session) -> Result<Exit, Report> {
     {
         eprintln!("{}", stays(name, &args.kinesis_stream, "is not registered yet: it is now, and costs"));
     }
-    let (session, _folder) = &session.for_a_job().await?;
+    let (session, _folder) = &session.for_a_job(cloud.place())?;
     let journal = session.journal()?;
     if args.lease_table.is_none()
         && let Some(id) = running(&journal, &cloud.place(), &args.kinesis_stream, None)?

@@ -372,18 +372,11 @@ mod tests {
 
 #[cfg(all(test, feature = "local"))]
 mod asked {
-    use aws_sdk_dynamodb::types::{
-        AttributeDefinition, KeySchemaElement, KeyType, ProvisionedThroughput, ScalarAttributeType,
-    };
-
     use super::*;
-    use crate::cloud::{Guard, inventory};
+    use crate::cloud::Guard;
     use crate::jobs::undo::CapacityPart;
+    use crate::local::testing::{bought, is_active, make_table};
     use crate::local::{Local, Options};
-
-    fn bought(write: i64) -> ProvisionedThroughput {
-        ProvisionedThroughput::builder().read_capacity_units(5).write_capacity_units(write).build().unwrap()
-    }
 
     #[tokio::test]
     async fn what_changed_while_a_person_was_asked_is_not_undone_unless_forced() {
@@ -391,23 +384,13 @@ mod asked {
         let endpoint_url = Some(local.endpoint().to_owned());
         let context = Context { region: Some("eu-west-1".into()), endpoint_url, ..Context::default() };
         let cloud = Cloud::connect(&context, Guard::open()).await.unwrap();
-        let settled = async || {
-            while !inventory::table(&cloud, "quotes").await.unwrap().is_active() {
-                tokio::task::yield_now().await;
-            }
-        };
-        let key = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash).build().unwrap();
-        let kind =
-            AttributeDefinition::builder().attribute_name("id").attribute_type(ScalarAttributeType::S).build().unwrap();
-        let table = cloud.dynamodb.create_table().table_name("quotes").key_schema(key).attribute_definitions(kind);
-        table.provisioned_throughput(bought(10)).send().await.unwrap();
-        settled().await;
+        make_table(&cloud, "quotes", 10).await;
         let part = CapacityPart { index: None, before: (5, 30), after: (5, 10) };
         let opposite = Opposite::Capacity { table: "quotes".into(), parts: vec![part] };
         let set = async |write| {
             let update = cloud.dynamodb.update_table().table_name("quotes");
             update.provisioned_throughput(bought(write)).send().await.unwrap();
-            settled().await;
+            is_active(&cloud, "quotes").await;
         };
 
         let shown = looked(&cloud, &opposite).await.unwrap();

@@ -3,9 +3,6 @@
 
 use std::path::Path;
 
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, KeySchemaElement, KeyType, ProvisionedThroughput, ScalarAttributeType,
-};
 use tokio::sync::mpsc::Receiver;
 
 use super::*;
@@ -15,6 +12,7 @@ use crate::console::stream::StreamEffect;
 use crate::flow::{Counters, Letter};
 use crate::jobs::journal::{Bump, Commit, State};
 use crate::jobs::spec::{RestoreSpec, VerifySpec};
+use crate::local::testing::make_table;
 use crate::local::{Local, Options};
 
 /// An embedded AWS with a table and a stream, and a job with a dead letter.
@@ -28,12 +26,7 @@ impl World {
     async fn new() -> Self {
         let local = Local::start(Options::default()).await.unwrap();
         let cloud = Cloud::connect(&context(&local), Guard::open()).await.unwrap();
-        let key = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash).build().unwrap();
-        let kind =
-            AttributeDefinition::builder().attribute_name("id").attribute_type(ScalarAttributeType::S).build().unwrap();
-        let bought = ProvisionedThroughput::builder().read_capacity_units(5).write_capacity_units(10).build().unwrap();
-        let table = cloud.dynamodb.create_table().table_name("quotes").key_schema(key).attribute_definitions(kind);
-        table.provisioned_throughput(bought).send().await.unwrap();
+        make_table(&cloud, "quotes", 10).await;
         cloud.kinesis.create_stream().stream_name("puts").shard_count(2).send().await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(&folder.path().join("journal.sqlite")).unwrap();

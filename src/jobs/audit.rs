@@ -78,14 +78,12 @@ impl Witness for Audit {
 #[cfg(all(test, feature = "local"))]
 mod tests {
     use aws_sdk_dynamodb::operation::transact_write_items::builders::TransactWriteItemsFluentBuilder as Transaction;
-    use aws_sdk_dynamodb::types::{
-        AttributeDefinition, AttributeValue, KeySchemaElement, KeyType, ProvisionedThroughput, Put,
-        ScalarAttributeType, TransactWriteItem,
-    };
+    use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 
     use super::*;
     use crate::cloud::Cloud;
     use crate::jobs::journal::AuditLine;
+    use crate::local::testing::{bought, make_table};
     use crate::local::{Fault, Faults, Local, Options};
 
     /// An embedded AWS whose changes are audited.
@@ -108,21 +106,8 @@ mod tests {
         let cloud = Cloud::connect(&context, guard(&path, &context, None, Mode::Normal).unwrap()).await.unwrap();
         let journal = Journal::open(&path).unwrap();
         let world = World { cloud, journal, _local: local, _folder: folder };
-        let key = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash).build().unwrap();
-        let kind =
-            AttributeDefinition::builder().attribute_name("id").attribute_type(ScalarAttributeType::S).build().unwrap();
-        let table = world.cloud.dynamodb.create_table().table_name("quotes").key_schema(key);
-        table.attribute_definitions(kind).provisioned_throughput(bought(10)).send().await.unwrap();
-        while world.cloud.dynamodb.describe_table().table_name("quotes").send().await.is_ok_and(|reply| {
-            reply.table.and_then(|table| table.table_status).is_none_or(|status| status.as_str() != "ACTIVE")
-        }) {
-            tokio::task::yield_now().await;
-        }
+        make_table(&world.cloud, "quotes", 10).await;
         world
-    }
-
-    fn bought(write: i64) -> ProvisionedThroughput {
-        ProvisionedThroughput::builder().read_capacity_units(5).write_capacity_units(write).build().unwrap()
     }
 
     impl World {

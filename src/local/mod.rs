@@ -23,6 +23,8 @@ pub mod s3;
 mod server;
 pub mod sns;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 mod throughput;
 

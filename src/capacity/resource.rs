@@ -43,6 +43,14 @@ impl Resource {
         }
     }
 
+    /// The stream, when it is one.
+    pub fn stream(&self) -> Option<&str> {
+        match self {
+            Self::Stream(stream) => Some(stream),
+            Self::Table(_) | Self::Index { .. } => None,
+        }
+    }
+
     /// Its own name, without the table's.
     pub fn name(&self) -> &str {
         match self {

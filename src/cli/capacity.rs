@@ -149,8 +149,9 @@ async fn give_back(
     let mut open = journal.open_bumps()?;
     open.retain(|bump| bump.context.is_surely(&here) && is_meant(bump));
     if open.is_empty() {
-        let stream = if resource.table().is_none() { Some(resource.name()) } else { None };
-        let row = json!({ "table": resource.table(), "index": resource.index(), "stream": stream, "changed": false });
+        let row = json!({
+            "table": resource.table(), "index": resource.index(), "stream": resource.stream(), "changed": false,
+        });
         let words = format!("nothing to give back: {resource} was not raised from this machine");
         print::said(session, &words, &row)?;
         return Ok(Exit::Done);

@@ -142,10 +142,9 @@ pub fn say(one: &Settled, session: &Session) -> Result<(), Report> {
         return print::line(&print::shown(&one.words));
     }
     let resource = &one.bump.resource;
-    let (table, index) = (resource.table(), resource.index());
-    let stream = if table.is_none() { Some(resource.name()) } else { None };
     print::json(&json!({
-        "table": table, "index": index, "stream": stream, "before": one.bump.before, "after": one.bump.after,
+        "table": resource.table(), "index": resource.index(), "stream": resource.stream(),
+        "before": one.bump.before, "after": one.bump.after,
         "job": one.bump.job, "owed": one.is_owed(), "given_back": one.words,
     }))
 }

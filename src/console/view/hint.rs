@@ -90,7 +90,7 @@ fn pressing(app: &App) -> Option<(String, Style)> {
                 )));
             }
             let name = selected.filter(|row| row.is_here).map(|row| row.stream.name.as_str());
-            raised(app, Scope::Streams, name, |resource| resource.table().is_none())
+            raised(app, Scope::Streams, name, |resource| resource.stream().is_some())
         }
         Screen::Stream(name) => {
             let lag = app.stream_lag_ms(name)?;

@@ -25,6 +25,7 @@ mod load;
 #[cfg(feature = "local")]
 mod local;
 mod log;
+mod minutes;
 mod owed;
 mod plan;
 mod playback;

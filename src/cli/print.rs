@@ -82,6 +82,11 @@ pub fn said(session: &Session, words: &str, row: &Value) -> Result<(), Report> {
     if session.global.json { json(row) } else { line(words) }
 }
 
+/// A number that may not be known.
+pub fn rate(rate: Option<f64>) -> String {
+    rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}"))
+}
+
 /// Prints columns.
 pub fn columns(columns: &Columns) -> Result<(), Report> {
     line(columns.to_text().trim_end_matches('\n'))

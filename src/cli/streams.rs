@@ -14,7 +14,7 @@ use clap::Args;
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 
-use super::print::{self, Columns, Side};
+use super::print::{self, Columns, Side, rate};
 use super::report::{Exit, Report};
 use super::session::Session;
 use crate::cloud::Cloud;
@@ -195,9 +195,4 @@ fn as_columns(rows: &[Row]) -> Columns {
         ]);
     }
     columns
-}
-
-/// A number that may not be known.
-fn rate(rate: Option<f64>) -> String {
-    rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}"))
 }

@@ -1,19 +1,21 @@
 //! One stream: what goes in and out of it, its shards as a family, and its charts as numbers, a line a minute.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::Mutex;
 
-use super::{NEWEST_MS, Row, rate, shards};
-use crate::cli::print::{self, Columns, Side, time};
+use super::{NEWEST_MS, Row, shards};
+use crate::cli::minutes::{self, Window};
+use crate::cli::print::{self, Columns, Side, rate, time};
 use crate::cli::report::Report;
 use crate::cli::session::Session;
 use crate::cloud::inventory::{self, Stream};
+use crate::cloud::metrics::Point;
 use crate::cloud::streams::{self, StreamMinutes};
-use crate::cloud::{Cloud, CloudError, metrics};
+use crate::cloud::{Cloud, CloudError};
 use crate::jobs::journal::now_ms;
 
 /// One period of a stream. What was not measured is null.
@@ -62,10 +64,7 @@ impl Measured {
 }
 
 async fn ask(stream: &Stream, over: Duration, cloud: &Cloud, now: i64) -> Result<Known, CloudError> {
-    let window = i64::try_from(over.as_millis()).unwrap_or(i64::MAX).max(60_000);
-    let to = now / 60_000 * 60_000;
-    let from = to.saturating_sub(window).max(0) / 60_000 * 60_000;
-    let period = metrics::period_s(from, to, now);
+    let Window { from_ms, to_ms, period_s } = Window::before(now, over);
     let name = || vec![stream.name.clone()];
     let open = stream.shards.iter().filter(|shard| shard.open && stream.has_shard_metrics);
     let open: Vec<String> = open.map(|shard| shard.id.clone()).collect();
@@ -74,30 +73,28 @@ async fn ask(stream: &Stream, over: Duration, cloud: &Cloud, now: i64) -> Result
     };
     let (newest, chart, put) = tokio::try_join!(
         streams::minutes(cloud, name(), now - NEWEST_MS.0, now - NEWEST_MS.1),
-        streams::periods(cloud, name(), from, to, period),
+        streams::periods(cloud, name(), from_ms, to_ms, period_s),
         put
     )?;
     let only = |mut all: Vec<StreamMinutes>| all.pop().unwrap_or_default();
     Ok(Known {
         newest: only(newest),
-        minutes: minutes(&only(chart), period, to),
+        minutes: whole_minutes(&only(chart), period_s, to_ms),
         put: put.into_iter().filter_map(|(shard, rate)| Some((shard, rate?))).collect(),
     })
 }
 
 /// The whole periods up to `to_ms` in which something was measured, oldest first.
-fn minutes(chart: &StreamMinutes, period: i32, to_ms: i64) -> Vec<Minute> {
-    let lines = [&chart.records, &chart.bytes, &chart.read, &chart.lag_ms];
-    let times: BTreeSet<i64> = lines.into_iter().flatten().map(|(at, _)| *at).collect();
-    let at = |line: &[metrics::Point], time: i64| line.iter().find(|(at, _)| *at == time).map(|(_, value)| *value);
-    let per_second = |line: &[metrics::Point], time: i64| at(line, time).map(|sum| sum / f64::from(period));
+fn whole_minutes(chart: &StreamMinutes, period: i32, to_ms: i64) -> Vec<Minute> {
+    let times = minutes::times([&chart.records, &chart.bytes, &chart.read, &chart.lag_ms]);
+    let per_second = |line: &[Point], time: i64| minutes::at(line, time).map(|sum| sum / f64::from(period));
     let minute = |at_ms: i64| Minute {
         time: time(at_ms),
         seconds: period,
         records_in_per_second: per_second(&chart.records, at_ms),
         bytes_in_per_second: per_second(&chart.bytes, at_ms),
         records_read_per_second: per_second(&chart.read, at_ms),
-        lag_ms: at(&chart.lag_ms, at_ms),
+        lag_ms: minutes::at(&chart.lag_ms, at_ms),
     };
     times.into_iter().filter(|at_ms| at_ms + i64::from(period) * 1000 <= to_ms).map(minute).collect()
 }
@@ -114,14 +111,14 @@ pub async fn show(
     let has_closed = stream.shards.iter().any(|shard| !shard.open);
     let readable = if has_closed { Some(session.answered(streams::readable(cloud, name)).await?) } else { None };
     let readings = shards::readings(session, name)?;
-    let Known { newest, minutes, put } = measured.of(&stream, over, cloud).await;
+    let Known { newest, minutes: told, put } = measured.of(&stream, over, cloud).await;
     let arn = stream.arn.clone();
     let shards = shards::rows(&stream, readable.as_ref(), &readings, &put);
     let row = Row::of(stream, Some(&newest), &readings, shards);
     if session.global.json {
         let mut row = serde_json::to_value(row).unwrap_or_default();
         row["arn"] = json!(arn);
-        row["minutes"] = json!(minutes);
+        row["minutes"] = json!(told);
         return print::json(&row);
     }
     print::line(&format!(
@@ -142,14 +139,10 @@ pub async fn show(
         rate(row.lag_ms.map(|ms| ms as f64 / 1000.0))
     ))?;
     print::columns(&shards::as_columns(&row.shards))?;
-    if minutes.is_empty() {
-        return print::line("CloudWatch has nothing of it in this time: --over 3h looks further back");
-    }
-    print::line("")?;
-    print::columns(&chart(&minutes))
+    minutes::show(&chart(&told), told.is_empty())
 }
 
-fn chart(minutes: &[Minute]) -> Columns {
+fn chart(told: &[Minute]) -> Columns {
     let mut columns = Columns::new(&[
         ("TIME (UTC)", Side::Left),
         ("IN/S", Side::Right),
@@ -157,9 +150,9 @@ fn chart(minutes: &[Minute]) -> Columns {
         ("READ/S", Side::Right),
         ("LAG S", Side::Right),
     ]);
-    for minute in minutes {
+    for minute in told {
         columns.row(&[
-            minute.time.chars().take(16).collect::<String>().replace('T', " "),
+            minutes::start(&minute.time),
             rate(minute.records_in_per_second),
             rate(minute.bytes_in_per_second.map(|bytes| bytes / 1000.0)),
             rate(minute.records_read_per_second),
@@ -181,7 +174,7 @@ mod tests {
             lag_ms: vec![(60_000, 1_500.0)],
             ..StreamMinutes::default()
         };
-        let minutes = minutes(&chart, 60, 150_000);
+        let minutes = whole_minutes(&chart, 60, 150_000);
         assert_eq!(minutes.len(), 2, "the third is not over yet");
         assert_eq!((minutes[0].records_in_per_second, minutes[0].bytes_in_per_second), (Some(10.0), Some(1_000.0)));
         assert_eq!((minutes[1].records_in_per_second, minutes[1].bytes_in_per_second), (Some(1.0), None));

@@ -4,8 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
-use super::rate;
-use crate::cli::print::{Columns, Side};
+use crate::cli::print::{Columns, Side, rate};
 use crate::cli::report::Report;
 use crate::cli::session::Session;
 use crate::cloud::inventory::Stream;

@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::capacity::{Decreases, Resource};
-use crate::cli::print::{self, Columns, Side, time};
+use crate::cli::minutes::{self, Window};
+use crate::cli::print::{self, Columns, Side, rate, time};
 use crate::cli::report::Report;
 use crate::cli::session::Session;
 use crate::cloud::inventory::{self, Provisioned, Table};
@@ -46,19 +47,16 @@ pub async fn show(name: &str, over: Duration, session: &Session, cloud: &Cloud, 
     let table = session.answered(inventory::table(cloud, name)).await?;
     session.remember(|seen| seen.describe_tables([table.clone()]));
     let now = now_ms();
-    let window = i64::try_from(over.as_millis()).unwrap_or(i64::MAX).max(60_000);
-    let to = now / 60_000 * 60_000;
-    let from = (to - window).max(0) / 60_000 * 60_000;
-    let period = metrics::period_s(from, to, now);
+    let window = Window::before(now, over);
     // Without CloudWatch the table is still there.
-    let lines = match lines(cloud, &table, (from, to), period).await {
+    let lines = match lines(cloud, &table, window).await {
         Ok(lines) => lines,
         Err(error) => {
             eprintln!("warning: {error}");
             Vec::new()
         }
     };
-    let minutes: Vec<Minute> = lines.iter().flat_map(|of| minutes(of, period)).collect();
+    let told: Vec<Minute> = lines.iter().flat_map(|of| measured(of, window.period_s)).collect();
     let journal = session.journal_if_any()?;
     let place = cloud.place();
     let bump = |index: Option<&str>| -> Result<Option<Bump>, Report> {
@@ -66,7 +64,7 @@ pub async fn show(name: &str, over: Duration, session: &Session, cloud: &Cloud, 
         Ok(journal.as_ref().map(|journal| journal.open_bump(&place, &resource)).transpose()?.flatten())
     };
     if session.global.json {
-        return print::json(&as_json(row, &table, &minutes, bump)?);
+        return print::json(&as_json(row, &table, &told, bump)?);
     }
     print::line(&facts(&table))?;
     let mut columns = Columns::new(&[
@@ -83,8 +81,7 @@ pub async fn show(name: &str, over: Duration, session: &Session, cloud: &Cloud, 
     let own = std::iter::once((None, table.provisioned, &table.status));
     let indexes = table.indexes.iter().map(|i| (Some(i.name.as_str()), i.provisioned, &i.status));
     for (index, capacity, status) in own.chain(indexes) {
-        let last =
-            minutes.iter().rev().find(|minute| minute.index.as_deref() == index && minute.consumed_write.is_some());
+        let last = told.iter().rev().find(|minute| minute.index.as_deref() == index && minute.consumed_write.is_some());
         let units = |of: fn(Provisioned) -> u64| capacity.map_or("on demand".to_owned(), |c| print::grouped(of(c)));
         let refused = last.map(|m| m.throttled_writes.unwrap_or(0.0) + m.throttled_reads.unwrap_or(0.0));
         columns.row(&[
@@ -100,15 +97,7 @@ pub async fn show(name: &str, over: Duration, session: &Session, cloud: &Cloud, 
         ]);
     }
     print::columns(&columns)?;
-    if minutes.is_empty() {
-        return print::line("CloudWatch has nothing of it in this time: --over 3h looks further back");
-    }
-    print::line("")?;
-    print::columns(&chart(&minutes))
-}
-
-fn rate(rate: Option<f64>) -> String {
-    rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}"))
+    minutes::show(&chart(&told), told.is_empty())
 }
 
 fn key_words(table: &Table) -> String {
@@ -143,7 +132,7 @@ fn facts(table: &Table) -> String {
     print::shown(&words)
 }
 
-async fn lines(cloud: &Cloud, table: &Table, (from, to): (i64, i64), period: i32) -> Result<Vec<Lines>, CloudError> {
+async fn lines(cloud: &Cloud, table: &Table, window: Window) -> Result<Vec<Lines>, CloudError> {
     let of: Vec<Option<String>> =
         std::iter::once(None).chain(table.indexes.iter().map(|index| Some(index.name.clone()))).collect();
     let queries: Vec<Query> = of
@@ -152,7 +141,7 @@ async fn lines(cloud: &Cloud, table: &Table, (from, to): (i64, i64), period: i32
             metrics::TABLE_METRICS.map(|(metric, stat)| Query::of_table(metric, &table.name, index.as_deref(), stat))
         })
         .collect();
-    let mut series = metrics::series(cloud, &queries, from, to, period).await?.into_iter();
+    let mut series = metrics::series(cloud, &queries, window.from_ms, window.to_ms, window.period_s).await?.into_iter();
     Ok(of
         .into_iter()
         .map(|index| Lines { index, series: series.by_ref().take(metrics::TABLE_METRICS.len()).collect() })
@@ -160,12 +149,9 @@ async fn lines(cloud: &Cloud, table: &Table, (from, to): (i64, i64), period: i32
 }
 
 /// The periods in which something was measured, oldest first.
-fn minutes(of: &Lines, period: i32) -> Vec<Minute> {
-    let mut times: Vec<i64> = of.series.iter().flatten().map(|(at, _)| *at).collect();
-    times.sort_unstable();
-    times.dedup();
-    let at =
-        |metric: usize, time: i64| of.series.get(metric)?.iter().find(|(at, _)| *at == time).map(|(_, value)| *value);
+fn measured(of: &Lines, period: i32) -> Vec<Minute> {
+    let times = minutes::times(&of.series);
+    let at = |metric: usize, time: i64| minutes::at(of.series.get(metric)?, time);
     let per_second = |metric: usize, time: i64| at(metric, time).map(|sum| sum / f64::from(period));
     let minute = |at_ms: i64| Minute {
         time: time(at_ms),
@@ -181,7 +167,7 @@ fn minutes(of: &Lines, period: i32) -> Vec<Minute> {
     times.into_iter().map(minute).collect()
 }
 
-fn chart(minutes: &[Minute]) -> Columns {
+fn chart(told: &[Minute]) -> Columns {
     let mut columns = Columns::new(&[
         ("TIME (UTC)", Side::Left),
         ("OF", Side::Left),
@@ -192,9 +178,9 @@ fn chart(minutes: &[Minute]) -> Columns {
         ("RCU", Side::Right),
         ("THROTTLED/S", Side::Right),
     ]);
-    for minute in minutes {
+    for minute in told {
         columns.row(&[
-            minute.time.chars().take(16).collect::<String>().replace('T', " "),
+            minutes::start(&minute.time),
             minute.index.clone().unwrap_or_else(|| "the table".to_owned()),
             rate(minute.consumed_write),
             rate(minute.provisioned_write),
@@ -233,7 +219,7 @@ mod tests {
     #[test]
     fn a_minute_that_cloudwatch_has_nothing_of_is_left_out_and_a_value_that_it_lacks_is_none() {
         let series = vec![vec![(60_000, 600.0)], vec![], vec![(120_000, 30.0)], vec![], vec![(60_000, 130.0)], vec![]];
-        let minutes = minutes(&Lines { index: None, series }, 60);
+        let minutes = measured(&Lines { index: None, series }, 60);
         assert_eq!(minutes.len(), 2);
         assert_eq!((minutes[0].consumed_write, minutes[0].provisioned_write), (Some(10.0), Some(130.0)));
         assert_eq!((minutes[1].consumed_write, minutes[1].throttled_writes), (None, Some(0.5)));
